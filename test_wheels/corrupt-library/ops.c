@@ -1,0 +1,6 @@
+/* Once whole, once cut short. */
+int torch_library_impl();
+
+void register_ops(void) {
+    torch_library_impl();
+}

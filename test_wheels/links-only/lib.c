@@ -1,0 +1,2 @@
+/* Linked against torch, and uses nothing of it. */
+int answer(void) { return 42; }

@@ -1,0 +1,2 @@
+/* A compiled member in a wheel for any platform. */
+int answer(void) { return 42; }

@@ -1,0 +1,52 @@
+"""The parts of README.md that are made from the code: the table of rules, printed reports.
+
+    python -m tests.readme        writes them anew
+
+Tests hold the README to what this makes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.real.test_published_wheels import download
+from torch_abi_audit import audit
+from torch_abi_audit.report.terminal import print_report
+from torch_abi_audit.rules import RULES
+
+README = Path(__file__).parents[1] / "README.md"
+_OUTPUT = re.compile(
+    r"(<!-- output of: torch-abi-audit (\S+) -->\n```text\n)(.*?)(```\n)", re.DOTALL
+)
+_TABLE = re.compile(r"(\| rule \| severity \| holds when \|\n\|---\|---\|---\|\n)((?:\|.*\n)*)")
+
+
+def rules_table() -> str:
+    """Return the rows of the table of rules."""
+    return "".join(f"| `{r.name}` | {r.severity} | {r.title} |\n" for r in RULES.values())
+
+
+def printed(requirement: str) -> str:
+    """Return what the command prints in a log for a published wheel."""
+    wheel = download(requirement)
+    output = io.StringIO()
+    print_report(audit(wheel), Console(file=output, markup=False, emoji=False))
+    return output.getvalue().replace(str(wheel), wheel.name).rstrip() + "\n"
+
+
+def with_table(text: str) -> str:
+    """Return the README with the table of rules as the registry has it."""
+    return _TABLE.sub(lambda match: match[1] + rules_table(), text)
+
+
+def with_outputs(text: str) -> str:
+    """Return the README with the reports as they are printed now."""
+    return _OUTPUT.sub(lambda match: f"{match[1]}{printed(match[2])}{match[4]}", text)
+
+
+if __name__ == "__main__":
+    README.write_text(with_outputs(with_table(README.read_text(encoding="utf-8"))))

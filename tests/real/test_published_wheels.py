@@ -1,0 +1,273 @@
+"""Published wheels, audited as pip downloads them: what is true of them was found by hand.
+
+Run with `pytest -m real`. The wheels, some 600 MB, are kept in the folder that
+`TORCH_ABI_AUDIT_WHEELS` names, or in `.cache/wheels`, which git ignores.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from torch_abi_audit.cli import main
+from torch_abi_audit.report.json import load_schema
+
+pytestmark = pytest.mark.real
+
+CACHE = Path(
+    os.environ.get("TORCH_ABI_AUDIT_WHEELS", Path(__file__).parents[2] / ".cache" / "wheels")
+)
+PLATFORMS = [
+    *(f"manylinux_2_{minor}_x86_64" for minor in (39, 35, 34, 31, 28, 27, 24, 17)),
+    "manylinux2014_x86_64",
+    "manylinux1_x86_64",
+]
+
+
+def download(requirement: str) -> Path:
+    """Download the wheel for CPython 3.12 on Linux x86_64, once."""
+    name, _, version = requirement.partition("==")
+    folder = CACHE / (f"{name}-{version}" if version else name)
+    found = sorted(folder.glob("*.whl"))
+    if not found:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        command += ["--only-binary", ":all:", "--dest", str(folder), "--python-version", "312"]
+        command += ["--implementation", "cp", "--abi", "cp312", "--abi", "abi3", "--abi", "none"]
+        for platform in PLATFORMS:
+            command += ["--platform", platform]
+        subprocess.run([*command, requirement], check=True)
+        found = sorted(folder.glob("*.whl"))
+    (wheel,) = found
+    return wheel
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is true of a wheel; `torch` gives each library that uses torch its ABI and floor."""
+
+    verdict: str
+    abi: str
+    floor: str | None
+    floor_symbols: list[str]
+    python: dict[str, str | None]
+    findings: list[tuple[str, str | None]]
+    torch: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+
+
+TRUTHS = {
+    "torchvision==0.29.1": Truth(
+        verdict="safe",
+        abi="stable",
+        floor="2.13.0",
+        floor_symbols=[
+            "torch_exception_get_what",
+            "torch_exception_get_what_without_backtrace",
+            "torch_new_stable_ivalue",
+        ],
+        python={"abi": "none", "floor": None},
+        findings=[],
+        torch={
+            "torchvision/_C_stable.so": ("stable", "2.13.0"),
+            "torchvision/image_stable.so": ("stable", "2.13.0"),
+        },
+    ),
+    "torchaudio==2.11.0": Truth(
+        verdict="safe",
+        abi="stable",
+        floor="2.11.0",
+        floor_symbols=["torch_dtype_float4_e2m1fn_x2", "torch_dtype_float8_e8m0fnu"],
+        python={"abi": "none", "floor": None},
+        findings=[("torch-undeclared", None)],
+        torch={
+            "torchaudio/lib/_torchaudio.abi3.so": ("stable", "2.10.0"),
+            "torchaudio/lib/libtorchaudio.abi3.so": ("stable", "2.11.0"),
+            "torchaudio/lib/torchaudio_prefixctc.abi3.so": ("stable", "2.10.0"),
+        },
+    ),
+    "torchao==0.15.0": Truth(
+        verdict="unsafe",
+        abi="unstable",
+        floor=None,
+        floor_symbols=[],
+        python={"abi": "none", "floor": None},
+        findings=[
+            ("unstable-torch-symbol", "torchao/_C.abi3.so"),
+            ("unstable-torch-symbol", "torchao/_C_cutlass_100a.abi3.so"),
+            ("unstable-torch-symbol", "torchao/_C_cutlass_90a.abi3.so"),
+            ("unstable-torch-symbol", "torchao/_C_mxfp8.cpython-310-x86_64-linux-gnu.so"),
+            ("torch-unpinned", None),
+            ("torch-undeclared", None),
+        ],
+    ),
+    # Its `_C_mxfp8.cpython-310-….so` is no module, so the suffix in an abi3 wheel is harmless.
+    "torchao==0.18.0": Truth(
+        verdict="safe",
+        abi="stable",
+        floor="2.11.0",
+        floor_symbols=["torch_dtype_float4_e2m1fn_x2", "torch_dtype_float8_e8m0fnu"],
+        python={"abi": "none", "floor": None},
+        findings=[("torch-undeclared", None)],
+        torch={
+            "torchao/_C_cutlass_90a.abi3.so": ("stable", "2.10.0"),
+            "torchao/_C_mxfp8.cpython-310-x86_64-linux-gnu.so": ("stable", "2.11.0"),
+        },
+    ),
+    "torchcodec==0.17.0": Truth(
+        verdict="safe",
+        abi="stable",
+        floor="2.11.0",
+        floor_symbols=[
+            "torch_dtype_float4_e2m1fn_x2",
+            "torch_dtype_float8_e8m0fnu",
+            "torch_from_blob",
+        ],
+        python={"abi": "version-specific", "floor": None},
+        findings=[("torch-undeclared", None)],
+        torch={
+            **{f"torchcodec/libtorchcodec_core{n}.so": ("stable", "2.11.0") for n in range(4, 10)},
+            **{
+                f"torchcodec/libtorchcodec_custom_ops{n}.so": ("stable", "2.11.0")
+                for n in range(4, 10)
+            },
+            "torchcodec/libtorchcodec_heic.so": ("stable", "2.11.0"),
+            "torchcodec/libtorchcodec_image.so": ("stable", "2.11.0"),
+        },
+    ),
+    "xformers==0.0.33": Truth(
+        verdict="unsafe",
+        abi="unstable",
+        floor=None,
+        floor_symbols=[],
+        python={"abi": "abi3", "floor": "3.2"},
+        findings=[  # and no torch-unpinned: it asks for torch==2.9.0
+            ("unstable-torch-symbol", "xformers/_C.so"),
+            ("unstable-torch-symbol", "xformers/flash_attn_3/_C.so"),
+        ],
+        torch={
+            "xformers/_C.so": ("unstable", None),
+            "xformers/flash_attn_3/_C.so": ("unstable", None),
+        },
+    ),
+    "xformers==0.0.35": Truth(
+        verdict="safe",
+        abi="stable",
+        floor="2.10.0",
+        floor_symbols=[
+            "torch_c10_cuda_check_msg",
+            "torch_c10_cuda_free_error_msg",
+            "torch_call_dispatcher",
+            "torch_delete_list",
+            "torch_delete_string",
+            "torch_get_mutable_data_ptr",
+            "torch_library_impl",
+            "torch_list_push_back",
+            "torch_new_list_reserve_size",
+            "torch_string_c_str",
+            "torch_string_length",
+        ],
+        python={"abi": "none", "floor": None},
+        findings=[],
+    ),
+    "torchrl==0.14.1": Truth(
+        verdict="unsafe",
+        abi="unstable",
+        floor=None,
+        floor_symbols=[],
+        python={"abi": "version-specific", "floor": None},
+        findings=[
+            ("unstable-torch-symbol", "torchrl/_torchrl.cpython-312-x86_64-linux-gnu.so"),
+            ("torch-unpinned", None),  # it admits torch>=2.1.0
+        ],
+    ),
+    # Tagged cp38, where PyObject_GetBuffer needs 3.11; Requires-Python makes that good.
+    "vllm==0.33.0": Truth(
+        verdict="safe",
+        abi="stable",
+        floor="2.13.0",
+        floor_symbols=[
+            "torch_exception_get_what",
+            "torch_exception_get_what_without_backtrace",
+            "torch_new_stable_ivalue",
+        ],
+        python={"abi": "abi3", "floor": "3.11"},
+        findings=[("filename-tag-mismatch", None)],
+        torch={
+            "vllm/_C_stable_libtorch.abi3.so": ("stable", "2.11.0"),
+            "vllm/_deepselect_C.abi3.so": ("stable", "2.10.0"),
+            "vllm/_flashkda_C.abi3.so": ("stable", "2.11.0"),
+            "vllm/_flashmla_C.abi3.so": ("stable", "2.11.0"),
+            "vllm/_flashmla_extension_C.abi3.so": ("stable", "2.11.0"),
+            "vllm/_moe_C_stable_libtorch.abi3.so": ("stable", "2.11.0"),
+            "vllm/_qutlass_C.abi3.so": ("stable", "2.13.0"),
+            "vllm/third_party/deep_gemm/_C_extension.abi3.so": ("stable", "2.11.0"),
+            "vllm/vllm_flash_attn/_vllm_fa2_C.abi3.so": ("stable", "2.10.0"),
+            "vllm/vllm_flash_attn/_vllm_fa3_C.abi3.so": ("stable", "2.10.0"),
+        },
+    ),
+}
+
+
+def audit(wheel: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
+    code = main(["--json", str(wheel)])
+    output = capsys.readouterr()
+    assert output.err == ""
+    report = json.loads(output.out)
+    jsonschema.validate(report, load_schema())
+    target: dict[str, Any] = report["targets"][0]
+    return code, target
+
+
+@pytest.mark.parametrize("requirement", TRUTHS)
+def test_torch_extensions(requirement: str, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = TRUTHS[requirement]
+    code, target = audit(download(requirement), capsys)
+    assert code == {"safe": 0, "not-applicable": 0, "unsafe": 1}[truth.verdict]
+    torch = target["torch"]
+    used = {
+        item["path"]: (item["torch"]["abi"], item["torch"]["floor"])
+        for item in target["libraries"]
+        if item["torch"]["abi"] != "none"
+    }
+    assert (
+        Truth(
+            verdict=target["verdict"],
+            abi=torch["abi"],
+            floor=torch["floor"],
+            floor_symbols=torch["floor_symbols"],
+            python=target["python"],
+            findings=[(finding["rule"], finding["library"]) for finding in target["findings"]],
+            torch=used if truth.torch else {},
+        )
+        == truth
+    )
+
+
+def test_private_python_api_in_torchcodec(capsys: pytest.CaptureFixture[str]) -> None:
+    """One extension is bound to its Python; the core libraries use none of the C API."""
+    _, target = audit(download("torchcodec==0.17.0"), capsys)
+    libraries = {item["path"]: item for item in target["libraries"]}
+    extensions = [path for path, item in libraries.items() if item["kind"] == "extension"]
+    assert extensions == ["torchcodec/libtorchcodec_pybind_ops.so"]
+    (extension,) = extensions
+    assert libraries[extension]["python"]["abi"] == "version-specific"
+    assert "_PyObject_GetDictPtr" in libraries[extension]["python"]["violations"]
+    for number in range(4, 10):
+        core = libraries[f"torchcodec/libtorchcodec_core{number}.so"]
+        assert core["python"]["abi"] == "none"
+
+
+def test_the_newest_cryptography(capsys: pytest.CaptureFixture[str]) -> None:
+    """A wheel that has nothing to do with torch, whichever release is the newest."""
+    code, target = audit(download("cryptography"), capsys)
+    assert code == 0
+    assert target["verdict"] == "not-applicable"
+    assert target["python"]["abi"] == "abi3"
+    assert target["findings"] == []

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+from packaging.version import Version
+
+from tests.builders import CATALOG, claims
+from torch_abi_audit.claims import (
+    admits_future_torch,
+    admitted_pythons,
+    admitted_torch,
+    claims_abi3,
+    extras_with_torch,
+    requires_torch,
+    torch_specifiers,
+)
+
+LINUX = "manylinux_2_28_x86_64"
+
+
+@pytest.mark.parametrize(
+    ("tag", "python", "first", "last"),
+    [
+        (f"cp38-abi3-{LINUX}", "", "3.8", "3.20"),
+        (f"cp38-abi3-{LINUX}", ">=3.11,<3.15", "3.11", "3.14"),
+        (f"cp38-abi3-{LINUX}", ">=3.11.4", "3.11", "3.20"),
+        (f"cp38-abi3-{LINUX}", ">3.10", "3.10", "3.20"),  # 3.10.1 is newer than 3.10
+        (f"cp38.cp310-abi3-{LINUX}", "", "3.8", "3.20"),
+        (f"cp312-cp312-{LINUX}", ">=3.9", "3.12", "3.12"),
+        (f"cp312-none-{LINUX}", "", "3.12", "3.12"),
+        (f"py39-none-{LINUX}", "", "3.9", "3.20"),
+        (f"py3-none-{LINUX}", ">=3.10", "3.10", "3.20"),
+        (f"py2.py3-none-{LINUX}", "", "3.2", "3.20"),
+        (f"cp313-cp313t-{LINUX}", "", "3.13", "3.13"),
+        (f"cp315-abi3t-{LINUX}", "", "3.15", "3.20"),
+        (f"pp310-pypy310_pp73-{LINUX}", "", "3.10", "3.10"),
+    ],
+)
+def test_admitted_pythons(tag: str, python: str, first: str, last: str) -> None:
+    admitted = admitted_pythons(claims(tag, python=python))
+    assert (str(admitted[0]), str(admitted[-1])) == (first, last)
+
+
+def test_no_python_is_admitted() -> None:
+    assert admitted_pythons(claims(f"cp38-cp38-{LINUX}", python=">=3.9")) == ()
+
+
+@pytest.mark.parametrize(
+    ("tag", "claimed"), [("cp39-abi3", True), ("cp315-abi3t", True), ("py39-none", False)]
+)
+def test_claims_abi3(tag: str, claimed: bool) -> None:  # noqa: FBT001
+    assert claims_abi3(claims(f"{tag}-{LINUX}")) is claimed
+
+
+def test_nothing_is_asked_of_torch() -> None:
+    assert torch_specifiers(claims()) == (None,)
+    assert requires_torch(claims()) is None
+
+
+def test_any_torch_is_asked_for() -> None:
+    assert requires_torch(claims(torch=("torch",))) == ""
+
+
+def test_several_requirements_hold_together() -> None:
+    assert requires_torch(claims(torch=("torch>=2.9", "torch<2.11"))) == "<2.11,>=2.9"
+
+
+def test_markers_are_evaluated_for_the_tags_platform() -> None:
+    promised = claims(
+        torch=('torch>=2.9; sys_platform == "linux"', 'torch>=2.5; sys_platform == "win32"')
+    )
+    assert requires_torch(promised) == ">=2.9"
+
+
+def test_markers_are_evaluated_for_every_python() -> None:
+    promised = claims(
+        torch=('torch>=2.9; python_version < "3.12"', 'torch>=2.11; python_version >= "3.12"')
+    )
+    assert requires_torch(promised) == ">=2.11 || >=2.9"
+
+
+def test_a_marker_that_leaves_environments_out() -> None:
+    demands = torch_specifiers(claims(torch=('torch>=2.9; python_version >= "3.12"',)))
+    assert [demand and str(demand) for demand in demands] == [None, ">=2.9"]
+
+
+def test_a_requirement_of_an_extra_is_not_everybodys() -> None:
+    promised = claims(torch=('torch>=2.9; extra == "gpu"',), extras=("gpu", "docs"))
+    assert torch_specifiers(promised) == (None,)
+    assert extras_with_torch(promised) == ("gpu",)
+
+
+def test_a_direct_reference_names_one_version() -> None:
+    url = "torch @ https://example.org/torch-2.9.1-cp312-cp312-manylinux_2_28_x86_64.whl#sha256=0"
+    assert requires_torch(claims(torch=(url,))) == "==2.9.1"
+
+
+@pytest.mark.parametrize(
+    ("requirement", "admitted", "future"),
+    [
+        ("torch", ["2.1.0", "2.8.0", "2.9.0", "2.9.1", "2.10.0", "2.11.0"], True),
+        ("torch>=2.10", ["2.10.0", "2.11.0"], True),
+        ("torch==2.9.*", ["2.9.0", "2.9.1"], False),
+        ("torch~=2.9.0", ["2.9.0", "2.9.1"], False),
+        ("torch==2.9", ["2.9.0"], False),
+        ("torch>=2.8,<3", ["2.8.0", "2.9.0", "2.9.1", "2.10.0", "2.11.0"], True),
+        ("torch>2.11", [], True),
+    ],
+)
+def test_admitted_torch(requirement: str, admitted: list[str], future: bool) -> None:  # noqa: FBT001
+    (specifier,) = torch_specifiers(claims(torch=(requirement,)))
+    assert list(admitted_torch(specifier, CATALOG.published)) == list(map(Version, admitted))
+    assert admits_future_torch(specifier) is future

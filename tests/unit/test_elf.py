@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from tests.builders import a_library, member_of
+from torch_abi_audit.errors import LibraryError
+from torch_abi_audit.formats import BytesSource, read_library, sniff
+from torch_abi_audit.model import Format, Library, Symbol
+
+
+def read(data: bytes, name: str = "x.so") -> Library | None:
+    return read_library(BytesSource(data), name)
+
+
+def test_facts() -> None:
+    facts = read(a_library())
+    assert facts == Library(
+        format=Format.ELF,
+        arch="x86_64",
+        soname="libplugin.so.1",
+        needed=("libtorch.so", "libtorch_cpu.so", "libc10.so"),
+        imports=(Symbol("torch_library_impl"),),
+        exports=(Symbol("register_ops"),),
+    )
+
+
+def test_without_section_headers_the_facts_are_the_same() -> None:
+    stripped = read(member_of("odd-members", "odd_members/plugin"))
+    whole = read(a_library())
+    assert stripped is not None
+    assert whole is not None
+    assert (stripped.imports, stripped.needed) == (whole.imports, whole.needed)
+
+
+def test_wrong_section_headers_do_not_matter() -> None:
+    data = bytearray(a_library())
+    struct.pack_into("<Q", data, 40, len(data) * 2)  # e_shoff
+    assert read(bytes(data)) == read(a_library())
+
+
+def test_weak_imports() -> None:
+    facts = read(member_of("weak-imports", "weak_imports/_C.so"))
+    assert facts is not None
+    assert {symbol.name: symbol.weak for symbol in facts.imports} == {
+        "_ZN3c104impl15tls_is_presentEv": True,
+        "torch_exception_get_what": True,
+        "torch_library_impl": False,
+    }
+
+
+def test_another_machine() -> None:
+    facts = read(member_of("wrong-architecture", "wrong_architecture/_C.so"))
+    assert facts is not None
+    assert facts.arch == "aarch64"
+
+
+def test_symbols_are_found_without_a_hash_table() -> None:
+    """Then the relocations say which symbols the loader looks up."""
+    assert read(without_tags(a_library(), 4, 0x6FFFFEF5)) is not None
+    facts = read(without_tags(a_library(), 4, 0x6FFFFEF5))  # DT_HASH, DT_GNU_HASH
+    assert facts is not None
+    assert facts.imports == (Symbol("torch_library_impl"),)
+
+
+def test_symbols_are_found_with_the_sysv_hash_table_alone() -> None:
+    assert read(without_tags(a_library(), 0x6FFFFEF5)) == read(a_library())
+
+
+def test_symbols_are_found_with_the_gnu_hash_table_alone() -> None:
+    assert read(without_tags(a_library(), 4)) == read(a_library())
+
+
+@pytest.mark.parametrize("machine", [190, 224, 247])  # CUDA, AMDGPU, BPF
+def test_device_code_is_data(machine: int) -> None:
+    data = bytearray(a_library())
+    struct.pack_into("<H", data, 18, machine)
+    assert read(bytes(data)) is None
+
+
+def test_an_object_file_is_no_library() -> None:
+    data = bytearray(a_library())
+    struct.pack_into("<H", data, 16, 1)  # ET_REL
+    assert read(bytes(data)) is None
+
+
+def test_a_library_needs_a_dynamic_segment() -> None:
+    data = bytearray(a_library())
+    for offset in program_headers(data, 2):
+        struct.pack_into("<I", data, offset, 0)
+    with pytest.raises(LibraryError, match="without a dynamic segment"):
+        read(bytes(data))
+
+
+def test_a_dynamic_section_must_end() -> None:
+    data = bytearray(a_library())
+    (offset,) = program_headers(data, 2)
+    struct.pack_into("<Q", data, offset + 32, 16)  # p_filesz: one entry
+    with pytest.raises(LibraryError, match="without an end"):
+        read(bytes(data))
+
+
+@pytest.mark.parametrize("size", [4, 16, 63, 64, 200, 500, 700])
+def test_truncated(size: int) -> None:
+    with pytest.raises(LibraryError):
+        read(a_library()[:size])
+
+
+@pytest.mark.parametrize(
+    ("head", "format_"),
+    [
+        (b"\x7fELF" + bytes(60), Format.ELF),
+        (bytes.fromhex("cffaedfe") + bytes(60), Format.MACHO),
+        (bytes.fromhex("cafebabe00000002"), Format.MACHO),
+        (bytes.fromhex("cafebabe00000034"), None),  # a Java class, version 52
+        (b"MZ" + bytes(62), Format.PE),
+        (b"MZ is not only a magic number. This is prose that goes on for long enough.", None),
+        (b"", None),
+        (b"\x7fEL", None),
+    ],
+)
+def test_sniff(head: bytes, format_: Format | None) -> None:
+    assert sniff(head) is format_
+
+
+@pytest.mark.parametrize("name", ["x.so", "x.so.1.2", "x.abi3.so", "x.pyd", "x.dll", "x.DYLIB"])
+@pytest.mark.parametrize("data", [b"", b"\x00\x01\x02" * 1000, b"\xff\xfe" * 4000])
+def test_a_library_by_name_that_is_none(name: str, data: bytes) -> None:
+    with pytest.raises(LibraryError, match="neither an object file nor text"):
+        read(data, name)
+
+
+@pytest.mark.parametrize(
+    "data", [b"INPUT(libx.so.1)\n", "é".encode() * 3000, b"x" + "é".encode() * 3000]
+)
+def test_text_is_no_library_whatever_its_name(data: bytes) -> None:
+    assert read(data, "libx.so") is None
+
+
+def test_other_files_are_no_libraries() -> None:
+    assert read(b"\x00\x01\x02", "x.dat") is None
+
+
+def program_headers(data: bytes | bytearray, kind: int) -> list[int]:
+    """Return the offsets of the program headers of a type."""
+    start, size, count = (
+        struct.unpack_from("<Q", data, 32)[0],
+        *struct.unpack_from("<HH", data, 54),
+    )
+    offsets = [start + size * number for number in range(count)]
+    return [offset for offset in offsets if struct.unpack_from("<I", data, offset)[0] == kind]
+
+
+def without_tags(data: bytes, *tags: int) -> bytes:
+    """Turn dynamic tags into one that means nothing to a reader (DT_DEBUG)."""
+    changed = bytearray(data)
+    (header,) = program_headers(data, 2)
+    offset, size = (struct.unpack_from("<Q", data, header + field)[0] for field in (8, 32))
+    for position in range(offset, offset + size, 16):
+        if struct.unpack_from("<Q", data, position)[0] in tags:
+            struct.pack_into("<Q", changed, position, 21)
+    return bytes(changed)

@@ -1,0 +1,108 @@
+"""Which part of CPython's C API a library uses: nothing, the stable ABI, or more.
+
+The stable ABI (PEP 384) and the release that added each name to it come from
+`abi3info`, which is generated from CPython's own `Misc/stable_abi.toml`.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+
+from abi3info import DATAS, FUNCTIONS
+
+from torch_abi_audit.model import Format, LibraryKind, PythonAbi, PythonUse, PythonVersion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch_abi_audit.abi.scope import Scope
+    from torch_abi_audit.model import Library
+
+_C_API = re.compile(r"_?Py[A-Z_]")
+# PEP 3121, PEP 489 (the U forms hold punycode) and PEP 793: what makes a module of a library.
+_INIT_HOOK = re.compile(r"PyInitU?_")
+_EXPORT_HOOK = re.compile(r"PyModExportU?_")
+_EXPORT_HOOK_SINCE = PythonVersion(3, 15)
+# Names that only some builds of CPython have (`ifdef` in stable_abi.toml).
+_WINDOWS_ONLY = frozenset({"MS_WINDOWS"})
+_NEVER_RELIABLE = frozenset({"Py_REF_DEBUG", "USE_STACKCHECK"})
+_NOT_ON_WINDOWS = frozenset({"HAVE_FORK"})
+
+
+def library_kind(library: Library) -> LibraryKind:
+    """Tell whether Python can import a library as a module."""
+    hooked = any(
+        _INIT_HOOK.match(symbol.name) or _EXPORT_HOOK.match(symbol.name)
+        for symbol in library.exports
+    )
+    return LibraryKind.EXTENSION if hooked else LibraryKind.BUNDLED
+
+
+def classify_python(library: Library, scope: Scope) -> PythonUse:
+    """Tell which part of the C API a library imports.
+
+    Weak imports are left out: they never stop a load.
+
+    Args:
+        library: The facts.
+        scope: What the library finds in its own target.
+    """
+    stable = _stable_abi(windows=library.format is Format.PE)
+    violations: list[str] = []
+    since: dict[str, PythonVersion] = {}
+    for symbol in library.imports:
+        if symbol.weak or symbol.name in scope.symbols or not _C_API.match(symbol.name):
+            continue
+        if symbol.name in stable:
+            since[symbol.name] = stable[symbol.name]
+        else:
+            violations.append(symbol.name)
+    if not violations and not since:
+        return PythonUse(PythonAbi.NONE)
+    since |= _export_only_hooks(library)
+    floor = max(since.values()) if since and not violations else None
+    return PythonUse(
+        abi=PythonAbi.VERSION_SPECIFIC if violations else PythonAbi.ABI3,
+        violations=tuple(sorted(violations)),
+        floor=floor,
+        floor_symbols=tuple(sorted(name for name in since if since[name] == floor)),
+    )
+
+
+def worst_python_abi(uses: Iterable[PythonUse]) -> PythonAbi:
+    """Roll the uses of several libraries up to their target: the worst of them."""
+    abis = {use.abi for use in uses}
+    for abi in (PythonAbi.VERSION_SPECIFIC, PythonAbi.ABI3, PythonAbi.ABI3T):
+        if abi in abis:
+            return abi
+    return PythonAbi.NONE
+
+
+def highest_python_floor(uses: Iterable[PythonUse]) -> PythonVersion | None:
+    """Roll floors up to their target, None where any library is bound to one version."""
+    uses = list(uses)
+    if worst_python_abi(uses) is PythonAbi.VERSION_SPECIFIC:
+        return None
+    return max((use.floor for use in uses if use.floor is not None), default=None)
+
+
+def _export_only_hooks(library: Library) -> dict[str, PythonVersion]:
+    """Return the hooks of a module that only Python 3.15 and newer can import."""
+    names = {symbol.name for symbol in library.exports}
+    if any(_INIT_HOOK.match(name) for name in names):
+        return {}
+    return {name: _EXPORT_HOOK_SINCE for name in names if _EXPORT_HOOK.match(name)}
+
+
+@cache
+def _stable_abi(*, windows: bool) -> dict[str, PythonVersion]:
+    """Return each name that every build of CPython for a system has, with its release."""
+    excluded = _NEVER_RELIABLE | (_NOT_ON_WINDOWS if windows else _WINDOWS_ONLY)
+    return {
+        symbol.name: PythonVersion(item.added.major, item.added.minor)
+        for table in (FUNCTIONS, DATAS)
+        for symbol, item in table.items()
+        if getattr(item.ifdef, "name", None) not in excluded
+    }

@@ -1,0 +1,72 @@
+"""C++ names: whose entity a mangled name is, and how to show it.
+
+The owner is read off the mangled name itself, which spells the entity's own
+qualified name before any argument or template argument. That is exact where a
+search in the demangled text is not: `mine::f(at::Tensor)` belongs to `mine`.
+
+Reference: Itanium C++ ABI, chapter 5.1 (https://itanium-cxx-abi.github.io/cxx-abi/abi.html).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import pycxxfilt
+
+# <special-name> prefixes that stand before the <encoding> or <type> that they speak of:
+# vtables, typeinfo and its name, thread-local initialisers and wrappers, guard variables
+# and reference temporaries, and thunks with their call offsets.
+_OFFSET = r"(?:hn?[0-9]+_|vn?[0-9]+_n?[0-9]+_)"
+_SPECIAL = rf"(?:T[VTISHWC]|G[VR]|T{_OFFSET}|Tc{_OFFSET}{_OFFSET})?"
+# Z opens a <local-name>, whose owner is the enclosing function's; N opens a <nested-name>,
+# with its cv- and ref-qualifiers, or H for an explicit object parameter.
+_NESTED = re.compile(rf"_?_Z{_SPECIAL}Z*N[HrVKRO]*(?=[0-9])")
+_LENGTH = re.compile(r"[0-9]{1,5}")
+
+_REFERENCE = re.compile(r"[ST][0-9A-Z]*_")
+_MAX_DEMANGLED_LENGTH = 4096
+_MAX_DEMANGLED_SIZE = 1 << 22
+
+
+def owner(name: str) -> tuple[str, ...]:
+    """Return the scopes and the name of the entity that an Itanium-mangled name names.
+
+    The result ends before the first component that is no plain identifier (an
+    operator, a constructor, template arguments). It is empty for names that are not
+    mangled, not in a namespace or class, or in `std`.
+
+    >>> owner("_ZNK2at6Tensor4sizeEl")
+    ('at', 'Tensor', 'size')
+    >>> owner("_ZTIN3c105ErrorE")
+    ('c10', 'Error')
+    """
+    match = _NESTED.match(name)
+    if match is None:
+        return ()
+    position = match.end()
+    scopes = []
+    while length := _LENGTH.match(name, position):
+        position = length.end() + int(length[0])
+        if position > len(name):
+            return ()
+        scopes.append(name[length.end() : position])
+    return tuple(scopes)
+
+
+@lru_cache(maxsize=4096)
+def demangle(name: str) -> str | None:
+    """Return the C++ declaration that a mangled name stands for, or None.
+
+    A few dozen back-references can make a name of a hundred bytes expand to
+    gigabytes, so a name that might is shown without its arguments.
+    """
+    if not name.startswith("_Z"):
+        return None
+    references = len(_REFERENCE.findall(name))
+    if len(name) <= _MAX_DEMANGLED_LENGTH and len(name) << references <= _MAX_DEMANGLED_SIZE:
+        try:
+            return pycxxfilt.demangle(name)
+        except ValueError:
+            return None
+    return "::".join(owner(name)) + "(...)" if owner(name) else None

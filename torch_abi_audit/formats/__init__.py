@@ -1,0 +1,81 @@
+"""Object formats: bytes in, facts (`model.Library`) out, one domain error each."""
+
+from __future__ import annotations
+
+import re
+
+from torch_abi_audit.errors import LibraryError
+from torch_abi_audit.formats.elf import MAGIC as ELF_MAGIC
+from torch_abi_audit.formats.elf import read_elf
+from torch_abi_audit.formats.source import ByteSource, BytesSource
+from torch_abi_audit.model import Format, Library
+
+__all__ = ["ByteSource", "BytesSource", "read_library", "sniff"]
+
+_MACHO_MAGICS = frozenset(
+    bytes.fromhex(magic) for magic in ("feedface", "feedfacf", "cefaedfe", "cffaedfe")
+)
+_FAT_MAGICS = frozenset(bytes.fromhex(magic) for magic in ("cafebabe", "cafebabf"))
+_LIBRARY_NAME = re.compile(r"\.(so(\.[0-9]+)*|pyd|dll|dylib)$", re.IGNORECASE)
+_HEAD = 4096
+
+
+def sniff(head: bytes) -> Format | None:
+    """Tell an object format from a file's first bytes (64 are enough).
+
+    A Java class file shares the universal Mach-O magic; its next word is the class
+    version, 45 or more, where Mach-O has the number of slices. A DOS header is taken
+    for PE unless it is text, which has no NUL bytes.
+    """
+    magic = head[:4]
+    if magic == ELF_MAGIC:
+        return Format.ELF
+    if magic in _MACHO_MAGICS:
+        return Format.MACHO
+    if magic in _FAT_MAGICS and int.from_bytes(head[4:8], "big") < 45:
+        return Format.MACHO
+    if magic[:2] == b"MZ" and b"\0" in head[:64]:
+        return Format.PE
+    return None
+
+
+def read_library(source: ByteSource, name: str) -> Library | None:
+    """Read the facts of a file, if it is a library.
+
+    Args:
+        source: The file's bytes.
+        name: Its name, which only decides whether a file that is neither an object
+            nor text should have been a library.
+
+    Returns:
+        The facts, or None for a file that is not a library.
+
+    Raises:
+        LibraryError: It is a library, or should be, and can't be read.
+    """
+    head = source.read_at(0, min(64, source.size))
+    match sniff(head):
+        case Format.ELF:
+            return read_elf(source)
+        case Format.MACHO:
+            raise LibraryError("Mach-O libraries can't be read yet")
+        case Format.PE:
+            raise LibraryError("PE libraries can't be read yet")
+        case None:
+            if _LIBRARY_NAME.search(name) and not _is_text(
+                source.read_at(0, min(_HEAD, source.size))
+            ):
+                raise LibraryError("named like a library, but neither an object file nor text")
+            return None
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether a file begins as text does, like a linker script. An empty file does not."""
+    if not head or b"\0" in head:
+        return False
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        # A character may be cut at the end of what was read.
+        return len(head) == _HEAD and error.start >= _HEAD - 3
+    return True

@@ -1,0 +1,425 @@
+"""ELF: bytes to facts, from the program headers and the dynamic section alone.
+
+That is all the dynamic loader looks at, so a library whose section headers are
+stripped, or wrong, reads the same. `pyelftools` decodes the headers and says
+where the tables are; the symbol table itself is decoded in bulk here, since one
+object a field would take minutes for a large library.
+
+References: System V gABI chapters 4 and 5; the symbol versioning and GNU hash
+sections of the Linux Standard Base and binutils.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from io import BytesIO
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from elftools.common.utils import struct_parse
+from elftools.elf.elffile import ELFFile
+from elftools.elf.enums import ENUM_D_TAG
+
+from torch_abi_audit.errors import LibraryError
+from torch_abi_audit.model import Format, Library, Symbol
+
+if TYPE_CHECKING:
+    from torch_abi_audit.formats.source import ByteSource
+
+MAGIC = b"\x7fELF"
+
+# Machines that a Python platform tag can name, in the tag's spelling. An ELF file
+# for any other machine is device code (CUDA, AMDGPU, BPF): data to the host.
+_MACHINES: dict[tuple[str, int, bool], str] = {
+    ("EM_X86_64", 64, True): "x86_64",
+    ("EM_X86_64", 32, True): "x32",
+    ("EM_386", 32, True): "i686",
+    ("EM_AARCH64", 64, True): "aarch64",
+    ("EM_ARM", 32, True): "arm",
+    ("EM_PPC64", 64, True): "ppc64le",
+    ("EM_PPC64", 64, False): "ppc64",
+    ("EM_PPC", 32, False): "ppc",
+    ("EM_S390", 64, False): "s390x",
+    ("EM_S390", 32, False): "s390",
+    ("EM_RISCV", 64, True): "riscv64",
+    ("EM_RISCV", 32, True): "riscv32",
+    ("EM_LOONGARCH", 64, True): "loongarch64",
+    ("EM_MIPS", 64, True): "mips64el",
+    ("EM_MIPS", 64, False): "mips64",
+    ("EM_MIPS", 32, True): "mipsel",
+    ("EM_MIPS", 32, False): "mips",
+}
+
+_TAGS = {
+    name: ENUM_D_TAG[name]
+    for name in (
+        "DT_NULL", "DT_NEEDED", "DT_SONAME", "DT_RPATH", "DT_RUNPATH",
+        "DT_STRTAB", "DT_STRSZ", "DT_SYMTAB", "DT_SYMENT", "DT_HASH", "DT_GNU_HASH",
+        "DT_VERSYM", "DT_VERNEED", "DT_VERNEEDNUM", "DT_VERDEF", "DT_VERDEFNUM",
+        "DT_RELA", "DT_RELASZ", "DT_REL", "DT_RELSZ", "DT_JMPREL", "DT_PLTRELSZ", "DT_PLTREL",
+    )
+}  # fmt: skip
+
+# Bounds against hostile files. libtorch_cpu, one of the largest libraries there are,
+# has 80,000 symbols, 14 MB of names, and names of up to some 20,000 bytes.
+_MAX_PROGRAM_HEADERS = 4096
+_MAX_DYNAMIC_BYTES = 1 << 20
+_MAX_SYMBOLS = 1_000_000
+_MAX_STRING_TABLE_BYTES = 256 << 20
+_MAX_NAME_BYTES = 256 << 20
+_MAX_VERSION_BYTES = 1 << 20
+_MAX_RELOCATION_BYTES = 256 << 20
+_CHUNK = 1 << 16
+
+_STB_LOCAL, _STB_WEAK = 0, 2
+_STV_DEFAULT, _STV_PROTECTED = 0, 3
+_SHN_UNDEF = 0
+_VERSYM_HIDDEN = 0x8000
+_VER_FLG_BASE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    offset: int
+    address: int
+    size: int  # bytes in the file
+
+
+@dataclass(frozen=True, slots=True)
+class _Elf:
+    """The headers, and how to read what they point to."""
+
+    source: ByteSource
+    order: str  # of `struct`: "<" or ">"
+    is64: bool
+    type: str
+    machine: str
+    loads: tuple[_Segment, ...]
+    dynamic: _Segment | None
+    interpreted: bool
+
+    @property
+    def word(self) -> str:
+        return "Q" if self.is64 else "I"
+
+    def segment_of(self, address: int) -> _Segment:
+        for segment in self.loads:
+            if segment.address <= address < segment.address + segment.size:
+                return segment
+        raise LibraryError(f"no loadable segment has the address {address:#x} in the file")
+
+    def read(self, address: int, size: int) -> bytes:
+        segment = self.segment_of(address)
+        return self.source.read_at(segment.offset + address - segment.address, size)
+
+    def read_up_to(self, address: int, limit: int) -> bytes:
+        """Read from an address to the end of its segment, `limit` bytes at most."""
+        segment = self.segment_of(address)
+        start = address - segment.address
+        return self.source.read_at(segment.offset + start, min(limit, segment.size - start))
+
+
+@dataclass(frozen=True, slots=True)
+class _Dynamic:
+    """The dynamic section: the values of each tag, in order."""
+
+    values: dict[int, list[int]] = field(default_factory=dict)
+
+    def all(self, tag: str) -> list[int]:
+        return self.values.get(_TAGS[tag], [])
+
+    def get(self, tag: str) -> int | None:
+        """Return the tag's value; where a tag stands twice the loader takes the last."""
+        found = self.all(tag)
+        return found[-1] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    name: str | None
+    library: str | None
+
+
+_UNVERSIONED = _Version(None, None)
+
+
+def read_elf(source: ByteSource) -> Library | None:
+    """Read the facts of an ELF file.
+
+    Args:
+        source: The file's bytes, beginning with `MAGIC`.
+
+    Returns:
+        The facts, or None for an ELF file that no loader of a host loads: an
+        object file, a core dump, or code for a device.
+
+    Raises:
+        LibraryError: The file is cut short, contradicts itself, or is larger in
+            some part than any library is.
+    """
+    try:
+        elf = _read_headers(source)
+        arch = _MACHINES.get((elf.machine, 64 if elf.is64 else 32, elf.order == "<"))
+        if elf.type not in ("ET_DYN", "ET_EXEC") or arch is None:
+            return None
+        return _read_library(elf, arch)
+    except LibraryError:
+        raise
+    except Exception as error:
+        # pyelftools raises ELFError, ConstructError, AttributeError, OverflowError and
+        # more for bad input; which one is no part of its interface.
+        raise LibraryError(f"not a readable ELF file: {error or type(error).__name__}") from error
+
+
+def _read_headers(source: ByteSource) -> _Elf:
+    elf = ELFFile(BytesIO(source.read_at(0, min(64, source.size))))
+    header, structs = elf.header, elf.structs
+    machine = header["e_machine"]
+    count, entry = header["e_phnum"], structs.Elf_Phdr.sizeof()
+    if count > _MAX_PROGRAM_HEADERS:
+        raise LibraryError(f"{count} program headers")
+    if count and header["e_phentsize"] != entry:
+        raise LibraryError(f"program headers of {header['e_phentsize']} bytes instead of {entry}")
+    table = BytesIO(source.read_at(header["e_phoff"], count * entry))
+    loads: list[_Segment] = []
+    dynamic = None
+    interpreted = False
+    for _ in range(count):
+        program_header = struct_parse(structs.Elf_Phdr, table)
+        segment = _Segment(
+            program_header["p_offset"], program_header["p_vaddr"], program_header["p_filesz"]
+        )
+        match program_header["p_type"]:
+            case "PT_LOAD":
+                loads.append(segment)
+            case "PT_DYNAMIC":
+                dynamic = segment
+            case "PT_INTERP":
+                interpreted = True
+    return _Elf(
+        source=source,
+        order="<" if elf.little_endian else ">",
+        is64=elf.elfclass == 64,
+        type=str(header["e_type"]),
+        machine=str(machine),
+        loads=tuple(loads),
+        dynamic=dynamic,
+        interpreted=interpreted,
+    )
+
+
+def _read_library(elf: _Elf, arch: str) -> Library:
+    if elf.dynamic is None:
+        if elf.type == "ET_DYN":
+            raise LibraryError("a shared library without a dynamic segment")
+        return Library(Format.ELF, arch, executable=True)  # a static program
+    dynamic = _read_dynamic(elf, elf.dynamic)
+    strings = _read_strings(elf, dynamic)
+    soname = dynamic.get("DT_SONAME")
+    versions, version_needs = _read_versions(elf, dynamic, strings)
+    imports, exports = _read_symbols(elf, dynamic, strings, versions)
+    return Library(
+        format=Format.ELF,
+        arch=arch,
+        executable=elf.type == "ET_EXEC" or elf.interpreted,
+        soname=None if soname is None else _text(strings, soname),
+        needed=tuple(_text(strings, value) for value in dynamic.all("DT_NEEDED")),
+        rpath=_paths(strings, dynamic.all("DT_RPATH")),
+        runpath=_paths(strings, dynamic.all("DT_RUNPATH")),
+        imports=imports,
+        exports=exports,
+        version_needs=version_needs,
+    )
+
+
+def _read_dynamic(elf: _Elf, segment: _Segment) -> _Dynamic:
+    entry = 2 * struct.calcsize(elf.word)
+    size = min(segment.size, _MAX_DYNAMIC_BYTES) // entry * entry
+    values: dict[int, list[int]] = {}
+    data = elf.source.read_at(segment.offset, size)
+    for tag, value in struct.iter_unpack(f"{elf.order}2{elf.word}", data):
+        if tag == _TAGS["DT_NULL"]:
+            return _Dynamic(values)
+        values.setdefault(tag, []).append(value)
+    raise LibraryError("a dynamic section without an end")
+
+
+def _read_strings(elf: _Elf, dynamic: _Dynamic) -> bytes:
+    address, size = dynamic.get("DT_STRTAB"), dynamic.get("DT_STRSZ")
+    if address is None or size is None:
+        raise LibraryError("a dynamic section without a string table")
+    if size > _MAX_STRING_TABLE_BYTES:
+        raise LibraryError(f"a string table of {size} bytes")
+    return elf.read(address, size)
+
+
+def _text(strings: bytes, offset: int) -> str:
+    end = strings.find(b"\0", offset)
+    if offset >= len(strings) or end < 0:
+        raise LibraryError(f"a name at {offset}, outside the string table")
+    return strings[offset:end].decode("utf-8", "backslashreplace")
+
+
+def _paths(strings: bytes, offsets: list[int]) -> tuple[str, ...]:
+    return tuple(path for offset in offsets for path in _text(strings, offset).split(":"))
+
+
+def _read_symbols(
+    elf: _Elf, dynamic: _Dynamic, strings: bytes, versions: dict[int, _Version]
+) -> tuple[tuple[Symbol, ...], tuple[Symbol, ...]]:
+    """Decode the dynamic symbol table into imports and exports."""
+    table = dynamic.get("DT_SYMTAB")
+    count = 0 if table is None else _count_symbols(elf, dynamic)
+    if table is None or count <= 1:  # index 0 is reserved
+        return (), ()
+    if count > _MAX_SYMBOLS:
+        raise LibraryError(f"{count} dynamic symbols")
+    # Elf64_Sym: name, info, other, shndx, value, size; Elf32_Sym: name, value, size, info, …
+    layout = struct.Struct(f"{elf.order}IBBHQQ" if elf.is64 else f"{elf.order}IIIBBH")
+    if dynamic.get("DT_SYMENT") not in (None, layout.size):
+        raise LibraryError(f"dynamic symbols of {dynamic.get('DT_SYMENT')} bytes")
+    data = elf.read(table, count * layout.size)
+    versym = dynamic.get("DT_VERSYM")
+    indices = (
+        (0,) * count
+        if versym is None
+        else struct.unpack(f"{elf.order}{count}H", elf.read(versym, 2 * count))
+    )
+    imports: list[Symbol] = []
+    exports: list[Symbol] = []
+    budget = _MAX_NAME_BYTES
+    for fields, index in islice(zip(layout.iter_unpack(data), indices, strict=True), 1, None):
+        if elf.is64:
+            name_offset, info, other, section = fields[:4]
+        else:
+            name_offset, _, _, info, other, section = fields
+        binding = info >> 4
+        if not name_offset or binding == _STB_LOCAL:
+            continue
+        name = _text(strings, name_offset)
+        budget -= len(name)
+        if budget < 0:
+            raise LibraryError("more bytes of symbol names than a library has")
+        version = versions.get(index & ~_VERSYM_HIDDEN, _UNVERSIONED)
+        weak = binding == _STB_WEAK
+        if section == _SHN_UNDEF:
+            imports.append(Symbol(name, weak, version.name, version.library))
+        elif other & 3 in (_STV_DEFAULT, _STV_PROTECTED):
+            exports.append(Symbol(name, weak, version.name))
+    return tuple(imports), tuple(exports)
+
+
+def _count_symbols(elf: _Elf, dynamic: _Dynamic) -> int:
+    """Count the dynamic symbols: no tag says it, the hash tables do, or the relocations."""
+    address = dynamic.get("DT_HASH")
+    if address is not None:
+        # nbucket, nchain; nchain is the number of symbols. (Alpha and s390x have
+        # 64-bit words here; on s390x the GNU hash table serves.)
+        if elf.machine != "EM_S390":
+            return int(struct.unpack(f"{elf.order}2I", elf.read(address, 8))[1])
+        return int(struct.unpack(f"{elf.order}2Q", elf.read(address, 16))[1])
+    address = dynamic.get("DT_GNU_HASH")
+    hashed = 0 if address is None else _count_hashed(elf, address)
+    # A GNU hash table covers defined symbols only; without one it says nothing of
+    # the undefined ones. Those that matter to the loader are those it relocates.
+    return hashed or _count_relocated(elf, dynamic)
+
+
+def _count_hashed(elf: _Elf, address: int) -> int:
+    buckets, first, bloom, _ = struct.unpack(f"{elf.order}4I", elf.read(address, 16))
+    if buckets > _MAX_SYMBOLS or bloom > _MAX_SYMBOLS:
+        raise LibraryError(f"a hash table of {buckets} buckets")
+    start = address + 16 + bloom * struct.calcsize(elf.word)
+    last = max(struct.unpack(f"{elf.order}{buckets}I", elf.read(start, 4 * buckets)), default=0)
+    if last < first:
+        return 0  # every bucket is empty
+    chains = start + 4 * buckets
+    while last < _MAX_SYMBOLS:
+        hashes = elf.read_up_to(chains + 4 * (last - first), _CHUNK)
+        for (value,) in struct.iter_unpack(f"{elf.order}I", hashes[: len(hashes) // 4 * 4]):
+            last += 1
+            if value & 1:  # the end of the last chain
+                return last
+    raise LibraryError("a hash chain without an end")
+
+
+def _count_relocated(elf: _Elf, dynamic: _Dynamic) -> int:
+    """Return one more than the highest symbol index that a relocation names."""
+    with_addend = dynamic.get("DT_PLTREL") == _TAGS["DT_RELA"]
+    tables = [
+        (dynamic.get("DT_RELA"), dynamic.get("DT_RELASZ"), 3),
+        (dynamic.get("DT_REL"), dynamic.get("DT_RELSZ"), 2),
+        (dynamic.get("DT_JMPREL"), dynamic.get("DT_PLTRELSZ"), 3 if with_addend else 2),
+    ]
+    highest = -1
+    for address, size, words in tables:
+        if address is None or not size:
+            continue
+        if size > _MAX_RELOCATION_BYTES:
+            raise LibraryError(f"{size} bytes of relocations")
+        layout = struct.Struct(f"{elf.order}{words}{elf.word}")
+        data = elf.read(address, size // layout.size * layout.size)
+        shift = 32 if elf.is64 else 8
+        highest = max(
+            highest, max((entry[1] >> shift for entry in layout.iter_unpack(data)), default=-1)
+        )
+    return highest + 1
+
+
+def _read_versions(
+    elf: _Elf, dynamic: _Dynamic, strings: bytes
+) -> tuple[dict[int, _Version], tuple[tuple[str, tuple[str, ...]], ...]]:
+    """Read the version definitions and needs.
+
+    Returns:
+        The version that each index of the version symbol table stands for, and for
+        each needed file the versions asked of it.
+    """
+    versions: dict[int, _Version] = {}
+    address = dynamic.get("DT_VERDEF")
+    if address is not None:
+        data = elf.read_up_to(address, _MAX_VERSION_BYTES)
+        # Elf_Verdef: version, flags, ndx, cnt, hash, aux, next; Elf_Verdaux: name, next.
+        for position, fields in _linked(
+            data, 0, dynamic.get("DT_VERDEFNUM"), f"{elf.order}4H3I", 6
+        ):
+            _, flags, index, _, _, aux, _ = fields
+            if flags & _VER_FLG_BASE:
+                continue  # the file's own name, not a version
+            (name,) = struct.unpack_from(f"{elf.order}I", data, position + aux)
+            versions[index & ~_VERSYM_HIDDEN] = _Version(_text(strings, name), None)
+    needs: dict[str, list[str]] = {}
+    address = dynamic.get("DT_VERNEED")
+    if address is not None:
+        data = elf.read_up_to(address, _MAX_VERSION_BYTES)
+        # Elf_Verneed: version, cnt, file, aux, next; Elf_Vernaux: hash, flags, other, name, next.
+        for position, fields in _linked(
+            data, 0, dynamic.get("DT_VERNEEDNUM"), f"{elf.order}2H3I", 4
+        ):
+            _, count, file, aux, _ = fields
+            library = _text(strings, file)
+            for _, (_, _, index, name, _) in _linked(
+                data, position + aux, count, f"{elf.order}I2H2I", 4
+            ):
+                version = _text(strings, name)
+                needs.setdefault(library, []).append(version)
+                versions[index & ~_VERSYM_HIDDEN] = _Version(version, library)
+    return versions, tuple((library, tuple(names)) for library, names in needs.items())
+
+
+def _linked(
+    data: bytes, position: int, count: int | None, layout: str, next_field: int
+) -> list[tuple[int, tuple[int, ...]]]:
+    """Unpack a chain of records that each hold the distance to the next.
+
+    Distances only ever lead forward, so the chain ends with the data at the latest.
+    """
+    records: list[tuple[int, tuple[int, ...]]] = []
+    for _ in range(count or 0):
+        fields = struct.unpack_from(layout, data, position)
+        records.append((position, fields))
+        if not fields[next_field]:
+            break
+        position += fields[next_field]
+    return records

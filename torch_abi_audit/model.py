@@ -1,0 +1,334 @@
+"""The nouns: what flows through an audit, from facts to the report.
+
+Facts (`Symbol`, `Library`, `Member`) know nothing of torch or Python; claims
+(`Claims`) are what the metadata promises; classifications (`TorchUse`,
+`PythonUse`) are what a library needs; findings and reports are what the audit
+concludes. Everything here is frozen: a later stage makes new values, it never
+edits an earlier stage's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
+    from packaging.tags import Tag
+    from packaging.version import Version
+
+
+class Format(StrEnum):
+    """An object format, recognised by a file's first bytes."""
+
+    ELF = "elf"
+    MACHO = "macho"
+    PE = "pe"
+
+
+class LibraryKind(StrEnum):
+    """Whether Python imports a library as a module."""
+
+    EXTENSION = "extension"
+    BUNDLED = "bundled"
+
+
+class TorchAbi(StrEnum):
+    """How a library, or the worst library of a target, uses torch."""
+
+    STABLE = "stable"
+    UNSTABLE = "unstable"
+    NONE = "none"
+
+
+class PythonAbi(StrEnum):
+    """How a library, or the worst library of a target, uses CPython's C API."""
+
+    NONE = "none"
+    ABI3 = "abi3"
+    ABI3T = "abi3t"
+    VERSION_SPECIFIC = "version-specific"
+
+
+class Severity(StrEnum):
+    """How much a finding weighs: an error makes a target unsafe."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+class Verdict(StrEnum):
+    """The answer for one target."""
+
+    SAFE = "safe"
+    UNSAFE = "unsafe"
+    NOT_APPLICABLE = "not-applicable"
+    ERROR = "error"
+
+
+class ReleaseStatus(StrEnum):
+    """One cell of the compatibility matrix: a library against a torch release."""
+
+    GUARANTEED = "guaranteed"
+    LINKS = "links"
+    BREAKS = "breaks"
+    UNKNOWN = "unknown"
+
+
+class PythonVersion(NamedTuple):
+    """A minor release of Python."""
+
+    major: int
+    minor: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+
+# --- facts -------------------------------------------------------------------
+
+
+class Symbol(NamedTuple):
+    """A dynamic symbol, imported or exported.
+
+    A named tuple because one library has up to a million of them.
+
+    Attributes:
+        name: As the object format spells it, without Mach-O's leading underscore.
+        weak: For an import, that the loader leaves it unresolved without an
+            error; for an export, that another definition may replace it.
+        version: The symbol version, e.g. ``GLIBC_2.17``.
+        library: For an import, the needed library that the binary itself names
+            as the provider, where the format records one.
+    """
+
+    name: str
+    weak: bool = False
+    version: str | None = None
+    library: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """The facts of one compiled member.
+
+    Attributes:
+        format: The object format.
+        arch: The machine, spelled as in platform tags (``x86_64``, ``aarch64``).
+        executable: It is a program rather than a shared library.
+        soname: The name that it gives itself.
+        needed: The libraries that the loader must load with it, in order.
+        rpath: ``DT_RPATH`` entries.
+        runpath: ``DT_RUNPATH`` entries.
+        imports: Undefined dynamic symbols.
+        exports: Defined dynamic symbols that other libraries can bind to.
+        version_needs: For each needed library the symbol versions asked of it.
+    """
+
+    format: Format
+    arch: str
+    executable: bool = False
+    soname: str | None = None
+    needed: tuple[str, ...] = ()
+    rpath: tuple[str, ...] = ()
+    runpath: tuple[str, ...] = ()
+    imports: tuple[Symbol, ...] = ()
+    exports: tuple[Symbol, ...] = ()
+    version_needs: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A compiled member of a target: its path, and its facts or why there are none."""
+
+    path: str
+    library: Library | None
+    error: str | None = None
+    format: Format | None = None
+
+
+# --- claims ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a wheel promises.
+
+    Attributes:
+        name: The distribution's name as its filename spells it.
+        version: The distribution's version.
+        tags: The filename's tags, expanded.
+        wheel_tags: The ``Tag`` lines of the ``WHEEL`` file, expanded.
+        root_is_purelib: ``Root-Is-Purelib`` of the ``WHEEL`` file.
+        requires_python: ``Requires-Python``, empty when absent.
+        torch_requirements: Every ``Requires-Dist`` entry that names torch.
+        extras: ``Provides-Extra``.
+    """
+
+    name: str
+    version: Version
+    tags: frozenset[Tag]
+    wheel_tags: frozenset[Tag]
+    root_is_purelib: bool
+    requires_python: SpecifierSet
+    torch_requirements: tuple[Requirement, ...] = ()
+    extras: frozenset[str] = frozenset()
+
+
+# --- classification ----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """The oldest torch release that provides all that a stable library needs.
+
+    Attributes:
+        release: The release, never below the first one that the promise covers.
+        symbols: The shims that first appeared in it; empty when it is the
+            promise and not a symbol that sets the floor.
+    """
+
+    release: Version
+    symbols: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TorchUse:
+    """How one library uses torch.
+
+    Attributes:
+        abi: The worst of its symbols.
+        needed: The torch libraries that it asks the loader for.
+        shims: Stable C shims that it imports.
+        unknown_shims: Imports that look like shims and are not in the catalog.
+        unstable: Imports from libtorch that are not stable.
+        weak: Weak imports of torch's; they never stop a load, so nothing above
+            counts them.
+        floor: The floor of a library on the stable ABI.
+    """
+
+    abi: TorchAbi
+    needed: tuple[str, ...] = ()
+    shims: tuple[str, ...] = ()
+    unknown_shims: tuple[str, ...] = ()
+    unstable: tuple[str, ...] = ()
+    weak: tuple[str, ...] = ()
+    floor: Floor | None = None
+
+    @property
+    def needs_torch(self) -> bool:
+        """Whether the library loads only where torch is installed."""
+        return self.abi is not TorchAbi.NONE or bool(self.needed)
+
+
+@dataclass(frozen=True, slots=True)
+class PythonUse:
+    """How one library uses CPython's C API.
+
+    Attributes:
+        abi: ``NONE`` without an import of the C API, ``ABI3`` when every import
+            lies in the stable ABI, ``VERSION_SPECIFIC`` otherwise.
+        violations: Imports of the C API outside the stable ABI.
+        floor: The oldest Python whose stable ABI has every import.
+        floor_symbols: The imports, or the export hook, that set the floor.
+    """
+
+    abi: PythonAbi
+    violations: tuple[str, ...] = ()
+    floor: PythonVersion | None = None
+    floor_symbols: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryAudit:
+    """One library of a target: its facts with what they mean."""
+
+    path: str
+    library: Library
+    kind: LibraryKind
+    torch: TorchUse
+    python: PythonUse
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Everything the rules look at for one target."""
+
+    claims: Claims
+    libraries: tuple[LibraryAudit, ...]
+    unreadable: tuple[Member, ...] = ()
+
+
+# --- conclusions -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One rule that holds for a target.
+
+    Attributes:
+        rule: The rule's name.
+        severity: How much it weighs.
+        message: What is wrong, in one sentence.
+        library: The member that it is about, or None for the target.
+        evidence: The symbols, names or tags that show it.
+        help: What to change.
+    """
+
+    rule: str
+    severity: Severity
+    message: str
+    library: str | None = None
+    evidence: tuple[str, ...] = ()
+    help: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetReport:
+    """The conclusions for one target.
+
+    ``claims`` is None when the target could not be opened; ``error`` then says why.
+    ``error`` is also set when a member could not be read.
+    """
+
+    target: str
+    verdict: Verdict
+    summary: str
+    claims: Claims | None = None
+    libraries: tuple[LibraryAudit, ...] = ()
+    unreadable: tuple[Member, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    torch_abi: TorchAbi = TorchAbi.NONE
+    torch_floor: Floor | None = None
+    python_abi: PythonAbi = PythonAbi.NONE
+    python_floor: PythonVersion | None = None
+    error: str | None = None
+
+    @property
+    def safe(self) -> bool:
+        """Whether nothing stands against publishing the target."""
+        return self.verdict in (Verdict.SAFE, Verdict.NOT_APPLICABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The conclusions for all targets of one run, in the order they were named."""
+
+    targets: tuple[TargetReport, ...]
+    torch_releases: tuple[Version, ...] = ()
+
+    @property
+    def counts(self) -> Mapping[Verdict, int]:
+        """How many targets have each verdict."""
+        verdicts = [target.verdict for target in self.targets]
+        return {verdict: verdicts.count(verdict) for verdict in Verdict}
+
+    @property
+    def safe(self) -> bool:
+        """Whether there was something to audit and all of it may be published."""
+        return bool(self.targets) and all(target.safe for target in self.targets)

@@ -1,0 +1,148 @@
+"""The JSON report: an API with a version and a schema (`schema.json` beside this file)."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from torch_abi_audit.claims import requires_torch
+from torch_abi_audit.model import Verdict
+
+if TYPE_CHECKING:
+    from torch_abi_audit.model import (
+        Claims,
+        Finding,
+        Floor,
+        LibraryAudit,
+        Member,
+        Report,
+        TargetReport,
+    )
+
+SCHEMA_VERSION = 1
+
+
+def load_schema() -> Any:
+    """Return the JSON Schema that every report keeps."""
+    return json.loads((files(__package__) / "schema.json").read_text(encoding="utf-8"))
+
+
+def render_json(report: Report, tool_version: str) -> str:
+    """Return the report as JSON: ASCII, two spaces, a newline at the end."""
+    return json.dumps(to_dict(report, tool_version), indent=2) + "\n"
+
+
+def to_dict(report: Report, tool_version: str) -> dict[str, Any]:
+    """Return the report as plain values, in the order in which they are written."""
+    counts = report.counts
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "tool": {"name": "torch-abi-audit", "version": tool_version},
+        "catalog": {"torch_releases": [str(release) for release in report.torch_releases]},
+        "targets": [_target(target) for target in report.targets],
+        "counts": {
+            "targets": len(report.targets),
+            "safe": counts[Verdict.SAFE],
+            "unsafe": counts[Verdict.UNSAFE],
+            "not_applicable": counts[Verdict.NOT_APPLICABLE],
+            "error": counts[Verdict.ERROR],
+        },
+    }
+
+
+def _target(target: TargetReport) -> dict[str, Any]:
+    claims = target.claims
+    libraries = [*map(_library, target.libraries), *map(_unreadable, target.unreadable)]
+    return {
+        "target": target.target,
+        "kind": "wheel",
+        "name": claims and claims.name,
+        "version": claims and str(claims.version),
+        "verdict": target.verdict,
+        "summary": target.summary,
+        "error": target.error,
+        "torch": {
+            "abi": target.torch_abi,
+            **_floor(target.torch_floor),
+            "releases": {},
+        },
+        "python": {
+            "abi": target.python_abi,
+            "floor": target.python_floor and str(target.python_floor),
+        },
+        "claims": claims and _claims(claims),
+        "libraries": sorted(libraries, key=lambda library: str(library["path"])),
+        "findings": [_finding(finding) for finding in target.findings],
+    }
+
+
+def _claims(claims: Claims) -> dict[str, Any]:
+    return {
+        "tags": sorted(map(str, claims.tags)),
+        "wheel_tags": sorted(map(str, claims.wheel_tags)),
+        "root_is_purelib": claims.root_is_purelib,
+        "requires_torch": requires_torch(claims),
+        "requires_python": str(claims.requires_python) or None,
+    }
+
+
+def _floor(floor: Floor | None) -> dict[str, Any]:
+    return {
+        "floor": floor and str(floor.release),
+        "floor_symbols": list(floor.symbols) if floor else [],
+    }
+
+
+def _library(item: LibraryAudit) -> dict[str, Any]:
+    torch, python, library = item.torch, item.python, item.library
+    return {
+        "path": item.path,
+        "kind": item.kind,
+        "format": library.format,
+        "arch": library.arch,
+        "soname": library.soname,
+        "needed": list(library.needed),
+        "torch": {
+            "abi": torch.abi,
+            **_floor(torch.floor),
+            "needed": list(torch.needed),
+            "shims": list(torch.shims),
+            "unknown_shims": list(torch.unknown_shims),
+            "unstable_symbols": list(torch.unstable),
+            "weak_symbols": list(torch.weak),
+            "releases": {},
+        },
+        "python": {
+            "abi": python.abi,
+            "floor": python.floor and str(python.floor),
+            "floor_symbols": list(python.floor_symbols),
+            "violations": list(python.violations),
+        },
+        "error": None,
+    }
+
+
+def _unreadable(member: Member) -> dict[str, Any]:
+    return {
+        "path": member.path,
+        "kind": None,
+        "format": None,
+        "arch": None,
+        "soname": None,
+        "needed": [],
+        "torch": None,
+        "python": None,
+        "error": member.error,
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "rule": finding.rule,
+        "severity": finding.severity,
+        "library": finding.library,
+        "message": finding.message,
+        "evidence": list(finding.evidence),
+        "help": finding.help,
+    }

@@ -1,0 +1,246 @@
+"""The report for people: facts beside claims, findings with their fix, one closing sentence.
+
+Everything that comes from a target is printed as plain text: nothing of it is markup,
+and control characters are shown, not sent. Prose is wrapped at the terminal's width,
+never in a log; symbols and paths are never wrapped or cut.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import unicodedata
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from torch_abi_audit.abi.names import demangle
+from torch_abi_audit.claims import requires_torch
+from torch_abi_audit.model import LibraryKind, PythonAbi, Severity, TorchAbi, Verdict
+from torch_abi_audit.rules.words import count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Console
+
+    from torch_abi_audit.model import Finding, Report, TargetReport
+
+_SHOWN = 5  # symbols a finding, unless verbose
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_SEVERITY_STYLES = {
+    Severity.ERROR: "bold red",
+    Severity.WARNING: "bold yellow",
+    Severity.NOTE: "bold cyan",
+}
+_VERDICT_STYLES = {
+    Verdict.SAFE: "bold green",
+    Verdict.UNSAFE: "bold red",
+    Verdict.NOT_APPLICABLE: "bold",
+    Verdict.ERROR: "bold red",
+}
+
+
+def clean(text: str) -> str:
+    """Return text with every character escaped that would steer a terminal instead of show."""
+    return "".join(
+        character.encode("unicode_escape").decode("ascii")
+        if unicodedata.category(character) in _HIDDEN_CATEGORIES
+        else character
+        for character in text
+    )
+
+
+def print_report(report: Report, console: Console, *, verbose: bool = False) -> None:
+    """Print a report.
+
+    Args:
+        report: The report.
+        console: Where to; its width counts only when it is a terminal.
+        verbose: Whether to print every symbol, and what single libraries are.
+    """
+    printer = _Printer(console, verbose=verbose)
+    for target in report.targets:
+        printer.target(target)
+    if len(report.targets) > 1:
+        printer.table(report)
+
+
+class _Printer:
+    def __init__(self, console: Console, *, verbose: bool) -> None:
+        self._console = console
+        self._verbose = verbose
+        self._width = console.width if console.is_terminal else None
+
+    def target(self, target: TargetReport) -> None:
+        self._line(clean(target.target), style="bold")
+        if target.claims is not None:
+            self._facts(target)
+            for finding in target.findings:
+                self._finding(finding)
+        self._line()
+        self._prose(
+            f"{target.verdict}: {clean(target.summary)}",
+            head=len(target.verdict),
+            style=_VERDICT_STYLES[target.verdict],
+        )
+        self._line()
+
+    def table(self, report: Report) -> None:
+        """Print one line a target, and a line of totals."""
+        rows = [
+            (
+                target.verdict,
+                _short_torch(target),
+                _short_python(target),
+                str(len([f for f in target.findings if f.severity is Severity.ERROR])),
+                str(len([f for f in target.findings if f.severity is Severity.WARNING])),
+                clean(target.target.rpartition("/")[2]),
+            )
+            for target in report.targets
+        ]
+        head = ("verdict", "torch", "python", "errors", "warnings", "target")
+        widths = [max(len(row[column]) for row in [head, *rows]) for column in range(5)]
+        for row in [head, *rows]:
+            cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+            style = "dim" if row is head else _VERDICT_STYLES[Verdict(row[0])]
+            self._line(f"{cells}  {row[5]}", head=widths[0], style=style)
+        totals = [f"{number} {verdict}" for verdict, number in report.counts.items() if number]
+        self._line()
+        self._line(f"{count(len(report.targets), 'target')}: {', '.join(totals)}", style="bold")
+
+    def _facts(self, target: TargetReport) -> None:
+        claims = target.claims
+        if claims is None:
+            return
+        extensions = [item for item in target.libraries if item.kind is LibraryKind.EXTENSION]
+        total = len(target.libraries) + len(target.unreadable)
+        unread = f", {len(target.unreadable)} unreadable" if target.unreadable else ""
+        self._line(f"  {count(total, 'library')}, {count(len(extensions), 'extension')}{unread}")
+        self._line()
+        if not target.libraries:
+            return
+        asked = requires_torch(claims)
+        self._row("torch", "found", _found_torch(target))
+        if target.torch_floor is not None:
+            self._symbols(target.torch_floor.symbols, indent=19, demangled=False)
+        self._row("", "claims", f"torch{asked}" if asked is not None else "no release of torch")
+        self._row("python", "found", _found_python(target))
+        requires_python = f", Requires-Python {claims.requires_python}".rstrip()
+        tags = _set(f"{tag.interpreter}-{tag.abi}" for tag in claims.tags)
+        self._row("", "claims", tags + (requires_python if claims.requires_python else ""))
+        self._row("machine", "found", _set(item.library.arch for item in target.libraries))
+        self._row("", "claims", _set(tag.platform for tag in claims.tags))
+        weak = sum(len(item.torch.weak) for item in target.libraries)
+        if weak:
+            self._prose(
+                f"  {count(weak, 'weak import')} of torch not counted: the loader does without",
+                indent=2,
+            )
+        if self._verbose:
+            self._libraries(target)
+
+    def _row(self, topic: str, side: str, text: str) -> None:
+        self._prose(f"  {topic:<9}{side:<8}{clean(text)}", indent=19)
+
+    def _libraries(self, target: TargetReport) -> None:
+        self._line()
+        for item in target.libraries:
+            floor = f", torch {item.torch.floor.release}" if item.torch.floor else ""
+            self._line(
+                f"  {clean(item.path)}: {item.kind}, torch {item.torch.abi}{floor},"
+                f" python {item.python.abi}"
+            )
+
+    def _finding(self, finding: Finding) -> None:
+        self._line()
+        label = f"{finding.severity}[{finding.rule}]"
+        self._prose(
+            f"{label}: {clean(finding.message)}",
+            head=len(label),
+            style=_SEVERITY_STYLES[finding.severity],
+            indent=2,
+        )
+        if finding.library is not None:
+            self._line(f"  --> {clean(finding.library)}", head=5, style="blue")
+        self._symbols(finding.evidence, indent=6)
+        if finding.help:
+            self._prose(f"  = help: {clean(finding.help)}", head=9, style="bold", indent=10)
+
+    def _symbols(self, names: Sequence[str], *, indent: int, demangled: bool = True) -> None:
+        shown = names if self._verbose else names[:_SHOWN]
+        for name in shown:
+            self._line(" " * indent + clean(name))
+            declaration = demangle(name) if demangled else None
+            if declaration:
+                self._line(" " * (indent + 2) + clean(declaration), style="dim")
+        if len(shown) < len(names):
+            self._line(f"{' ' * indent}... {len(names) - len(shown)} more, all with -v")
+
+    def _prose(
+        self, text: str, *, head: int | None = None, style: str = "", indent: int = 0
+    ) -> None:
+        """Print a sentence, wrapped between words on a terminal; `style` is for its head."""
+        lines = [text]
+        if self._width is not None and len(text) > self._width:
+            lines = textwrap.wrap(
+                text,
+                self._width,
+                subsequent_indent=" " * indent,
+                break_long_words=False,
+                break_on_hyphens=False,
+                drop_whitespace=True,
+            )
+        self._line(lines[0], head=head, style=style)
+        for line in lines[1:]:
+            self._line(line)
+
+    def _line(self, text: str = "", *, head: int | None = None, style: str = "") -> None:
+        """Print one line as it is; `style` is for its first `head` characters, or all."""
+        line = Text(text)
+        if style:
+            line.stylize(style, 0, head)
+        self._console.print(line, soft_wrap=True, highlight=False)
+
+
+def _found_torch(target: TargetReport) -> str:
+    users = [item for item in target.libraries if item.torch.needs_torch]
+    if not users:
+        return "not used"
+    unstable = [item for item in users if item.torch.abi is TorchAbi.UNSTABLE]
+    if unstable:
+        return f"unstable ABI, in {len(unstable)} of {count(len(users), 'library')} that use torch"
+    if target.torch_floor is None:
+        return "linked, and nothing of it used"
+    bound = any(item.torch.unknown_shims for item in users)
+    newer = ", perhaps newer still" if bound else ""
+    because = ", by" if target.torch_floor.symbols else ", where its promise begins"
+    return f"stable ABI, needs {target.torch_floor.release} or newer{newer}{because}"
+
+
+def _found_python(target: TargetReport) -> str:
+    match target.python_abi:
+        case PythonAbi.NONE:
+            return "C API not used"
+        case PythonAbi.VERSION_SPECIFIC:
+            users = [i for i in target.libraries if i.python.abi is PythonAbi.VERSION_SPECIFIC]
+            return f"C API of one version, in {count(len(users), 'library')}"
+        case _:
+            return f"stable ABI of {target.python_floor} and newer"
+
+
+def _short_torch(target: TargetReport) -> str:
+    if target.claims is None:
+        return "-"
+    floor = f" {target.torch_floor.release}" if target.torch_floor else ""
+    return f"{target.torch_abi}{floor}"
+
+
+def _short_python(target: TargetReport) -> str:
+    if target.claims is None:
+        return "-"
+    floor = f" {target.python_floor}" if target.python_floor else ""
+    return f"{target.python_abi}{floor}"
+
+
+def _set(names: Iterable[str]) -> str:
+    return ", ".join(sorted(set(names)))

@@ -1,0 +1,11 @@
+"""Rules: facts and claims in, findings out. Importing this package fills the registry."""
+
+from importlib import import_module
+
+from torch_abi_audit.rules.registry import RULES, Rule, run_rules
+
+__all__ = ["RULES", "Rule", "run_rules"]
+
+# Findings of one severity are reported in the order of registration: torch comes first.
+for _module in ("torch", "python", "tags", "archive"):
+    import_module(f"{__name__}.{_module}")

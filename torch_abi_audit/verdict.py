@@ -1,0 +1,73 @@
+"""From findings to a verdict, and to the one sentence that a release manager needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch_abi_audit.claims import requires_torch
+from torch_abi_audit.model import Finding, Severity, TorchAbi, Verdict
+from torch_abi_audit.rules.words import count, short
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch_abi_audit.model import Floor, Subject
+
+
+def judge(subject: Subject, findings: Sequence[Finding], abi: TorchAbi, *, strict: bool) -> Verdict:
+    """Return the verdict for a target that could be opened.
+
+    Args:
+        subject: The target's claims and libraries.
+        findings: What the rules found.
+        abi: The worst ABI of its libraries.
+        strict: Whether warnings make it unsafe too.
+    """
+    if subject.unreadable:
+        return Verdict.ERROR
+    failing = {Severity.ERROR, Severity.WARNING} if strict else {Severity.ERROR}
+    if any(finding.severity in failing for finding in findings):
+        return Verdict.UNSAFE
+    if abi is TorchAbi.NONE and not any(item.torch.needs_torch for item in subject.libraries):
+        return Verdict.NOT_APPLICABLE
+    return Verdict.SAFE
+
+
+def summarize(
+    subject: Subject,
+    findings: Sequence[Finding],
+    verdict: Verdict,
+    abi: TorchAbi,
+    floor: Floor | None,
+) -> str:
+    """Say in one sentence what the verdict rests on."""
+    match verdict:
+        case Verdict.ERROR:
+            return f"not audited: {count(len(subject.unreadable), 'member')} can't be read"
+        case Verdict.UNSAFE:
+            return f"do not publish: {_reasons(findings)}"
+        case Verdict.NOT_APPLICABLE if not subject.libraries:
+            return "nothing compiled in it: no ABI to keep"
+        case Verdict.NOT_APPLICABLE:
+            return "nothing in it uses torch, and it keeps what it claims"
+        case _ if floor is None:
+            return f"loads torch's libraries, and uses nothing of them ({abi} ABI)"
+        case _:
+            return f"stable ABI only: {_reach(subject, floor)}"
+
+
+def _reach(subject: Subject, floor: Floor) -> str:
+    """Say which releases it serves, and which of them the metadata asks for."""
+    served = f"one wheel for torch {short(floor.release)} and newer"
+    asked = requires_torch(subject.claims)
+    return f"{served}; the metadata asks for torch{asked}" if asked else served
+
+
+def _reasons(findings: Sequence[Finding]) -> str:
+    """Name the rules that fail it, the worst first, each with how often it holds."""
+    worst = findings[0].severity
+    rules = [finding.rule for finding in findings if finding.severity is worst]
+    return ", ".join(
+        f"{rule} ({rules.count(rule)})" if rules.count(rule) > 1 else rule
+        for rule in dict.fromkeys(rules)
+    )
