@@ -23,7 +23,7 @@ from torch_abi_audit.report.json import load_schema
 pytestmark = pytest.mark.real
 
 CACHE = Path(
-    os.environ.get("TORCH_ABI_AUDIT_WHEELS", Path(__file__).parents[2] / ".cache" / "wheels")
+    os.environ.get("TORCH_ABI_AUDIT_WHEELS") or Path(__file__).parents[2] / ".cache" / "wheels"
 )
 PLATFORMS = [
     *(f"manylinux_2_{minor}_x86_64" for minor in (39, 35, 34, 31, 28, 27, 24, 17)),
