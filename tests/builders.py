@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 
@@ -11,26 +12,101 @@ from packaging.tags import parse_tag
 from packaging.version import Version
 
 from torch_abi_audit.abi.cpython import classify_python, library_kind
+from torch_abi_audit.abi.matrix import Surroundings, make_matrix
+from torch_abi_audit.abi.platform import platform_key
 from torch_abi_audit.abi.scope import scopes
 from torch_abi_audit.abi.torch import classify_torch
-from torch_abi_audit.catalog import Catalog, Shim
+from torch_abi_audit.catalog import Catalog, Platform, Shim, ShimExport
+from torch_abi_audit.catalog.archive import write_archive
+from torch_abi_audit.catalog.exports import Build, Leak, make_table
+from torch_abi_audit.claims import brought_cuda, torch_specifiers
 from torch_abi_audit.model import Claims, Format, Library, LibraryAudit, Subject, Symbol
 
 NAME = "x-1.0-py39-none-manylinux_2_28_x86_64.whl"
+METADATA = "Metadata-Version: 2.4\nName: x\nVersion: 1.0\n"
 TEST_WHEELS = Path(__file__).parents[1] / "test_wheels"
 
-# A small catalog, so that tests of judgements do not change with the real one.
+# A small catalog, so that tests of judgements do not change with the real one. CUDA is 12
+# up to 2.10.0, and 13 from 2.11.0 on; `_ZN2at6changeEi` goes and comes back as `…El`.
+RELEASES = ("2.8.0", "2.9.0", "2.9.1", "2.10.0", "2.11.0")
+CPU, PYTHON, CUDA = "libtorch_cpu.so", "libtorch_python.so", "libtorch_cuda.so"
+_ALWAYS = {
+    CPU: ["_ZN2at6TensorD1Ev", "_ZTIN3c105ErrorE", "cpuinfo_initialize", "_ZN6fbgemm4packEv"],
+    PYTHON: ["THPVariableClass", "_ZN8pybind116detail4loadEv", "torch_c_dynamo_private"],
+    CUDA: ["_ZN2at4cuda4callEv"],
+    "libtorch.so": [],
+    "libc10.so": ["_ZN3c104warnEv"],
+}
+_SINCE = {
+    "aoti_torch_old": "2.8.0",
+    "aoti_torch_cpu_private": "2.8.0",
+    "aoti_record_function_start": "2.9.0",
+    "torch_ten": "2.10.0",
+    "torch_eleven": "2.11.0",
+    "_ZN2at3newEv": "2.10.0",
+    "_ZSt9leaked_upv": "2.10.0",
+    "_ZN2at6changeEl": "2.10.0",
+}
+_UNTIL = {"_ZN2at6changeEi": "2.9.1", "aoti_torch_gone": "2.8.0"}
+
+
+def _build(release: str) -> Build:
+    cuda = 13 if release == "2.11.0" else 12
+    return Build(
+        version=Version(release),
+        cuda=f"{cuda}.0",
+        libraries={
+            "libc10.so": (),
+            CPU: ("libc10.so", f"libcudart.so.{cuda}", "libgomp.so.1"),
+            CUDA: (CPU, "libcublas.so.12", "libcurand.so.10")[: 2 if cuda == 13 else 3],
+            "libtorch.so": (CPU, CUDA),
+            PYTHON: ("libtorch.so",),
+        },
+        others=frozenset({"libgomp.so.1"}),
+        cxx11=True,
+    )
+
+
+def _exports(release: str) -> dict[str, list[str]]:
+    version = Version(release)
+    names = [name for name, since in _SINCE.items() if Version(since) <= version]
+    names += [name for name, until in _UNTIL.items() if version <= Version(until)]
+    return {**_ALWAYS, CPU: [*_ALWAYS[CPU], *names]}
+
+
+def _linux() -> Platform:
+    table = make_table([_exports(release) for release in RELEASES])
+    leaks = {"_ZSt9leaked_upv": Leak(0b11000, "GLIBCXX_3.4.32")}
+    data = write_archive([_build(release) for release in RELEASES], table, leaks)
+    return Platform("linux_x86_64", lambda: io.BytesIO(data))
+
+
+def _shim(name: str, *, removed: str | None = None, header: str = "shim.h") -> Shim:
+    since = Version(_SINCE.get(name, "2.8.0"))
+    until = Version("2.8.0" if removed else RELEASES[-1])
+    return Shim(
+        since,
+        header,
+        promised=header == "shim.h",
+        removed=Version(removed) if removed else None,
+        exported={"linux_x86_64": ShimExport(CPU, since, until)},
+    )
+
+
 CATALOG = Catalog(
-    releases=tuple(map(Version, ("2.8.0", "2.9.0", "2.9.1", "2.10.0", "2.11.0"))),
-    published=tuple(map(Version, ("2.1.0", "2.8.0", "2.9.0", "2.9.1", "2.10.0", "2.11.0"))),
+    releases=tuple(map(Version, RELEASES)),
+    published=tuple(map(Version, ("2.1.0", *RELEASES))),
     promised_since=Version("2.9.0"),
     shims={
-        "aoti_torch_old": Shim(Version("2.8.0"), "shim.h"),
-        "aoti_torch_gone": Shim(Version("2.8.0"), "shim.h", removed=Version("2.9.0")),
-        "aoti_record_function_start": Shim(Version("2.9.0"), "shim.h"),
-        "torch_ten": Shim(Version("2.10.0"), "shim.h"),
-        "torch_eleven": Shim(Version("2.11.0"), "shim.h"),
+        "aoti_torch_old": _shim("aoti_torch_old"),
+        "aoti_torch_gone": _shim("aoti_torch_gone", removed="2.9.0"),
+        "aoti_record_function_start": _shim("aoti_record_function_start"),
+        "torch_ten": _shim("torch_ten"),
+        "torch_eleven": _shim("torch_eleven"),
+        "aoti_torch_cpu_private": _shim("aoti_torch_cpu_private", header="shim_cpu.h"),
+        "aoti_torch_mps_only": Shim(Version("2.8.0"), "shim.h"),
     },
+    platforms={"linux_x86_64": _linux()},
 )
 
 
@@ -66,6 +142,7 @@ def claims(
     purelib: bool = False,
     extras: tuple[str, ...] = (),
     name: str = "x",
+    cuda: tuple[str, ...] = (),
 ) -> Claims:
     return Claims(
         name=name,
@@ -75,24 +152,37 @@ def claims(
         root_is_purelib=purelib,
         requires_python=SpecifierSet(python),
         torch_requirements=tuple(map(Requirement, torch)),
+        cuda_requirements=frozenset(cuda),
         extras=frozenset(extras),
     )
 
 
-def subject(libraries: dict[str, Library], promised: Claims | None = None) -> Subject:
+def subject(
+    libraries: dict[str, Library], promised: Claims | None = None, judged: str | None = None
+) -> Subject:
+    """Classify libraries, and fill their matrix, as the pipeline does."""
+    promised = promised or claims()
     found = scopes(libraries)
-    return Subject(
-        claims=promised or claims(),
-        libraries=tuple(
+    tags = frozenset(tag.platform for tag in promised.tags)
+    items = []
+    for path, item in libraries.items():
+        key = platform_key(item, tags)
+        platform = CATALOG.platforms.get(key or "")
+        items.append(
             LibraryAudit(
                 path=path,
                 library=item,
                 kind=library_kind(item),
-                torch=classify_torch(item, found[path], CATALOG),
+                platform=key,
+                torch=classify_torch(item, found[path], CATALOG, platform),
                 python=classify_python(item, found[path]),
             )
-            for path, item in libraries.items()
-        ),
+        )
+    return Subject(
+        claims=promised,
+        libraries=tuple(items),
+        matrix=make_matrix(items, CATALOG, Surroundings(tags, brought_cuda(promised))),
+        demands=torch_specifiers(promised) if judged is None else (SpecifierSet(judged),),
     )
 
 
@@ -113,7 +203,7 @@ def write_wheel(
     files: dict[str, bytes] | None = None,
     *,
     name: str = NAME,
-    metadata: str | None = "Metadata-Version: 2.4\nName: x\nVersion: 1.0\n",
+    metadata: str | None = METADATA,
     wheel: str | None = None,
     compression: int = zipfile.ZIP_DEFLATED,
 ) -> Path:

@@ -6,7 +6,7 @@
 True
 """
 
-from torch_abi_audit.audit import audit
+from torch_abi_audit.audit import Options, audit
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Finding, Report, Severity, TargetReport, TorchAbi, Verdict
 
@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AuditError",
     "Finding",
+    "Options",
     "Report",
     "Severity",
     "TargetReport",

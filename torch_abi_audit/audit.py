@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from packaging.specifiers import SpecifierSet
 
 from torch_abi_audit.abi.cpython import (
     classify_python,
@@ -11,9 +14,12 @@ from torch_abi_audit.abi.cpython import (
     library_kind,
     worst_python_abi,
 )
+from torch_abi_audit.abi.matrix import Surroundings, make_matrix
+from torch_abi_audit.abi.platform import platform_key
 from torch_abi_audit.abi.scope import scopes
-from torch_abi_audit.abi.torch import classify_torch, highest_floor, worst_abi
+from torch_abi_audit.abi.torch import classify_torch, highest_floor, is_torchs, worst_abi
 from torch_abi_audit.catalog import load_catalog
+from torch_abi_audit.claims import brought_cuda, torch_specifiers
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import (
     Claims,
@@ -29,12 +35,34 @@ from torch_abi_audit.targets.wheel import read_wheel
 from torch_abi_audit.verdict import judge, summarize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from torch_abi_audit.catalog import Catalog
 
 
-def audit(*targets: str | Path, strict: bool = False) -> Report:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to judge.
+
+    Attributes:
+        strict: Whether warnings make a target unsafe.
+        torch: The releases of torch to judge against, instead of what the metadata asks for.
+        against: One torch to judge against: a wheel, or the folder where it is installed.
+    """
+
+    strict: bool = False
+    torch: SpecifierSet | None = None
+    against: Path | None = None
+
+    @property
+    def judge(self) -> str:
+        """Who says which releases of torch to judge against."""
+        if self.against is not None:
+            return "--against"
+        return "the metadata" if self.torch is None else "--torch"
+
+
+def audit(*targets: str | Path, options: Options | None = None) -> Report:
     """Audit wheels and report what they are.
 
     Bad input never raises: a target that can't be opened, or a member that can't be
@@ -42,64 +70,89 @@ def audit(*targets: str | Path, strict: bool = False) -> Report:
 
     Args:
         targets: Paths of wheels.
-        strict: Whether warnings make a target unsafe.
+        options: How to judge; by default as the command line does.
+
+    Raises:
+        AuditError: There is no torch at `options.against`.
     """
     catalog = load_catalog()
+    options = options or Options()
+    if options.against is not None:
+        # The builder's code: needed in this case only.
+        from torch_abi_audit.catalog.against import catalog_of  # noqa: PLC0415
+
+        catalog = catalog_of(options.against, catalog)
+        options = replace(options, torch=SpecifierSet(f"=={catalog.newest}"))
     return Report(
-        targets=tuple(audit_target(target, catalog, strict=strict) for target in targets),
+        targets=tuple(audit_target(target, catalog, options) for target in targets),
         torch_releases=catalog.releases,
     )
 
 
-def audit_target(target: str | Path, catalog: Catalog, *, strict: bool = False) -> TargetReport:
+def audit_target(target: str | Path, catalog: Catalog, options: Options) -> TargetReport:
     """Audit one wheel; see `audit`."""
-    path = Path(target)
     try:
-        claims, members = read_wheel(path)
+        claims, members = read_wheel(Path(target))
+        subject = _classify(claims, members, catalog, options)
+        return _conclude(str(target), subject, catalog, options)
     except AuditError as error:
-        return TargetReport(
-            target=str(target),
-            verdict=Verdict.ERROR,
-            summary=f"not audited: {error}",
-            error=str(error),
-        )
-    return _conclude(str(target), _classify(claims, members, catalog), catalog, strict=strict)
+        reason = str(error)
+    except Exception as error:  # noqa: BLE001 -- a bug: say so, and audit the other targets
+        reason = f"internal error, please report it: {type(error).__name__}: {error}"
+    return TargetReport(
+        target=str(target),
+        verdict=Verdict.ERROR,
+        summary=f"not audited: {reason}",
+        error=reason,
+    )
 
 
-def _classify(claims: Claims, members: Iterable[Member], catalog: Catalog) -> Subject:
-    members = list(members)
+def _classify(
+    claims: Claims, members: Sequence[Member], catalog: Catalog, options: Options
+) -> Subject:
     libraries = {item.path: item.library for item in members if item.library is not None}
-    found = scopes(libraries)
-    return Subject(
-        claims=claims,
-        libraries=tuple(
+    copies = {path for path, library in libraries.items() if is_torchs(path, library)}
+    found = scopes(libraries, strangers=() if claims.name == "torch" else copies)
+    tags = frozenset(tag.platform for tag in claims.tags)
+    items = []
+    for path, library in libraries.items():
+        key = platform_key(library, tags)
+        platform = catalog.platforms.get(key or "")
+        items.append(
             LibraryAudit(
                 path=path,
                 library=library,
                 kind=library_kind(library),
-                torch=classify_torch(library, found[path], catalog),
+                platform=key,
+                torch=classify_torch(library, found[path], catalog, platform),
                 python=classify_python(library, found[path]),
             )
-            for path, library in libraries.items()
-        ),
+        )
+    return Subject(
+        claims=claims,
+        libraries=tuple(items),
         unreadable=tuple(item for item in members if item.library is None),
+        matrix=make_matrix(items, catalog, Surroundings(tags, brought_cuda(claims))),
+        demands=torch_specifiers(claims) if options.torch is None else (options.torch,),
+        judge=options.judge,
     )
 
 
-def _conclude(target: str, subject: Subject, catalog: Catalog, *, strict: bool) -> TargetReport:
+def _conclude(target: str, subject: Subject, catalog: Catalog, options: Options) -> TargetReport:
     findings = run_rules(subject, catalog)
     torch = [item.torch for item in subject.libraries]
     python = [item.python for item in subject.libraries]
     abi, floor = worst_abi(torch), highest_floor(torch)
-    verdict = judge(subject, findings, abi, strict=strict)
+    verdict = judge(subject, findings, abi, strict=options.strict)
     return TargetReport(
         target=target,
         verdict=verdict,
-        summary=summarize(subject, findings, verdict, abi, floor),
+        summary=summarize(subject, findings, verdict, floor),
         claims=subject.claims,
         libraries=subject.libraries,
         unreadable=subject.unreadable,
         findings=findings,
+        matrix=subject.matrix,
         torch_abi=abi,
         torch_floor=floor,
         python_abi=worst_python_abi(python),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
-from packaging.specifiers import SpecifierSet
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+from packaging.specifiers import Specifier, SpecifierSet
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from torch_abi_audit.abi.platform import parse_platform
+from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Claims, PythonVersion
 
 if TYPE_CHECKING:
@@ -21,7 +25,46 @@ if TYPE_CHECKING:
 # The stable ABI begins with 3.2; the last is far enough ahead to stand for "any later one".
 _PYTHONS = tuple(PythonVersion(3, minor) for minor in range(2, 21))
 _PATCHES = range(40)
-_FUTURE_TORCH = ("2.99.0", "3.0.0", "99.0.0")
+_FUTURE = 100  # minor releases of torch to look ahead
+# What NVIDIA's packages hold, by the name without `nvidia-` and `-cu12`.
+_CUDA_PACKAGES = {
+    "cuda-runtime": ("cudart",),
+    "cuda-nvrtc": ("nvrtc",),
+    "cuda-cupti": ("cupti",),
+    "cublas": ("cublas", "cublasLt"),
+    "cufft": ("cufft",),
+    "curand": ("curand",),
+    "cusolver": ("cusolver",),
+    "cusparse": ("cusparse",),
+    "cusparselt": ("cusparseLt",),
+    "cufile": ("cufile",),
+    "cudnn": ("cudnn",),
+    "nccl": ("nccl",),
+    "nvjitlink": ("nvJitLink",),
+    "nvtx": ("nvToolsExt",),
+    "nvshmem": ("nvshmem_host",),
+}
+# Libraries whose interface has another number than CUDA 12 and 13.
+_INTERFACES = {
+    "cufft": {12: 11, 13: 12},
+    "curand": {12: 10, 13: 10},
+    "cusolver": {12: 11, 13: 12},
+    "cusparse": {12: 12, 13: 12},
+    "cusparseLt": {12: 0, 13: 0},
+    "cufile": {12: 0, 13: 0},
+    "cudnn": {12: 9, 13: 9},
+    "nccl": {12: 2, 13: 2},
+    "nvToolsExt": {12: 1, 13: 1},
+    "nvshmem_host": {12: 3, 13: 3},
+}
+# What `platform.machine()` calls some machines.
+_MARKER_MACHINES = {
+    ("windows", "x86_64"): "AMD64",
+    ("windows", "arm64"): "ARM64",
+    ("windows", "i686"): "x86",
+    ("linux", "arm"): "armv7l",
+}
+_INTERPRETER = re.compile(r"([a-z]+)([0-9])([0-9]{0,3})t?")
 _STABLE_ABIS = frozenset({"abi3", "abi3t"})
 
 
@@ -42,10 +85,11 @@ def admitted_pythons(claims: Claims) -> tuple[PythonVersion, ...]:
 
 def _tag_admits(tag: Tag, python: PythonVersion) -> bool:
     """Whether an interpreter of that release takes the tag (PEP 425, PEP 384, PEP 803)."""
-    implementation, digits = tag.interpreter[:2], tag.interpreter[2:].rstrip("t")
-    if not digits.isdigit():
+    match = _INTERPRETER.fullmatch(tag.interpreter)
+    if match is None:
         return False
-    tagged = (int(digits[0]), int(digits[1:] or 0))
+    implementation, major, minor = match.groups()
+    tagged = (int(major), int(minor or 0))
     # `py39` and `cp39-abi3` mean 3.9 and newer; `cp39-cp39` and `cp39-none` mean 3.9 alone.
     if implementation == "py" or tag.abi in _STABLE_ABIS:
         return tagged <= python and tagged[0] == python.major
@@ -72,7 +116,7 @@ def torch_specifiers(claims: Claims) -> tuple[SpecifierSet | None, ...]:
         applying = [
             _specifier(requirement)
             for requirement in claims.torch_requirements
-            if requirement.marker is None or requirement.marker.evaluate(environment)
+            if _applies(requirement, environment)
         ]
         combined = SpecifierSet()
         for specifier in applying:
@@ -98,7 +142,7 @@ def extras_with_torch(claims: Claims) -> tuple[str, ...]:
             for extra in claims.extras
             if any(
                 requirement.marker is not None
-                and requirement.marker.evaluate({**environment, "extra": extra})
+                and _applies(requirement, {**environment, "extra": extra})
                 for requirement in claims.torch_requirements
                 for environment in _environments(claims)
             )
@@ -109,26 +153,72 @@ def extras_with_torch(claims: Claims) -> tuple[str, ...]:
 def admitted_torch(
     specifier: SpecifierSet | None, releases: Iterable[Version]
 ) -> tuple[Version, ...]:
-    """Return the releases that a demand admits; all of them when there is none."""
+    """Return the releases that a demand admits; all of them when there is none.
+
+    A pin to a local or a pre-release version, as `==2.9.0+cu128`, is one to its release.
+    """
     if specifier is None:
         return tuple(releases)
-    return tuple(release for release in releases if specifier.contains(release, prereleases=False))
+    released = SpecifierSet(",".join(map(_released, specifier)))
+    return tuple(release for release in releases if released.contains(release, prereleases=False))
 
 
-def admits_future_torch(specifier: SpecifierSet | None) -> bool:
-    """Whether a demand admits releases that do not exist yet, without an upper end."""
-    return bool(admitted_torch(specifier, map(Version, _FUTURE_TORCH)))
+def _released(specifier: Specifier) -> str:
+    if specifier.operator not in ("==", "===") or specifier.version.endswith(".*"):
+        return str(specifier)
+    try:
+        return f"=={Version(specifier.version).base_version}"
+    except InvalidVersion:
+        return str(specifier)
+
+
+def future_torch(specifier: SpecifierSet | None, newest: Version) -> tuple[Version, ...]:
+    """Return releases that a demand will admit, newer than the newest that is known."""
+    minors = range(newest.minor + 1, newest.minor + _FUTURE)
+    future = [f"{newest.major}.{minor}.0" for minor in minors]
+    future += [f"{major}.0.0" for major in (newest.major + 1, newest.major + 2)]
+    return admitted_torch(specifier, map(Version, future))
+
+
+def brought_cuda(claims: Claims) -> frozenset[tuple[str, int]]:
+    """Return the stems and numbers of the CUDA libraries that the requirements bring.
+
+    The packages of CUDA 12 and older end in its major number, those of 13 do not.
+    """
+    found: set[tuple[str, int]] = set()
+    for name in claims.cuda_requirements:
+        package, _, major = name.rpartition("-cu")
+        if not major.isdigit():
+            package, major = name, "13"
+        for stem in _CUDA_PACKAGES.get(package.removeprefix("nvidia-"), ()):
+            number = _INTERFACES.get(stem, {}).get(int(major), int(major))
+            found.add((stem, number))
+    return frozenset(found)
+
+
+def _applies(requirement: Requirement, environment: dict[str, str]) -> bool:
+    """Whether a requirement's marker holds.
+
+    Raises:
+        AuditError: It compares what can't be compared.
+    """
+    if requirement.marker is None:
+        return True
+    try:
+        return requirement.marker.evaluate(environment)
+    except (UndefinedComparison, UndefinedEnvironmentName, ValueError) as error:
+        raise AuditError(f"METADATA has Requires-Dist '{requirement}': {error}") from error
 
 
 def _specifier(requirement: Requirement) -> SpecifierSet:
     """Return a requirement's specifier; for a direct reference, the version that it names."""
-    if requirement.url:
-        try:
-            filename = requirement.url.partition("#")[0].rpartition("/")[2]
-            return SpecifierSet(f"=={parse_wheel_filename(filename)[1]}")
-        except InvalidWheelFilename:
-            return SpecifierSet()
-    return requirement.specifier
+    if not requirement.url:
+        return requirement.specifier
+    filename = unquote(urlsplit(requirement.url).path).rpartition("/")[2]
+    try:
+        return SpecifierSet(f"=={parse_wheel_filename(filename)[1]}")
+    except InvalidWheelFilename:
+        return SpecifierSet()
 
 
 def _environments(claims: Claims) -> list[dict[str, str]]:
@@ -158,7 +248,7 @@ def _environments(claims: Claims) -> list[dict[str, str]]:
             "implementation_name": implementation,
             "implementation_version": f"{python}.0",
             "os_name": names[system][0],
-            "platform_machine": "AMD64" if (system, arch) == ("windows", "x86_64") else arch,
+            "platform_machine": _MARKER_MACHINES.get((system, arch), arch),
             "platform_python_implementation": {"cpython": "CPython", "pypy": "PyPy"}[
                 implementation
             ],

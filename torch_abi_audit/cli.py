@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import glob
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from rich.console import Console
 
-from torch_abi_audit import __version__, audit
+from torch_abi_audit import Options, __version__, audit
+from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Report, Verdict
 from torch_abi_audit.report.json import render_json
 from torch_abi_audit.report.terminal import clean, print_report
@@ -35,14 +38,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     or a target that could not be audited, or nothing to audit; 2 goes before 1.
     """
     options = _parser().parse_args(arguments)
-    report = audit(*expand(options.targets), strict=options.strict)
+    try:
+        judged = Options(strict=options.strict, torch=options.torch, against=options.against)
+        report = audit(*expand(options.targets), options=judged)
+    except AuditError as error:
+        _complain(str(error))
+        return EXIT_ERROR
+    code = exit_code(report)
     try:
         _print_errors(report)
         _print(report, json=options.json, verbose=options.verbose)
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough. Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return exit_code(report)
+    except OSError as error:
+        _complain(f"the report can't be written: {error}")
+        code = EXIT_ERROR
+    return code
 
 
 def expand(targets: Iterable[str]) -> list[str]:
@@ -52,7 +64,9 @@ def expand(targets: Iterable[str]) -> list[str]:
     """
     found: list[str] = []
     for target in targets:
-        matches = [] if Path(target).exists() else sorted(glob.glob(target, recursive=True))  # noqa: PTH207 -- takes absolute patterns too
+        # os.path takes any string, pathlib raises for some; glob takes absolute patterns.
+        exists = os.path.exists(target)  # noqa: PTH110
+        matches = [] if exists else sorted(glob.glob(target, recursive=True))  # noqa: PTH207
         found += matches or [target]
     return list(dict.fromkeys(found))
 
@@ -76,6 +90,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("targets", nargs="+", metavar="WHEEL", help="a .whl file, or a pattern")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--strict", action="store_true", help="let warnings fail a wheel too")
+    judging = parser.add_mutually_exclusive_group()
+    judging.add_argument(
+        "--torch",
+        type=_specifier,
+        metavar="SPEC",
+        help="judge against these releases, as '>=2.10', not those that the metadata asks for",
+    )
+    judging.add_argument(
+        "--against",
+        type=Path,
+        metavar="TORCH",
+        help="judge against one torch: a wheel, or the site-packages where it is installed",
+    )
     parser.add_argument(
         "-v", "--verbose", action="store_true", help="print every symbol and every library"
     )
@@ -83,16 +110,32 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _specifier(text: str) -> SpecifierSet:
+    try:
+        return SpecifierSet(text if text[:1] in "<>=!~" else f"=={text}")
+    except InvalidSpecifier as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _print_errors(report: Report) -> None:
     """Say on stderr, one line each, what could not be audited."""
-    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     for target in report.targets:
         reasons = [f"{item.path}: {item.error}" for item in target.unreadable]
         for reason in reasons or ([target.error] if target.error else []):
-            print(clean(f"torch-abi-audit: {target.target}: {reason}"), file=sys.stderr)  # noqa: T201
+            _complain(f"{target.target}: {reason}")
+
+
+def _complain(message: str) -> None:
+    """Write a line to stderr, if there is one."""
+    with contextlib.suppress(OSError):
+        if sys.stderr is not None:
+            sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+            print(clean(f"torch-abi-audit: {message}"), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _print(report: Report, *, json: bool, verbose: bool) -> None:
+    if sys.stdout is None:
+        raise OSError("standard output is closed")
     # A terminal that can't show a character gets its escape, not a traceback.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     if json:

@@ -9,7 +9,7 @@ edits an earlier stage's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -78,6 +78,16 @@ class ReleaseStatus(StrEnum):
     LINKS = "links"
     BREAKS = "breaks"
     UNKNOWN = "unknown"
+
+
+class Cause(StrEnum):
+    """Why a library does not load with a torch release."""
+
+    SYMBOL = "symbol"
+    LIBRARY = "library"
+    CUDA = "cuda"
+    SIBLING = "sibling"
+    ALTERNATIVE = "alternative"
 
 
 class PythonVersion(NamedTuple):
@@ -167,6 +177,7 @@ class Claims:
         root_is_purelib: ``Root-Is-Purelib`` of the ``WHEEL`` file.
         requires_python: ``Requires-Python``, empty when absent.
         torch_requirements: Every ``Requires-Dist`` entry that names torch.
+        cuda_requirements: The names of those that bring CUDA's libraries, normalized.
         extras: ``Provides-Extra``.
     """
 
@@ -177,6 +188,7 @@ class Claims:
     root_is_purelib: bool
     requires_python: SpecifierSet
     torch_requirements: tuple[Requirement, ...] = ()
+    cuda_requirements: frozenset[str] = frozenset()
     extras: frozenset[str] = frozenset()
 
 
@@ -198,6 +210,44 @@ class Floor:
 
 
 @dataclass(frozen=True, slots=True)
+class Reason:
+    """One thing that a library needs and a torch release does not give it.
+
+    Attributes:
+        cause: Of what kind it is.
+        name: The symbol, the library, or the member that is the reason.
+        detail: What the release has instead, or why it is not there.
+    """
+
+    cause: Cause
+    name: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.detail}"
+
+
+class Alternative(NamedTuple):
+    """A library that is meant for one minor release of torch, among others for other ones.
+
+    Attributes:
+        group: What the libraries of the group share: the path with the release left out.
+        release: The major and minor number.
+    """
+
+    group: str
+    release: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A library, or a target, against one torch release; reasons are there where it breaks."""
+
+    status: ReleaseStatus
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TorchUse:
     """How one library uses torch.
 
@@ -209,6 +259,9 @@ class TorchUse:
         unstable: Imports from libtorch that are not stable.
         weak: Weak imports of torch's; they never stop a load, so nothing above
             counts them.
+        foreign: Imports of a third party's functions that it finds in libtorch only.
+        leaked: Imports of libstdc++ without a version, which libtorch happens to export.
+        inlined: Exports that come from torch's unstable headers.
         floor: The floor of a library on the stable ABI.
     """
 
@@ -218,6 +271,9 @@ class TorchUse:
     unknown_shims: tuple[str, ...] = ()
     unstable: tuple[str, ...] = ()
     weak: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+    leaked: tuple[str, ...] = ()
+    inlined: tuple[str, ...] = ()
     floor: Floor | None = None
 
     @property
@@ -246,22 +302,50 @@ class PythonUse:
 
 @dataclass(frozen=True, slots=True)
 class LibraryAudit:
-    """One library of a target: its facts with what they mean."""
+    """One library of a target: its facts with what they mean.
+
+    `platform` is the key of the catalog's builds that it is for, or None.
+    """
 
     path: str
     library: Library
     kind: LibraryKind
+    platform: str | None
     torch: TorchUse
     python: PythonUse
 
 
 @dataclass(frozen=True, slots=True)
+class Matrix:
+    """The compatibility matrix of a target.
+
+    Attributes:
+        libraries: For each library that needs torch, by path, its cell for each release.
+        row: The target's own: the worst of its libraries, each release served by the
+            alternative that is meant for it. Empty when nothing needs torch.
+        alternatives: The libraries that were taken for alternatives, by path.
+    """
+
+    libraries: Mapping[str, Mapping[Version, Cell]] = field(default_factory=dict)
+    row: Mapping[Version, Cell] = field(default_factory=dict)
+    alternatives: Mapping[str, Alternative] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
-    """Everything the rules look at for one target."""
+    """Everything the rules look at for one target.
+
+    `demands` are the releases of torch to judge against: what the metadata asks for,
+    in each environment that differs (None: nothing), or what the user named instead;
+    `judge` says which.
+    """
 
     claims: Claims
     libraries: tuple[LibraryAudit, ...]
     unreadable: tuple[Member, ...] = ()
+    matrix: Matrix = field(default_factory=Matrix)
+    demands: tuple[SpecifierSet | None, ...] = (None,)
+    judge: str = "the metadata"
 
 
 # --- conclusions -------------------------------------------------------------
@@ -303,6 +387,7 @@ class TargetReport:
     libraries: tuple[LibraryAudit, ...] = ()
     unreadable: tuple[Member, ...] = ()
     findings: tuple[Finding, ...] = ()
+    matrix: Matrix = field(default_factory=Matrix)
     torch_abi: TorchAbi = TorchAbi.NONE
     torch_floor: Floor | None = None
     python_abi: PythonAbi = PythonAbi.NONE

@@ -37,7 +37,6 @@ def summarize(
     subject: Subject,
     findings: Sequence[Finding],
     verdict: Verdict,
-    abi: TorchAbi,
     floor: Floor | None,
 ) -> str:
     """Say in one sentence what the verdict rests on."""
@@ -49,9 +48,9 @@ def summarize(
         case Verdict.NOT_APPLICABLE if not subject.libraries:
             return "nothing compiled in it: no ABI to keep"
         case Verdict.NOT_APPLICABLE:
-            return "nothing in it uses torch, and it keeps what it claims"
+            return "nothing in it uses torch, and no claim that was checked is broken"
         case _ if floor is None:
-            return f"loads torch's libraries, and uses nothing of them ({abi} ABI)"
+            return "loads torch's libraries, and imports nothing from them"
         case _:
             return f"stable ABI only: {_reach(subject, floor)}"
 

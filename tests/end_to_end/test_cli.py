@@ -13,7 +13,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from tests.builders import NAME, TEST_WHEELS, a_library, write_wheel
+from tests.builders import METADATA, NAME, TEST_WHEELS, a_library, write_wheel
 from torch_abi_audit import __version__, audit
 from torch_abi_audit.cli import expand, main
 from torch_abi_audit.report.json import load_schema
@@ -111,7 +111,7 @@ def test_nothing_of_a_wheel_steers_the_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hostile = "x/\x1b[31m[bold]red[/]\x07\u202e\x9b.so"
-    metadata = "Name: x\nVersion: 1.0\nRequires-Dist: torch>=2.10; extra == '\x1b[1m'\n"
+    metadata = f"{METADATA}Requires-Dist: torch>=2.10; extra == '\x1b[1m'\n"
     path = write_wheel(tmp_path, {hostile: a_library()[:700]}, metadata=metadata)
     for arguments in ([str(path)], ["--json", str(path)]):
         assert main(arguments) == 2
@@ -145,9 +145,9 @@ def test_in_a_log_nothing_is_wrapped() -> None:
 
 def test_on_a_terminal_prose_is_wrapped_and_symbols_are_not() -> None:
     unstable = str(next((TEST_WHEELS / "unstable-pinned").glob("*.whl")))
-    lines = run_on_terminal(60, unstable)
+    lines = run_on_terminal(80, unstable)
     prose = [line for line in lines if not line.strip().startswith("_ZN")]
-    assert max(len(line) for line in prose if "::" not in line and "/" not in line) <= 60
+    assert max(len(line) for line in prose if "::" not in line and "/" not in line) <= 80
     assert "      _ZN3c104warnERKNS_7WarningE" in lines
     assert "        c10::warn(c10::Warning const&)" in lines
 

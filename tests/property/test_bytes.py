@@ -12,10 +12,10 @@ import jsonschema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.builders import NAME, a_library, member_of
+from tests.builders import METADATA, NAME, a_library, member_of
 from torch_abi_audit import audit
 from torch_abi_audit.abi.names import demangle, owner
-from torch_abi_audit.catalog.headers import declarations
+from torch_abi_audit.catalog.build.headers import declarations
 from torch_abi_audit.errors import AuditError, LibraryError
 from torch_abi_audit.formats import BytesSource, read_library
 from torch_abi_audit.model import Verdict
@@ -71,7 +71,7 @@ def test_a_damaged_wheel_has_a_verdict(library: bytes, data: st.DataObject) -> N
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x/_C.so", library)
-        archive.writestr("x-1.0.dist-info/METADATA", "Name: x\nRequires-Dist: torch>=2.10\n")
+        archive.writestr("x-1.0.dist-info/METADATA", f"{METADATA}Requires-Dist: torch>=2.10\n")
         archive.writestr("x-1.0.dist-info/WHEEL", "Tag: py39-none-manylinux_2_28_x86_64\n")
     wheel = bytearray(buffer.getvalue())
     for _ in range(data.draw(st.integers(0, 4))):

@@ -51,7 +51,11 @@ def download(requirement: str) -> Path:
 
 @dataclass(frozen=True)
 class Truth:
-    """What is true of a wheel; `torch` gives each library that uses torch its ABI and floor."""
+    """What is true of a wheel.
+
+    The newest release is 2.15.0 here: `loads` are those up to it. `torch` gives each
+    library that uses torch its ABI and floor.
+    """
 
     verdict: str
     abi: str
@@ -59,8 +63,15 @@ class Truth:
     floor_symbols: list[str]
     python: dict[str, str | None]
     findings: list[tuple[str, str | None]]
+    loads: list[str] = field(default_factory=list)  # the releases, guaranteed or linking
     torch: dict[str, tuple[str, str | None]] = field(default_factory=dict)
 
+
+_RELEASES = [
+    *("2.4.0", "2.4.1", "2.5.0", "2.5.1", "2.6.0", "2.7.0", "2.7.1", "2.8.0", "2.9.0", "2.9.1"),
+    *("2.10.0", "2.11.0", "2.12.0", "2.12.1", "2.13.0", "2.14.0", "2.14.1", "2.15.0"),
+]
+SINCE = {release: _RELEASES[place:] for place, release in enumerate(_RELEASES)}
 
 TRUTHS = {
     "torchvision==0.29.1": Truth(
@@ -73,7 +84,13 @@ TRUTHS = {
             "torch_new_stable_ivalue",
         ],
         python={"abi": "none", "floor": None},
-        findings=[],
+        findings=[
+            ("leaked-libstdcxx-symbol", None),
+            ("torch-floor-overstated", None),
+            ("cuda-build-required", None),
+            ("links-torch-python", None),
+        ],
+        loads=SINCE["2.13.0"],
         torch={
             "torchvision/_C_stable.so": ("stable", "2.13.0"),
             "torchvision/image_stable.so": ("stable", "2.13.0"),
@@ -85,7 +102,12 @@ TRUTHS = {
         floor="2.11.0",
         floor_symbols=["torch_dtype_float4_e2m1fn_x2", "torch_dtype_float8_e8m0fnu"],
         python={"abi": "none", "floor": None},
-        findings=[("torch-undeclared", None)],
+        findings=[
+            ("torch-undeclared", None),
+            ("leaked-libstdcxx-symbol", None),
+            ("cuda-build-required", None),
+        ],
+        loads=SINCE["2.11.0"],
         torch={
             "torchaudio/lib/_torchaudio.abi3.so": ("stable", "2.10.0"),
             "torchaudio/lib/libtorchaudio.abi3.so": ("stable", "2.11.0"),
@@ -104,8 +126,17 @@ TRUTHS = {
             ("unstable-torch-symbol", "torchao/_C_cutlass_90a.abi3.so"),
             ("unstable-torch-symbol", "torchao/_C_mxfp8.cpython-310-x86_64-linux-gnu.so"),
             ("torch-unpinned", None),
+            ("torch-symbol-missing", "torchao/_C.abi3.so"),
+            ("torch-symbol-missing", "torchao/_C_cutlass_100a.abi3.so"),
+            ("torch-symbol-missing", "torchao/_C_cutlass_90a.abi3.so"),
+            ("torch-symbol-missing", "torchao/_C_mxfp8.cpython-310-x86_64-linux-gnu.so"),
+            ("cuda-major-mismatch", "torchao/_C.abi3.so"),
             ("torch-undeclared", None),
+            ("leaked-libstdcxx-symbol", None),
+            ("cuda-build-required", None),
+            ("links-torch-python", "torchao/_C_mxfp8.cpython-310-x86_64-linux-gnu.so"),
         ],
+        loads=["2.9.0", "2.9.1"],
     ),
     # Its `_C_mxfp8.cpython-310-….so` is no module, so the suffix in an abi3 wheel is harmless.
     "torchao==0.18.0": Truth(
@@ -114,7 +145,13 @@ TRUTHS = {
         floor="2.11.0",
         floor_symbols=["torch_dtype_float4_e2m1fn_x2", "torch_dtype_float8_e8m0fnu"],
         python={"abi": "none", "floor": None},
-        findings=[("torch-undeclared", None)],
+        findings=[
+            ("torch-undeclared", None),
+            ("leaked-libstdcxx-symbol", None),
+            ("cuda-build-required", None),
+            ("links-torch-python", "torchao/_C_mxfp8.cpython-310-x86_64-linux-gnu.so"),
+        ],
+        loads=SINCE["2.11.0"],
         torch={
             "torchao/_C_cutlass_90a.abi3.so": ("stable", "2.10.0"),
             "torchao/_C_mxfp8.cpython-310-x86_64-linux-gnu.so": ("stable", "2.11.0"),
@@ -130,7 +167,12 @@ TRUTHS = {
             "torch_from_blob",
         ],
         python={"abi": "version-specific", "floor": None},
-        findings=[("torch-undeclared", None)],
+        findings=[
+            ("torch-undeclared", None),
+            ("leaked-libstdcxx-symbol", None),
+            ("cuda-build-required", None),
+        ],
+        loads=SINCE["2.11.0"],
         torch={
             **{f"torchcodec/libtorchcodec_core{n}.so": ("stable", "2.11.0") for n in range(4, 10)},
             **{
@@ -147,17 +189,21 @@ TRUTHS = {
         floor=None,
         floor_symbols=[],
         python={"abi": "abi3", "floor": "3.2"},
-        findings=[  # and no torch-unpinned: it asks for torch==2.9.0
+        findings=[
             ("unstable-torch-symbol", "xformers/_C.so"),
             ("unstable-torch-symbol", "xformers/flash_attn_3/_C.so"),
+            ("cuda-major-mismatch", "xformers/_C.so"),
+            ("leaked-libstdcxx-symbol", None),
+            ("cuda-build-required", None),
         ],
+        loads=[],
         torch={
             "xformers/_C.so": ("unstable", None),
             "xformers/flash_attn_3/_C.so": ("unstable", None),
         },
     ),
     "xformers==0.0.35": Truth(
-        verdict="safe",
+        verdict="unsafe",
         abi="stable",
         floor="2.10.0",
         floor_symbols=[
@@ -174,7 +220,13 @@ TRUTHS = {
             "torch_string_length",
         ],
         python={"abi": "none", "floor": None},
-        findings=[],
+        findings=[
+            ("cuda-major-mismatch", "xformers/_C.so"),
+            ("leaked-libstdcxx-symbol", "xformers/_C.so"),
+            ("cuda-build-required", "xformers/_C.so"),
+            ("links-torch-python", "xformers/_C.so"),
+        ],
+        loads=["2.10.0"],
     ),
     "torchrl==0.14.1": Truth(
         verdict="unsafe",
@@ -184,8 +236,67 @@ TRUTHS = {
         python={"abi": "version-specific", "floor": None},
         findings=[
             ("unstable-torch-symbol", "torchrl/_torchrl.cpython-312-x86_64-linux-gnu.so"),
-            ("torch-unpinned", None),  # it admits torch>=2.1.0
+            ("torch-unpinned", None),
+            ("torch-symbol-missing", "torchrl/_torchrl.cpython-312-x86_64-linux-gnu.so"),
+            ("leaked-libstdcxx-symbol", "torchrl/_torchrl.cpython-312-x86_64-linux-gnu.so"),
+            ("links-torch-python", "torchrl/_torchrl.cpython-312-x86_64-linux-gnu.so"),
         ],
+        loads=SINCE["2.14.0"],
+    ),
+    "lmcache==0.5.6": Truth(
+        verdict="unsafe",
+        abi="unstable",
+        floor=None,
+        floor_symbols=[],
+        python={"abi": "version-specific", "floor": None},
+        findings=[  # it asks for any torch, and loads with one
+            ("unstable-torch-symbol", "lmcache/cuda_ops.cpython-312-x86_64-linux-gnu.so"),
+            ("torch-unpinned", None),
+            *(
+                ("torch-symbol-missing", f"lmcache/{name}.cpython-312-x86_64-linux-gnu.so")
+                for name in ("cuda_ops", "lmcache_fs", "lmcache_native", "lmcache_redis")
+            ),
+            ("cuda-major-mismatch", "lmcache/cuda_ops.cpython-312-x86_64-linux-gnu.so"),
+            ("leaked-libstdcxx-symbol", None),
+            ("links-torch-python", "lmcache/cuda_ops.cpython-312-x86_64-linux-gnu.so"),
+            ("cuda-build-required", "lmcache/cuda_ops.cpython-312-x86_64-linux-gnu.so"),
+            ("links-torch-python", None),
+        ],
+        loads=["2.13.0"],
+    ),
+    # A library for each minor release, 2.3 to 2.14, and the metadata admits just those.
+    "metatensor-torch==0.10.8": Truth(
+        verdict="unsafe",
+        abi="unstable",
+        floor=None,
+        floor_symbols=[],
+        python={"abi": "none", "floor": None},
+        findings=[
+            *(
+                (
+                    "unstable-torch-symbol",
+                    f"metatensor_torch/torch-2.{n}/lib/libmetatensor_torch.so",
+                )
+                for n in (10, 11, 12, 13, 14, 3, 4, 5, 6, 7, 8, 9)
+            ),
+            ("leaked-libstdcxx-symbol", None),
+        ],
+        loads=_RELEASES[:-1],
+    ),
+    # The release of 0.0.33 that was built with the CUDA of the torch that it asks for.
+    "xformers==0.0.33.post2": Truth(
+        verdict="unsafe",
+        abi="unstable",
+        floor=None,
+        floor_symbols=[],
+        python={"abi": "abi3", "floor": "3.2"},
+        findings=[
+            ("unstable-torch-symbol", "xformers/_C.so"),
+            ("unstable-torch-symbol", "xformers/flash_attn_3/_C.so"),
+            ("leaked-libstdcxx-symbol", None),
+            ("cuda-build-required", None),
+        ],
+        loads=["2.9.0", "2.9.1"],
     ),
     # Tagged cp38, where PyObject_GetBuffer needs 3.11; Requires-Python makes that good.
     "vllm==0.33.0": Truth(
@@ -198,7 +309,13 @@ TRUTHS = {
             "torch_new_stable_ivalue",
         ],
         python={"abi": "abi3", "floor": "3.11"},
-        findings=[("filename-tag-mismatch", None)],
+        findings=[
+            ("leaked-libstdcxx-symbol", None),
+            ("filename-tag-mismatch", None),
+            ("torch-floor-overstated", None),
+            ("cuda-build-required", None),
+        ],
+        loads=SINCE["2.13.0"],
         torch={
             "vllm/_C_stable_libtorch.abi3.so": ("stable", "2.11.0"),
             "vllm/_deepselect_C.abi3.so": ("stable", "2.10.0"),
@@ -244,6 +361,11 @@ def test_torch_extensions(requirement: str, capsys: pytest.CaptureFixture[str]) 
             floor_symbols=torch["floor_symbols"],
             python=target["python"],
             findings=[(finding["rule"], finding["library"]) for finding in target["findings"]],
+            loads=[
+                release
+                for release, cell in torch["releases"].items()
+                if cell["status"] in ("guaranteed", "links")
+            ],
             torch=used if truth.torch else {},
         )
         == truth
@@ -271,3 +393,26 @@ def test_the_newest_cryptography(capsys: pytest.CaptureFixture[str]) -> None:
     assert target["verdict"] == "not-applicable"
     assert target["python"]["abi"] == "abi3"
     assert target["findings"] == []
+
+
+def test_alternatives_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    _, target = audit(download("metatensor-torch==0.10.8"), capsys)
+    alternatives = target["torch"]["alternatives"]
+    assert {item["group"] for item in alternatives} == {
+        "metatensor_torch/*/lib/libmetatensor_torch.so"
+    }
+    assert len(alternatives) == 12
+    reasons = target["torch"]["releases"]["2.15.0"]["reasons"]
+    assert reasons == [
+        "metatensor_torch/*/lib/libmetatensor_torch.so: there is none for torch 2.15.0"
+    ]
+
+
+def test_cuda_is_named_cell_by_cell(capsys: pytest.CaptureFixture[str]) -> None:
+    _, target = audit(download("xformers==0.0.35"), capsys)
+    cells = target["torch"]["releases"]
+    assert cells["2.10.0"] == {"status": "guaranteed", "reasons": []}
+    for release in SINCE["2.11.0"]:
+        assert cells[release]["status"] == "breaks"
+        (reason,) = cells[release]["reasons"]
+        assert reason.startswith(f"libcudart.so.12: torch {release} brings libcudart.so.13")

@@ -11,10 +11,16 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
+from tests.builders import TEST_WHEELS, a_library, library, member_of
 from torch_abi_audit.catalog import load_catalog
-from torch_abi_audit.catalog.build import main, read_release, shim_table
-from torch_abi_audit.catalog.headers import Declaration, declarations, is_promised
+from torch_abi_audit.catalog.archive import read_builds, read_leaks, read_table, write_archive
+from torch_abi_audit.catalog.build.__main__ import main
+from torch_abi_audit.catalog.build.collect import Provided, WheelTree, collect
+from torch_abi_audit.catalog.build.headers import Declaration, declarations, is_promised
+from torch_abi_audit.catalog.build.merge import libstdcxx_versions, shim_table
+from torch_abi_audit.catalog.exports import Build, Leak, make_table
 from torch_abi_audit.errors import AuditError
+from torch_abi_audit.model import Symbol
 from torch_abi_audit.targets.index import RangeFile, project_files
 
 HEADER = """
@@ -75,12 +81,24 @@ def test_promised_headers(header: str, promised: bool) -> None:  # noqa: FBT001
     assert is_promised(header) is promised
 
 
-def torch_wheel(functions: str) -> bytes:
+def torch_wheel(functions: str, version: str = "2.9.0", cuda: str | None = "12.8") -> bytes:
+    """A torch wheel in miniature: headers, metadata, and a library that exports something."""
+    metadata = (
+        f"Metadata-Version: 2.4\nName: torch\nVersion: {version}\nRequires-Python: >=3.10\n"
+        'Requires-Dist: nvidia-cudnn-cu12==9.1; platform_system == "Linux"\n'
+        'Requires-Dist: nvidia-nccl-cu12==2.1; platform_system == "Windows"\n'
+        "Requires-Dist: sympy\n"
+    )
+    exporting = member_of("sibling-symbols", "sibling_symbols.libs/libsibling.so")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("torch/include/torch/csrc/stable/c/shim.h", functions)
         archive.writestr("torch/include/torch/csrc/stable/library.h", "void not_a_shim();")
-        archive.writestr("torch/lib/libtorch_cpu.so", bytes(3 << 20))
+        archive.writestr("torch/lib/libtorch_cpu.so", exporting)
+        archive.writestr("torch/lib/libgomp.so.1", a_library())
+        archive.writestr("torch/version.py", f"cuda: Optional[str] = {cuda!r}\n")
+        archive.writestr(f"torch-{version}.dist-info/METADATA", metadata)
+        archive.writestr("torch/lib/padding.bin", bytes(12 << 20))
     return buffer.getvalue()
 
 
@@ -88,25 +106,98 @@ def declare(*signatures: str) -> str:
     return "".join(f"AOTI_TORCH_EXPORT int {signature};\n" for signature in signatures)
 
 
+def provided(version: str, functions: str) -> Provided:
+    with zipfile.ZipFile(io.BytesIO(torch_wheel(functions, version))) as archive:
+        return collect("linux_x86_64", "torch.whl", WheelTree(archive))
+
+
+def test_what_a_torch_wheel_provides() -> None:
+    found = provided("2.9.0", declare("torch_ours(int x)"))
+    assert found.version == "2.9.0"
+    assert found.cuda == "12.8"
+    assert found.requires_python == ">=3.10"
+    assert [line.partition("=")[0] for line in found.requires] == [
+        "nvidia-cudnn-cu12",
+        "nvidia-nccl-cu12",
+    ]
+    assert found.libraries == {
+        "libtorch_cpu.so": {
+            "needed": ["libtorch.so", "libtorch_cpu.so", "libc10.so"],
+            "exports": ["_ZN2at4oursEi", "torch_ours"],
+        }
+    }
+    assert found.others == ["libgomp.so.1", "padding.bin"]
+    assert list(found.shims) == ["torch_ours"]
+
+
+def test_a_wheel_that_is_not_torchs() -> None:
+    wheel = next((TEST_WHEELS / "stable-2.11").glob("*.whl"))
+    with (
+        zipfile.ZipFile(wheel) as archive,
+        pytest.raises(AuditError, match="no library of torch's"),
+    ):
+        collect("", "x.whl", WheelTree(archive))
+
+
 def test_the_table_merges_releases() -> None:
     sources = {
-        "2.9.0": declare("a(int x)", "b(int x)", "c(int x)"),
-        "2.10.0": declare("a(int y)", "b(long x)"),
-        "2.11.0": declare("a(int y)", "b(long x)", "d(int x)"),
+        "2.9.0": declare("torch_ours(int x)", "b(int x)", "c(int x)"),
+        "2.10.0": declare("torch_ours(int y)", "b(long x)"),
+        "2.11.0": declare("torch_ours(int y)", "b(long x)", "d(int x)"),
     }
-    releases = [
-        read_release(Version(version), zipfile.ZipFile(io.BytesIO(torch_wheel(functions))))
-        for version, functions in reversed(sources.items())
-    ]
+    releases = [provided(version, functions) for version, functions in reversed(sources.items())]
     table = shim_table(releases, [Version("2.11.0"), Version("2.9.0")])
     assert table["releases"] == ["2.9.0", "2.10.0", "2.11.0"]
     assert table["published"] == ["2.9.0", "2.11.0"]
+    assert table["platforms"] == ["linux_x86_64"]
     assert table["shims"] == {
-        "a": {"since": "2.9.0", "header": 0},
-        "b": {"since": "2.9.0", "header": 0, "changed": ["2.10.0"]},
-        "c": {"since": "2.9.0", "header": 0, "removed": "2.10.0"},
-        "d": {"since": "2.11.0", "header": 0},
+        "torch_ours": {
+            "since": "2.9.0",
+            "header": 0,
+            "exported": {"linux_x86_64": ["libtorch_cpu.so", "2.9.0", "2.11.0"]},
+        },
+        "b": {"since": "2.9.0", "header": 0, "changed": ["2.10.0"], "exported": {}},
+        "c": {"since": "2.9.0", "header": 0, "removed": "2.10.0", "exported": {}},
+        "d": {"since": "2.11.0", "header": 0, "exported": {}},
     }
+
+
+def test_versions_of_libstdcxx() -> None:
+    item = library(
+        exports=(
+            Symbol("f", version="GLIBCXX_3.4.21"),
+            Symbol("f", version="GLIBCXX_3.4.9"),
+            Symbol("g", version="CXXABI_1.3"),
+            Symbol("unversioned"),
+        )
+    )
+    assert libstdcxx_versions(item) == {"f": "GLIBCXX_3.4.9", "g": "CXXABI_1.3"}
+
+
+def test_an_archive_reads_back() -> None:
+    builds = (
+        Build(Version("2.9.0"), "12.8", {"libc10.so": ("libc.so.6",)}, frozenset({"libgomp.so"})),
+        Build(Version("2.10.0"), None, {"libc10.so": ()}, requires=("nvidia-x==1",), cxx11=True),
+    )
+    table = make_table([{"libc10.so": ["f", "g"]}, {"libc10.so": ["g"], "libtorch.so": ["g", "é"]}])
+    leaks = {"g": Leak(3, "GLIBCXX_3.4.21")}
+    data = write_archive(builds, table, leaks)
+    assert write_archive(builds, table, leaks) == data
+    assert read_builds(io.BytesIO(data)) == builds
+    assert read_leaks(io.BytesIO(data)) == leaks
+    read = read_table(io.BytesIO(data))
+    assert list(read.names) == ["f", "g", "é"]
+    assert read.exporters("f") == {"libc10.so": 0b01}
+    assert read.exporters("g") == {"libc10.so": 0b11, "libtorch.so": 0b10}
+    assert read.exporters("h") == {}
+    assert [name for name, _ in read.beginning_with("g")] == ["g"]
+
+
+def test_what_a_library_reaches() -> None:
+    libraries = {"a": ("b", "libc.so.6"), "b": ("a", "c"), "c": (), "d": ("a",)}
+    build = Build(Version("2.9.0"), None, libraries)
+    assert build.closure(["a", "x"]) == {"a", "b", "c"}
+    assert build.closure(["c"]) == {"c"}
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -136,14 +227,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def index() -> Iterator[str]:
+    def name(version: str, interpreter: str = "cp311", tag: str = "manylinux_2_28_x86_64") -> str:
+        return f"torch-{version}-{interpreter}-{interpreter}-{tag}.whl"
+
     wheels = {
-        "torch-2.9.0-cp311-cp311-manylinux_2_28_x86_64.whl": torch_wheel(declare("a(int x)")),
-        "torch-2.10.0-cp311-cp311-manylinux_2_28_x86_64.whl": torch_wheel(
-            declare("a(int x)", "b(int x)")
-        ),
-        "torch-2.11.0-cp311-cp311-manylinux_2_28_x86_64.whl": b"yanked: never read",
-        "torch-2.12.0rc1-cp311-cp311-manylinux_2_28_x86_64.whl": b"not final: never read",
-        "torch-2.10.0-cp311-none-macosx_11_0_arm64.whl": b"another platform: never read",
+        name("2.9.0"): torch_wheel(declare("torch_ours(int x)"), "2.9.0"),
+        name("2.10.0"): torch_wheel(declare("torch_ours(int x)", "b(int x)"), "2.10.0", None),
+        name("2.11.0"): b"yanked: never read",
+        name("2.12.0rc1"): b"not final: never read",
+        name("2.10.0", "cp312"): b"another Python: never read",
+        name("2.3.0"): b"too old: never read",
     }
     links = "".join(
         f'<a href="../files/{name}#sha256=0"{" data-yanked" if "2.11" in name else ""}>{name}</a>'
@@ -170,21 +263,47 @@ def index() -> Iterator[str]:
     server.server_close()
 
 
+def run_builder(index_url: str, folder: Path) -> int:
+    (folder / "data").mkdir(exist_ok=True)
+    (folder / "libstdc++.so.6").write_bytes(a_library())
+    arguments = ["--index-url", index_url, "--cache", str(folder / "cache")]
+    arguments += ["--output", str(folder / "data")]
+    return main([*arguments, "--libstdcxx", str(folder / "libstdc++.so.6")])
+
+
 def test_the_builder(index: str, tmp_path: Path) -> None:
-    output = tmp_path / "shims.json"
-    assert main(["--index-url", f"{index}/simple", "--output", str(output)]) == 0
-    table = json.loads(output.read_text())
+    assert run_builder(f"{index}/simple", tmp_path) == 0
+    table = json.loads((tmp_path / "data" / "shims.json").read_text())
     assert table["releases"] == ["2.9.0", "2.10.0"]
-    assert table["shims"] == {
-        "a": {"since": "2.9.0", "header": 0},
-        "b": {"since": "2.10.0", "header": 0},
-    }
+    assert table["published"] == ["2.3.0", "2.9.0", "2.10.0"]
+    assert list(table["shims"]) == ["b", "torch_ours"]
+    with (tmp_path / "data" / "linux_x86_64.zip").open("rb") as file:
+        first, second = read_builds(file)
+        exported = read_table(file)
+    assert (first.cuda, second.cuda) == ("12.8", None)
+    assert first.requires == ("nvidia-cudnn-cu12==9.1",)
+    assert exported.exporters("_ZN2at4oursEi") == {"libtorch_cpu.so": 0b11}
 
 
-def test_the_builder_without_an_index(index: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--index-url", f"{index}/nowhere"]) == 2
+def test_the_builder_goes_on_where_it_stopped(
+    index: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in the cache is not read again, and the same wheels give the same bytes."""
+    assert run_builder(f"{index}/simple", tmp_path) == 0
+    data = {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()}
+    for name in list(_Handler.pages):
+        if name.endswith(".whl"):
+            monkeypatch.delitem(_Handler.pages, name)
+    assert run_builder(f"{index}/simple", tmp_path) == 0
+    assert {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()} == data
+
+
+def test_the_builder_without_an_index(
+    index: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_builder(f"{index}/nowhere", tmp_path) == 2
     assert "404" in capsys.readouterr().err
-    assert main(["--index-url", "file:///etc"]) == 2
+    assert run_builder("file:///etc", tmp_path) == 2
 
 
 def test_json_and_html_pages_list_the_same_files(index: str) -> None:
@@ -200,7 +319,7 @@ def test_a_remote_file_is_read_in_blocks(index: str) -> None:
     name = "torch-2.9.0-cp311-cp311-manylinux_2_28_x86_64.whl"
     remote = RangeFile(f"{index}/simple/files/{name}")
     with zipfile.ZipFile(remote) as archive:
-        assert b"a(int x)" in archive.read("torch/include/torch/csrc/stable/c/shim.h")
+        assert b"torch_ours(int x)" in archive.read("torch/include/torch/csrc/stable/c/shim.h")
     assert remote.fetched < remote.size
 
 
@@ -240,3 +359,69 @@ def test_the_packaged_catalog() -> None:
         if str(shim.since) in counted:
             counted[str(shim.since)] += 1
     assert counted == {"2.9.0": 41, "2.10.0": 54, "2.11.0": 11, "2.12.0": 55, "2.13.0": 17}
+
+
+def test_the_packaged_exports() -> None:
+    """Facts of torch's own libraries, each looked up by hand."""
+    catalog = load_catalog()
+    assert set(catalog.platforms) == {
+        "linux_aarch64",
+        "linux_x86_64",
+        "macos_arm64",
+        "windows_x86_64",
+    }
+    linux = catalog.platforms["linux_x86_64"]
+    assert tuple(build.version for build in linux.builds) == catalog.releases
+    cuda = {str(build.version): build.cuda for build in linux.builds}
+    assert {v: cuda[v] for v in ("2.4.0", "2.10.0", "2.11.0", "2.15.0")} == {
+        "2.4.0": "12.1",
+        "2.10.0": "12.8",
+        "2.11.0": "13.0",
+        "2.15.0": "13.2",
+    }
+    # The string ABI changed in 2.7.0, and with it every name that has a string in it.
+    assert [str(b.version) for b in linux.builds if not b.cxx11][-1] == "2.6.0"
+    old = "_ZN3c106detail14torchCheckFailEPKcS2_jRKSs"
+    new = old.replace("Ss", "NSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE")
+    assert str(linux.releases_of(old)[-1]) == "2.6.0"
+    assert str(linux.releases_of(new)[0]) == "2.7.0"
+    assert linux.leaks["_ZSt21ios_base_library_initv"].version == "GLIBCXX_3.4.32"
+    aarch64 = catalog.platforms["linux_aarch64"]
+    assert next(str(b.version) for b in aarch64.builds if b.cuda) == "2.11.0"
+    windows = catalog.platforms["windows_x86_64"]
+    assert not any(build.cuda for build in windows.builds)
+    assert str(windows.releases_of("torch_library_impl")[0]) == "2.10.0"
+    assert str(windows.releases_of("aoti_torch_library_impl")[0]) == "2.7.0"
+    macos = catalog.platforms["macos_arm64"]
+    assert "libtorch_cpu.dylib" in macos.builds[0].libraries
+
+
+@pytest.mark.parametrize("key", sorted(load_catalog().platforms))
+def test_what_headers_declare_is_what_libraries_export(key: str) -> None:
+    """Release by release; what a build leaves out is a backend that it does not have."""
+    catalog = load_catalog()
+    platform = catalog.platforms[key]
+    for number, build in enumerate(platform.builds):
+        if key == "windows_x86_64" and build.version < Version("2.7.0"):
+            continue  # Windows builds export no shim before
+        missing = {
+            name
+            for name, shim in catalog.shims.items()
+            if shim.since <= build.version
+            and (shim.removed is None or build.version < shim.removed)
+            and not any(mask >> number & 1 for mask in platform.table.exporters(name).values())
+        }
+        for name in missing:
+            shim = catalog.shims[name]
+            header = shim.header.rpartition("/")[2]
+            backend = next((b for b in ("cuda", "mps", "xpu") if b in header), None)
+            without_backend = backend is not None and not (backend == "cuda" and build.cuda)
+            conditional = shim.condition is not None
+            assert without_backend or conditional, (name, str(build.version))
+
+
+def test_no_shim_is_exported_before_its_release() -> None:
+    catalog = load_catalog()
+    for name, shim in catalog.shims.items():
+        for export in shim.exported.values():
+            assert export.since >= shim.since, name

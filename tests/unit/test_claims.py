@@ -5,14 +5,16 @@ from packaging.version import Version
 
 from tests.builders import CATALOG, claims
 from torch_abi_audit.claims import (
-    admits_future_torch,
     admitted_pythons,
     admitted_torch,
+    brought_cuda,
     claims_abi3,
     extras_with_torch,
+    future_torch,
     requires_torch,
     torch_specifiers,
 )
+from torch_abi_audit.errors import AuditError
 
 LINUX = "manylinux_2_28_x86_64"
 
@@ -95,6 +97,31 @@ def test_a_direct_reference_names_one_version() -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.org/torch-2.9.1-cp312-cp312-manylinux_2_28_x86_64.whl?x=1#sha256=0",
+        "https://example.org/torch-2.9.1%2Bcu128-cp312-cp312-manylinux_2_28_x86_64.whl",
+    ],
+)
+def test_a_direct_reference_is_quoted(url: str) -> None:
+    (specifier,) = torch_specifiers(claims(torch=(f"torch @ {url}",)))
+    assert list(map(str, admitted_torch(specifier, CATALOG.published))) == ["2.9.1"]
+
+
+@pytest.mark.parametrize("marker", ['sys_platform ~= "linux"', '"x" in extras'])
+def test_a_marker_that_can_not_be_compared(marker: str) -> None:
+    with pytest.raises(AuditError, match="METADATA has Requires-Dist"):
+        requires_torch(claims(torch=(f"torch; {marker}",)))
+
+
+def test_cuda_that_requirements_bring() -> None:
+    brought = brought_cuda(
+        claims(cuda=("nvidia-cuda-runtime-cu12", "nvidia-cublas", "nvidia-curand-cu12"))
+    )
+    assert brought == {("cudart", 12), ("cublas", 13), ("cublasLt", 13), ("curand", 10)}
+
+
+@pytest.mark.parametrize(
     ("requirement", "admitted", "future"),
     [
         ("torch", ["2.1.0", "2.8.0", "2.9.0", "2.9.1", "2.10.0", "2.11.0"], True),
@@ -104,9 +131,13 @@ def test_a_direct_reference_names_one_version() -> None:
         ("torch==2.9", ["2.9.0"], False),
         ("torch>=2.8,<3", ["2.8.0", "2.9.0", "2.9.1", "2.10.0", "2.11.0"], True),
         ("torch>2.11", [], True),
+        ("torch>=2.11,<2.15", ["2.11.0"], True),  # 2.12 to 2.14 will be admitted
+        ("torch==2.9.0+cu128", ["2.9.0"], False),
+        ("torch===2.9.0+cu128", ["2.9.0"], False),
+        ("torch==2.9.0.dev20250801", ["2.9.0"], False),
     ],
 )
 def test_admitted_torch(requirement: str, admitted: list[str], future: bool) -> None:  # noqa: FBT001
     (specifier,) = torch_specifiers(claims(torch=(requirement,)))
     assert list(admitted_torch(specifier, CATALOG.published)) == list(map(Version, admitted))
-    assert admits_future_torch(specifier) is future
+    assert bool(future_torch(specifier, CATALOG.newest)) is future

@@ -82,7 +82,32 @@ def test_device_code_is_data(machine: int) -> None:
 def test_an_object_file_is_no_library() -> None:
     data = bytearray(a_library())
     struct.pack_into("<H", data, 16, 1)  # ET_REL
-    assert read(bytes(data)) is None
+    assert read(bytes(data), "x.o") is None
+
+
+@pytest.mark.parametrize(("field", "value"), [(16, 1), (18, 43)])  # ET_REL, EM_SPARCV9
+def test_what_is_named_like_a_library_must_be_one(field: int, value: int) -> None:
+    data = bytearray(a_library())
+    struct.pack_into("<H", data, field, value)
+    with pytest.raises(LibraryError, match="that no loader loads"):
+        read(bytes(data))
+
+
+def test_a_hash_table_that_hides_the_imports() -> None:
+    """The loader looks up what is relocated, whatever the hash table counts."""
+    data = bytearray(a_library())
+    hashed = dynamic_value(data, 4)
+    assert hashed is not None
+    struct.pack_into("<I", data, hashed + 4, 1)  # nchain
+    facts = read(bytes(data))
+    assert facts is not None
+    assert facts.imports == (Symbol("torch_library_impl"),)
+
+
+def test_a_pointer_of_git_lfs_is_no_library() -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    with pytest.raises(LibraryError, match="Git LFS pointer"):
+        read(pointer)
 
 
 def test_a_library_needs_a_dynamic_segment() -> None:
@@ -150,6 +175,17 @@ def program_headers(data: bytes | bytearray, kind: int) -> list[int]:
     )
     offsets = [start + size * number for number in range(count)]
     return [offset for offset in offsets if struct.unpack_from("<I", data, offset)[0] == kind]
+
+
+def dynamic_value(data: bytes | bytearray, wanted: int) -> int | None:
+    """Return a dynamic tag's value; in these libraries the first segment maps 1 to 1."""
+    (header,) = program_headers(data, 2)
+    offset, size = (struct.unpack_from("<Q", data, header + field)[0] for field in (8, 32))
+    for position in range(offset, offset + size, 16):
+        tag, value = struct.unpack_from("<QQ", data, position)
+        if tag == wanted:
+            return int(value)
+    return None
 
 
 def without_tags(data: bytes, *tags: int) -> bytes:

@@ -8,16 +8,19 @@ from torch_abi_audit.abi.scope import Scope, scopes
 from torch_abi_audit.abi.torch import (
     classify_torch,
     highest_floor,
-    is_torch_library,
     worst_abi,
 )
-from torch_abi_audit.model import Floor, Library, Symbol, TorchAbi, TorchUse
+from torch_abi_audit.catalog.libraries import is_torch_library
+from torch_abi_audit.model import Floor, Format, Library, Symbol, TorchAbi, TorchUse
 
 TORCH = ("libtorch_cpu.so",)
 
 
+LINUX = CATALOG.platforms["linux_x86_64"]
+
+
 def use_of(item: Library) -> TorchUse:
-    return classify_torch(item, Scope(), CATALOG)
+    return classify_torch(item, scopes({"x": item})["x"], CATALOG, LINUX)
 
 
 def test_stable_with_its_floor() -> None:
@@ -110,8 +113,66 @@ def test_weak_imports_are_kept_apart() -> None:
 
 def test_what_a_sibling_provides_is_not_torchs() -> None:
     item = library("_ZN2at4oursEv", "torch_ten", needed=("libours.so",))
-    use = classify_torch(item, Scope(symbols=frozenset({"_ZN2at4oursEv"})), CATALOG)
+    scope = Scope(symbols=frozenset({"_ZN2at4oursEv"}))
+    assert classify_torch(item, scope, CATALOG, LINUX).abi is TorchAbi.STABLE
+
+
+@pytest.mark.parametrize(
+    "name", ["_ZN8pybind116detail4loadEv", "torch_c_dynamo_private", "THP_encodeInt32Buffer"]
+)
+def test_what_libtorch_exports_is_unstable_whatever_its_name(name: str) -> None:
+    use = use_of(library(name, "torch_ten", needed=("libtorch_python.so",)))
+    assert use.unstable == (name,)
+
+
+@pytest.mark.parametrize("name", ["cpuinfo_initialize", "_ZN6fbgemm4packEv"])
+def test_copies_of_other_projects(name: str) -> None:
+    use = use_of(library(name, needed=TORCH))
+    assert (use.abi, use.foreign) == (TorchAbi.NONE, (name,))
+
+
+def test_what_another_library_provides_is_not_torchs() -> None:
+    versioned = Symbol("cpuinfo_initialize", version="CPUINFO_1", library="libcpuinfo.so.1")
+    assert use_of(library(versioned, needed=TORCH)).foreign == ()
+    assert use_of(library("cpuinfo_initialize", needed=("libcpuinfo.so",))).foreign == ()
+
+
+def test_leaks_of_libstdcxx() -> None:
+    use = use_of(library("_ZSt9leaked_upv", "torch_ten", needed=TORCH))
+    assert use.leaked == ("_ZSt9leaked_upv",)
     assert use.abi is TorchAbi.STABLE
+    with_version = Symbol("_ZSt9leaked_upv", version="GLIBCXX_3.4.32", library="libstdc++.so.6")
+    assert use_of(library(with_version, needed=TORCH)).leaked == ()
+
+
+def test_a_binary_that_names_torch_as_the_provider() -> None:
+    """As PE and Mach-O do, of every symbol."""
+    named = Symbol("?anything@@YAXXZ", library="torch_cpu.dll")
+    elsewhere = Symbol("_ZN2at6TensorD1Ev", library="@rpath/libother.dylib")
+    use = use_of(library(named, elsewhere, format=Format.PE))
+    assert use.unstable == ("?anything@@YAXXZ",)
+
+
+def test_inlined_code_of_unstable_headers() -> None:
+    def weak(name: str) -> Symbol:
+        return Symbol(name, weak=True)
+
+    stable = library(
+        "torch_ten",
+        exports=(
+            weak("_ZN3c108toStringENS_10ScalarTypeE"),
+            weak("_ZN3c104HalfC1Ef"),
+            weak("_ZNK3c1018HeaderOnlyArrayRefIlE3endEv"),
+            weak("_ZN5torch6stable6TensorD1Ev"),
+            weak("_ZNK2at10TensorBase5sizesEv"),
+            weak("_ZN3c1013intrusive_ptrINS_10TensorImplEE6reset_Ev"),
+            "_ZN3c106IValue4mineEv",  # not weak: the library's own
+        ),
+    )
+    assert use_of(stable).inlined == (
+        "_ZN3c1013intrusive_ptrINS_10TensorImplEE6reset_Ev",
+        "_ZNK2at10TensorBase5sizesEv",
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,7 +183,23 @@ def test_torch_libraries(name: str) -> None:
     assert is_torch_library(name)
 
 
-@pytest.mark.parametrize("name", ["libtorchaudio.so", "libtorchtrt.so", "libc10d_x.so", "torch"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "libc10-3d9c5a1f.so",
+        "libtorch_cpu.12345678.so",
+        "libtorch_cpu.so.2",
+        "libtorch_cuda_cpp.so",
+        "torch_cpu-0123456789abcdef0123456789abcdef.dll",
+    ],
+)
+def test_copies_of_torch_libraries(name: str) -> None:
+    assert is_torch_library(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["libtorchaudio.so", "libtorchtrt.so", "libc10d_x.so", "torch.so", "shm.so", "torch"]
+)
 def test_not_torch_libraries(name: str) -> None:
     assert not is_torch_library(name)
 
@@ -161,6 +238,28 @@ def test_scope_of_a_stranger_has_its_strong_definitions_only() -> None:
         }
     )
     assert found["x/_C.so"].symbols == {"strong"}
+
+
+def test_programs_and_other_machines_provide_nothing() -> None:
+    found = scopes(
+        {
+            "x/_C.so": library("f", "g"),
+            "x/bin": library(exports=("f",), executable=True),
+            "x/other.so": library(exports=("g",), arch="aarch64"),
+        }
+    )
+    assert found["x/_C.so"].symbols == frozenset()
+
+
+def test_a_copy_of_torch_provides_nothing() -> None:
+    libraries = {
+        "x/_C.so": library("_ZN3c104warnEv", needed=("libc10-0a1b2c3d.so",)),
+        "x.libs/libc10-0a1b2c3d.so": library(exports=("_ZN3c104warnEv",)),
+    }
+    found = scopes(libraries, strangers={"x.libs/libc10-0a1b2c3d.so"})
+    use = classify_torch(libraries["x/_C.so"], found["x/_C.so"], CATALOG, LINUX)
+    assert use.abi is TorchAbi.UNSTABLE
+    assert use.needed == ("libc10-0a1b2c3d.so",)
 
 
 def test_a_library_is_no_sibling_of_its_own() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import struct
 import zipfile
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from tests.builders import NAME, a_library, write_wheel
+from tests.builders import METADATA, NAME, a_library, write_wheel
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.targets import wheel as wheel_module
 from torch_abi_audit.targets.wheel import read_wheel
@@ -90,7 +91,7 @@ def test_no_such_file(tmp_path: Path) -> None:
 
 def test_a_folder(tmp_path: Path) -> None:
     (tmp_path / NAME).mkdir()
-    with pytest.raises(AuditError, match="Is a directory"):
+    with pytest.raises(AuditError, match="not a file"):
         read_wheel(tmp_path / NAME)
 
 
@@ -113,8 +114,16 @@ def test_bad_names(tmp_path: Path, name: str, reason: str) -> None:
     ("metadata", "reason"),
     [
         (None, "no .dist-info/METADATA"),
-        ("Requires-Python: three\n", "Requires-Python 'three'"),
-        ("Requires-Dist: torch >>2\n", "Requires-Dist 'torch >>2'"),
+        ("", "METADATA has no Metadata-Version"),
+        ("\n" + METADATA, "METADATA has no Metadata-Version"),
+        ("\ufeff" + METADATA, "METADATA has no Metadata-Version"),
+        ("Metadata-Version: 2.4\nName: x\n", "METADATA has no Version"),
+        (METADATA.replace("Name: x", "Name: y"), "METADATA is that of y 1.0"),
+        (METADATA.replace("1.0", "2.0"), "METADATA is that of x 2.0"),
+        (METADATA.replace("1.0", "9" * 5000), "can't be parsed"),
+        (f"{METADATA}Requires-Python: three\n", "Requires-Python 'three'"),
+        (f"{METADATA}Requires-Dist: torch >>2\n", "Requires-Dist 'torch >>2'"),
+        (f"{METADATA}Requires-Dist: torch; {'(' * 20000}\n", "can't be parsed"),
     ],
 )
 def test_bad_metadata(tmp_path: Path, metadata: str | None, reason: str) -> None:
@@ -123,13 +132,37 @@ def test_bad_metadata(tmp_path: Path, metadata: str | None, reason: str) -> None
 
 
 def test_a_bad_requirement_of_something_else_is_not_ours(tmp_path: Path) -> None:
-    claims, _ = read_wheel(write_wheel(tmp_path, metadata="Requires-Dist: pytz (>dev)\n"))
+    claims, _ = read_wheel(
+        write_wheel(tmp_path, metadata=f"{METADATA}Requires-Dist: pytz (>dev)\n")
+    )
     assert claims.torch_requirements == ()
 
 
-def test_a_bad_tag(tmp_path: Path) -> None:
-    with pytest.raises(AuditError, match="the tag 'py3-any'"):
-        read_wheel(write_wheel(tmp_path, wheel="Tag: py3-any\n"))
+@pytest.mark.parametrize(
+    ("tag", "reason"),
+    [
+        ("py3-any", "the tag 'py3-any'"),
+        ("--", "the tag '--'"),
+        (".".join(["a"] * 200) + "-" + ".".join(["b"] * 200) + "-any", "more than 10000"),
+    ],
+)
+def test_bad_tags(tmp_path: Path, tag: str, reason: str) -> None:
+    with pytest.raises(AuditError, match=reason):
+        read_wheel(write_wheel(tmp_path, wheel=f"Tag: {tag}\n"))
+
+
+def test_two_members_of_one_name(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, {"x/a.so": a_library()})
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("x/a.so", a_library())
+    with pytest.raises(AuditError, match="2 members named"):
+        read_wheel(path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / NAME)
+    with pytest.raises(AuditError, match="not a file"):
+        read_wheel(tmp_path / NAME)
 
 
 def test_two_dist_infos(tmp_path: Path) -> None:

@@ -41,17 +41,37 @@ def owner(name: str) -> tuple[str, ...]:
     >>> owner("_ZTIN3c105ErrorE")
     ('c10', 'Error')
     """
+    return _scopes(name)[0]
+
+
+def _scopes(name: str) -> tuple[tuple[str, ...], int]:
+    """Return the scopes, and where in the name they end."""
     match = _NESTED.match(name)
     if match is None:
-        return ()
+        return (), 0
     position = match.end()
     scopes = []
     while length := _LENGTH.match(name, position):
         position = length.end() + int(length[0])
         if position > len(name):
-            return ()
+            return (), 0
         scopes.append(name[length.end() : position])
-    return tuple(scopes)
+    return tuple(scopes), position
+
+
+def owner_prefix(name: str) -> str:
+    """Return the part of a mangled name up to the end of what `owner` reads."""
+    return name[: _scopes(name)[1]] or name
+
+
+def qualified_name(name: str) -> str | None:
+    """Return the demangled name of a function without its parameters, or None.
+
+    >>> qualified_name("_ZNK2at6Tensor4sizeEl")
+    'at::Tensor::size'
+    """
+    declaration = demangle(name)
+    return None if declaration is None else declaration.partition("(")[0]
 
 
 @lru_cache(maxsize=4096)

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch_abi_audit.model import Format
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch_abi_audit.model import Library
 
 _LEGACY_MANYLINUX = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
 _PATTERNS = (
@@ -28,6 +36,24 @@ _ARCHS = {
     "universal2": ("arm64", "x86_64"),
     "intel": ("i686", "x86_64"),
 }
+
+
+# The newest versions of libstdc++ that a manylinux tag promises (auditwheel's policies,
+# after PEP 600): for glibc 2.N and newer, GLIBCXX_3.4.x and CXXABI_1.3.x.
+_LIBSTDCXX = (
+    (5, 8, 1),
+    (12, 13, 3),
+    (17, 19, 7),
+    (24, 22, 10),
+    (27, 24, 11),
+    (31, 28, 12),
+    (34, 29, 13),
+    (35, 30, 13),
+    (39, 33, 15),
+)
+
+
+_SYSTEMS = {Format.ELF: "linux", Format.MACHO: "macos", Format.PE: "windows"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +86,39 @@ def parse_platform(tag: str) -> Platform | None:
             floor = (int(major), int(minor or 0))
         return Platform(system, _ARCHS.get(arch, (arch,)), floor)
     return None
+
+
+def platform_key(library: Library, tags: Iterable[str]) -> str | None:
+    """Return the key of the catalog's platform that a library is for.
+
+    Args:
+        library: The facts.
+        tags: The platform tags of its target. Musl is a system of its own, for which
+            there is no build of torch.
+    """
+    if any(tag.startswith("musllinux") for tag in tags):
+        return None
+    return f"{_SYSTEMS[library.format]}_{library.arch}"
+
+
+def libstdcxx_is_promised(version: str, tags: Iterable[str]) -> bool:
+    """Whether every system that the tags promise has a version of libstdc++.
+
+    Args:
+        version: Such as ``GLIBCXX_3.4.29`` or ``CXXABI_1.3.13``.
+        tags: The platform tags. With several the lowest counts; a tag without a floor,
+            like ``linux_x86_64``, promises nothing.
+    """
+    floors = [platform.floor for platform in map(parse_platform, tags) if platform is not None]
+    if not floors or any(floor is None or floor[0] != 2 for floor in floors):
+        return False
+    glibc = min(floor[1] for floor in floors if floor is not None)
+    kind, _, number = version.rpartition("_")
+    parts = number.split(".")
+    if kind not in ("GLIBCXX", "CXXABI") or len(parts) < 2:
+        return False
+    patch = int(parts[2]) if len(parts) > 2 and parts[2].isdigit() else 0
+    policies = [policy for policy in _LIBSTDCXX if policy[0] <= glibc]
+    if not policies:
+        return False
+    return patch <= policies[-1][1 if kind == "GLIBCXX" else 2]

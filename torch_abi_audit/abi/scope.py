@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
     from torch_abi_audit.model import Library
 
@@ -28,46 +28,69 @@ class Scope:
     Attributes:
         symbols: Those of its imports that other libraries of the target define.
         libraries: The names that the target's libraries are needed by.
+        needed: The names that it, and those of the target's libraries that it needs,
+            ask the loader for, and the target does not have.
     """
 
     symbols: frozenset[str] = frozenset()
     libraries: frozenset[str] = frozenset()
+    needed: frozenset[str] = frozenset()
 
 
-def scopes(libraries: Mapping[str, Library]) -> dict[str, Scope]:
+def scopes(libraries: Mapping[str, Library], strangers: Collection[str] = ()) -> dict[str, Scope]:
     """Return the scope of each library of a target, by path.
+
+    Programs provide nothing, and no library provides anything to another machine.
 
     Args:
         libraries: The target's libraries by path.
+        strangers: Those that are not the target's own to count on: copies of torch's.
     """
-    exports = {
-        path: {symbol.name: symbol.weak for symbol in library.exports}
+    providers = {
+        path: library
         for path, library in libraries.items()
+        if not library.executable and path not in strangers
     }
+    definitions: dict[str, dict[str, bool]] = defaultdict(dict)  # symbol -> path -> weak
+    wanted = {symbol.name for library in libraries.values() for symbol in library.imports}
     by_name: dict[str, set[str]] = defaultdict(set)
-    for path, library in libraries.items():
+    for path, library in providers.items():
         by_name[path.rpartition("/")[2]].add(path)
         if library.soname:
-            by_name[library.soname].add(path)
+            by_name[library.soname.rpartition("/")[2]].add(path)
+        for symbol in library.exports:
+            if symbol.name in wanted:
+                definitions[symbol.name][path] = symbol.weak
+    own = frozenset(by_name)
     found = {}
     for path, library in libraries.items():
-        needed = _closure(path, libraries, by_name)
-        others = [(names, other in needed) for other, names in exports.items() if other != path]
+        near = _closure(path, libraries, by_name)
         symbols = frozenset(
-            name
-            for name in {symbol.name for symbol in library.imports}
-            if any(name in names and (near or not names[name]) for names, near in others)
+            symbol.name
+            for symbol in library.imports
+            if any(
+                other != path
+                and (other in near or not weak)
+                and libraries[other].arch == library.arch
+                for other, weak in definitions.get(symbol.name, {}).items()
+            )
         )
-        found[path] = Scope(symbols, frozenset(by_name))
+        asked = {name.rpartition("/")[2] for other in near for name in libraries[other].needed}
+        found[path] = Scope(symbols, own, frozenset(asked - own))
     return found
 
 
 def _closure(
     path: str, libraries: Mapping[str, Library], by_name: Mapping[str, set[str]]
-) -> Sequence[str]:
+) -> set[str]:
     """Return the paths of a library and of those that it needs, directly or not."""
-    found = [path]
-    for current in found:  # grows as it goes
-        for needed in libraries[current].needed:
-            found += sorted(by_name.get(needed, set()) - set(found))
+    found = {path}
+    pending = [path]
+    names: set[str] = set()
+    while pending:
+        new_names = {name.rpartition("/")[2] for name in libraries[pending.pop()].needed} - names
+        names |= new_names
+        new = {other for name in new_names for other in by_name.get(name, ())} - found
+        found |= new
+        pending += new
     return found

@@ -7,54 +7,82 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.abi.names import owner
-from torch_abi_audit.model import Floor, TorchAbi, TorchUse
+from torch_abi_audit.catalog.libraries import is_torch_library
+from torch_abi_audit.model import Floor, Format, TorchAbi, TorchUse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from torch_abi_audit.abi.scope import Scope
-    from torch_abi_audit.catalog import Catalog
-    from torch_abi_audit.model import Library
-
-# What torch's own wheels carry, on all three systems; `lib` and the suffix are matched apart.
-TORCH_LIBRARY = re.compile(
-    r"(?:lib)?(?:torch(?:_cpu|_cuda|_cuda_linalg|_python|_global_deps|_hip|_xpu|_nvshmem)?"
-    r"|c10(?:_cuda|_hip|_xpu)?|shm|caffe2_nvrtc)(?:\.so|\.dylib|\.dll)",
-)
+    from torch_abi_audit.catalog import Catalog, Platform
+    from torch_abi_audit.model import Library, Symbol
 
 _NAMESPACES = frozenset({"at", "c10", "c10d", "caffe2", "torch"})
 _STABLE_SCOPES = frozenset({("torch", "stable"), ("torch", "headeronly")})
-_PYTHON_C_NAME = re.compile(r"THP[A-Z]")  # libtorch_python's own C API
+_C_NAME = re.compile(r"THP[A-Z_]|FLAGS_(?:caffe2|torch)_")
 _RESERVED_SHIM = re.compile(r"aoti_torch_|aoti_record_function_")
 _POSSIBLE_SHIM = re.compile(r"torch_")
+_PYTHON = re.compile(r"_?Py[A-Z_]")
+# Projects that libtorch has a copy of. What else its libraries export is torch's own.
+_THIRD_PARTIES = frozenset(
+    {"fbgemm", "gloo", "google", "onnx", "onnx_torch", "tensorpipe", "tensorpipe_uv", "kineto"}
+    | {"libkineto", "dnnl", "ideep", "asmjit", "fmt", "nlohmann", "httplib", "cudnn_frontend"}
+    | {"dynolog", "sleef", "xnnpack", "mkldnn", "opentelemetry", "protobuf"}
+)
+# Classes and namespaces that only torch's unstable headers define. What the headers under
+# torch/headeronly define in c10 (Half, toString, HeaderOnlyArrayRef, detail, …) is fine.
+_UNSTABLE_C10 = frozenset(
+    {"AutogradMetaInterface", "CPUTensorId", "Device", "DeviceGuard", "Dict", "Dispatcher"}
+    | {"DispatchKeySet", "Error", "FunctionSchema", "IValue", "KernelFunction", "List"}
+    | {"MaybeOwned", "NotImplementedError", "OperatorHandle", "OperatorKernel", "OperatorName"}
+    | {"Stream", "Storage", "StorageImpl", "SymBool", "SymFloat", "SymInt", "SymNodeImpl"}
+    | {"TensorImpl", "TensorOptions", "TensorType", "Type", "TypedOperatorHandle"}
+    | {"UndefinedTensorImpl", "ValueError", "IndexError", "VariableVersion", "Warning"}
+    | {"cuda", "getCustomClassType", "getTypePtrCopy", "intrusive_ptr", "intrusive_ptr_target"}
+    | {"ivalue"}
+)
+_UNSTABLE_TORCH = frozenset(
+    {"CppFunction", "Library", "autograd", "class_", "data", "dynamo", "jit", "nn", "optim"}
+    | {"serialize", "Tensor", "TensorDef"}
+)
 
 
-def is_torch_library(name: str) -> bool:
-    """Whether a needed name, soname or filename is one of torch's own libraries."""
-    return TORCH_LIBRARY.fullmatch(name) is not None
+def is_torchs(path: str, library: Library) -> bool:
+    """Whether a library is one of torch's own, or a copy of it."""
+    names = (path.rpartition("/")[2], (library.soname or "").rpartition("/")[2])
+    return any(map(is_torch_library, names))
 
 
-def classify_torch(library: Library, scope: Scope, catalog: Catalog) -> TorchUse:
+class _Kind(Enum):
+    SHIM = auto()
+    UNKNOWN_SHIM = auto()
+    UNSTABLE = auto()
+    FOREIGN = auto()
+    LEAKED = auto()
+    WEAK = auto()
+
+
+def classify_torch(
+    library: Library, scope: Scope, catalog: Catalog, platform: Platform | None
+) -> TorchUse:
     """Tell how a library uses torch.
 
     Args:
         library: The facts.
         scope: What the library finds in its own target.
         catalog: What torch's releases provide.
+        platform: The builds for the library's platform, None where there are none: then
+            names alone decide.
     """
     needed = tuple(
-        name for name in library.needed if is_torch_library(name) and name not in scope.libraries
+        name
+        for name in (path.rpartition("/")[2] for path in library.needed)
+        if is_torch_library(name) and name not in scope.libraries
     )
-    imports = [symbol for symbol in library.imports if symbol.name not in scope.symbols]
-    # `torch_` is no reserved prefix: an unknown name is taken for a shim only where
-    # the library shows that it uses torch at all.
-    uses_torch = bool(needed) or any(symbol.name in catalog.shims for symbol in imports)
-
     found: dict[_Kind, list[str]] = {kind: [] for kind in _Kind}
-    for symbol in imports:
-        kind = _kind(symbol.name, catalog, uses_torch=uses_torch)
-        if kind is not None:
-            found[_Kind.WEAK if symbol.weak else kind].append(symbol.name)
+    names = _Names(library, scope, catalog, platform)
+    for symbol, kind in names.kinds():
+        found[_Kind.WEAK if symbol.weak else kind].append(symbol.name)
 
     if found[_Kind.UNSTABLE]:
         abi = TorchAbi.UNSTABLE
@@ -69,30 +97,113 @@ def classify_torch(library: Library, scope: Scope, catalog: Catalog) -> TorchUse
         unknown_shims=tuple(sorted(found[_Kind.UNKNOWN_SHIM])),
         unstable=tuple(sorted(found[_Kind.UNSTABLE])),
         weak=tuple(sorted(found[_Kind.WEAK])),
+        foreign=tuple(sorted(found[_Kind.FOREIGN])),
+        leaked=tuple(sorted(found[_Kind.LEAKED])),
+        inlined=_inlined(library) if abi is TorchAbi.STABLE else (),
         floor=_floor(found[_Kind.SHIM], catalog) if abi is TorchAbi.STABLE else None,
     )
 
 
-class _Kind(Enum):
-    SHIM = auto()
-    UNKNOWN_SHIM = auto()
-    UNSTABLE = auto()
-    WEAK = auto()
+class _Names:
+    """What the imports of one library are to torch."""
+
+    def __init__(
+        self, library: Library, scope: Scope, catalog: Catalog, platform: Platform | None
+    ) -> None:
+        self._library = library
+        self._scope = scope
+        self._catalog = catalog
+        self._platform = platform
+        # Whether the loader looks into torch's libraries at all for this one.
+        self._reaches_torch = any(
+            is_torch_library(name.rpartition("/")[2]) for name in scope.needed
+        )
+        # `torch_` is no reserved prefix: an unknown name is taken for a shim only where
+        # the library shows that it uses torch.
+        self._uses_torch = self._reaches_torch or any(
+            symbol.name in catalog.shims for symbol in library.imports
+        )
+
+    def kinds(self) -> Iterator[tuple[Symbol, _Kind]]:
+        """Yield each import that is torch's, with its kind."""
+        for symbol in self._library.imports:
+            if symbol.name in self._scope.symbols:
+                continue
+            kind = self._by_name(symbol.name) if self._may_be_torchs(symbol) else None
+            if kind is None and not symbol.weak:
+                kind = self._by_exports(symbol)
+            if kind is not None:
+                yield symbol, kind
+
+    def _may_be_torchs(self, symbol: Symbol) -> bool:
+        """Whether the binary does not itself name another library as the provider."""
+        return symbol.library is None or is_torch_library(symbol.library.rpartition("/")[2])
+
+    def _by_name(self, name: str) -> _Kind | None:
+        shim = self._catalog.shims.get(name)
+        if shim is not None:
+            return _Kind.SHIM if shim.removed is None else _Kind.UNSTABLE
+        if _RESERVED_SHIM.match(name) or (self._uses_torch and _POSSIBLE_SHIM.match(name)):
+            # libtorch exports a few functions of this prefix that no header declares.
+            private = self._reaches_torch and self._is_exported(name)
+            return _Kind.UNSTABLE if private else _Kind.UNKNOWN_SHIM
+        if _C_NAME.match(name):
+            return _Kind.UNSTABLE
+        scopes = owner(name)
+        if scopes[:2] in _STABLE_SCOPES:
+            return None  # inline in torch's headers: no release of torch is asked for it
+        return _Kind.UNSTABLE if scopes[:1] and scopes[0] in _NAMESPACES else None
+
+    def _by_exports(self, symbol: Symbol) -> _Kind | None:
+        """Tell what torch's libraries export and no name gives away.
+
+        Only where nothing else can provide it: ELF names the provider of every symbol
+        that has a version, and the other formats of all.
+        """
+        if symbol.library is not None:
+            named = is_torch_library(symbol.library.rpartition("/")[2])
+            return _Kind.UNSTABLE if named else None
+        if (
+            self._library.format is not Format.ELF
+            or symbol.version is not None
+            or not self._reaches_torch
+            or self._platform is None
+            or _PYTHON.match(symbol.name)
+        ):
+            return None
+        if symbol.name in self._platform.leaks:
+            return _Kind.LEAKED
+        if owner(symbol.name)[:2] in _STABLE_SCOPES or not self._is_exported(symbol.name):
+            return None
+        scopes = owner(symbol.name)
+        third_party = scopes[0] in _THIRD_PARTIES if scopes else not symbol.name.startswith("_Z")
+        return _Kind.FOREIGN if third_party else _Kind.UNSTABLE
+
+    def _is_exported(self, name: str) -> bool:
+        return self._platform is not None and bool(self._platform.table.exporters(name))
 
 
-def _kind(name: str, catalog: Catalog, *, uses_torch: bool) -> _Kind | None:
-    """Tell what an imported name is to torch, or None when it is not torch's."""
-    shim = catalog.shims.get(name)
-    if shim is not None:
-        return _Kind.SHIM if shim.removed is None else _Kind.UNSTABLE
-    if _RESERVED_SHIM.match(name) or (uses_torch and _POSSIBLE_SHIM.match(name)):
-        return _Kind.UNKNOWN_SHIM
-    if _PYTHON_C_NAME.match(name):
-        return _Kind.UNSTABLE
-    scopes = owner(name)
-    if scopes[:2] in _STABLE_SCOPES:
-        return None  # inline in torch's headers: no release of torch is asked for it
-    return _Kind.UNSTABLE if scopes[:1] and scopes[0] in _NAMESPACES else None
+def _inlined(library: Library) -> tuple[str, ...]:
+    """Return the weak definitions that come from torch's unstable headers."""
+    return tuple(
+        sorted(
+            symbol.name
+            for symbol in library.exports
+            if symbol.weak and _is_unstable_class(owner(symbol.name))
+        )
+    )
+
+
+def _is_unstable_class(scopes: tuple[str, ...]) -> bool:
+    match scopes[:2]:
+        case ("at", name):
+            return name != "vec"
+        case ("c10", name):
+            return name in _UNSTABLE_C10
+        case ("torch", name):
+            return name in _UNSTABLE_TORCH
+        case _:
+            return False
 
 
 def _floor(shims: Iterable[str], catalog: Catalog) -> Floor:

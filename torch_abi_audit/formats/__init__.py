@@ -6,7 +6,7 @@ import re
 
 from torch_abi_audit.errors import LibraryError
 from torch_abi_audit.formats.elf import MAGIC as ELF_MAGIC
-from torch_abi_audit.formats.elf import read_elf
+from torch_abi_audit.formats.elf import is_device_code, read_elf
 from torch_abi_audit.formats.source import ByteSource, BytesSource
 from torch_abi_audit.model import Format, Library
 
@@ -18,6 +18,7 @@ _MACHO_MAGICS = frozenset(
 _FAT_MAGICS = frozenset(bytes.fromhex(magic) for magic in ("cafebabe", "cafebabf"))
 _LIBRARY_NAME = re.compile(r"\.(so(\.[0-9]+)*|pyd|dll|dylib)$", re.IGNORECASE)
 _HEAD = 4096
+_LFS_POINTER = b"version https://git-lfs"
 
 
 def sniff(head: bytes) -> Format | None:
@@ -56,17 +57,25 @@ def read_library(source: ByteSource, name: str) -> Library | None:
     head = source.read_at(0, min(64, source.size))
     match sniff(head):
         case Format.ELF:
-            return read_elf(source)
+            library = read_elf(source)
+            if library is None and _LIBRARY_NAME.search(name) and not is_device_code(head):
+                raise LibraryError("named like a library, but an ELF file that no loader loads")
+            return library
         case Format.MACHO:
             raise LibraryError("Mach-O libraries can't be read yet")
         case Format.PE:
             raise LibraryError("PE libraries can't be read yet")
         case None:
-            if _LIBRARY_NAME.search(name) and not _is_text(
-                source.read_at(0, min(_HEAD, source.size))
-            ):
-                raise LibraryError("named like a library, but neither an object file nor text")
+            if _LIBRARY_NAME.search(name):
+                _check_text(source.read_at(0, min(_HEAD, source.size)))
             return None
+
+
+def _check_text(head: bytes) -> None:
+    if not _is_text(head):
+        raise LibraryError("named like a library, but neither an object file nor text")
+    if head.startswith(_LFS_POINTER):
+        raise LibraryError("a Git LFS pointer in the place of the library")
 
 
 def _is_text(head: bytes) -> bool:

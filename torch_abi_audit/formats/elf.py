@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 MAGIC = b"\x7fELF"
 
-# Machines that a Python platform tag can name, in the tag's spelling. An ELF file
-# for any other machine is device code (CUDA, AMDGPU, BPF): data to the host.
+# Machines that a Python platform tag can name, in the tag's spelling.
 _MACHINES: dict[tuple[str, int, bool], str] = {
     ("EM_X86_64", 64, True): "x86_64",
     ("EM_X86_64", 32, True): "x32",
@@ -65,9 +64,13 @@ _TAGS = {
 # has 80,000 symbols, 14 MB of names, and names of up to some 20,000 bytes.
 _MAX_PROGRAM_HEADERS = 4096
 _MAX_DYNAMIC_BYTES = 1 << 20
-_MAX_SYMBOLS = 1_000_000
-_MAX_STRING_TABLE_BYTES = 256 << 20
-_MAX_NAME_BYTES = 256 << 20
+_MAX_SYMBOLS = 500_000
+_MAX_STRING_TABLE_BYTES = 128 << 20
+_MAX_NAME = 1 << 16
+_MAX_PATH = 1 << 12  # of a needed library, as PATH_MAX
+_MAX_NEEDED = 1024
+_MAX_VERSIONS = 1 << 16
+_MAX_NAME_BYTES = 128 << 20
 _MAX_VERSION_BYTES = 1 << 20
 _MAX_RELOCATION_BYTES = 256 << 20
 _CHUNK = 1 << 16
@@ -144,6 +147,16 @@ class _Version:
 _UNVERSIONED = _Version(None, None)
 
 
+# Code for accelerators comes as ELF too, and is data to the host: EM_CUDA, EM_AMDGPU, EM_BPF.
+_DEVICES = frozenset({190, 224, 247})
+
+
+def is_device_code(head: bytes) -> bool:
+    """Whether the first bytes of an ELF file say that it is code for an accelerator."""
+    machine = head[18:20] if head[5:6] == b"\x02" else head[19:17:-1]
+    return int.from_bytes(machine, "big") in _DEVICES
+
+
 def read_elf(source: ByteSource) -> Library | None:
     """Read the facts of an ELF file.
 
@@ -216,15 +229,17 @@ def _read_library(elf: _Elf, arch: str) -> Library:
         return Library(Format.ELF, arch, executable=True)  # a static program
     dynamic = _read_dynamic(elf, elf.dynamic)
     strings = _read_strings(elf, dynamic)
-    soname = dynamic.get("DT_SONAME")
+    named = dynamic.get("DT_SONAME")
+    soname = None if named is None else _text(strings, named, _MAX_PATH)
     versions, version_needs = _read_versions(elf, dynamic, strings)
     imports, exports = _read_symbols(elf, dynamic, strings, versions)
     return Library(
         format=Format.ELF,
         arch=arch,
-        executable=elf.type == "ET_EXEC" or elf.interpreted,
-        soname=None if soname is None else _text(strings, soname),
-        needed=tuple(_text(strings, value) for value in dynamic.all("DT_NEEDED")),
+        # A library can name an interpreter too, to be run for its version.
+        executable=elf.type == "ET_EXEC" or (elf.interpreted and soname is None),
+        soname=soname,
+        needed=tuple(_text(strings, value, _MAX_PATH) for value in dynamic.all("DT_NEEDED")),
         rpath=_paths(strings, dynamic.all("DT_RPATH")),
         runpath=_paths(strings, dynamic.all("DT_RUNPATH")),
         imports=imports,
@@ -249,20 +264,23 @@ def _read_strings(elf: _Elf, dynamic: _Dynamic) -> bytes:
     address, size = dynamic.get("DT_STRTAB"), dynamic.get("DT_STRSZ")
     if address is None or size is None:
         raise LibraryError("a dynamic section without a string table")
+    if len(dynamic.all("DT_NEEDED")) > _MAX_NEEDED:
+        raise LibraryError(f"{len(dynamic.all('DT_NEEDED'))} needed libraries")
     if size > _MAX_STRING_TABLE_BYTES:
         raise LibraryError(f"a string table of {size} bytes")
     return elf.read(address, size)
 
 
-def _text(strings: bytes, offset: int) -> str:
-    end = strings.find(b"\0", offset)
+def _text(strings: bytes, offset: int, limit: int = _MAX_NAME) -> str:
+    end = strings.find(b"\0", offset, offset + limit)
     if offset >= len(strings) or end < 0:
-        raise LibraryError(f"a name at {offset}, outside the string table")
+        raise LibraryError(f"a name at {offset} without an end in the string table")
     return strings[offset:end].decode("utf-8", "backslashreplace")
 
 
 def _paths(strings: bytes, offsets: list[int]) -> tuple[str, ...]:
-    return tuple(path for offset in offsets for path in _text(strings, offset).split(":"))
+    """Return the search path; where the tag stands twice the loader takes the last."""
+    return tuple(_text(strings, offsets[-1]).split(":")) if offsets else ()
 
 
 def _read_symbols(
@@ -270,16 +288,34 @@ def _read_symbols(
 ) -> tuple[tuple[Symbol, ...], tuple[Symbol, ...]]:
     """Decode the dynamic symbol table into imports and exports."""
     table = dynamic.get("DT_SYMTAB")
-    count = 0 if table is None else _count_symbols(elf, dynamic)
-    if table is None or count <= 1:  # index 0 is reserved
+    if table is None:
         return (), ()
+    count = _count_symbols(elf, dynamic)
+    imports, exports = _decode_symbols(elf, dynamic, strings, versions, count)
+    if not imports:
+        # A library that imports nothing is rare enough to ask what the loader will.
+        relocated = _count_relocated(elf, dynamic)
+        if relocated > count:
+            return _decode_symbols(elf, dynamic, strings, versions, relocated)
+    return imports, exports
+
+
+def _decode_symbols(
+    elf: _Elf,
+    dynamic: _Dynamic,
+    strings: bytes,
+    versions: dict[int, _Version],
+    count: int,
+) -> tuple[tuple[Symbol, ...], tuple[Symbol, ...]]:
     if count > _MAX_SYMBOLS:
         raise LibraryError(f"{count} dynamic symbols")
+    if count <= 1:  # index 0 is reserved
+        return (), ()
     # Elf64_Sym: name, info, other, shndx, value, size; Elf32_Sym: name, value, size, info, …
     layout = struct.Struct(f"{elf.order}IBBHQQ" if elf.is64 else f"{elf.order}IIIBBH")
     if dynamic.get("DT_SYMENT") not in (None, layout.size):
         raise LibraryError(f"dynamic symbols of {dynamic.get('DT_SYMENT')} bytes")
-    data = elf.read(table, count * layout.size)
+    data = elf.read(dynamic.values[_TAGS["DT_SYMTAB"]][-1], count * layout.size)
     versym = dynamic.get("DT_VERSYM")
     indices = (
         (0,) * count
@@ -390,6 +426,7 @@ def _read_versions(
             (name,) = struct.unpack_from(f"{elf.order}I", data, position + aux)
             versions[index & ~_VERSYM_HIDDEN] = _Version(_text(strings, name), None)
     needs: dict[str, list[str]] = {}
+    budget = _MAX_VERSIONS
     address = dynamic.get("DT_VERNEED")
     if address is not None:
         data = elf.read_up_to(address, _MAX_VERSION_BYTES)
@@ -398,6 +435,9 @@ def _read_versions(
             data, 0, dynamic.get("DT_VERNEEDNUM"), f"{elf.order}2H3I", 4
         ):
             _, count, file, aux, _ = fields
+            budget -= 1 + count
+            if budget < 0:
+                raise LibraryError("more version needs than a library has")
             library = _text(strings, file)
             for _, (_, _, index, name, _) in _linked(
                 data, position + aux, count, f"{elf.order}I2H2I", 4

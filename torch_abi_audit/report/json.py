@@ -10,7 +10,12 @@ from torch_abi_audit.claims import requires_torch
 from torch_abi_audit.model import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from packaging.version import Version
+
     from torch_abi_audit.model import (
+        Cell,
         Claims,
         Finding,
         Floor,
@@ -53,7 +58,9 @@ def to_dict(report: Report, tool_version: str) -> dict[str, Any]:
 
 def _target(target: TargetReport) -> dict[str, Any]:
     claims = target.claims
-    libraries = [*map(_library, target.libraries), *map(_unreadable, target.unreadable)]
+    cells = target.matrix.libraries
+    libraries = [_library(item, cells.get(item.path, {})) for item in target.libraries]
+    libraries += map(_unreadable, target.unreadable)
     return {
         "target": target.target,
         "kind": "wheel",
@@ -65,7 +72,11 @@ def _target(target: TargetReport) -> dict[str, Any]:
         "torch": {
             "abi": target.torch_abi,
             **_floor(target.torch_floor),
-            "releases": {},
+            "releases": _releases(target.matrix.row),
+            "alternatives": [
+                {"library": path, "group": item.group, "release": "{}.{}".format(*item.release)}
+                for path, item in target.matrix.alternatives.items()
+            ],
         },
         "python": {
             "abi": target.python_abi,
@@ -94,7 +105,14 @@ def _floor(floor: Floor | None) -> dict[str, Any]:
     }
 
 
-def _library(item: LibraryAudit) -> dict[str, Any]:
+def _releases(row: Mapping[Version, Cell]) -> dict[str, Any]:
+    return {
+        str(release): {"status": cell.status, "reasons": list(map(str, cell.reasons))}
+        for release, cell in row.items()
+    }
+
+
+def _library(item: LibraryAudit, row: Mapping[Version, Cell]) -> dict[str, Any]:
     torch, python, library = item.torch, item.python, item.library
     return {
         "path": item.path,
@@ -111,7 +129,10 @@ def _library(item: LibraryAudit) -> dict[str, Any]:
             "unknown_shims": list(torch.unknown_shims),
             "unstable_symbols": list(torch.unstable),
             "weak_symbols": list(torch.weak),
-            "releases": {},
+            "foreign_symbols": list(torch.foreign),
+            "leaked_symbols": list(torch.leaked),
+            "inlined_symbols": list(torch.inlined),
+            "releases": _releases(row),
         },
         "python": {
             "abi": python.abi,

@@ -15,16 +15,25 @@ from rich.text import Text
 
 from torch_abi_audit.abi.names import demangle
 from torch_abi_audit.claims import requires_torch
-from torch_abi_audit.model import LibraryKind, PythonAbi, Severity, TorchAbi, Verdict
+from torch_abi_audit.model import (
+    LibraryKind,
+    PythonAbi,
+    ReleaseStatus,
+    Severity,
+    TorchAbi,
+    Verdict,
+)
 from torch_abi_audit.rules.words import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from packaging.version import Version
     from rich.console import Console
 
     from torch_abi_audit.model import Finding, Report, TargetReport
 
+_NARROWEST = 40
 _SHOWN = 5  # symbols a finding, unless verbose
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _SEVERITY_STYLES = {
@@ -37,6 +46,26 @@ _VERDICT_STYLES = {
     Verdict.UNSAFE: "bold red",
     Verdict.NOT_APPLICABLE: "bold",
     Verdict.ERROR: "bold red",
+}
+
+
+_LETTERS = {
+    ReleaseStatus.GUARANTEED: "G",
+    ReleaseStatus.LINKS: "l",
+    ReleaseStatus.BREAKS: "-",
+    ReleaseStatus.UNKNOWN: "?",
+}
+_STATUS_STYLES = {
+    ReleaseStatus.GUARANTEED: "bold green",
+    ReleaseStatus.LINKS: "yellow",
+    ReleaseStatus.BREAKS: "red",
+    ReleaseStatus.UNKNOWN: "dim",
+}
+_LEGEND = {
+    ReleaseStatus.GUARANTEED: "guaranteed",
+    ReleaseStatus.LINKS: "loads, without a promise",
+    ReleaseStatus.BREAKS: "does not load",
+    ReleaseStatus.UNKNOWN: "not known",
 }
 
 
@@ -69,7 +98,7 @@ class _Printer:
     def __init__(self, console: Console, *, verbose: bool) -> None:
         self._console = console
         self._verbose = verbose
-        self._width = console.width if console.is_terminal else None
+        self._width = max(console.width, _NARROWEST) if console.is_terminal else None
 
     def target(self, target: TargetReport) -> None:
         self._line(clean(target.target), style="bold")
@@ -136,8 +165,40 @@ class _Printer:
                 f"  {count(weak, 'weak import')} of torch not counted: the loader does without",
                 indent=2,
             )
+        if target.matrix.row:
+            self._matrix(target)
         if self._verbose:
             self._libraries(target)
+
+    def _matrix(self, target: TargetReport) -> None:
+        """Print the matrix: a column a minor release, and a line for libraries that agree."""
+        row, libraries = target.matrix.row, target.matrix.libraries
+        rows = [tuple(cell.status for cell in row.values())]
+        names = ["the whole wheel"]
+        paths: dict[tuple[ReleaseStatus, ...], list[str]] = {}
+        for path, cells in libraries.items():
+            paths.setdefault(tuple(cell.status for cell in cells.values()), []).append(path)
+        if len(libraries) > 1 or target.matrix.alternatives:
+            for statuses, of_row in paths.items():
+                rows.append(statuses)
+                more = f" and {len(of_row) - 1} more" if len(of_row) > 1 else ""
+                names.append(f"{clean(of_row[0])}{more}")
+        major, columns = _fold(list(row), rows)
+        widths = [max(2, len(label)) for label, _ in columns]
+        labels = [label.rjust(width) for (label, _), width in zip(columns, widths, strict=True)]
+        self._line()
+        self._line(f"  torch {major.ljust(3)}{' '.join(labels)}", style="dim")
+        for statuses, name in zip(rows, names, strict=True):
+            line = Text("           ")
+            for (_, place), width in zip(columns, widths, strict=True):
+                status = statuses[place]
+                line.append(_LETTERS[status].rjust(width), _STATUS_STYLES[status])
+                line.append(" ")
+            line.append(f" {name}")
+            self._console.print(line, soft_wrap=True, highlight=False)
+        used = {status for statuses in rows for status in statuses}
+        legend = [f"{_LETTERS[s]} {text}" for s, text in _LEGEND.items() if s in used]
+        self._line(f"           {', '.join(legend)}", style="dim")
 
     def _row(self, topic: str, side: str, text: str) -> None:
         self._prose(f"  {topic:<9}{side:<8}{clean(text)}", indent=19)
@@ -200,6 +261,29 @@ class _Printer:
         if style:
             line.stylize(style, 0, head)
         self._console.print(line, soft_wrap=True, highlight=False)
+
+
+def _fold(
+    releases: Sequence[Version], rows: Sequence[Sequence[ReleaseStatus]]
+) -> tuple[str, list[tuple[str, int]]]:
+    """Return the columns to print, each with its label and the place of its release.
+
+    Patch releases stand in one column with the first of their minor where all rows agree.
+    A major number that all share is returned first, and left out of the labels.
+    """
+    shared = f"{releases[0].major}." if len({r.major for r in releases}) == 1 else ""
+    columns: list[tuple[str, int]] = []
+    for place, release in enumerate(releases):
+        before = columns[-1][1] if columns else None
+        if (
+            before is not None
+            and releases[before].release[:2] == release.release[:2]
+            and all(row[before] is row[place] for row in rows)
+        ):
+            continue
+        label = f"{release.major}.{release.minor}" if release.micro == 0 else str(release)
+        columns.append((label.removeprefix(shared), place))
+    return shared, columns
 
 
 def _found_torch(target: TargetReport) -> str:

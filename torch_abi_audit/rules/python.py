@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 
 # Suffixes that a single release or build of an implementation imports (PEP 3149):
 # `.cpython-310-x86_64-linux-gnu.so`, `.cpython-313t-darwin.so`, `.cp310-win_amd64.pyd`,
-# `.pypy310-pp73-x86_64-linux-gnu.so`.
+# `.pypy310-pp73-x86_64-linux-gnu.so`, `.graalpy250-312-native-x86_64-linux.so`.
 _VERSIONED_SUFFIX = re.compile(
-    r"(?P<module>[^/.]+)\.(?:cpython-|cp|pypy|graalpy)(?P<version>\d+)[^/]*\.(?:so|pyd)"
+    r"[^/.]+\.(?:cpython-|cp|pypy|graalpy\d+-)(?P<version>\d{2,4})[^/]*\.(?:so|pyd)"
 )
-_FIRST_FREE_THREADED = (3, 13)
 
 
 @rule(

@@ -37,7 +37,9 @@ def binaries_in_pure_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
     """Report compiled members that a pure wheel takes to systems that can't load them.
 
     A warning where every compiled member is a program, like the launchers that
-    installers carry for another system: nothing loads it by accident.
+    installers carry for another system: nothing loads it by accident. And where the
+    platform tag is a real one, since such wheels install and load everywhere but on
+    systems that keep two folders for the two kinds.
     """
     claims = subject.claims
     libraries = subject.libraries
@@ -49,7 +51,7 @@ def binaries_in_pure_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
         f"{said}, and the wheel has {count(len(libraries), 'compiled member')}",
         evidence=tuple(library.path for library in libraries),
         help="build a platform wheel: Root-Is-Purelib: false, and a platform tag",
-        severity=Severity.WARNING if all(item.library.executable for item in libraries) else None,
+        severity=None if for_any and not all(map(_is_program, libraries)) else Severity.WARNING,
     )
 
 
@@ -77,6 +79,10 @@ def wrong_architecture(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
             help="build it for that machine, or correct the platform tag",
             severity=None if serious else Severity.WARNING,
         )
+
+
+def _is_program(item: LibraryAudit) -> bool:
+    return item.library.executable and item.kind is not LibraryKind.EXTENSION
 
 
 def _is_loaded(item: LibraryAudit) -> bool:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from http.client import HTTPResponse
 
 _JSON = "application/vnd.pypi.simple.v1+json"
-_BLOCK = 1 << 20
+_BLOCK = 4 << 20
+_KEPT_BLOCKS = 8  # of a file: readers mostly go forward
 _TRIES = 4
 _TIMEOUT = 60.0  # seconds
 
@@ -75,7 +76,7 @@ class _Links(HTMLParser):
 
 
 class RangeFile(io.RawIOBase):
-    """A remote file as a seekable stream that fetches, and keeps, one block at a time.
+    """A remote file as a seekable stream that fetches blocks, and keeps the last few.
 
     Raises:
         AuditError: The server does not answer, or does not serve ranges.
@@ -130,8 +131,10 @@ class RangeFile(io.RawIOBase):
                 data: bytes = response.read()
             if len(data) != last + 1 - first:
                 raise AuditError(f"{self._url}: the server sent {len(data)} bytes of a range")
-            self._blocks[number] = data
             self.fetched += len(data)
+            self._blocks[number] = data
+            if len(self._blocks) > _KEPT_BLOCKS:
+                del self._blocks[next(iter(self._blocks))]
         return self._blocks[number]
 
 

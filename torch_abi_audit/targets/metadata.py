@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from email.parser import HeaderParser
+from math import prod
 from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag, parse_tag
-from packaging.utils import (
-    InvalidWheelFilename,
-    canonicalize_name,
-    parse_wheel_filename,
-)
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import Version
 
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Claims
@@ -21,6 +19,7 @@ from torch_abi_audit.model import Claims
 if TYPE_CHECKING:
     from email.message import Message
 
+_MAX_TAGS = 10_000
 _PROJECT_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
@@ -34,16 +33,29 @@ def parse_claims(filename: str, wheel: bytes, metadata: bytes) -> Claims:
 
     Raises:
         AuditError: The name, a tag, ``Requires-Python`` or a requirement of torch is
-            not valid. Other requirements are not looked at.
+            not valid, or the metadata is another distribution's. Other requirements are
+            not looked at.
 
     Reference: the binary distribution format and the core metadata specification.
     """
     try:
-        name, version, _, tags = parse_wheel_filename(filename)
+        return _parse(filename, _headers(wheel), _headers(metadata))
     except InvalidWheelFilename as error:
         raise AuditError(str(error)) from error
-    wheel_headers, metadata_headers = _headers(wheel), _headers(metadata)
-    requires_python = _first(metadata_headers, "Requires-Python")
+    except (ValueError, RecursionError) as error:
+        # Hostile input: numbers of thousands of digits, thousands of parentheses.
+        raise AuditError(f"its metadata can't be parsed: {str(error)[:200]}") from error
+
+
+def _parse(filename: str, wheel: Message, metadata: Message) -> Claims:
+    name, version, _, tags = parse_wheel_filename(filename)
+    for field in ("Metadata-Version", "Name", "Version"):
+        if not _first(metadata, field):
+            raise AuditError(f"METADATA has no {field}")
+    inside = canonicalize_name(_first(metadata, "Name")), Version(_first(metadata, "Version"))
+    if inside != (name, version):
+        raise AuditError(f"METADATA is that of {inside[0]} {inside[1]}")
+    requires_python = _first(metadata, "Requires-Python")
     try:
         python = SpecifierSet(requires_python)
     except InvalidSpecifier as error:
@@ -52,11 +64,12 @@ def parse_claims(filename: str, wheel: bytes, metadata: bytes) -> Claims:
         name=name,
         version=version,
         tags=tags,
-        wheel_tags=_wheel_tags(wheel_headers),
-        root_is_purelib=_first(wheel_headers, "Root-Is-Purelib").lower() == "true",
+        wheel_tags=_wheel_tags(wheel),
+        root_is_purelib=_first(wheel, "Root-Is-Purelib").lower() == "true",
         requires_python=python,
-        torch_requirements=_torch_requirements(metadata_headers),
-        extras=frozenset(map(str, metadata_headers.get_all("Provides-Extra", []))),
+        torch_requirements=_torch_requirements(metadata),
+        cuda_requirements=_cuda_requirements(metadata),
+        extras=frozenset(map(str, metadata.get_all("Provides-Extra", []))),
     )
 
 
@@ -72,10 +85,19 @@ def _wheel_tags(headers: Message) -> frozenset[Tag]:
     tags: set[Tag] = set()
     for line in headers.get_all("Tag", []):
         tag = str(line).strip()
-        if tag.count("-") != 2:
+        parts = tag.split("-")
+        if len(parts) != 3 or not all(parts):
             raise AuditError(f"WHEEL has the tag {tag!r}, which is not python-abi-platform")
+        if prod(part.count(".") + 1 for part in parts) > _MAX_TAGS:
+            raise AuditError(f"WHEEL has a tag that stands for more than {_MAX_TAGS}")
         tags |= parse_tag(tag)
     return frozenset(tags)
+
+
+def _cuda_requirements(headers: Message) -> frozenset[str]:
+    names = map(_PROJECT_NAME.match, map(str, headers.get_all("Requires-Dist", [])))
+    found = {canonicalize_name(name[1]) for name in names if name is not None}
+    return frozenset(name for name in found if name.startswith(("nvidia-", "cuda-toolkit")))
 
 
 def _torch_requirements(headers: Message) -> tuple[Requirement, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ _MAX_DIST_INFO_BYTES = 16 << 20
 # than fifty times its size, so no published wheel does.
 _BOMB_BYTES = 64 << 20
 _BOMB_RATIO = 50
+# fbgemm-gpu 1.9.0, with 20 libraries of C++ templates, has 77,000.
+_MAX_SYMBOLS = 1_500_000
 _RETAINED = 16 << 20
 _CHUNK = 1 << 20
 
@@ -42,16 +45,26 @@ def read_wheel(path: Path) -> tuple[Claims, tuple[Member, ...]]:
         wheel = _read_dist_info(archive, "WHEEL")
         metadata = _read_dist_info(archive, "METADATA")
         claims = parse_claims(path.name, wheel, metadata)
-        members = [
-            member
-            for info in sorted(archive.infolist(), key=lambda info: info.filename)
-            if not info.is_dir() and (member := _read_member(archive, info)) is not None
-        ]
-    return claims, tuple(members)
+        return claims, tuple(_read_members(archive))
+
+
+def _read_members(archive: zipfile.ZipFile) -> Iterator[Member]:
+    budget = _MAX_SYMBOLS
+    for info in sorted(archive.infolist(), key=lambda info: info.filename):
+        member = None if info.is_dir() else _read_member(archive, info)
+        if member is None:
+            continue
+        if member.library is not None:
+            budget -= len(member.library.imports) + len(member.library.exports)
+        if budget < 0:
+            raise AuditError(f"its libraries have more than {_MAX_SYMBOLS} dynamic symbols")
+        yield member
 
 
 @contextmanager
 def _open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    if path.exists() and not path.is_file():
+        raise AuditError("not a file")
     try:
         archive = zipfile.ZipFile(path)
     except FileNotFoundError as error:
@@ -62,6 +75,10 @@ def _open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
         # Besides BadZipFile a damaged directory raises struct.error, ValueError and more.
         raise AuditError(f"not a zip archive: {error or type(error).__name__}") from error
     with archive:
+        names = Counter(info.filename for info in archive.infolist())
+        name, times = max(names.items(), key=lambda item: item[1], default=("", 0))
+        if times > 1:
+            raise AuditError(f"{times} members named {name}")
         inflated = sum(info.file_size for info in archive.infolist())
         if inflated > max(_BOMB_BYTES, _BOMB_RATIO * path.stat().st_size):
             raise AuditError(f"a decompression bomb: it inflates to {inflated} bytes")
@@ -76,7 +93,7 @@ def _read_dist_info(archive: zipfile.ZipFile, name: str) -> bytes:
     ]
     if len(found) != 1:
         raise AuditError(f"{len(found) or 'no'} .dist-info/{name} in the archive")
-    source = _MemberSource(archive, found[0])
+    source = MemberSource(archive, found[0])
     if source.size > _MAX_DIST_INFO_BYTES:
         raise AuditError(f"{name} of {source.size} bytes")
     try:
@@ -88,7 +105,7 @@ def _read_dist_info(archive: zipfile.ZipFile, name: str) -> bytes:
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member | None:
     try:
-        with _MemberSource(archive, info) as source:
+        with MemberSource(archive, info) as source:
             library = read_library(source, info.filename)
             if library is None:
                 return None
@@ -98,7 +115,7 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member | No
     return Member(info.filename, library)
 
 
-class _MemberSource:
+class MemberSource:
     """A member's bytes, inflated as a stream.
 
     The first bytes are kept, since that is where symbol tables lie unless a library

@@ -1,0 +1,1 @@
+"""The matrix against the real dynamic loader; see `compare`."""

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.builders import CATALOG, claims, library, subject
+from torch_abi_audit.abi.alternatives import find_alternatives
+from torch_abi_audit.model import Cause, Claims, Library, Matrix, Reason, ReleaseStatus, Symbol
+
+CPU = "libtorch_cpu.so"
+LETTERS = {
+    ReleaseStatus.GUARANTEED: "G",
+    ReleaseStatus.LINKS: "l",
+    ReleaseStatus.BREAKS: "-",
+    ReleaseStatus.UNKNOWN: "?",
+}
+
+
+def matrix(libraries: dict[str, Library], promised: Claims | None = None) -> Matrix:
+    return subject(libraries, promised).matrix
+
+
+def letters(row: object) -> str:
+    """Return a row as one letter a release: 2.8.0, 2.9.0, 2.9.1, 2.10.0, 2.11.0."""
+    assert isinstance(row, dict)
+    return "".join(LETTERS[cell.status] for cell in row.values())
+
+
+def row_of(*imports: str | Symbol, needed: tuple[str, ...] = (CPU,)) -> str:
+    found = matrix({"x/_C.so": library(*imports, needed=needed)})
+    assert letters(found.row) == letters(found.libraries["x/_C.so"])
+    return letters(found.row)
+
+
+@pytest.mark.parametrize(
+    ("imports", "row"),
+    [
+        (("torch_ten",), "---GG"),
+        (("torch_eleven", "torch_ten"), "----G"),
+        (("aoti_torch_old",), "lGGGG"),  # it loads on 2.8.0, before the promise
+        (("_ZN2at6TensorD1Ev",), "lllll"),
+        (("_ZN2at6changeEi",), "lll--"),
+        (("_ZN2at6changeEl",), "---ll"),
+        (("_ZN2at6changeEl", "torch_eleven"), "----l"),
+        (("_ZN2at5neverEv",), "-----"),
+        (("aoti_torch_from_the_future",), "-----"),
+        (("aoti_torch_mps_only",), "-----"),  # no build for this platform exports it
+        (("aoti_torch_gone",), "l----"),
+        (("malloc",), "lGGGG"),  # linked, and nothing of it used
+        (("_ZSt9leaked_upv", "aoti_torch_old"), "---GG"),
+        ((Symbol("torch_eleven", weak=True), "torch_ten"), "---GG"),
+        (("cpuinfo_initialize", "torch_ten"), "---GG"),
+    ],
+)
+def test_rows(imports: tuple[str | Symbol, ...], row: str) -> None:
+    assert row_of(*imports) == row
+
+
+def test_a_symbol_must_be_in_a_library_that_is_reached() -> None:
+    assert row_of("_ZN2at4cuda4callEv", needed=(CPU,)) == "-----"
+    assert row_of("_ZN2at4cuda4callEv", needed=("libtorch.so",)) == "lllll"
+    assert row_of("torch_ten", needed=("libc10.so",)) == "-----"
+    assert row_of("torch_ten", needed=()) == "-----"
+
+
+def test_reasons() -> None:
+    found = matrix({"x/_C.so": library("torch_ten", needed=(CPU, "libcudart.so.12"))})
+    reasons = {str(release): cell.reasons for release, cell in found.row.items()}
+    assert reasons["2.9.0"] == (
+        Reason(Cause.SYMBOL, "torch_ten", "first appeared in torch 2.10.0"),
+    )
+    assert reasons["2.10.0"] == ()
+    assert reasons["2.11.0"] == (
+        Reason(Cause.CUDA, "libcudart.so.12", "torch 2.11.0 brings libcudart.so.13 (CUDA 13.0)"),
+    )
+
+
+def test_a_library_of_torchs_that_no_build_has() -> None:
+    found = matrix({"x/_C.so": library(needed=("libtorch_hip.so",))})
+    assert letters(found.row) == "-----"
+    (reason,) = found.row[CATALOG.newest].reasons
+    assert (reason.cause, reason.name) == (Cause.LIBRARY, "libtorch_hip.so")
+
+
+def test_a_sibling_that_breaks_breaks_those_that_need_it() -> None:
+    found = matrix(
+        {
+            "x/_C.so": library("f", needed=("libmid.so",)),
+            "x/libmid.so": library(exports=("f",), needed=("libend.so",)),
+            "x/libend.so": library("torch_eleven", needed=(CPU,)),
+            "x/alone.so": library("torch_ten", needed=(CPU,)),
+        }
+    )
+    # Neither of the first two needs torch itself, so they have no row of their own.
+    assert set(found.libraries) == {"x/libend.so", "x/alone.so"}
+    using = matrix(
+        {
+            "x/_C.so": library("torch_ten", "f", needed=("libmid.so", CPU)),
+            "x/libmid.so": library("torch_eleven", exports=("f",), needed=(CPU,)),
+        }
+    )
+    assert letters(using.libraries["x/_C.so"]) == "----G"
+    reasons = using.libraries["x/_C.so"][CATALOG.releases[3]].reasons
+    assert reasons == (
+        Reason(
+            Cause.SIBLING,
+            "x/libmid.so",
+            "it does not load: torch_eleven: first appeared in torch 2.11.0",
+        ),
+    )
+
+
+def test_torch_is_reached_through_a_sibling() -> None:
+    found = matrix(
+        {
+            "x/_C.so": library("torch_ten", needed=("libmid.so",)),
+            "x/libmid.so": library(needed=(CPU,)),
+        }
+    )
+    assert letters(found.libraries["x/_C.so"]) == "---GG"
+
+
+def test_the_row_is_the_worst_of_the_libraries() -> None:
+    found = matrix(
+        {
+            "x/a.so": library("torch_ten", needed=(CPU,)),
+            "x/b.so": library("_ZN2at6TensorD1Ev", needed=(CPU,)),
+            "x/c.so": library("malloc"),
+        }
+    )
+    assert letters(found.row) == "---ll"
+    assert "x/c.so" not in found.libraries
+
+
+def test_nothing_needs_torch() -> None:
+    assert matrix({"x/a.so": library("malloc")}) == Matrix()
+
+
+@pytest.mark.parametrize(
+    "tag", ["musllinux_1_2_x86_64", "manylinux_2_28_ppc64le", "macosx_11_0_x86_64"]
+)
+def test_a_platform_without_builds_is_not_known(tag: str) -> None:
+    arch = "ppc64le" if tag.endswith("le") else "x86_64"
+    item = library("torch_ten", needed=(CPU,), arch=arch)
+    promised = claims(f"py39-none-{tag}")
+    row = letters(matrix({"x/_C.so": item}, promised).row)
+    assert row == ("?????" if "macosx" not in tag else "---GG")
+
+
+def test_alternatives_cover_together() -> None:
+    """Each release is served by the library that is meant for it, and by no other."""
+    old = library("_ZN2at6changeEi", needed=(CPU,))
+    new = library("_ZN2at6changeEl", needed=(CPU,))
+    found = matrix(
+        {
+            "x/torch-2.9/lib/libx.so": old,
+            "x/torch-2.10/lib/libx.so": new,
+            "x/torch-2.11/lib/libx.so": old,  # built with the wrong release
+        }
+    )
+    assert letters(found.row) == "-ll" + "l" + "-"
+    (reason,) = found.row[CATALOG.releases[0]].reasons
+    assert (reason.cause, reason.name) == (Cause.ALTERNATIVE, "x/*/lib/libx.so")
+    assert len(found.alternatives) == 3
+
+
+@pytest.mark.parametrize(
+    ("paths", "releases"),
+    [
+        (["x/torch-2.9/lib/a.so", "x/torch-2.10/lib/a.so"], [(2, 9), (2, 10)]),
+        (["x/_C_torch2_9.so", "x/_C_torch2_10.so"], [(2, 9), (2, 10)]),
+        (["x/a_pt29.so", "x/a_pt210.so"], [(2, 9), (2, 10)]),
+        (["x/pytorch-2.9.1/a.so", "x/pytorch-2.10.0/a.so"], [(2, 9), (2, 10)]),
+        (["x/torch-2.9/a.so"], []),  # one is no choice
+        (["x/torch-2.9/a.so", "x/torch-2.10/b.so"], []),  # two different libraries
+        (["x/sm90/a.so", "x/sm100/a.so"], []),
+        (["x/libcore4.so", "x/libcore5.so"], []),
+        (["x/torchvision/a.so", "torch2trt/a.so"], []),
+    ],
+)
+def test_alternatives_by_name(paths: list[str], releases: list[tuple[int, int]]) -> None:
+    assert [item.release for item in find_alternatives(paths).values()] == releases

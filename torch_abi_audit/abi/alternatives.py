@@ -1,0 +1,49 @@
+"""Libraries of one target of which one is chosen at run time, one for each torch release.
+
+Some wheels carry the same library several times, built with one torch release each, in
+folders or under names that say which: `torch-2.10/lib/libx.so`, `_C_torch2_9.so`,
+`x_pt210.so`. Together they cover what each of them covers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from torch_abi_audit.model import Alternative
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# With a separator (torch-2.10, torch2_9, pt-2.9.1) or without (torch210, pt29).
+_RELEASE = re.compile(
+    r"(?<![a-z0-9])(?:py)?(?:torch|pt)[-_.]?v?"
+    r"(?:(?P<major>[1-9])[._](?P<minor>[0-9]{1,2})(?:[._][0-9]+)?|(?P<digits>[1-9][0-9]{1,2}))"
+    r"(?![a-z0-9])",
+    re.IGNORECASE,
+)
+
+
+def find_alternatives(paths: Iterable[str]) -> dict[str, Alternative]:
+    """Return the libraries that are alternatives, by path.
+
+    A group is one only when it has members for two releases or more.
+    """
+    found: dict[str, Alternative] = {}
+    groups: dict[str, set[tuple[int, int]]] = defaultdict(set)
+    for path in paths:
+        matches = list(_RELEASE.finditer(path))
+        if not matches:
+            continue
+        match = matches[-1]
+        digits = match["digits"]
+        release = (
+            (int(digits[0]), int(digits[1:]))
+            if digits
+            else (int(match["major"]), int(match["minor"]))
+        )
+        group = f"{path[: match.start()]}*{path[match.end() :]}"
+        found[path] = Alternative(group, release)
+        groups[group].add(release)
+    return {path: item for path, item in found.items() if len(groups[item.group]) > 1}

@@ -1,0 +1,247 @@
+"""The compatibility matrix: which torch releases each library of a target loads with.
+
+It follows the dynamic loader: a library must find every library that it needs, and
+every symbol that it imports strongly, in the libraries that it reaches. On Linux any
+library that is reached may provide a symbol; on macOS and Windows the binary names the
+one that must.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch_abi_audit.abi.alternatives import find_alternatives
+from torch_abi_audit.abi.platform import libstdcxx_is_promised
+from torch_abi_audit.catalog.libraries import cuda_library, is_torch_library
+from torch_abi_audit.model import (
+    Alternative,
+    Cause,
+    Cell,
+    Matrix,
+    Reason,
+    ReleaseStatus,
+    TorchAbi,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from packaging.version import Version
+
+    from torch_abi_audit.catalog import Catalog, Platform
+    from torch_abi_audit.catalog.exports import Build
+    from torch_abi_audit.model import LibraryAudit
+
+_WORST = (ReleaseStatus.BREAKS, ReleaseStatus.UNKNOWN, ReleaseStatus.LINKS)
+_UNKNOWN = Cell(ReleaseStatus.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a target finds where it is installed, besides torch.
+
+    Attributes:
+        platform_tags: The platform tags, which promise a libstdc++.
+        brought: Stems and numbers of the CUDA libraries that its own requirements bring.
+    """
+
+    platform_tags: frozenset[str] = frozenset()
+    brought: frozenset[tuple[str, int]] = frozenset()
+
+
+def make_matrix(
+    items: Sequence[LibraryAudit], catalog: Catalog, surroundings: Surroundings
+) -> Matrix:
+    """Fill the matrix of a target.
+
+    Args:
+        items: The target's libraries.
+        catalog: What torch's releases provide.
+        surroundings: What else is there.
+    """
+    users = [item for item in items if item.torch.needs_torch]
+    alternatives = find_alternatives(item.path for item in users)
+    cells: dict[str, dict[Version, Cell]] = {item.path: {} for item in users}
+    row: dict[Version, Cell] = {}
+    for release in catalog.releases if users else ():
+        column = _Column(items, alternatives, catalog, surroundings, release)
+        for item in users:
+            cells[item.path][release] = column.cell(item)
+        of_release = {item.path: cells[item.path][release] for item in users}
+        row[release] = _roll_up(of_release, alternatives, release)
+    return Matrix(cells, row, alternatives)
+
+
+def _roll_up(
+    column: Mapping[str, Cell], alternatives: Mapping[str, Alternative], release: Version
+) -> Cell:
+    """Return the target's cell for a release: the worst of the libraries that serve it."""
+    serving = [
+        cell
+        for path, cell in column.items()
+        if path not in alternatives or alternatives[path].release == release.release[:2]
+    ]
+    groups = {item.group for item in alternatives.values()}
+    served = {item.group for item in alternatives.values() if item.release == release.release[:2]}
+    serving += [
+        Cell(
+            ReleaseStatus.BREAKS,
+            (Reason(Cause.ALTERNATIVE, group, f"there is none for torch {release}"),),
+        )
+        for group in sorted(groups - served)
+    ]
+    for status in _WORST:
+        if any(cell.status is status for cell in serving):
+            reasons = [reason for cell in serving for reason in cell.reasons]
+            return Cell(status, tuple(dict.fromkeys(reasons)))
+    return Cell(ReleaseStatus.GUARANTEED)
+
+
+class _Column:
+    """One release: every library of the target against it."""
+
+    def __init__(
+        self,
+        items: Sequence[LibraryAudit],
+        alternatives: Mapping[str, Alternative],
+        catalog: Catalog,
+        surroundings: Surroundings,
+        release: Version,
+    ) -> None:
+        self._catalog = catalog
+        self._surroundings = surroundings
+        self._release = release
+        self._items = {item.path: item for item in items}
+        self._by_name: dict[str, list[str]] = {}
+        for item in items:
+            alternative = alternatives.get(item.path)
+            if alternative is None or alternative.release == release.release[:2]:
+                for name in {item.path.rpartition("/")[2], item.library.soname or ""}:
+                    self._by_name.setdefault(name, []).append(item.path)
+        self._own: dict[str, tuple[Reason, ...]] = {}
+
+    def cell(self, item: LibraryAudit) -> Cell:
+        """Judge one library, with the siblings that it needs."""
+        platform = self._catalog.platforms.get(item.platform or "")
+        build = platform and platform.build(self._release)
+        if not platform or not build:
+            return _UNKNOWN
+        reasons = list(self._reasons(item, platform, build))
+        for path in self._near(item)[1:]:
+            reasons += [
+                Reason(Cause.SIBLING, path, f"it does not load: {reason}")
+                for reason in self._reasons(self._items[path], platform, build)[:1]
+            ]
+        if reasons:
+            return Cell(ReleaseStatus.BREAKS, tuple(reasons))
+        promised = (
+            item.torch.abi is not TorchAbi.UNSTABLE
+            and self._release >= self._catalog.promised_since
+            and (item.torch.floor is None or self._release >= item.torch.floor.release)
+        )
+        return Cell(ReleaseStatus.GUARANTEED if promised else ReleaseStatus.LINKS)
+
+    def _near(self, item: LibraryAudit) -> list[str]:
+        """Return the paths of a library and of those of the target that it needs."""
+        found = [item.path]
+        for path in found:  # grows as it goes
+            for needed in self._items[path].library.needed:
+                name = needed.rpartition("/")[2]
+                found += [other for other in self._by_name.get(name, []) if other not in found]
+        return found
+
+    def _reasons(self, item: LibraryAudit, platform: Platform, build: Build) -> tuple[Reason, ...]:
+        if item.path not in self._own:
+            libraries = self._missing_libraries(item, platform, build)
+            symbols = self._missing_symbols(item, platform, build)
+            self._own[item.path] = (*libraries, *symbols)
+        return self._own[item.path]
+
+    def _missing_libraries(
+        self, item: LibraryAudit, platform: Platform, build: Build
+    ) -> list[Reason]:
+        reasons = []
+        for needed in item.library.needed:
+            name = needed.rpartition("/")[2]
+            if name in self._by_name or name in build.libraries or name in build.others:
+                continue
+            if is_torch_library(name):
+                built = "without CUDA" if "cuda" in name else "without it"
+                reasons.append(
+                    Reason(Cause.LIBRARY, name, f"torch {build.version} is built {built}")
+                )
+            elif (cuda := cuda_library(name)) and cuda not in self._surroundings.brought:
+                reasons += _missing_cuda(name, cuda[0], platform, build)
+        return reasons
+
+    def _missing_symbols(
+        self, item: LibraryAudit, platform: Platform, build: Build
+    ) -> list[Reason]:
+        reachable = build.closure(
+            [
+                name.rpartition("/")[2]
+                for path in self._near(item)
+                for name in self._items[path].library.needed
+            ]
+        )
+        reasons = []
+        for name in item.torch.shims:
+            export = self._catalog.shims[name].exported.get(platform.key)
+            if export is None:
+                reasons.append(
+                    Reason(Cause.SYMBOL, name, f"no build of torch for {platform.key} has it")
+                )
+            elif not export.since <= build.version <= export.until:
+                reasons.append(
+                    Reason(Cause.SYMBOL, name, _when([export.since, export.until], build))
+                )
+            elif export.library not in reachable:
+                reasons.append(_unreached(name, export.library))
+        for name in (*item.torch.unstable, *item.torch.unknown_shims, *item.torch.foreign):
+            exporters = platform.exporters(name, build)
+            if not exporters:
+                when = _when(platform.releases_of(name), build)
+                reasons.append(Reason(Cause.SYMBOL, name, when))
+            elif not exporters & reachable:
+                reasons.append(_unreached(name, min(exporters)))
+        for name in item.torch.leaked:
+            leak = platform.leaks[name]
+            if not leak.mask >> platform.builds.index(build) & 1 and not libstdcxx_is_promised(
+                leak.version, self._surroundings.platform_tags
+            ):
+                detail = f"torch {build.version} does not have it, libstdc++ since {leak.version}"
+                reasons.append(Reason(Cause.SYMBOL, name, detail))
+        return reasons
+
+
+def _missing_cuda(name: str, stem: str, platform: Platform, build: Build) -> list[Reason]:
+    """Compare one of CUDA's libraries with those that torch loads.
+
+    A library that torch brings in no release is the user's to install, like any other.
+    """
+    if name in build.cuda_libraries:
+        return []
+    if stem not in platform.cuda_stems:
+        return []
+    if build.cuda is None:
+        return [Reason(Cause.CUDA, name, f"torch {build.version} is built without CUDA")]
+    others = sorted(build.cuda_libraries)
+    instead = [other for other in others if (cuda_library(other) or ("",))[0] == stem]
+    brings = f"{instead[0]} (CUDA {build.cuda})" if instead else f"none (CUDA {build.cuda})"
+    return [Reason(Cause.CUDA, name, f"torch {build.version} brings {brings}")]
+
+
+def _unreached(name: str, library: str) -> Reason:
+    return Reason(Cause.SYMBOL, name, f"{library} has it, which it is not linked with")
+
+
+def _when(releases: Sequence[Version], build: Build) -> str:
+    """Say when torch has a symbol that a build lacks."""
+    if not releases:
+        return "no release of torch has it"
+    if releases[0] > build.version:
+        return f"first appeared in torch {releases[0]}"
+    if releases[-1] < build.version:
+        return f"last seen in torch {releases[-1]}"
+    return f"torch {build.version} does not have it"

@@ -1,0 +1,1 @@
+"""The builder of the catalog: torch's wheels in, the files of `data/` out."""

@@ -1,0 +1,43 @@
+"""Names of libraries: which are torch's own, which are CUDA's."""
+
+from __future__ import annotations
+
+import re
+
+# What torch's own wheels carry, on all three systems. Tools that copy libraries into a
+# wheel put a hash into the name: `libc10-3d9c5a1f.so`, `libc10.3d9c5a1f.so`.
+_STEM = (
+    r"(?:torch(?:_cpu|_cuda|_cuda_cu|_cuda_cpp|_cuda_linalg|_python|_global_deps|_hip|_xpu"
+    r"|_nvshmem)?|c10(?:_cuda|_hip|_xpu)?|caffe2_nvrtc)"
+)
+_HASH = r"(?:[-.][0-9a-f]{6,64})?"
+_TORCH_LIBRARY = re.compile(
+    rf"lib{_STEM}{_HASH}(?:\.so(?:\.[0-9.]+)?|(?:\.[0-9.]+)?\.dylib)|{_STEM}{_HASH}\.dll"
+)
+# CUDA's, as Linux and Windows name them, with the number of their interface.
+_CUDA_LIBRARY = re.compile(
+    r"lib(?P<linux>cu[a-zA-Z]+|nv[a-zA-Z]+|nccl)\.so\.(?P<number>[0-9]+)[0-9.]*"
+    r"|(?P<windows>cu[a-z]+?|nv[a-z]+?)(?:64)?_(?P<n>[0-9]+)[0-9_]*\.dll",
+    re.IGNORECASE,
+)
+# The driver's libraries come with the machine.
+_DRIVER = frozenset({"libcuda.so.1", "libnvidia-ml.so.1"})
+
+
+def is_torch_library(name: str) -> bool:
+    """Whether a needed name, soname or filename is one of torch's own libraries."""
+    return _TORCH_LIBRARY.fullmatch(name) is not None
+
+
+def cuda_library(name: str) -> tuple[str, int] | None:
+    """Split the name of one of CUDA's libraries into its stem and number; None for others.
+
+    >>> cuda_library("libcudart.so.12")
+    ('cudart', 12)
+    """
+    match = _CUDA_LIBRARY.fullmatch(name)
+    if match is None or name in _DRIVER:
+        return None
+    if match["linux"]:
+        return match["linux"], int(match["number"])
+    return match["windows"], int(match["n"])

@@ -1,0 +1,200 @@
+"""PE: bytes to facts, from the import, delay-import and export directories.
+
+Reference: Microsoft's PE format specification.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch_abi_audit.errors import LibraryError
+from torch_abi_audit.model import Format, Library, Symbol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch_abi_audit.formats.source import ByteSource
+
+MAGIC = b"MZ"
+
+_MACHINES = {0x8664: "x86_64", 0xAA64: "arm64", 0x014C: "i686", 0x01C4: "arm"}
+_EXPORTS, _IMPORTS, _DELAY_IMPORTS = 0, 1, 13  # indices of data directories
+_IS_DLL = 0x2000
+
+# Bounds against hostile files. torch_cpu.dll has 60,000 exports.
+_MAX_HEADER_BYTES = 1 << 16
+_MAX_SECTIONS = 4096
+_MAX_DESCRIPTORS = 65536
+_MAX_SYMBOLS = 1_000_000
+_MAX_NAME = 1 << 16
+_MAX_SECTION_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    address: int  # relative to the image, as all addresses here
+    size: int  # bytes in the file
+    offset: int
+
+
+class _Image:
+    """Reads by address; keeps each section that was read from, since tables lie close together."""
+
+    def __init__(self, source: ByteSource, sections: list[_Section]) -> None:
+        self._source = source
+        self._sections = sections
+        self._loaded: dict[int, bytes] = {}
+
+    def view(self, address: int) -> tuple[bytes, int]:
+        """Return the section that holds an address, and the address's place in it."""
+        for section in self._sections:
+            if section.address <= address < section.address + section.size:
+                if section.address not in self._loaded:
+                    if section.size > _MAX_SECTION_BYTES:
+                        raise LibraryError(f"import or export tables in {section.size} bytes")
+                    self._loaded[section.address] = self._source.read_at(
+                        section.offset, section.size
+                    )
+                return self._loaded[section.address], address - section.address
+        raise LibraryError(f"no section has the address {address:#x} in the file")
+
+    def unpack(self, layout: str, address: int) -> tuple[int, ...]:
+        data, start = self.view(address)
+        return struct.unpack_from(layout, data, start)
+
+    def text(self, address: int) -> str:
+        data, start = self.view(address)
+        end = data.find(b"\0", start, start + _MAX_NAME)
+        if end < 0:
+            raise LibraryError("a name without an end")
+        return data[start:end].decode("utf-8", "backslashreplace")
+
+
+def read_pe(source: ByteSource) -> Library:
+    """Read the facts of a PE file.
+
+    Args:
+        source: The file's bytes, beginning with `MAGIC`.
+
+    Raises:
+        LibraryError: The file is cut short, contradicts itself, or is larger in
+            some part than any library is.
+    """
+    try:
+        return _read(source)
+    except struct.error as error:
+        raise LibraryError(f"not a readable PE file: {error}") from error
+
+
+def _read(source: ByteSource) -> Library:
+    (start,) = struct.unpack("<I", source.read_at(60, 4))
+    head = source.read_at(start, min(24, max(0, source.size - start)))
+    if head[:4] != b"PE\0\0":
+        raise LibraryError("a DOS header without a PE header")
+    machine, count, _, _, _, optional, characteristics = struct.unpack_from("<2H3I2H", head, 4)
+    if count > _MAX_SECTIONS or optional > _MAX_HEADER_BYTES:
+        raise LibraryError(f"{count} sections")
+    header = source.read_at(start + 24, optional + 40 * count)
+    (magic,) = struct.unpack_from("<H", header)
+    if magic not in (0x10B, 0x20B):
+        raise LibraryError(f"an optional header of kind {magic:#x}")
+    is64 = magic == 0x20B
+    base = 108 if is64 else 92
+    (directories,) = struct.unpack_from("<I", header, base)
+    image = _Image(source, _sections(header, optional, count))
+
+    def directory(index: int) -> tuple[int, int]:
+        if index >= directories or base + 4 + 8 * (index + 1) > optional:
+            return 0, 0
+        address, size = struct.unpack_from("<II", header, base + 4 + 8 * index)
+        return address, size
+
+    imports = list(_imports(image, directory(_IMPORTS)[0], is64=is64))
+    image_base = struct.unpack_from("<Q" if is64 else "<I", header, 24 if is64 else 28)[0]
+    delayed = list(
+        _delay_imports(image, directory(_DELAY_IMPORTS)[0], is64=is64, image_base=image_base)
+    )
+    name, exports = _exports(image, *directory(_EXPORTS))
+    return Library(
+        format=Format.PE,
+        arch=_MACHINES.get(machine, f"machine {machine:#x}"),
+        executable=not characteristics & _IS_DLL,
+        soname=name,
+        needed=tuple(dict.fromkeys(dll for dll, _ in imports)),
+        imports=tuple(
+            Symbol(name, library=dll) for dll, names in [*imports, *delayed] for name in names
+        ),
+        exports=exports,
+    )
+
+
+def _sections(header: bytes, start: int, count: int) -> list[_Section]:
+    found = []
+    for number in range(count):
+        # IMAGE_SECTION_HEADER: name, virtual size, virtual address, raw size, raw offset, …
+        _, _, address, size, offset = struct.unpack_from("<8s4I", header, start + 40 * number)
+        found.append(_Section(address, size, offset))
+    return found
+
+
+def _imports(image: _Image, address: int, *, is64: bool) -> Iterator[tuple[str, list[str]]]:
+    """Yield each DLL with the names asked of it, and ordinals as ``#12``."""
+    if not address:
+        return
+    for _ in range(_MAX_DESCRIPTORS):
+        lookup, _, _, name, bound = image.unpack("<5I", address)
+        if not name:
+            return
+        yield image.text(name), _thunks(image, lookup or bound, is64=is64)
+        address += 20
+    raise LibraryError("an import directory without an end")
+
+
+def _delay_imports(
+    image: _Image, address: int, *, is64: bool, image_base: int
+) -> Iterator[tuple[str, list[str]]]:
+    if not address:
+        return
+    for _ in range(_MAX_DESCRIPTORS):
+        attributes, name, _, _, lookup, *_ = image.unpack("<8I", address)
+        if not name:
+            return
+        # Descriptors of old linkers hold absolute addresses.
+        base = 0 if attributes & 1 else image_base
+        yield image.text(name - base), _thunks(image, lookup - base, is64=is64)
+        address += 32
+    raise LibraryError("a delay-import directory without an end")
+
+
+def _thunks(image: _Image, address: int, *, is64: bool) -> list[str]:
+    data, position = image.view(address)
+    layout = struct.Struct("<Q" if is64 else "<I")
+    by_ordinal = 1 << (63 if is64 else 31)
+    names: list[str] = []
+    while len(names) < _MAX_SYMBOLS:
+        (value,) = layout.unpack_from(data, position)
+        if not value:
+            return names
+        names.append(
+            f"#{value & 0xFFFF}" if value & by_ordinal else image.text((value & 0x7FFFFFFF) + 2)
+        )
+        position += layout.size
+    raise LibraryError("an import table without an end")
+
+
+def _exports(image: _Image, address: int, size: int) -> tuple[str | None, tuple[Symbol, ...]]:
+    if not address or not size:
+        return None, ()
+    # IMAGE_EXPORT_DIRECTORY: characteristics, time, versions, name, base, functions, names, …
+    _, _, _, name, _, _, count, _, table, _ = image.unpack("<10I", address)
+    if count > _MAX_SYMBOLS:
+        raise LibraryError(f"{count} exports")
+    names: list[Symbol] = []
+    if count:
+        data, start = image.view(table)
+        names = [
+            Symbol(image.text(pointer)) for pointer in struct.unpack_from(f"<{count}I", data, start)
+        ]
+    return image.text(name) if name else None, tuple(names)
