@@ -8,12 +8,13 @@ import pty
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import jsonschema
 import pytest
 
-from tests.builders import METADATA, NAME, TEST_WHEELS, a_library, write_wheel
+from tests.builders import METADATA, NAME, TEST_WHEELS, a_library, member_of, write_wheel
 from torch_abi_audit import __version__, audit
 from torch_abi_audit.cli import expand, main
 from torch_abi_audit.report.json import load_schema
@@ -198,3 +199,94 @@ def test_from_python() -> None:
     assert report.safe
     assert not audit(GOOD, BAD).safe
     assert not audit().safe
+
+
+def test_the_matrix_on_paper(capsys: pytest.CaptureFixture[str]) -> None:
+    main([str(next((TEST_WHEELS / "alternatives").glob("*.whl")))])
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index("  torch 2.  4  5  6  7  8  9 10 11 12 13 14 15")
+    group = "alternatives/*/lib/libx.so: alternatives, each for one release of torch"
+    assert [line.strip() for line in lines[start + 1 : start + 6]] == [
+        "-  -  -  -  l  l  l  -  -  -  -  -  the whole wheel",
+        "l  l  l  l  l  l  l  l  l  l  l  l  alternatives/torch-2.10/lib/libx.so",
+        "l  l  l  l  l  l  -  -  -  -  -  -  alternatives/torch-2.8/lib/libx.so and 1 more",
+        "l loads, without a promise, - does not load",
+        f"{group} (2.8, 2.9, 2.10)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "code"), [(">=2.11", 0), ("2.12.0", 0), ("==2.10.*", 1), (">=2.9", 1)]
+)
+def test_other_releases_of_torch(spec: str, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--torch", spec, GOOD]) == code
+    output = capsys.readouterr().out
+    assert ("--torch admits torch" in output) == bool(code)
+
+
+def test_a_wrong_specifier_is_wrong_usage() -> None:
+    result = run("--torch", ">>2", GOOD)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+def installed_torch(folder: Path, version: str = "2.16.0.dev20261101+cu130") -> Path:
+    """Make a site-packages with a torch in miniature: its only library exports one shim."""
+    exporting = member_of("sibling-symbols", "sibling_symbols.libs/libsibling.so")
+    for name, data in {
+        "torch/lib/libtorch_cpu.so": exporting,
+        "torch/lib/libtorch.so": exporting,
+        "torch/lib/libc10.so": exporting,
+        "torch/version.py": b"cuda: Optional[str] = '13.0'\n",
+        "torch/include/torch/csrc/stable/c/shim.h": b"AOTI_TORCH_EXPORT int torch_ours(int x);\n",
+        f"torch-{version}.dist-info/METADATA": f"Name: torch\nVersion: {version}\n".encode(),
+    }.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+@pytest.mark.parametrize("below", ["", "torch"])
+def test_against_an_installed_torch(
+    below: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It exports nothing that the wheel needs, and is none of the catalog's releases."""
+    site = installed_torch(tmp_path)
+    assert main(["--json", "--against", str(site / below), GOOD]) == 1
+    report = json.loads(capsys.readouterr().out)
+    jsonschema.validate(report, load_schema())
+    assert report["catalog"]["torch_releases"] == ["2.16.0"]
+    (target,) = report["targets"]
+    cell = target["torch"]["releases"]["2.16.0"]
+    assert cell["status"] == "breaks"
+    assert len(cell["reasons"]) == 4
+    assert "torch-symbol-missing" in {finding["rule"] for finding in target["findings"]}
+
+
+def test_against_a_torch_wheel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Shims that only this torch's headers declare are shims."""
+    site = installed_torch(tmp_path / "site")
+    wheel = tmp_path / "torch-2.16.0-cp312-cp312-linux_x86_64.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path in site.rglob("*"):
+            if path.is_file():
+                archive.write(path, path.relative_to(site).as_posix())
+    siblings = next((TEST_WHEELS / "sibling-symbols").glob("*.whl"))
+    assert main(["--json", "--against", str(wheel), str(siblings)]) == 1
+    (target,) = json.loads(capsys.readouterr().out)["targets"]
+    assert target["torch"]["releases"]["2.16.0"]["reasons"] == [
+        "torch_library_impl: no build of torch for linux_x86_64 has it"
+    ]
+
+
+@pytest.mark.parametrize("name", ["nothing", "empty.whl", "broken"])
+def test_against_what_is_no_torch(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.whl").write_bytes(b"")
+    (installed_torch(tmp_path / "broken") / "torch/lib/libc10.so").write_bytes(a_library()[:700])
+    assert main(["--against", str(tmp_path / name), GOOD]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert len(output.err.splitlines()) == 1

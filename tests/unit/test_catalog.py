@@ -185,12 +185,35 @@ def test_an_archive_reads_back() -> None:
     assert write_archive(builds, table, leaks) == data
     assert read_builds(io.BytesIO(data)) == builds
     assert read_leaks(io.BytesIO(data)) == leaks
-    read = read_table(io.BytesIO(data))
-    assert list(read.names) == ["f", "g", "é"]
+    read = read_table(lambda: io.BytesIO(data))
+    assert [name for name, _ in read] == ["f", "g", "é"]
     assert read.exporters("f") == {"libc10.so": 0b01}
     assert read.exporters("g") == {"libc10.so": 0b11, "libtorch.so": 0b10}
     assert read.exporters("h") == {}
     assert [name for name, _ in read.beginning_with("g")] == ["g"]
+
+
+def test_a_table_of_many_blocks() -> None:
+    """Only the blocks that hold what is asked for are read."""
+    names = [f"n{number:05}" for number in range(5000)]
+    data = write_archive((), make_table([{"a": names, "b": names[::2]}]), {})
+    opened: list[int] = []
+
+    def open_file() -> io.BytesIO:
+        opened.append(1)
+        return io.BytesIO(data)
+
+    table = read_table(open_file)
+    assert len(opened) == 1
+    assert table.exporters("n04000") == {"a": 1, "b": 1}
+    assert table.exporters("n04001") == {"a": 1}
+    assert len(opened) == 2
+    assert table.exporters("n0") == {}
+    assert table.exporters("a") == {}
+    assert table.exporters("z") == {}
+    assert [name for name, _ in table] == names
+    assert [name for name, _ in table.beginning_with("n0204")] == names[2040:2050]
+    assert [name for name, _ in table.beginning_with("n010")] == names[1000:1100]
 
 
 def test_what_a_library_reaches() -> None:
@@ -277,11 +300,14 @@ def test_the_builder(index: str, tmp_path: Path) -> None:
     assert table["releases"] == ["2.9.0", "2.10.0"]
     assert table["published"] == ["2.3.0", "2.9.0", "2.10.0"]
     assert list(table["shims"]) == ["b", "torch_ours"]
-    with (tmp_path / "data" / "linux_x86_64.zip").open("rb") as file:
+    archive = tmp_path / "data" / "linux_x86_64.zip"
+    with archive.open("rb") as file:
         first, second = read_builds(file)
-        exported = read_table(file)
+    exported = read_table(lambda: archive.open("rb"))
     assert (first.cuda, second.cuda) == ("12.8", None)
     assert first.requires == ("nvidia-cudnn-cu12==9.1",)
+    assert first.requires_python == ">=3.10"
+    assert (first.pythons, second.pythons) == (("cp311-cp311",), ("cp311-cp311", "cp312-cp312"))
     assert exported.exporters("_ZN2at4oursEi") == {"libtorch_cpu.so": 0b11}
 
 

@@ -90,8 +90,7 @@ class Platform:
     @cached_property
     def table(self) -> ExportTable:
         """What the builds export; masks count them from the oldest."""
-        with self.open() as file:
-            return read_table(file)
+        return read_table(self.open)
 
     @cached_property
     def leaks(self) -> Mapping[str, Leak]:

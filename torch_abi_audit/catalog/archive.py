@@ -1,8 +1,9 @@
 """The file that holds one platform's builds and exports: a zip archive, read in parts.
 
-Members: `builds.json`, the builds and the patterns; `names.txt`, every exported name, a
-line each, sorted; `patterns.bin`, for each name the number of its pattern as 16 bits;
-`leaks.json`, the names of libstdc++ among them.
+Members: `builds.json`, the builds and the patterns; `names/0`, `names/1` and so on, the
+exported names, sorted, a line each; `firsts.txt`, the first of each of these;
+`patterns.bin`, for each name the number of its pattern as 16 bits; `leaks.json`, the
+names of libstdc++ among them.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
-from torch_abi_audit.catalog.exports import Build, ExportTable, Leak
+from torch_abi_audit.catalog.exports import BLOCK_SIZE, Build, ExportTable, Leak
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import IO
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_BUILDS, _NAMES, _PATTERNS, _LEAKS = "builds.json", "names.txt", "patterns.bin", "leaks.json"
+_BUILDS, _FIRSTS, _PATTERNS, _LEAKS = "builds.json", "firsts.txt", "patterns.bin", "leaks.json"
 
 
 def write_archive(builds: Sequence[Build], table: ExportTable, leaks: Mapping[str, Leak]) -> bytes:
@@ -37,6 +38,8 @@ def write_archive(builds: Sequence[Build], table: ExportTable, leaks: Mapping[st
                 "libraries": {name: list(needed) for name, needed in build.libraries.items()},
                 "others": sorted(build.others),
                 "requires": list(build.requires),
+                "requires_python": build.requires_python,
+                "pythons": list(build.pythons),
             }
             for build in builds
         ],
@@ -48,12 +51,14 @@ def write_archive(builds: Sequence[Build], table: ExportTable, leaks: Mapping[st
     }
     members = {
         _BUILDS: json.dumps(head).encode(),
-        _NAMES: "\n".join(table.names).encode(),
+        _FIRSTS: "\n".join(table.firsts).encode(),
         _PATTERNS: struct.pack(f"<{len(table.pattern_ids)}H", *table.pattern_ids),
         _LEAKS: json.dumps(
             {name: [leaks[name].mask, leaks[name].version] for name in sorted(leaks)}
         ).encode(),
     }
+    for number in range(len(table.firsts)):
+        members[_block_name(number)] = "\n".join(table.read_block(number)).encode()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, data in members.items():
@@ -74,25 +79,43 @@ def read_builds(file: IO[bytes]) -> tuple[Build, ...]:
             others=frozenset(entry["others"]),
             requires=tuple(entry["requires"]),
             cxx11=entry["cxx11"],
+            requires_python=entry["requires_python"],
+            pythons=tuple(entry["pythons"]),
         )
         for entry in _head(file)["builds"]
     )
 
 
-def read_table(file: IO[bytes]) -> ExportTable:
-    """Read the export table."""
-    head = _head(file)
+def read_table(open_file: Callable[[], IO[bytes]]) -> ExportTable:
+    """Read the export table; its blocks are read later, each when a name in it is asked for.
+
+    Args:
+        open_file: Opens the file.
+    """
+    with open_file() as file:
+        head = _head(file)
+        with zipfile.ZipFile(file) as archive:
+            firsts = archive.read(_FIRSTS).decode().split("\n")
+            packed = archive.read(_PATTERNS)
     libraries = head["libraries"]
-    with zipfile.ZipFile(file) as archive:
-        names = archive.read(_NAMES).decode().split("\n")
-        packed = archive.read(_PATTERNS)
+
+    def read_block(number: int) -> list[str]:
+        with open_file() as file, zipfile.ZipFile(file) as archive:
+            return archive.read(_block_name(number)).decode().split("\n")
+
     return ExportTable(
-        names=names,
-        pattern_ids=struct.unpack(f"<{len(names)}H", packed),
+        firsts=firsts,
+        read_block=read_block,
+        pattern_ids=struct.unpack(f"<{len(packed) // 2}H", packed),
         patterns=[
             {libraries[number]: mask for number, mask in pattern} for pattern in head["patterns"]
         ],
+        block_size=BLOCK_SIZE,
     )
+
+
+def _block_name(number: int) -> str:
+    return f"names/{number}"
 
 
 def read_leaks(file: IO[bytes]) -> dict[str, Leak]:

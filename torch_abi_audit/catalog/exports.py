@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.catalog.libraries import cuda_library
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from packaging.version import Version
+
+
+# A block inflates in under a millisecond; larger ones would compress a little better.
+BLOCK_SIZE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,8 @@ class Build:
         requires: The requirements that bring CUDA's libraries on this platform.
         cxx11: Whether its C++ names are in the new string ABI of libstdc++; None where
             there is no other.
+        requires_python: Its ``Requires-Python``.
+        pythons: The interpreter and ABI tags that the release has wheels for.
     """
 
     version: Version
@@ -34,6 +41,8 @@ class Build:
     others: frozenset[str] = frozenset()
     requires: tuple[str, ...] = ()
     cxx11: bool | None = None
+    requires_python: str = ""
+    pythons: tuple[str, ...] = ()
 
     def closure(self, needed: Sequence[str]) -> frozenset[str]:
         """Return those of torch's libraries that are among the names, or needed by them."""
@@ -71,36 +80,61 @@ class Leak:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ExportTable:
-    """The names that torch's libraries export.
+    """The names that torch's libraries export, in blocks that are read when one is asked for.
 
     A pattern says, for each library that exports a name, in which builds it does, as
     a bit mask over their numbers. Few patterns serve all names.
 
     Attributes:
-        names: Every name, sorted.
-        pattern_ids: For each name the number of its pattern.
+        firsts: The first name of each block; blocks and names in them are sorted.
+        read_block: Returns the names of a block.
+        pattern_ids: For each name, over all blocks, the number of its pattern.
         patterns: The patterns: library to mask.
+        block_size: The names in each block but the last.
     """
 
-    names: Sequence[str]
+    firsts: Sequence[str]
+    read_block: Callable[[int], Sequence[str]]
     pattern_ids: Sequence[int]
     patterns: Sequence[Mapping[str, int]]
+    block_size: int
+
+    @cached_property
+    def _blocks(self) -> dict[int, Sequence[str]]:
+        return {}
+
+    def _block(self, number: int) -> Sequence[str]:
+        if number not in self._blocks:
+            self._blocks[number] = self.read_block(number)
+        return self._blocks[number]
+
+    def __iter__(self) -> Iterator[tuple[str, Mapping[str, int]]]:
+        """Yield every name with its exporters, in order."""
+        return self._from(0, 0)
 
     def exporters(self, name: str) -> Mapping[str, int]:
         """Return the libraries that export a name, each with the mask of its builds."""
-        position = bisect_left(self.names, name)
-        if position == len(self.names) or self.names[position] != name:
-            return {}
-        return self.patterns[self.pattern_ids[position]]
+        found = next(self.beginning_with(name), None)
+        return found[1] if found is not None and found[0] == name else {}
 
     def beginning_with(self, prefix: str) -> Iterator[tuple[str, Mapping[str, int]]]:
         """Yield the names that begin with a prefix, in order, with their exporters."""
-        position = bisect_left(self.names, prefix)
-        while position < len(self.names) and self.names[position].startswith(prefix):
-            yield self.names[position], self.patterns[self.pattern_ids[position]]
-            position += 1
+        # The first of them can be in the block before the one that begins with it.
+        number = max(0, bisect_right(self.firsts, prefix) - 1)
+        if number < len(self.firsts):
+            for name, exporters in self._from(number, bisect_left(self._block(number), prefix)):
+                if not name.startswith(prefix):
+                    return
+                yield name, exporters
+
+    def _from(self, number: int, place: int) -> Iterator[tuple[str, Mapping[str, int]]]:
+        for block in range(number, len(self.firsts)):
+            names = self._block(block)
+            for index in range(place if block == number else 0, len(names)):
+                pattern = self.pattern_ids[block * self.block_size + index]
+                yield names[index], self.patterns[pattern]
 
 
 def make_table(exports: Sequence[Mapping[str, Sequence[str]]]) -> ExportTable:
@@ -116,4 +150,11 @@ def make_table(exports: Sequence[Mapping[str, Sequence[str]]]) -> ExportTable:
     pattern_ids = [
         numbers.setdefault(tuple(sorted(masks[name].items())), len(numbers)) for name in names
     ]
-    return ExportTable(names, pattern_ids, [dict(pattern) for pattern in numbers])
+    blocks = [names[start : start + BLOCK_SIZE] for start in range(0, len(names), BLOCK_SIZE)]
+    return ExportTable(
+        firsts=[block[0] for block in blocks],
+        read_block=blocks.__getitem__,
+        pattern_ids=pattern_ids,
+        patterns=[dict(pattern) for pattern in numbers],
+        block_size=BLOCK_SIZE,
+    )

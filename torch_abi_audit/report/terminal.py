@@ -199,6 +199,14 @@ class _Printer:
         used = {status for statuses in rows for status in statuses}
         legend = [f"{_LETTERS[s]} {text}" for s, text in _LEGEND.items() if s in used]
         self._line(f"           {', '.join(legend)}", style="dim")
+        for group in dict.fromkeys(item.group for item in target.matrix.alternatives.values()):
+            of_group = [i.release for i in target.matrix.alternatives.values() if i.group == group]
+            served = ", ".join("{}.{}".format(*release) for release in sorted(of_group))
+            self._prose(
+                f"           {clean(group)}: alternatives, each for one release of torch"
+                f" ({served})",
+                indent=11,
+            )
 
     def _row(self, topic: str, side: str, text: str) -> None:
         self._prose(f"  {topic:<9}{side:<8}{clean(text)}", indent=19)

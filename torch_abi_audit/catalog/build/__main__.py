@@ -41,6 +41,8 @@ from torch_abi_audit.targets.index import IndexFile, RangeFile, project_files
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from packaging.tags import Tag
+
 # The oldest release that is read: shims of the stable headers are older than the promise,
 # and wheels on the unstable ABI go back further than that.
 OLDEST = Version("2.4.0")
@@ -65,11 +67,8 @@ class TorchWheel:
     file: IndexFile
 
 
-def final_releases(files: Iterable[IndexFile]) -> Iterator[tuple[Version, IndexFile, str, str]]:
-    """Yield every wheel of a final release that is not yanked, once for each of its tags.
-
-    With it come its release, and the tag's interpreter and platform.
-    """
+def final_releases(files: Iterable[IndexFile]) -> Iterator[tuple[Version, IndexFile, Tag]]:
+    """Yield every wheel of a final release that is not yanked, with its release and each tag."""
     for file in sorted(files, key=lambda file: file.filename):
         try:
             _, version, _, tags = parse_wheel_filename(file.filename)
@@ -77,18 +76,36 @@ def final_releases(files: Iterable[IndexFile]) -> Iterator[tuple[Version, IndexF
             continue
         if not (file.yanked or version.is_prerelease or version.local):
             for tag in sorted(tags, key=str):
-                yield version, file, tag.interpreter, tag.platform
+                yield version, file, tag
 
 
 def find_wheels(files: Iterable[IndexFile]) -> list[TorchWheel]:
     """Return the wheel to read for every release and platform, in their order."""
     found: dict[tuple[Version, str], TorchWheel] = {}
-    for version, file, interpreter, tag in final_releases(files):
-        if interpreter == _INTERPRETER and version >= OLDEST:
-            for platform, pattern in _TAGS.items():
-                if pattern.fullmatch(tag):
-                    found.setdefault((version, platform), TorchWheel(version, platform, file))
+    for version, file, tag in final_releases(files):
+        platform = platform_of(tag)
+        if platform is not None and tag.interpreter == _INTERPRETER and version >= OLDEST:
+            found.setdefault((version, platform), TorchWheel(version, platform, file))
     return [wheel for _, wheel in sorted(found.items())]
+
+
+def platform_of(tag: Tag) -> str | None:
+    """Return the key of the catalog's platform that a tag is for."""
+    return next((key for key, tags in _TAGS.items() if tags.fullmatch(tag.platform)), None)
+
+
+def find_pythons(files: Iterable[IndexFile]) -> dict[str, dict[str, list[str]]]:
+    """Return for each platform and release the interpreter and ABI tags of its wheels."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for version, _, tag in final_releases(files):
+        platform = platform_of(tag)
+        if platform is not None:
+            of_release = found.setdefault(platform, {}).setdefault(str(version), set())
+            of_release.add(f"{tag.interpreter}-{tag.abi}")
+    return {
+        platform: {version: sorted(tags) for version, tags in releases.items()}
+        for platform, releases in found.items()
+    }
 
 
 def read_wheel(wheel: TorchWheel, cache: Path) -> Provided:
@@ -106,6 +123,7 @@ def write_catalog(
     collected: Sequence[Provided],
     published: Iterable[Version],
     libstdcxx: Mapping[str, str],
+    pythons: Mapping[str, Mapping[str, Sequence[str]]],
     output: Path,
 ) -> list[Path]:
     """Write the catalog's files; return their paths."""
@@ -115,7 +133,7 @@ def write_catalog(
         of_platform = [item for item in collected if item.platform == platform]
         if of_platform:
             written.append(output / f"{platform}.zip")
-            written[-1].write_bytes(platform_file(of_platform, libstdcxx))
+            written[-1].write_bytes(platform_file(of_platform, libstdcxx, pythons[platform]))
     return written
 
 
@@ -127,9 +145,7 @@ def build(options: argparse.Namespace, console: Console) -> None:
         raise AuditError(f"{options.libstdcxx}: not a shared library")
     files = project_files(options.index_url, "torch")
     published = {
-        version
-        for version, _, _, tag in final_releases(files)
-        if _TAGS[HEADERS_PLATFORM].fullmatch(tag)
+        version for version, _, tag in final_releases(files) if platform_of(tag) == HEADERS_PLATFORM
     }
     wheels = find_wheels(files)
     cache.mkdir(parents=True, exist_ok=True)
@@ -139,7 +155,8 @@ def build(options: argparse.Namespace, console: Console) -> None:
     ):
         reading = executor.map(read_wheel, wheels, [cache] * len(wheels))
         collected = list(progress.track(reading, total=len(wheels), description="wheels"))
-    for path in write_catalog(collected, published, libstdcxx_versions(libstdcxx), options.output):
+    names, pythons = libstdcxx_versions(libstdcxx), find_pythons(files)
+    for path in write_catalog(collected, published, names, pythons, options.output):
         console.print(f"{path}: {path.stat().st_size} bytes", highlight=False)
 
 

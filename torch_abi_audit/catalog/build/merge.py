@@ -38,8 +38,13 @@ _LIBRARY = re.compile(r".*\.(?:so(?:\.[0-9.]+)?|dylib|dll)")
 _CXX11 = "__cxx11"
 
 
-def build_of(provided: Provided) -> Build:
-    """Return the build that a wheel is."""
+def build_of(provided: Provided, pythons: Sequence[str]) -> Build:
+    """Return the build that a wheel is.
+
+    Args:
+        provided: What the wheel provides.
+        pythons: The interpreter and ABI tags of all wheels of the release.
+    """
     environment = {
         **PLATFORMS[provided.platform],
         "sys_platform": "",
@@ -61,6 +66,8 @@ def build_of(provided: Provided) -> Build:
             if item.marker is None or item.marker.evaluate(environment)
         ),
         cxx11=_string_abi(provided),
+        requires_python=provided.requires_python,
+        pythons=tuple(pythons),
     )
 
 
@@ -83,29 +90,35 @@ def _string_abi(provided: Provided) -> bool | None:
     return new > old
 
 
-def merge_platform(collected: Iterable[Provided]) -> tuple[tuple[Build, ...], ExportTable]:
+def merge_platform(
+    collected: Iterable[Provided], pythons: Mapping[str, Sequence[str]]
+) -> tuple[tuple[Build, ...], ExportTable]:
     """Merge the wheels of one platform, in the order of their releases."""
     ordered = sorted(collected, key=lambda item: Version(item.version))
     table = make_table(
         [{name: library["exports"] for name, library in item.libraries.items()} for item in ordered]
     )
-    return tuple(map(build_of, ordered)), table
+    return tuple(build_of(item, pythons.get(item.version, ())) for item in ordered), table
 
 
-def platform_file(collected: Iterable[Provided], libstdcxx: Mapping[str, str]) -> bytes:
+def platform_file(
+    collected: Iterable[Provided],
+    libstdcxx: Mapping[str, str],
+    pythons: Mapping[str, Sequence[str]],
+) -> bytes:
     """Return the archive for one platform.
 
     Args:
         collected: The platform's wheels.
         libstdcxx: The names that libstdc++ exports, each with its oldest version.
+        pythons: For each release the interpreter and ABI tags of its wheels.
     """
-    builds, table = merge_platform(collected)
+    builds, table = merge_platform(collected, pythons)
     leaks = {}
     if any(build.cxx11 is not None for build in builds):
-        for name, number in zip(table.names, table.pattern_ids, strict=True):
+        for name, exporters in table:
             if name in libstdcxx:
-                mask = reduce(or_, table.patterns[number].values())
-                leaks[name] = Leak(mask, libstdcxx[name])
+                leaks[name] = Leak(reduce(or_, exporters.values()), libstdcxx[name])
     return write_archive(builds, table, leaks)
 
 
