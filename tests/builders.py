@@ -11,16 +11,13 @@ from packaging.specifiers import SpecifierSet
 from packaging.tags import parse_tag
 from packaging.version import Version
 
-from torch_abi_audit.abi.cpython import classify_python, library_kind
+from torch_abi_audit.abi.classify import classify
 from torch_abi_audit.abi.matrix import Surroundings, make_matrix
-from torch_abi_audit.abi.platform import platform_key
-from torch_abi_audit.abi.scope import scopes
-from torch_abi_audit.abi.torch import classify_torch
 from torch_abi_audit.catalog import Catalog, Platform, Shim, ShimExport
 from torch_abi_audit.catalog.archive import write_archive
 from torch_abi_audit.catalog.exports import Build, Leak, make_table
 from torch_abi_audit.claims import brought_cuda, torch_specifiers
-from torch_abi_audit.model import Claims, Format, Library, LibraryAudit, Subject, Symbol
+from torch_abi_audit.model import Claims, Format, Library, Subject, Symbol
 
 NAME = "x-1.0-py39-none-manylinux_2_28_x86_64.whl"
 METADATA = "Metadata-Version: 2.4\nName: x\nVersion: 1.0\n"
@@ -162,25 +159,11 @@ def subject(
 ) -> Subject:
     """Classify libraries, and fill their matrix, as the pipeline does."""
     promised = promised or claims()
-    found = scopes(libraries)
     tags = frozenset(tag.platform for tag in promised.tags)
-    items = []
-    for path, item in libraries.items():
-        key = platform_key(item, tags)
-        platform = CATALOG.platforms.get(key or "")
-        items.append(
-            LibraryAudit(
-                path=path,
-                library=item,
-                kind=library_kind(item),
-                platform=key,
-                torch=classify_torch(item, found[path], CATALOG, platform),
-                python=classify_python(item, found[path]),
-            )
-        )
+    items = classify(libraries, tags, CATALOG, is_torch=promised.name == "torch")
     return Subject(
         claims=promised,
-        libraries=tuple(items),
+        libraries=items,
         matrix=make_matrix(items, CATALOG, Surroundings(tags, brought_cuda(promised))),
         demands=torch_specifiers(promised) if judged is None else (SpecifierSet(judged),),
     )

@@ -8,22 +8,15 @@ from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 
-from torch_abi_audit.abi.cpython import (
-    classify_python,
-    highest_python_floor,
-    library_kind,
-    worst_python_abi,
-)
+from torch_abi_audit.abi.classify import classify
+from torch_abi_audit.abi.cpython import highest_python_floor, worst_python_abi
 from torch_abi_audit.abi.matrix import Surroundings, make_matrix
-from torch_abi_audit.abi.platform import platform_key
-from torch_abi_audit.abi.scope import scopes
-from torch_abi_audit.abi.torch import classify_torch, highest_floor, is_torchs, worst_abi
+from torch_abi_audit.abi.torch import highest_floor, worst_abi
 from torch_abi_audit.catalog import load_catalog
 from torch_abi_audit.claims import brought_cuda, torch_specifiers
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import (
     Claims,
-    LibraryAudit,
     Member,
     Report,
     Subject,
@@ -111,26 +104,11 @@ def _classify(
     claims: Claims, members: Sequence[Member], catalog: Catalog, options: Options
 ) -> Subject:
     libraries = {item.path: item.library for item in members if item.library is not None}
-    copies = {path for path, library in libraries.items() if is_torchs(path, library)}
-    found = scopes(libraries, strangers=() if claims.name == "torch" else copies)
     tags = frozenset(tag.platform for tag in claims.tags)
-    items = []
-    for path, library in libraries.items():
-        key = platform_key(library, tags)
-        platform = catalog.platforms.get(key or "")
-        items.append(
-            LibraryAudit(
-                path=path,
-                library=library,
-                kind=library_kind(library),
-                platform=key,
-                torch=classify_torch(library, found[path], catalog, platform),
-                python=classify_python(library, found[path]),
-            )
-        )
+    items = classify(libraries, tags, catalog, is_torch=claims.name == "torch")
     return Subject(
         claims=claims,
-        libraries=tuple(items),
+        libraries=items,
         unreadable=tuple(item for item in members if item.library is None),
         matrix=make_matrix(items, catalog, Surroundings(tags, brought_cuda(claims))),
         demands=torch_specifiers(claims) if options.torch is None else (options.torch,),

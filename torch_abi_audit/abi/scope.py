@@ -44,40 +44,52 @@ def scopes(libraries: Mapping[str, Library], strangers: Collection[str] = ()) ->
 
     Args:
         libraries: The target's libraries by path.
-        strangers: Those that are not the target's own to count on: copies of torch's.
+        strangers: Those that are not the target's own to count on: copies of torch's,
+            which provide to each other alone.
     """
-    providers = {
-        path: library
-        for path, library in libraries.items()
-        if not library.executable and path not in strangers
-    }
-    definitions: dict[str, dict[str, bool]] = defaultdict(dict)  # symbol -> path -> weak
     wanted = {symbol.name for library in libraries.values() for symbol in library.imports}
-    by_name: dict[str, set[str]] = defaultdict(set)
-    for path, library in providers.items():
-        by_name[path.rpartition("/")[2]].add(path)
-        if library.soname:
-            by_name[library.soname.rpartition("/")[2]].add(path)
-        for symbol in library.exports:
-            if symbol.name in wanted:
-                definitions[symbol.name][path] = symbol.weak
-    own = frozenset(by_name)
-    found = {}
-    for path, library in libraries.items():
-        near = _closure(path, libraries, by_name)
+    apart = [_Providers(libraries, wanted, without=strangers), _Providers(libraries, wanted)]
+    return {
+        path: apart[path in strangers].scope(path, library) for path, library in libraries.items()
+    }
+
+
+class _Providers:
+    """The libraries of a target that provide something, by what they provide."""
+
+    def __init__(
+        self, libraries: Mapping[str, Library], wanted: set[str], without: Collection[str] = ()
+    ) -> None:
+        self._libraries = libraries
+        self._definitions: dict[str, dict[str, bool]] = defaultdict(dict)  # name, path, weak
+        self._by_name: dict[str, set[str]] = defaultdict(set)
+        for path, library in libraries.items():
+            if library.executable or path in without:
+                continue
+            self._by_name[path.rpartition("/")[2]].add(path)
+            if library.soname:
+                self._by_name[library.soname.rpartition("/")[2]].add(path)
+            for symbol in library.exports:
+                if symbol.name in wanted:
+                    self._definitions[symbol.name][path] = symbol.weak
+
+    def scope(self, path: str, library: Library) -> Scope:
+        near = _closure(path, self._libraries, self._by_name)
         symbols = frozenset(
             symbol.name
             for symbol in library.imports
             if any(
                 other != path
                 and (other in near or not weak)
-                and libraries[other].arch == library.arch
-                for other, weak in definitions.get(symbol.name, {}).items()
+                and self._libraries[other].arch == library.arch
+                for other, weak in self._definitions.get(symbol.name, {}).items()
             )
         )
-        asked = {name.rpartition("/")[2] for other in near for name in libraries[other].needed}
-        found[path] = Scope(symbols, own, frozenset(asked - own))
-    return found
+        own = frozenset(self._by_name)
+        asked = {
+            name.rpartition("/")[2] for other in near for name in self._libraries[other].needed
+        }
+        return Scope(symbols, own, frozenset(asked - own))
 
 
 def _closure(

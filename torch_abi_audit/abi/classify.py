@@ -1,0 +1,52 @@
+"""Every library of a target, classified: what it is to torch, to CPython and to the loader."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch_abi_audit.abi.cpython import classify_python, library_kind
+from torch_abi_audit.abi.platform import platform_key
+from torch_abi_audit.abi.scope import scopes
+from torch_abi_audit.abi.torch import classify_torch, is_torchs
+from torch_abi_audit.model import LibraryAudit
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from torch_abi_audit.catalog import Catalog
+    from torch_abi_audit.model import Library
+
+
+def classify(
+    libraries: Mapping[str, Library],
+    tags: Collection[str],
+    catalog: Catalog,
+    *,
+    is_torch: bool = False,
+) -> tuple[LibraryAudit, ...]:
+    """Classify the libraries of a target.
+
+    Args:
+        libraries: The facts, by path.
+        tags: The target's platform tags.
+        catalog: What torch's releases provide.
+        is_torch: Whether the target is torch itself, which provides its own libraries;
+            anything else only carries copies of them.
+    """
+    copies = {path for path, library in libraries.items() if is_torchs(path, library)}
+    found = scopes(libraries, strangers=() if is_torch else copies)
+    items = []
+    for path, library in libraries.items():
+        key = platform_key(library, tags)
+        platform = catalog.platforms.get(key or "")
+        items.append(
+            LibraryAudit(
+                path=path,
+                library=library,
+                kind=library_kind(library),
+                platform=key,
+                torch=classify_torch(library, found[path], catalog, platform),
+                python=classify_python(library, found[path]),
+            )
+        )
+    return tuple(items)
