@@ -72,6 +72,7 @@ class _Providers:
             for symbol in library.exports:
                 if symbol.name in wanted:
                     self._definitions[symbol.name][path] = symbol.weak
+        self._own = frozenset(self._by_name)
 
     def scope(self, path: str, library: Library) -> Scope:
         near = _closure(path, self._libraries, self._by_name)
@@ -85,11 +86,10 @@ class _Providers:
                 for other, weak in self._definitions.get(symbol.name, {}).items()
             )
         )
-        own = frozenset(self._by_name)
         asked = {
             name.rpartition("/")[2] for other in near for name in self._libraries[other].needed
         }
-        return Scope(symbols, own, frozenset(asked - own))
+        return Scope(symbols, self._own, frozenset(asked - self._own))
 
 
 def _closure(

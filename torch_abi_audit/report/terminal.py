@@ -178,7 +178,7 @@ class _Printer:
         paths: dict[tuple[ReleaseStatus, ...], list[str]] = {}
         for path, cells in libraries.items():
             paths.setdefault(tuple(cell.status for cell in cells.values()), []).append(path)
-        if len(libraries) > 1 or target.matrix.alternatives:
+        if set(paths) != {rows[0]}:  # one line says it all where all libraries agree
             for statuses, of_row in paths.items():
                 rows.append(statuses)
                 more = f" and {len(of_row) - 1} more" if len(of_row) > 1 else ""

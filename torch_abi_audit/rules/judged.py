@@ -1,0 +1,30 @@
+"""The releases of torch that a target is judged against."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch_abi_audit.abi.torch import highest_floor
+from torch_abi_audit.claims import admitted_torch
+
+if TYPE_CHECKING:
+    from packaging.version import Version
+
+    from torch_abi_audit.catalog import Catalog
+    from torch_abi_audit.model import Subject
+
+
+def judged_releases(subject: Subject, catalog: Catalog) -> list[Version]:
+    """Return the releases to judge against: admitted, in the catalog, not below the floor.
+
+    Releases below the floor are another rule's; where nothing is asked of torch, all
+    others are judged.
+    """
+    floor = highest_floor(item.torch for item in subject.libraries)
+    return [
+        release
+        for release in catalog.releases
+        if release in subject.matrix.row
+        and (floor is None or release >= floor.release)
+        and any(admitted_torch(demand, [release]) for demand in subject.demands)
+    ]

@@ -1,0 +1,232 @@
+"""Rules about what the metadata asks of torch, against what the libraries need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch_abi_audit.abi.names import demangle, owner_prefix, qualified_name
+from torch_abi_audit.abi.torch import highest_floor, worst_abi
+from torch_abi_audit.claims import (
+    admitted_torch,
+    extras_with_torch,
+    future_torch,
+    torch_specifiers,
+)
+from torch_abi_audit.model import Cause, ReleaseStatus, Severity, Subject, TorchAbi
+from torch_abi_audit.rules.judged import judged_releases
+from torch_abi_audit.rules.registry import Hit, rule
+from torch_abi_audit.rules.words import count, join, ranges, requirement, short
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import Version
+
+    from torch_abi_audit.catalog import Catalog
+    from torch_abi_audit.model import Reason
+
+
+@rule(
+    "torch-floor-understated",
+    Severity.ERROR,
+    "`Requires-Dist: torch` admits releases older than the floor",
+)
+def torch_floor_understated(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
+    """Report releases of torch that installers may choose and the wheel does not load on."""
+    floor = highest_floor(library.torch for library in subject.libraries)
+    if floor is None:
+        return
+    older: set[Version] = set()
+    for specifier in subject.demands:
+        if specifier is not None:
+            admitted = admitted_torch(specifier, catalog.published)
+            older |= {release for release in admitted if release < floor.release}
+    if not older:
+        return
+    oldest = min(older)
+    why = (
+        f"{join(floor.symbols[:1])} first appeared in {floor.release}"
+        if floor.symbols
+        else f"the stable ABI is promised since {floor.release}"
+    )
+    help_ = f"Requires-Dist: torch>={short(floor.release)}"
+    if floor.symbols:
+        help_ += (
+            f", or build with -DTORCH_TARGET_VERSION={_target(max(oldest, catalog.promised_since))}"
+        )
+    yield Hit(
+        f"{subject.judge} admits torch {oldest}, the wheel needs {floor.release} or newer: {why}",
+        library=next(
+            library.path
+            for library in subject.libraries
+            if library.torch.floor is not None and library.torch.floor.release == floor.release
+        ),
+        evidence=floor.symbols,
+        help=help_,
+    )
+
+
+def _target(release: Version) -> str:
+    """Return a release as the macro TORCH_TARGET_VERSION takes it (headers of 2.10)."""
+    return f"0x{release.major:02x}{release.minor:02x}{0:012x}"
+
+
+@rule(
+    "torch-undeclared",
+    Severity.WARNING,
+    "a library needs torch and the metadata does not require it",
+)
+def torch_undeclared(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
+    """Report a dependency that no installer knows of."""
+    users = [library for library in subject.libraries if library.torch.needs_torch]
+    if not users or None not in torch_specifiers(subject.claims):
+        return
+    extras = extras_with_torch(subject.claims)
+    if extras:
+        where = f"requires it only with the extra {join(extras)}"
+    elif subject.claims.torch_requirements:
+        where = "requires it only under a marker that does not hold everywhere"
+    else:
+        where = "does not require it"
+    floor = highest_floor(library.torch for library in users)
+    if floor is not None:
+        line = f"Requires-Dist: torch>={short(floor.release)}"
+    elif worst_abi(library.torch for library in users) is TorchAbi.UNSTABLE:
+        row = subject.matrix.row
+        loading = [r for r, cell in row.items() if cell.status is ReleaseStatus.LINKS]
+        line = f"Requires-Dist: {requirement(loading) if loading else 'torch==X.Y.*'}"
+    else:
+        line = "Requires-Dist: torch"
+    yield Hit(
+        f"{count(len(users), 'library')} {'needs' if len(users) == 1 else 'need'} torch,"
+        f" and the metadata {where}",
+        library=users[0].path if len(users) == 1 else None,
+        evidence=tuple(library.path for library in users) if len(users) > 1 else (),
+        help=f"add {line}",
+    )
+
+
+@rule(
+    "torch-unpinned",
+    Severity.ERROR,
+    "unstable ABI, and the metadata admits releases beyond those it links with",
+)
+def torch_unpinned(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
+    """Report an unstable wheel that installers may put beside other releases of torch."""
+    if worst_abi(library.torch for library in subject.libraries) is not TorchAbi.UNSTABLE:
+        return
+    row = subject.matrix.row
+    loading = [release for release, cell in row.items() if cell.status is ReleaseStatus.LINKS]
+    failing = [release for release, cell in row.items() if cell.status is ReleaseStatus.BREAKS]
+    judged = bool(loading or failing)
+    for specifier in subject.demands:
+        admitted = admitted_torch(specifier, catalog.published)
+        future = future_torch(specifier, catalog.newest)
+        series = {release.release[:2] for release in (*admitted, *future)}
+        # Releases older than the catalog are not known to fail.
+        beyond = set(admitted) & set(failing) if judged else set(admitted)
+        if len(series) <= 1 or not (future or beyond):
+            continue
+        if loading:
+            loads = f"it loads with torch {ranges(loading, catalog.published)}"
+            help_ = f"Requires-Dist: {requirement(loading)}"
+        elif judged:
+            loads = f"it loads with no torch of {catalog.releases[0]} to {catalog.newest}"
+            help_ = "build it with one release of torch, and require that release"
+        else:
+            loads = "it is tied to the release that it was built with"
+            help_ = "Requires-Dist: torch==X.Y.*, the release that it was built with"
+        yield Hit(
+            f"{loads}, and {subject.judge} {_admits(specifier, admitted, future=bool(future))}",
+            evidence=() if specifier is None else (f"torch{specifier}",),
+            help=help_,
+        )
+
+
+def _admits(specifier: SpecifierSet | None, admitted: Sequence[Version], *, future: bool) -> str:
+    """Say what a demand admits."""
+    if specifier is None:
+        return "requires no release of torch"
+    if not str(specifier):
+        return "admits every release of torch"
+    if not admitted:
+        return "admits only releases that are not out yet"
+    run = str(admitted[0]) if len(admitted) == 1 else f"{admitted[0]} to {admitted[-1]}"
+    return f"admits torch {run}{' and any later release' if future else ''}"
+
+
+@rule(
+    "torch-symbol-missing",
+    Severity.ERROR,
+    "a torch release that the metadata admits does not provide a symbol",
+)
+def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
+    """Report the symbols that keep libraries from loading, once for each library."""
+    alternatives = subject.matrix.alternatives
+    for path, row in subject.matrix.libraries.items():
+        missing: dict[Version, list[Reason]] = {}
+        for release in judged_releases(subject, catalog):
+            meant = alternatives.get(path)
+            if meant is None or meant.release == release.release[:2]:
+                symbols = [r for r in row[release].reasons if r.cause is Cause.SYMBOL]
+                if symbols:
+                    missing[release] = symbols
+        if not missing:
+            continue
+        newest = max(missing)
+        names = dict.fromkeys(reason.name for found in missing.values() for reason in found)
+        has = _instead(subject, catalog, path, missing[newest])
+        yield Hit(
+            f"torch {ranges(missing, catalog.releases)}, which {subject.judge} admits,"
+            f" {'lacks' if len(missing) == 1 else 'lack'} {count(len(names), 'symbol')} that it"
+            f" imports; {newest} lacks {missing[newest][0]}",
+            library=path,
+            evidence=tuple(names),
+            help=f"torch {newest} has instead {has}" if has else "",
+        )
+
+
+def _instead(
+    subject: Subject, catalog: Catalog, path: str, missing: Sequence[Reason]
+) -> str | None:
+    """Return what the newest release that lacks symbols has of the same name as the first.
+
+    Another signature is what most often takes a symbol away.
+    """
+    (item,) = (item for item in subject.libraries if item.path == path)
+    platform = catalog.platforms.get(item.platform or "")
+    if platform is None:
+        return None
+    for reason in missing:
+        declared = qualified_name(reason.name)
+        if declared is None:
+            continue
+        for other in platform.beginning_with(owner_prefix(reason.name)):
+            releases = platform.releases_of(other)
+            if other != reason.name and releases and qualified_name(other) == declared:
+                return f"{demangle(other)} ({ranges(releases, catalog.releases)})"
+    return None
+
+
+@rule("torch-floor-overstated", Severity.NOTE, "it excludes releases the wheel would run on")
+def torch_floor_overstated(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
+    """Report releases that the wheel is guaranteed on and installers will not choose."""
+    row = subject.matrix.row
+    guaranteed = {r for r, cell in row.items() if cell.status is ReleaseStatus.GUARANTEED}
+    if None in subject.demands:
+        return
+    admitted = {
+        release
+        for demand in subject.demands
+        for release in admitted_torch(demand, catalog.releases)
+    }
+    excluded = guaranteed - admitted
+    if excluded:
+        yield Hit(
+            f"the metadata excludes torch {ranges(excluded, catalog.releases)}, where the stable"
+            " ABI guarantees that it loads",
+            evidence=tuple(f"torch{demand}" for demand in subject.demands if demand),
+            help="Requires-Dist: "
+            + requirement(guaranteed, open_ended=catalog.newest in guaranteed),
+        )
