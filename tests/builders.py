@@ -149,7 +149,7 @@ def claims(
         root_is_purelib=purelib,
         requires_python=SpecifierSet(python),
         torch_requirements=tuple(map(Requirement, torch)),
-        cuda_requirements=frozenset(cuda),
+        cuda_requirements=tuple(map(Requirement, cuda)),
         extras=frozenset(extras),
     )
 

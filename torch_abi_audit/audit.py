@@ -13,11 +13,12 @@ from torch_abi_audit.abi.cpython import highest_python_floor, worst_python_abi
 from torch_abi_audit.abi.matrix import Surroundings, make_matrix
 from torch_abi_audit.abi.torch import highest_floor, worst_abi
 from torch_abi_audit.catalog import load_catalog
-from torch_abi_audit.claims import brought_cuda, torch_specifiers
+from torch_abi_audit.claims import admitted_torch, brought_cuda, torch_specifiers
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import (
     Claims,
     Member,
+    ReleaseStatus,
     Report,
     Subject,
     TargetReport,
@@ -66,7 +67,7 @@ def audit(*targets: str | Path, options: Options | None = None) -> Report:
         options: How to judge; by default as the command line does.
 
     Raises:
-        AuditError: There is no torch at `options.against`.
+        AuditError: There is no torch at `options.against`, or none that is `options.torch`.
     """
     catalog = load_catalog()
     options = options or Options()
@@ -76,6 +77,8 @@ def audit(*targets: str | Path, options: Options | None = None) -> Report:
 
         catalog = catalog_of(options.against, catalog)
         options = replace(options, torch=SpecifierSet(f"=={catalog.newest}"))
+    if options.torch is not None and not admitted_torch(options.torch, catalog.releases):
+        raise AuditError(f"no torch that the catalog knows is {options.torch}")
     return Report(
         targets=tuple(audit_target(target, catalog, options) for target in targets),
         torch_releases=catalog.releases,
@@ -90,6 +93,8 @@ def audit_target(target: str | Path, catalog: Catalog, options: Options) -> Targ
         return _conclude(str(target), subject, catalog, options)
     except AuditError as error:
         reason = str(error)
+    except OSError as error:
+        reason = error.strerror or str(error)
     except Exception as error:  # noqa: BLE001 -- a bug: say so, and audit the other targets
         reason = f"internal error, please report it: {type(error).__name__}: {error}"
     return TargetReport(
@@ -106,11 +111,16 @@ def _classify(
     libraries = {item.path: item.library for item in members if item.library is not None}
     tags = frozenset(tag.platform for tag in claims.tags)
     items = classify(libraries, tags, catalog, is_torch=claims.name == "torch")
+    matrix = make_matrix(items, catalog, Surroundings(tags, brought_cuda(claims)))
+    unknown = [cell.status is ReleaseStatus.UNKNOWN for cell in matrix.row.values()]
+    if options.against is not None and any(unknown):
+        keys = ", ".join(sorted({item.platform or "another platform" for item in items}))
+        raise AuditError(f"{options.against} is not for its platform, {keys}")
     return Subject(
         claims=claims,
         libraries=items,
         unreadable=tuple(item for item in members if item.library is None),
-        matrix=make_matrix(items, catalog, Surroundings(tags, brought_cuda(claims))),
+        matrix=matrix,
         demands=torch_specifiers(claims) if options.torch is None else (options.torch,),
         judge=options.judge,
     )

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.specifiers import Specifier, SpecifierSet
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from torch_abi_audit.abi.platform import parse_platform
@@ -44,6 +44,8 @@ _CUDA_PACKAGES = {
     "nvtx": ("nvToolsExt",),
     "nvshmem": ("nvshmem_host",),
 }
+# The extras of cuda-toolkit that are not named after the package.
+_TOOLKIT = {"cudart": "cuda-runtime", "nvrtc": "cuda-nvrtc", "cupti": "cuda-cupti"}
 # Libraries whose interface has another number than CUDA 12 and 13.
 _INTERFACES = {
     "cufft": {12: 11, 13: 12},
@@ -181,19 +183,42 @@ def future_torch(specifier: SpecifierSet | None, newest: Version) -> tuple[Versi
 
 
 def brought_cuda(claims: Claims) -> frozenset[tuple[str, int]]:
-    """Return the stems and numbers of the CUDA libraries that the requirements bring.
+    """Return the stems and numbers of the CUDA libraries that the requirements bring everywhere.
 
-    The packages of CUDA 12 and older end in its major number, those of 13 do not.
+    The packages of CUDA 12 and older end in its major number. Those of 13 do not, and the
+    `cuda-toolkit` of any release brings what its extras name.
     """
     found: set[tuple[str, int]] = set()
-    for name in claims.cuda_requirements:
-        package, _, major = name.rpartition("-cu")
-        if not major.isdigit():
-            package, major = name, "13"
-        for stem in _CUDA_PACKAGES.get(package.removeprefix("nvidia-"), ()):
-            number = _INTERFACES.get(stem, {}).get(int(major), int(major))
-            found.add((stem, number))
+    environments = _environments(claims)
+    for requirement in claims.cuda_requirements:
+        if not all(_applies(requirement, environment) for environment in environments):
+            continue
+        name = canonicalize_name(requirement.name)
+        package, _, suffix = name.rpartition("-cu")
+        if not suffix.isdigit():
+            package, suffix = name, _major(requirement)
+        stems = _CUDA_PACKAGES.get(package.removeprefix("nvidia-"), ())
+        if name == "cuda-toolkit":
+            named = {_TOOLKIT.get(extra, extra) for extra in requirement.extras}
+            packages = _CUDA_PACKAGES if "all" in requirement.extras else named
+            stems = tuple(stem for item in packages for stem in _CUDA_PACKAGES.get(item, ()))
+        for stem in stems:
+            found.add((stem, _INTERFACES.get(stem, {}).get(int(suffix), int(suffix))))
     return frozenset(found)
+
+
+def _major(requirement: Requirement) -> str:
+    """Return the major release that a requirement asks for; 13 when it does not say."""
+    versions = [
+        item.version for item in requirement.specifier if item.operator in ("==", ">=", "~=")
+    ]
+    major = versions[0].partition(".")[0] if versions else ""
+    return major if major.isdigit() else "13"
+
+
+def names_other_build(specifier: SpecifierSet | None) -> bool:
+    """Whether a demand pins a local version: a build of torch that the index does not have."""
+    return specifier is not None and any("+" in item.version for item in specifier)
 
 
 def _applies(requirement: Requirement, environment: dict[str, str]) -> bool:

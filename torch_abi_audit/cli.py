@@ -112,7 +112,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _specifier(text: str) -> SpecifierSet:
     try:
-        return SpecifierSet(text if text[:1] in "<>=!~" else f"=={text}")
+        text = text.strip()
+        return SpecifierSet(f"=={text}" if text[:1].isdigit() else text)
     except InvalidSpecifier as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

@@ -177,7 +177,7 @@ class Claims:
         root_is_purelib: ``Root-Is-Purelib`` of the ``WHEEL`` file.
         requires_python: ``Requires-Python``, empty when absent.
         torch_requirements: Every ``Requires-Dist`` entry that names torch.
-        cuda_requirements: The names of those that bring CUDA's libraries, normalized.
+        cuda_requirements: Those of NVIDIA's packages, which bring CUDA's libraries.
         extras: ``Provides-Extra``.
     """
 
@@ -188,7 +188,7 @@ class Claims:
     root_is_purelib: bool
     requires_python: SpecifierSet
     torch_requirements: tuple[Requirement, ...] = ()
-    cuda_requirements: frozenset[str] = frozenset()
+    cuda_requirements: tuple[Requirement, ...] = ()
     extras: frozenset[str] = frozenset()
 
 

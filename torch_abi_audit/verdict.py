@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.claims import requires_torch
-from torch_abi_audit.model import Finding, Severity, TorchAbi, Verdict
+from torch_abi_audit.model import Finding, ReleaseStatus, Severity, TorchAbi, Verdict
 from torch_abi_audit.rules.words import count, short
 
 if TYPE_CHECKING:
@@ -49,15 +49,24 @@ def summarize(
             return "nothing compiled in it: no ABI to keep"
         case Verdict.NOT_APPLICABLE:
             return "nothing in it uses torch, and no claim that was checked is broken"
-        case _ if floor is None:
-            return "loads torch's libraries, and imports nothing from them"
         case _:
-            return f"stable ABI only: {_reach(subject, floor)}"
+            return _safe(subject, floor)
+
+
+def _safe(subject: Subject, floor: Floor | None) -> str:
+    if floor is not None:
+        return f"stable ABI only: {_reach(subject, floor)}"
+    if any(item.torch.foreign for item in subject.libraries):
+        return "uses nothing of torch but copies of other projects in its libraries"
+    return "loads torch's libraries, and imports nothing from them"
 
 
 def _reach(subject: Subject, floor: Floor) -> str:
     """Say which releases it serves, and which of them the metadata asks for."""
     served = f"one wheel for torch {short(floor.release)} and newer"
+    row = subject.matrix.row.values()
+    if row and all(cell.status is ReleaseStatus.UNKNOWN for cell in row):
+        served += ", as far as its symbols tell: no build of torch for its platform is known"
     asked = requires_torch(subject.claims)
     return f"{served}; the metadata asks for torch{asked}" if asked else served
 

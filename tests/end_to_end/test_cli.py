@@ -224,6 +224,33 @@ def test_other_releases_of_torch(spec: str, code: int, capsys: pytest.CaptureFix
     assert ("--torch admits torch" in output) == bool(code)
 
 
+@pytest.mark.parametrize("spec", ["9", "2.99", "==2.11.1", ">=2.99"])
+def test_releases_that_are_not_known_are_not_judged(spec: str) -> None:
+    result = run("--torch", spec, GOOD)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert "no torch that the catalog knows" in result.stderr
+
+
+def test_a_torch_for_another_platform(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    site = installed_torch(tmp_path)
+    other = str(next((TEST_WHEELS / "wrong-architecture").glob("*.whl")))
+    assert main(["--against", str(site), other]) == 2
+    assert "is not for its platform" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "metadata", [b"Name: torch\nVersion: foo\n", b"Name: torch\nVersion: 2.9\nAuthor: \xe9\n"]
+)
+def test_a_torch_with_broken_metadata(metadata: bytes, tmp_path: Path) -> None:
+    site = installed_torch(tmp_path)
+    (next(site.glob("torch-*.dist-info")) / "METADATA").write_bytes(metadata)
+    result = run("--against", str(site), GOOD)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert str(site) in result.stderr
+
+
 def test_a_wrong_specifier_is_wrong_usage() -> None:
     result = run("--torch", ">>2", GOOD)
     assert result.returncode == 2
@@ -280,11 +307,12 @@ def test_against_a_torch_wheel(tmp_path: Path, capsys: pytest.CaptureFixture[str
     ]
 
 
-@pytest.mark.parametrize("name", ["nothing", "empty.whl", "broken"])
+@pytest.mark.parametrize("name", ["nothing", "empty.whl", "broken", "pipe.whl"])
 def test_against_what_is_no_torch(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty.whl").write_bytes(b"")
+    os.mkfifo(tmp_path / "pipe.whl")
     (installed_torch(tmp_path / "broken") / "torch/lib/libc10.so").write_bytes(a_library()[:700])
     assert main(["--against", str(tmp_path / name), GOOD]) == 2
     output = capsys.readouterr()

@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from torch_abi_audit.cli import main
 from torch_abi_audit.report.json import load_schema
@@ -66,6 +67,24 @@ def test_text_says_the_same(name: str, capsys: pytest.CaptureFixture[str]) -> No
         assert any(line.startswith(label) for line in lines)
         for symbol in finding["evidence"][:5]:
             assert f"      {symbol}" in lines
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_safe_wheel_loads_with_all_that_it_admits(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the rules say: no release that the metadata admits is a cell that breaks."""
+    main(["--json", str(wheel_of(name))])
+    (target,) = json.loads(capsys.readouterr().out)["targets"]
+    if target["verdict"] != "safe" or target["claims"]["requires_torch"] is None:
+        return
+    admitted = SpecifierSet(target["claims"]["requires_torch"])
+    cells = target["torch"]["releases"].items()
+    assert [release for release, cell in cells if cell["status"] == "breaks"] == [
+        release
+        for release, cell in cells
+        if cell["status"] == "breaks" and not admitted.contains(release)
+    ]
 
 
 def test_all_wheels_in_one_run(capsys: pytest.CaptureFixture[str]) -> None:

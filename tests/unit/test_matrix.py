@@ -48,7 +48,8 @@ def row_of(*imports: str | Symbol, needed: tuple[str, ...] = (CPU,)) -> str:
         (("malloc",), "lGGGG"),  # linked, and nothing of it used
         (("_ZSt9leaked_upv", "aoti_torch_old"), "---GG"),
         ((Symbol("torch_eleven", weak=True), "torch_ten"), "---GG"),
-        (("cpuinfo_initialize", "torch_ten"), "---GG"),
+        (("cpuinfo_initialize", "torch_ten"), "---ll"),  # a copy that nobody promises
+        (("aoti_torch_cpu_private", "torch_ten"), "---ll"),  # a shim that nobody promises
     ],
 )
 def test_rows(imports: tuple[str | Symbol, ...], row: str) -> None:
@@ -171,6 +172,11 @@ def test_alternatives_cover_together() -> None:
         (["x/a_pt29.so", "x/a_pt210.so"], [(2, 9), (2, 10)]),
         (["x/pytorch-2.9.1/a.so", "x/pytorch-2.10.0/a.so"], [(2, 9), (2, 10)]),
         (["x/torch-2.9/a.so"], []),  # one is no choice
+        (["x/pt22/a.so", "x/pt23/a.so"], []),  # no release that there is
+        (
+            ["x/torch29-cu126/a.so", "x/torch29-cu130/a.so", "x/torch210-cu130/a.so"],
+            [(2, 9), (2, 9), (2, 10)],
+        ),
         (["x/torch-2.9/a.so", "x/torch-2.10/b.so"], []),  # two different libraries
         (["x/sm90/a.so", "x/sm100/a.so"], []),
         (["x/libcore4.so", "x/libcore5.so"], []),
@@ -178,4 +184,58 @@ def test_alternatives_cover_together() -> None:
     ],
 )
 def test_alternatives_by_name(paths: list[str], releases: list[tuple[int, int]]) -> None:
-    assert [item.release for item in find_alternatives(paths).values()] == releases
+    assert [
+        item.release for item in find_alternatives(paths, {(2, 9), (2, 10)}).values()
+    ] == releases
+
+
+def test_a_needed_library_is_judged_in_the_scope_of_the_one_that_is_opened() -> None:
+    """It links nothing of torch itself; the module that is opened does."""
+    found = matrix(
+        {
+            "x/_C.so": library("f", needed=("libx.so", CPU), exports=("PyInit__C",)),
+            "x/libx.so": library("torch_ten", exports=("f",)),
+        }
+    )
+    assert letters(found.row) == "---GG"
+    assert letters(matrix({"x/libx.so": library("torch_ten")}).row) == "-----"
+
+
+def test_of_two_siblings_with_one_name_the_folders_own_is_found() -> None:
+    user = library("torch_ten", "f", needed=("libf.so", CPU))
+    found = matrix(
+        {
+            "a/_C.so": user,
+            "a/libf.so": library("torch_ten", exports=("f",), needed=(CPU,)),
+            "b/libf.so": library("_ZN2at5neverEv", exports=("f",), needed=(CPU,)),
+        }
+    )
+    assert letters(found.libraries["a/_C.so"]) == "---GG"
+    assert letters(found.row) == "-----"
+
+
+def test_a_library_that_needs_an_unstable_one_is_not_guaranteed() -> None:
+    found = matrix(
+        {
+            "x/_C.so": library("torch_ten", "f", needed=("libf.so", CPU)),
+            "x/libf.so": library("_ZN2at6TensorD1Ev", exports=("f",), needed=(CPU,)),
+        }
+    )
+    assert letters(found.libraries["x/_C.so"]) == "---ll"
+
+
+def test_programs_and_other_machines_bring_no_library() -> None:
+    needed = (CPU, "libcudart.so.12")
+    for provider in (
+        library(executable=True, soname="libcudart.so.12"),
+        library(arch="aarch64", soname="libcudart.so.12"),
+    ):
+        found = matrix({"x/_C.so": library("torch_ten", needed=needed), "x/cudart": provider})
+        assert letters(found.libraries["x/_C.so"]) == "---G-"
+
+
+def test_the_manylinux_half_of_a_wheel_is_judged() -> None:
+    promised = claims("py39-none-manylinux_2_28_x86_64.musllinux_1_2_x86_64")
+    assert letters(matrix({"x/_C.so": library("torch_ten", needed=(CPU,))}, promised).row) == (
+        "---GG"
+    )

@@ -3,12 +3,14 @@ from __future__ import annotations
 import re
 
 import pytest
+from packaging.version import Version
 
 from tests.builders import CATALOG, claims, library, subject
 from torch_abi_audit.model import (
     Claims,
     Library,
     Member,
+    ReleaseStatus,
     Severity,
     Subject,
     Symbol,
@@ -16,6 +18,7 @@ from torch_abi_audit.model import (
     Verdict,
 )
 from torch_abi_audit.rules import RULES, run_rules
+from torch_abi_audit.rules.words import requirement
 from torch_abi_audit.verdict import judge
 
 TORCH = ("libtorch_cpu.so",)
@@ -164,10 +167,10 @@ def test_symbol_missing_names_symbols_releases_and_what_is_there_instead() -> No
     assert hit.library == "a.so"
     assert hit.evidence == ("_ZN2at3newEv", "_ZN2at6changeEi")
     assert hit.message == (
-        "torch 2.9.0 to 2.11.0, which the metadata admits, lack 2 symbols that it imports;"
+        "torch 2.9.0 to 2.11.0, which the metadata admits, lack 2 names that it needs;"
         " 2.11.0 lacks _ZN2at6changeEi: last seen in torch 2.9.1"
     )
-    assert hit.help == "torch 2.11.0 has instead at::change(long) (2.10.0 to 2.11.0)"
+    assert hit.help == "torch 2.11.0 has at::change(long) instead of at::change(int)"
 
 
 CUDA12 = library("torch_ten", needed=(*TORCH, "libcudart.so.12"))
@@ -180,6 +183,14 @@ CUDA12 = library("torch_ten", needed=(*TORCH, "libcudart.so.12"))
         (CUDA12, "torch==2.10.*", (), False),
         (CUDA12, "torch>=2.10", ("nvidia-cuda-runtime-cu12",), False),
         (CUDA12, "torch>=2.10", ("nvidia-cuda-runtime",), True),
+        (CUDA12, "torch>=2.10", ("nvidia-cuda-runtime==12.*",), False),
+        (CUDA12, "torch>=2.10", ("nvidia-cuda-runtime-cu12; extra == 'cuda'",), True),
+        (CUDA12, "torch>=2.10", ("nvidia-cuda-runtime-cu12; sys_platform == 'win32'",), True),
+        (CUDA12, "torch>=2.10", ("cuda-toolkit[cudart]==12.8.1",), False),
+        (CUDA12, "torch>=2.10", ("cuda-toolkit[all]==12.8.1",), False),
+        (CUDA12, "torch>=2.10", ("cuda-toolkit[cublas]==12.8.1",), True),
+        (CUDA12, "torch>=2.10", ("cuda-toolkit[cudart]==13.0.2",), True),
+        (CUDA12, "torch==2.11.0+cu128", (), False),  # not the build of the index
         (library("torch_ten", needed=(*TORCH, "libcurand.so.10")), "torch>=2.10", (), True),
         # of no release of torch: the user's to install
         (library("torch_ten", needed=(*TORCH, "libnvjpeg.so.13")), "torch>=2.10", (), False),
@@ -196,7 +207,7 @@ def test_cuda_major_says_which_and_the_line() -> None:
     (hit,) = [f for f in run_rules(item, CATALOG) if f.rule == "cuda-major-mismatch"]
     assert hit.evidence == ("libcudart.so.12",)
     assert hit.message == (
-        "it does not load with torch 2.11.0: it needs libcudart.so.12: torch 2.11.0 brings"
+        "it does not load with torch 2.11.0: it needs libcudart.so.12, and torch 2.11.0 brings"
         " libcudart.so.13 (CUDA 13.0)"
     )
     assert hit.help == ("Requires-Dist: torch==2.10.*, or publish a wheel for each major of CUDA")
@@ -230,6 +241,51 @@ def test_leaked_libstdcxx_symbol(platform: str, leaks: bool) -> None:  # noqa: F
     assert ("leaked-libstdcxx-symbol" in rules) is leaks
 
 
+def test_a_leak_that_sets_no_floor_of_its_own_is_a_note() -> None:
+    old = library("aoti_torch_old", "_ZSt9leaked_upv", needed=TORCH)
+    new = library("torch_ten", "_ZSt9leaked_upv", needed=TORCH)
+    promised = claims(torch=("torch>=2.10",))
+    assert found_for({"a.so": old}, promised)["leaked-libstdcxx-symbol"] is Severity.WARNING
+    assert found_for({"a.so": new}, promised)["leaked-libstdcxx-symbol"] is Severity.NOTE
+
+
+@pytest.mark.parametrize(
+    ("libraries", "promised", "rule"),
+    [
+        # a library of torch's that no build has
+        (
+            {"a.so": library("torch_ten", needed=(*TORCH, "libtorch_hip.so"))},
+            claims(torch=("torch>=2.10",)),
+            "torch-symbol-missing",
+        ),
+        # no alternative for 2.11
+        (
+            {
+                "torch-2.9/_C.so": library("aoti_torch_old", needed=TORCH),
+                "torch-2.10/_C.so": library("torch_ten", needed=TORCH),
+            },
+            claims(torch=("torch>=2.10",)),
+            "torch-symbol-missing",
+        ),
+        # a build without CUDA
+        (
+            {"a.so": library("torch_ten", needed=(*TORCH, "libtorch_cuda_cu.so"))},
+            claims(torch=("torch>=2.10",)),
+            None,
+        ),
+    ],
+)
+def test_what_breaks_is_an_error(
+    libraries: dict[str, Library], promised: Claims, rule: str | None
+) -> None:
+    item = subject(libraries, promised)
+    broken = [cell for cell in item.matrix.row.values() if cell.status is ReleaseStatus.BREAKS]
+    assert broken
+    errors = [f.rule for f in run_rules(item, CATALOG) if f.severity is Severity.ERROR]
+    assert errors
+    assert rule is None or rule in errors
+
+
 def test_foreign_and_unguaranteed_and_inlined() -> None:
     item = library(
         "torch_ten",
@@ -257,6 +313,24 @@ def test_links_torch_python() -> None:
 def test_other_releases_than_the_metadata_asks_for() -> None:
     item = subject({"a.so": STABLE}, claims(torch=("torch>=2.10",)), judged="==2.9.0")
     assert FLOOR in found(item)
+
+
+@pytest.mark.parametrize(
+    ("releases", "open_ended", "line"),
+    [
+        ("2.10.0 2.11.0", True, "torch>=2.10"),
+        ("2.10.0", True, "torch==2.10.*"),
+        ("2.9.0 2.9.1", False, "torch==2.9.*"),
+        ("2.9.0", False, "torch==2.9.0"),
+        ("2.9.1", False, "torch==2.9.1"),
+        ("2.9.1 2.10.0", False, "torch>=2.9.1,<2.11"),
+        ("2.8.0 2.9.0", False, "torch>=2.8,<=2.9.0"),
+        ("2.8.0 2.10.0 2.11.0", False, "torch>=2.10,<2.12"),  # the newest run
+    ],
+)
+def test_requirement(releases: str, open_ended: bool, line: str) -> None:  # noqa: FBT001
+    wanted = map(Version, releases.split())
+    assert requirement(wanted, CATALOG.published, open_ended=open_ended) == line
 
 
 def test_torch_itself_needs_no_torch() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from torch_abi_audit.model import Alternative
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 # With a separator (torch-2.10, torch2_9, pt-2.9.1) or without (torch210, pt29).
 _RELEASE = re.compile(
@@ -24,11 +24,20 @@ _RELEASE = re.compile(
     re.IGNORECASE,
 )
 
+# Alternatives for one release can differ by the CUDA that they were built with too.
+_CUDA = re.compile(r"(?<![a-z0-9])cu[0-9]{2,3}(?![a-z0-9])")
 
-def find_alternatives(paths: Iterable[str]) -> dict[str, Alternative]:
+
+def find_alternatives(
+    paths: Iterable[str], known: Collection[tuple[int, int]]
+) -> dict[str, Alternative]:
     """Return the libraries that are alternatives, by path.
 
-    A group is one only when it has members for two releases or more.
+    A group is one only when it has members for two releases or more, one of them known.
+
+    Args:
+        paths: The libraries.
+        known: The minor releases of torch that there are.
     """
     found: dict[str, Alternative] = {}
     groups: dict[str, set[tuple[int, int]]] = defaultdict(set)
@@ -43,7 +52,11 @@ def find_alternatives(paths: Iterable[str]) -> dict[str, Alternative]:
             if digits
             else (int(match["major"]), int(match["minor"]))
         )
-        group = f"{path[: match.start()]}*{path[match.end() :]}"
+        group = _CUDA.sub("cu*", f"{path[: match.start()]}*{path[match.end() :]}")
         found[path] = Alternative(group, release)
         groups[group].add(release)
-    return {path: item for path, item in found.items() if len(groups[item.group]) > 1}
+    return {
+        path: item
+        for path, item in found.items()
+        if len(groups[item.group]) > 1 and not groups[item.group].isdisjoint(known)
+    }

@@ -18,6 +18,7 @@ from torch_abi_audit.model import (
     Alternative,
     Cause,
     Cell,
+    LibraryKind,
     Matrix,
     Reason,
     ReleaseStatus,
@@ -25,7 +26,7 @@ from torch_abi_audit.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from packaging.version import Version
 
@@ -33,7 +34,12 @@ if TYPE_CHECKING:
     from torch_abi_audit.catalog.exports import Build
     from torch_abi_audit.model import LibraryAudit
 
-_WORST = (ReleaseStatus.BREAKS, ReleaseStatus.UNKNOWN, ReleaseStatus.LINKS)
+_FROM_BEST = (
+    ReleaseStatus.GUARANTEED,
+    ReleaseStatus.LINKS,
+    ReleaseStatus.UNKNOWN,
+    ReleaseStatus.BREAKS,
+)
 _UNKNOWN = Cell(ReleaseStatus.UNKNOWN)
 
 
@@ -61,7 +67,8 @@ def make_matrix(
         surroundings: What else is there.
     """
     users = [item for item in items if item.torch.needs_torch]
-    alternatives = find_alternatives(item.path for item in users)
+    known = {(release.major, release.minor) for release in catalog.releases}
+    alternatives = find_alternatives((item.path for item in users), known)
     cells: dict[str, dict[Version, Cell]] = {item.path: {} for item in users}
     row: dict[Version, Cell] = {}
     for release in catalog.releases if users else ():
@@ -76,26 +83,27 @@ def make_matrix(
 def _roll_up(
     column: Mapping[str, Cell], alternatives: Mapping[str, Alternative], release: Version
 ) -> Cell:
-    """Return the target's cell for a release: the worst of the libraries that serve it."""
-    serving = [
-        cell
-        for path, cell in column.items()
-        if path not in alternatives or alternatives[path].release == release.release[:2]
-    ]
-    groups = {item.group for item in alternatives.values()}
-    served = {item.group for item in alternatives.values() if item.release == release.release[:2]}
-    serving += [
-        Cell(
-            ReleaseStatus.BREAKS,
-            (Reason(Cause.ALTERNATIVE, group, f"there is none for torch {release}"),),
-        )
-        for group in sorted(groups - served)
-    ]
-    for status in _WORST:
-        if any(cell.status is status for cell in serving):
-            reasons = [reason for cell in serving for reason in cell.reasons]
-            return Cell(status, tuple(dict.fromkeys(reasons)))
-    return Cell(ReleaseStatus.GUARANTEED)
+    """Return the target's cell for a release: the worst of the libraries that serve it.
+
+    Of several alternatives for the release, say one for each CUDA, the best serves.
+    """
+    serving = [cell for path, cell in column.items() if path not in alternatives]
+    for group in sorted({item.group for item in alternatives.values()}):
+        meant = [
+            column[path]
+            for path, item in alternatives.items()
+            if item.group == group and item.release == release.release[:2]
+        ]
+        missing = Reason(Cause.ALTERNATIVE, group, f"there is none for torch {release}")
+        best = min(meant, key=_badness, default=Cell(ReleaseStatus.BREAKS, (missing,)))
+        serving.append(best)
+    worst = max(serving, key=_badness, default=Cell(ReleaseStatus.GUARANTEED))
+    reasons = [reason for cell in serving for reason in cell.reasons]
+    return Cell(worst.status, tuple(dict.fromkeys(reasons)))
+
+
+def _badness(cell: Cell) -> int:
+    return _FROM_BEST.index(cell.status)
 
 
 class _Column:
@@ -113,13 +121,23 @@ class _Column:
         self._surroundings = surroundings
         self._release = release
         self._items = {item.path: item for item in items}
-        self._by_name: dict[str, list[str]] = {}
+        self._by_name: dict[tuple[str, str], list[str]] = {}
         for item in items:
             alternative = alternatives.get(item.path)
-            if alternative is None or alternative.release == release.release[:2]:
-                for name in {item.path.rpartition("/")[2], item.library.soname or ""}:
-                    self._by_name.setdefault(name, []).append(item.path)
-        self._own: dict[str, tuple[Reason, ...]] = {}
+            if item.library.executable or (
+                alternative is not None and alternative.release != release.release[:2]
+            ):
+                continue
+            for name in {item.path.rpartition("/")[2], item.library.soname or ""}:
+                self._by_name.setdefault((name, item.library.arch), []).append(item.path)
+        near = {item.path: self._near(item) for item in items}
+        # The loader resolves the symbols of a library in the scope of the one that was
+        # opened. One that others need, and that is no module, is not opened by itself.
+        self._scopes: dict[str, list[list[str]]] = {}
+        for item in items:
+            above = [paths for path, paths in near.items() if item.path in paths[1:]]
+            opened = not above or item.kind is LibraryKind.EXTENSION
+            self._scopes[item.path] = [near[item.path]] if opened else above
 
     def cell(self, item: LibraryAudit) -> Cell:
         """Judge one library, with the siblings that it needs."""
@@ -127,36 +145,63 @@ class _Column:
         build = platform and platform.build(self._release)
         if not platform or not build:
             return _UNKNOWN
-        reasons = list(self._reasons(item, platform, build))
-        for path in self._near(item)[1:]:
-            reasons += [
-                Reason(Cause.SIBLING, path, f"it does not load: {reason}")
-                for reason in self._reasons(self._items[path], platform, build)[:1]
-            ]
+        near = self._near(item)
+        tried = [self._reasons(near, scope, platform, build) for scope in self._scopes[item.path]]
+        reasons = min(tried, key=len)
         if reasons:
             return Cell(ReleaseStatus.BREAKS, tuple(reasons))
-        promised = (
-            item.torch.abi is not TorchAbi.UNSTABLE
-            and self._release >= self._catalog.promised_since
-            and (item.torch.floor is None or self._release >= item.torch.floor.release)
-        )
+        promised = all(self._is_promised(self._items[path]) for path in near)
         return Cell(ReleaseStatus.GUARANTEED if promised else ReleaseStatus.LINKS)
+
+    def _is_promised(self, item: LibraryAudit) -> bool:
+        """Whether torch's promise covers all that a library takes from this release."""
+        torch = item.torch
+        return (
+            torch.abi is not TorchAbi.UNSTABLE
+            and not torch.foreign
+            and not torch.inlined
+            and self._release >= self._catalog.promised_since
+            and (torch.floor is None or self._release >= torch.floor.release)
+            and all(self._catalog.shims[name].promised for name in torch.shims)
+        )
+
+    def _siblings(self, item: LibraryAudit, needed: str) -> list[str]:
+        """Return the libraries of the target that have a needed name: the folder's own first."""
+        found = self._by_name.get((needed.rpartition("/")[2], item.library.arch), [])
+        folder = item.path.rpartition("/")[0]
+        return [path for path in found if path.rpartition("/")[0] == folder] or found
 
     def _near(self, item: LibraryAudit) -> list[str]:
         """Return the paths of a library and of those of the target that it needs."""
         found = [item.path]
         for path in found:  # grows as it goes
-            for needed in self._items[path].library.needed:
-                name = needed.rpartition("/")[2]
-                found += [other for other in self._by_name.get(name, []) if other not in found]
+            current = self._items[path]
+            for needed in current.library.needed:
+                found += [p for p in self._siblings(current, needed) if p not in found]
         return found
 
-    def _reasons(self, item: LibraryAudit, platform: Platform, build: Build) -> tuple[Reason, ...]:
-        if item.path not in self._own:
-            libraries = self._missing_libraries(item, platform, build)
-            symbols = self._missing_symbols(item, platform, build)
-            self._own[item.path] = (*libraries, *symbols)
-        return self._own[item.path]
+    def _reasons(
+        self, near: Sequence[str], scope: Sequence[str], platform: Platform, build: Build
+    ) -> list[Reason]:
+        """Return why a library does not load: its own reasons, then those of its siblings."""
+        needed = [
+            name.rpartition("/")[2] for path in scope for name in self._items[path].library.needed
+        ]
+        reachable = build.closure(needed)
+        found: list[Reason] = []
+        for path in near:
+            item = self._items[path]
+            reasons = [
+                *self._missing_libraries(item, platform, build),
+                *self._missing_symbols(item, platform, build, reachable),
+            ]
+            if path != near[0]:
+                reasons = [
+                    Reason(Cause.SIBLING, path, f"it does not load: {reason}")
+                    for reason in reasons[:1]
+                ]
+            found += reasons
+        return found
 
     def _missing_libraries(
         self, item: LibraryAudit, platform: Platform, build: Build
@@ -164,7 +209,7 @@ class _Column:
         reasons = []
         for needed in item.library.needed:
             name = needed.rpartition("/")[2]
-            if name in self._by_name or name in build.libraries or name in build.others:
+            if self._siblings(item, name) or name in build.libraries or name in build.others:
                 continue
             if is_torch_library(name):
                 built = "without CUDA" if "cuda" in name else "without it"
@@ -176,15 +221,8 @@ class _Column:
         return reasons
 
     def _missing_symbols(
-        self, item: LibraryAudit, platform: Platform, build: Build
+        self, item: LibraryAudit, platform: Platform, build: Build, reachable: Collection[str]
     ) -> list[Reason]:
-        reachable = build.closure(
-            [
-                name.rpartition("/")[2]
-                for path in self._near(item)
-                for name in self._items[path].library.needed
-            ]
-        )
         reasons = []
         for name in item.torch.shims:
             export = self._catalog.shims[name].exported.get(platform.key)
@@ -203,7 +241,7 @@ class _Column:
             if not exporters:
                 when = _when(platform.releases_of(name), build)
                 reasons.append(Reason(Cause.SYMBOL, name, when))
-            elif not exporters & reachable:
+            elif exporters.isdisjoint(reachable):
                 reasons.append(_unreached(name, min(exporters)))
         for name in item.torch.leaked:
             leak = platform.leaks[name]

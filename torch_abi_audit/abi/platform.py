@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch_abi_audit.model import Format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from torch_abi_audit.model import Library
 
@@ -88,7 +88,7 @@ def parse_platform(tag: str) -> Platform | None:
     return None
 
 
-def platform_key(library: Library, tags: Iterable[str]) -> str | None:
+def platform_key(library: Library, tags: Collection[str]) -> str | None:
     """Return the key of the catalog's platform that a library is for.
 
     Args:
@@ -96,7 +96,7 @@ def platform_key(library: Library, tags: Iterable[str]) -> str | None:
         tags: The platform tags of its target. Musl is a system of its own, for which
             there is no build of torch.
     """
-    if any(tag.startswith("musllinux") for tag in tags):
+    if tags and all(tag.startswith("musllinux") for tag in tags):
         return None
     return f"{_SYSTEMS[library.format]}_{library.arch}"
 

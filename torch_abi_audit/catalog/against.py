@@ -13,6 +13,7 @@ from torch_abi_audit.catalog.build.collect import FolderTree, WheelTree, collect
 from torch_abi_audit.catalog.build.headers import is_deprecated, is_promised
 from torch_abi_audit.catalog.build.merge import platform_file
 from torch_abi_audit.errors import AuditError
+from torch_abi_audit.targets.wheel import open_zip
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,11 +79,13 @@ def catalog_of(target: Path, base: Catalog) -> Catalog:
 
 
 def _read(target: Path) -> Provided:
-    if target.suffix == ".whl":
-        try:
-            with zipfile.ZipFile(target) as archive:
+    try:
+        if target.suffix == ".whl":
+            with open_zip(target) as archive:
                 return collect("", target.name, WheelTree(archive))
-        except (OSError, zipfile.BadZipFile) as error:
-            raise AuditError(f"{target}: {error}") from error
-    folder = target.parent if target.name == "torch" else target
-    return collect("", str(target), FolderTree(folder))
+        folder = target.parent if target.name == "torch" else target
+        return collect("", str(target), FolderTree(folder))
+    except AuditError as error:
+        raise AuditError(f"{target}: {error}") from error
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise AuditError(f"{target}: no torch that can be read: {error}") from error

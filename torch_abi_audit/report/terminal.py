@@ -104,8 +104,11 @@ class _Printer:
         self._line(clean(target.target), style="bold")
         if target.claims is not None:
             self._facts(target)
+            helped: set[tuple[str, str]] = set()
             for finding in target.findings:
-                self._finding(finding)
+                key = (finding.rule, finding.help)
+                self._finding(finding, helped=key in helped)
+                helped.add(key)
         self._line()
         self._prose(
             f"{target.verdict}: {clean(target.summary)}",
@@ -220,7 +223,8 @@ class _Printer:
                 f" python {item.python.abi}"
             )
 
-    def _finding(self, finding: Finding) -> None:
+    def _finding(self, finding: Finding, *, helped: bool) -> None:
+        """Print a finding, its help only where it does not stand above already."""
         self._line()
         label = f"{finding.severity}[{finding.rule}]"
         self._prose(
@@ -232,7 +236,7 @@ class _Printer:
         if finding.library is not None:
             self._line(f"  --> {clean(finding.library)}", head=5, style="blue")
         self._symbols(finding.evidence, indent=6)
-        if finding.help:
+        if finding.help and not helped:
             self._prose(f"  = help: {clean(finding.help)}", head=9, style="bold", indent=10)
 
     def _symbols(self, names: Sequence[str], *, indent: int, demangled: bool = True) -> None:
@@ -300,7 +304,7 @@ def _found_torch(target: TargetReport) -> str:
         return "not used"
     unstable = [item for item in users if item.torch.abi is TorchAbi.UNSTABLE]
     if unstable:
-        return f"unstable ABI, in {len(unstable)} of {count(len(users), 'library')} that use torch"
+        return f"unstable ABI, in {len(unstable)} of {count(len(users), 'library')} with torch"
     if target.torch_floor is None:
         return "linked, and nothing of it used"
     bound = any(item.torch.unknown_shims for item in users)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.model import Cause, ReleaseStatus, Severity, Subject
-from torch_abi_audit.rules.judged import judged_releases
+from torch_abi_audit.claims import names_other_build
+from torch_abi_audit.model import Severity, Subject
+from torch_abi_audit.rules.judged import LOADING, is_about_cuda, judged_releases
 from torch_abi_audit.rules.registry import Hit, rule
 from torch_abi_audit.rules.words import count, join, ranges, requirement
 
@@ -26,33 +27,25 @@ if TYPE_CHECKING:
 )
 def cuda_major_mismatch(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report releases of torch beside which the CUDA runtime is not found."""
-    broken: dict[Version, list[Reason]] = {}
-    needing: dict[str, str] = {}
-    for path, row in subject.matrix.libraries.items():
-        for release in judged_releases(subject, catalog):
-            for reason in row[release].reasons:
-                if reason.cause is Cause.CUDA and "without CUDA" not in reason.detail:
-                    broken.setdefault(release, []).append(reason)
-                    needing.setdefault(reason.name, path)
+    broken = _broken(subject, catalog, built_with_cuda=True)
     if not broken:
         return
-    examples = dict.fromkeys((broken[min(broken)][0], broken[max(broken)][0]))
-    row = subject.matrix.row
-    good = [
+    paths = {path for found in broken.values() for path, _ in found}
+    _, example = broken[min(broken)][0]
+    loading = [
         release
         for release in judged_releases(subject, catalog)
-        if row[release].status in (ReleaseStatus.GUARANTEED, ReleaseStatus.LINKS)
+        if subject.matrix.row[release].status in LOADING
     ]
-    if good:
-        fix = f"Requires-Dist: {requirement(good, open_ended=catalog.newest in good)}"
-        help_ = f"{fix}, or publish a wheel for each major of CUDA"
-    else:
-        help_ = "build it with the CUDA of the torch release that it requires"
+    help_ = "build it with the CUDA of the torch release that it requires"
+    if loading:
+        line = requirement(loading, catalog.published, open_ended=True)
+        help_ = f"Requires-Dist: {line}, or publish a wheel for each major of CUDA"
     yield Hit(
         f"it does not load with torch {ranges(broken, catalog.releases)}: it needs"
-        f" {'; '.join(map(str, examples))}",
-        library=next(iter(needing.values())) if len(set(needing.values())) == 1 else None,
-        evidence=tuple(sorted(needing)),
+        f" {example.name}, and {example.detail}",
+        library=min(paths) if len(paths) == 1 else None,
+        evidence=_names(broken),
         help=help_,
     )
 
@@ -65,28 +58,58 @@ def cuda_major_mismatch(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
 def cuda_build_required(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report libraries that builds of torch without CUDA do not serve.
 
-    An error where no release that the metadata admits has a build with CUDA on the index.
+    An error where a release that the metadata admits has no build with CUDA on the index.
     """
-    users = [item for item in subject.libraries if any("cuda" in n for n in item.torch.needed)]
-    if not users:
+    broken = _broken(subject, catalog, built_with_cuda=False)
+    if broken:
+        paths = {path for found in broken.values() for path, _ in found}
+        keys = {item.platform for item in subject.libraries if item.path in paths}
+        yield Hit(
+            f"the torch {ranges(broken, catalog.releases)} of the index for"
+            f" {join(key for key in keys if key)} is built without CUDA, and"
+            f" {count(len(paths), 'library')} {'needs' if len(paths) == 1 else 'need'} it",
+            library=min(paths) if len(paths) == 1 else None,
+            evidence=_names(broken),
+            help="exclude these releases, or build it without CUDA for this platform",
+            severity=Severity.ERROR,
+        )
         return
-    judged = judged_releases(subject, catalog)
-    keys = sorted({item.platform for item in users if item.platform is not None})
-    builds = [
-        build
-        for key in keys
-        if key in catalog.platforms
-        for build in catalog.platforms[key].builds
-        if build.version in judged
-    ]
-    without = bool(builds) and all(build.cuda is None for build in builds)
-    names = sorted({name for item in users for name in item.torch.needed if "cuda" in name})
-    where = f", and the index has none for {join(keys)}" if without else ""
-    yield Hit(
-        f"{count(len(users), 'library')} {'loads' if len(users) == 1 else 'load'} only with a"
-        f" build of torch with CUDA{where}",
-        library=users[0].path if len(users) == 1 else None,
-        evidence=tuple(names),
-        help="" if not without else "build it without CUDA for this platform",
-        severity=Severity.ERROR if without else None,
-    )
+    users = [item for item in subject.libraries if any("cuda" in n for n in item.torch.needed)]
+    if users:
+        yield Hit(
+            f"{count(len(users), 'library')} {'loads' if len(users) == 1 else 'load'} only with a"
+            " build of torch with CUDA",
+            library=users[0].path if len(users) == 1 else None,
+            evidence=tuple(sorted({n for i in users for n in i.torch.needed if "cuda" in n})),
+        )
+
+
+def _broken(
+    subject: Subject, catalog: Catalog, *, built_with_cuda: bool
+) -> dict[Version, list[tuple[str, Reason]]]:
+    """Return the judged releases that libraries do not load with because of CUDA.
+
+    Demands for another build of torch than the index has, as `==2.9.0+cu128`, are left out.
+    """
+    found: dict[Version, list[tuple[str, Reason]]] = {}
+    if any(map(names_other_build, subject.demands)):
+        return found
+    alternatives = subject.matrix.alternatives
+    for path, row in subject.matrix.libraries.items():
+        item = next(item for item in subject.libraries if item.path == path)
+        platform = catalog.platforms.get(item.platform or "")
+        for release in judged_releases(subject, catalog):
+            build = platform and platform.build(release)
+            if not build or (build.cuda is not None) is not built_with_cuda:
+                continue
+            # Another alternative for the same release may serve where this one does not.
+            if path in alternatives and subject.matrix.row[release].status in LOADING:
+                continue
+            reasons = [(path, r) for r in row[release].reasons if is_about_cuda(r)]
+            if reasons:
+                found.setdefault(release, []).extend(reasons)
+    return found
+
+
+def _names(broken: dict[Version, list[tuple[str, Reason]]]) -> tuple[str, ...]:
+    return tuple(sorted({reason.name for found in broken.values() for _, reason in found}))

@@ -6,12 +6,21 @@ from typing import TYPE_CHECKING
 
 from torch_abi_audit.abi.torch import highest_floor
 from torch_abi_audit.claims import admitted_torch
+from torch_abi_audit.model import Cause, Reason, ReleaseStatus
 
 if TYPE_CHECKING:
     from packaging.version import Version
 
     from torch_abi_audit.catalog import Catalog
     from torch_abi_audit.model import Subject
+
+BY_METADATA = "the metadata"  # `Subject.judge`, where the user names no releases
+LOADING = frozenset({ReleaseStatus.GUARANTEED, ReleaseStatus.LINKS})
+
+
+def is_about_cuda(reason: Reason) -> bool:
+    """Whether a library does not load because of the CUDA of a build of torch."""
+    return reason.cause is Cause.CUDA or (reason.cause is Cause.LIBRARY and "cuda" in reason.name)
 
 
 def judged_releases(subject: Subject, catalog: Catalog) -> list[Version]:

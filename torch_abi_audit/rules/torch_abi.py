@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.abi.platform import libstdcxx_is_promised
-from torch_abi_audit.abi.torch import is_torchs
+from torch_abi_audit.abi.torch import highest_floor, is_torchs
 from torch_abi_audit.model import Severity, Subject
 from torch_abi_audit.rules.registry import Hit, rule
 from torch_abi_audit.rules.words import count, join
@@ -142,6 +142,7 @@ def leaked_libstdcxx_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]
                 versions[name] = leak.version
                 users.append(item.path)
     if since:
+        floor = highest_floor(item.torch for item in subject.libraries)
         newest = max(since, key=lambda name: (since[name], name))
         paths = list(dict.fromkeys(users))
         yield Hit(
@@ -152,6 +153,8 @@ def leaked_libstdcxx_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]
             library=paths[0] if len(paths) == 1 else None,
             evidence=tuple(sorted(since)),
             help="link with -lstdc++ named before torch's libraries",
+            # No floor that would not show: the shims ask for as new a torch themselves.
+            severity=Severity.NOTE if floor and floor.release >= since[newest] else None,
         )
 
 

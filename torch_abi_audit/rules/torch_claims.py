@@ -13,7 +13,7 @@ from torch_abi_audit.claims import (
     torch_specifiers,
 )
 from torch_abi_audit.model import Cause, ReleaseStatus, Severity, Subject, TorchAbi
-from torch_abi_audit.rules.judged import judged_releases
+from torch_abi_audit.rules.judged import BY_METADATA, LOADING, is_about_cuda, judged_releases
 from torch_abi_audit.rules.registry import Hit, rule
 from torch_abi_audit.rules.words import count, join, ranges, requirement, short
 
@@ -51,10 +51,10 @@ def torch_floor_understated(subject: Subject, catalog: Catalog) -> Iterator[Hit]
         else f"the stable ABI is promised since {floor.release}"
     )
     help_ = f"Requires-Dist: torch>={short(floor.release)}"
-    if floor.symbols:
-        help_ += (
-            f", or build with -DTORCH_TARGET_VERSION={_target(max(oldest, catalog.promised_since))}"
-        )
+    if subject.judge != BY_METADATA:
+        help_ = f"it is for torch>={short(floor.release)}"
+    if floor.symbols and oldest >= catalog.promised_since:
+        help_ += f", or build with -DTORCH_TARGET_VERSION={_target(oldest)}"
     yield Hit(
         f"{subject.judge} admits torch {oldest}, the wheel needs {floor.release} or newer: {why}",
         library=next(
@@ -77,7 +77,7 @@ def _target(release: Version) -> str:
     Severity.WARNING,
     "a library needs torch and the metadata does not require it",
 )
-def torch_undeclared(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
+def torch_undeclared(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report a dependency that no installer knows of."""
     users = [library for library in subject.libraries if library.torch.needs_torch]
     if not users or None not in torch_specifiers(subject.claims):
@@ -94,8 +94,9 @@ def torch_undeclared(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
         line = f"Requires-Dist: torch>={short(floor.release)}"
     elif worst_abi(library.torch for library in users) is TorchAbi.UNSTABLE:
         row = subject.matrix.row
-        loading = [r for r, cell in row.items() if cell.status is ReleaseStatus.LINKS]
-        line = f"Requires-Dist: {requirement(loading) if loading else 'torch==X.Y.*'}"
+        loading = [r for r, cell in row.items() if cell.status in LOADING]
+        pin = requirement(loading, catalog.published) if loading else "torch==X.Y.*"
+        line = f"Requires-Dist: {pin}"
     else:
         line = "Requires-Dist: torch"
     yield Hit(
@@ -117,7 +118,7 @@ def torch_unpinned(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     if worst_abi(library.torch for library in subject.libraries) is not TorchAbi.UNSTABLE:
         return
     row = subject.matrix.row
-    loading = [release for release, cell in row.items() if cell.status is ReleaseStatus.LINKS]
+    loading = [release for release, cell in row.items() if cell.status in LOADING]
     failing = [release for release, cell in row.items() if cell.status is ReleaseStatus.BREAKS]
     judged = bool(loading or failing)
     for specifier in subject.demands:
@@ -130,7 +131,7 @@ def torch_unpinned(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
             continue
         if loading:
             loads = f"it loads with torch {ranges(loading, catalog.published)}"
-            help_ = f"Requires-Dist: {requirement(loading)}"
+            help_ = f"Requires-Dist: {requirement(loading, catalog.published)}"
         elif judged:
             loads = f"it loads with no torch of {catalog.releases[0]} to {catalog.newest}"
             help_ = "build it with one release of torch, and require that release"
@@ -159,54 +160,75 @@ def _admits(specifier: SpecifierSet | None, admitted: Sequence[Version], *, futu
 @rule(
     "torch-symbol-missing",
     Severity.ERROR,
-    "a torch release that the metadata admits does not provide a symbol",
+    "a torch release that the metadata admits does not provide a symbol, or a library",
 )
 def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report the symbols that keep libraries from loading, once for each library."""
+    """Report what keeps libraries from loading, once for each library.
+
+    What CUDA is the cause of is reported by the rules about CUDA.
+    """
+    judged = judged_releases(subject, catalog)
     alternatives = subject.matrix.alternatives
     for path, row in subject.matrix.libraries.items():
         missing: dict[Version, list[Reason]] = {}
-        for release in judged_releases(subject, catalog):
+        for release in judged:
             meant = alternatives.get(path)
-            if meant is None or meant.release == release.release[:2]:
-                symbols = [r for r in row[release].reasons if r.cause is Cause.SYMBOL]
-                if symbols:
-                    missing[release] = symbols
-        if not missing:
-            continue
-        newest = max(missing)
-        names = dict.fromkeys(reason.name for found in missing.values() for reason in found)
-        has = _instead(subject, catalog, path, missing[newest])
+            reasons = [reason for reason in row[release].reasons if not is_about_cuda(reason)]
+            own = [reason for reason in reasons if reason.cause is not Cause.SIBLING]
+            if own and (meant is None or meant.release == release.release[:2]):
+                missing[release] = own
+        if missing:
+            newest = max(missing)
+            names = dict.fromkeys(reason.name for found in missing.values() for reason in found)
+            yield Hit(
+                f"torch {ranges(missing, catalog.releases)}, which {subject.judge} admits,"
+                f" {'lacks' if len(missing) == 1 else 'lack'} {count(len(names), 'name')} that it"
+                f" needs; {newest} lacks {missing[newest][0]}",
+                library=path,
+                evidence=tuple(names),
+                help=_instead(subject, catalog, path, missing[newest], newest),
+            )
+    unserved: dict[str, list[Version]] = {}
+    for release in judged:
+        for reason in subject.matrix.row[release].reasons:
+            if reason.cause is Cause.ALTERNATIVE:
+                unserved.setdefault(reason.name, []).append(release)
+    for group, releases in unserved.items():
         yield Hit(
-            f"torch {ranges(missing, catalog.releases)}, which {subject.judge} admits,"
-            f" {'lacks' if len(missing) == 1 else 'lack'} {count(len(names), 'symbol')} that it"
-            f" imports; {newest} lacks {missing[newest][0]}",
-            library=path,
-            evidence=tuple(names),
-            help=f"torch {newest} has instead {has}" if has else "",
+            f"there is no library for torch {ranges(releases, catalog.releases)}, which"
+            f" {subject.judge} admits, among the alternatives of {group}",
+            evidence=tuple(path for path, item in alternatives.items() if item.group == group),
+            help="add one for each release, or exclude the release",
         )
 
 
 def _instead(
-    subject: Subject, catalog: Catalog, path: str, missing: Sequence[Reason]
-) -> str | None:
-    """Return what the newest release that lacks symbols has of the same name as the first.
+    subject: Subject,
+    catalog: Catalog,
+    path: str,
+    missing: Sequence[Reason],
+    release: Version,
+) -> str:
+    """Say what a release has of the same name as a symbol that it lacks.
 
     Another signature is what most often takes a symbol away.
     """
     (item,) = (item for item in subject.libraries if item.path == path)
     platform = catalog.platforms.get(item.platform or "")
-    if platform is None:
-        return None
     for reason in missing:
         declared = qualified_name(reason.name)
-        if declared is None:
+        if declared is None or platform is None:
             continue
+        lacking = demangle(reason.name)
         for other in platform.beginning_with(owner_prefix(reason.name)):
-            releases = platform.releases_of(other)
-            if other != reason.name and releases and qualified_name(other) == declared:
-                return f"{demangle(other)} ({ranges(releases, catalog.releases)})"
-    return None
+            # Constructors and destructors have several symbols of one declaration.
+            if (
+                qualified_name(other) == declared
+                and demangle(other) != lacking
+                and release in platform.releases_of(other)
+            ):
+                return f"torch {release} has {demangle(other)} instead of {lacking}"
+    return ""
 
 
 @rule("torch-floor-overstated", Severity.NOTE, "it excludes releases the wheel would run on")
@@ -214,7 +236,7 @@ def torch_floor_overstated(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report releases that the wheel is guaranteed on and installers will not choose."""
     row = subject.matrix.row
     guaranteed = {r for r, cell in row.items() if cell.status is ReleaseStatus.GUARANTEED}
-    if None in subject.demands:
+    if None in subject.demands or subject.judge != BY_METADATA:
         return
     admitted = {
         release
@@ -227,6 +249,5 @@ def torch_floor_overstated(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
             f"the metadata excludes torch {ranges(excluded, catalog.releases)}, where the stable"
             " ABI guarantees that it loads",
             evidence=tuple(f"torch{demand}" for demand in subject.demands if demand),
-            help="Requires-Dist: "
-            + requirement(guaranteed, open_ended=catalog.newest in guaranteed),
+            help="Requires-Dist: " + requirement(guaranteed, catalog.published, open_ended=True),
         )

@@ -41,17 +41,35 @@ def ranges(releases: Iterable[Version], known: Sequence[Version]) -> str:
     )
 
 
-def requirement(releases: Iterable[Version], *, open_ended: bool = False) -> str:
-    """Return the requirement that admits releases, and the patch releases of their minors.
+def requirement(
+    releases: Iterable[Version], known: Sequence[Version], *, open_ended: bool = False
+) -> str:
+    """Return the requirement that admits releases and no other that is known.
+
+    Of releases with gaps between them it admits the newest run.
 
     Args:
         releases: The releases, at least one.
-        open_ended: Whether newer releases are admitted too.
+        known: Every release that there is, oldest first.
+        open_ended: Whether newer releases than the newest known are admitted too.
     """
-    ordered = sorted(releases)
-    first, last = ordered[0], ordered[-1]
-    if open_ended:
+    wanted = set(releases)
+    places = [place for place, release in enumerate(known) if release in wanted]
+    start = len(places) - 1
+    while start and places[start - 1] == places[start] - 1:
+        start -= 1
+    run = [known[place] for place in places[start:]]
+    first, last = run[0], run[-1]
+    if open_ended and last == known[-1]:
         return f"torch>={short(first)}"
-    if first.release[:2] == last.release[:2] and not first.micro:
-        return f"torch=={last.major}.{last.minor}.*"
-    return f"torch>={short(first)},<{last.major}.{last.minor + 1}"
+    series = [release for release in known if release.release[:2] == last.release[:2]]
+    whole = set(series) <= set(run)
+    if set(run) <= set(series):
+        return f"torch=={last.major}.{last.minor}.*" if whole else _between(first, last)
+    return (
+        f"torch>={short(first)},<{last.major}.{last.minor + 1}" if whole else _between(first, last)
+    )
+
+
+def _between(first: Version, last: Version) -> str:
+    return f"torch=={first}" if first == last else f"torch>={short(first)},<={last}"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from email.message import Message
 
 _MAX_TAGS = 10_000
+_TORCH = re.compile(r"torch")
+_CUDA = re.compile(r"nvidia-.*|cuda-toolkit")
 _PROJECT_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
@@ -67,8 +69,8 @@ def _parse(filename: str, wheel: Message, metadata: Message) -> Claims:
         wheel_tags=_wheel_tags(wheel),
         root_is_purelib=_first(wheel, "Root-Is-Purelib").lower() == "true",
         requires_python=python,
-        torch_requirements=_torch_requirements(metadata),
-        cuda_requirements=_cuda_requirements(metadata),
+        torch_requirements=_requirements(metadata, _TORCH),
+        cuda_requirements=_requirements(metadata, _CUDA),
         extras=frozenset(map(str, metadata.get_all("Provides-Extra", []))),
     )
 
@@ -94,17 +96,12 @@ def _wheel_tags(headers: Message) -> frozenset[Tag]:
     return frozenset(tags)
 
 
-def _cuda_requirements(headers: Message) -> frozenset[str]:
-    names = map(_PROJECT_NAME.match, map(str, headers.get_all("Requires-Dist", [])))
-    found = {canonicalize_name(name[1]) for name in names if name is not None}
-    return frozenset(name for name in found if name.startswith(("nvidia-", "cuda-toolkit")))
-
-
-def _torch_requirements(headers: Message) -> tuple[Requirement, ...]:
+def _requirements(headers: Message, pattern: re.Pattern[str]) -> tuple[Requirement, ...]:
+    """Return the requirements of the projects whose normalized names a pattern matches."""
     requirements = []
     for line in map(str, headers.get_all("Requires-Dist", [])):
         name = _PROJECT_NAME.match(line)
-        if name is None or canonicalize_name(name[1]) != "torch":
+        if name is None or pattern.fullmatch(canonicalize_name(name[1])) is None:
             continue
         try:
             requirements.append(Requirement(line))

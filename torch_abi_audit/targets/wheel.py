@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 from collections import Counter
@@ -63,18 +64,7 @@ def _read_members(archive: zipfile.ZipFile) -> Iterator[Member]:
 
 @contextmanager
 def _open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    if path.exists() and not path.is_file():
-        raise AuditError("not a file")
-    try:
-        archive = zipfile.ZipFile(path)
-    except FileNotFoundError as error:
-        raise AuditError("no such file") from error
-    except OSError as error:
-        raise AuditError(error.strerror or str(error)) from error
-    except Exception as error:
-        # Besides BadZipFile a damaged directory raises struct.error, ValueError and more.
-        raise AuditError(f"not a zip archive: {error or type(error).__name__}") from error
-    with archive:
+    with open_zip(path) as archive:
         names = Counter(info.filename for info in archive.infolist())
         name, times = max(names.items(), key=lambda item: item[1], default=("", 0))
         if times > 1:
@@ -83,6 +73,26 @@ def _open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
         if inflated > max(_BOMB_BYTES, _BOMB_RATIO * path.stat().st_size):
             raise AuditError(f"a decompression bomb: it inflates to {inflated} bytes")
         yield archive
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open a zip archive.
+
+    Raises:
+        AuditError: It is none, or no file at all. A pipe is not waited for.
+    """
+    # os.path answers for any string, where pathlib raises for some.
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+        raise AuditError("not a file")
+    try:
+        return zipfile.ZipFile(path)
+    except FileNotFoundError as error:
+        raise AuditError("no such file") from error
+    except OSError as error:
+        raise AuditError(error.strerror or str(error)) from error
+    except Exception as error:
+        # Besides BadZipFile a damaged directory raises struct.error, ValueError and more.
+        raise AuditError(f"not a zip archive: {error or type(error).__name__}") from error
 
 
 def _read_dist_info(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -14,7 +14,7 @@ from packaging.version import Version
 from torch_abi_audit.abi.platform import platform_key
 from torch_abi_audit.catalog.build.headers import SHIM_HEADER, declarations
 from torch_abi_audit.catalog.libraries import is_torch_library
-from torch_abi_audit.errors import AuditError
+from torch_abi_audit.errors import AuditError, LibraryError
 from torch_abi_audit.formats import sniff
 from torch_abi_audit.formats.elf import read_elf
 from torch_abi_audit.formats.macho import read_macho_slice
@@ -151,17 +151,20 @@ def collect(platform: str, filename: str, wheel: Tree) -> Provided:
             others.append(name)
             continue
         with wheel.source(path) as source:
-            library = _read(source)
+            try:
+                library = _read(source)
+            except LibraryError as error:
+                raise AuditError(f"{path}: {error}") from error
         platform = platform or str(platform_key(library, ()))
         libraries[name] = {
             "needed": list(library.needed),
             "exports": sorted({symbol.name for symbol in library.exports}),
         }
     if not libraries:
-        raise AuditError(f"{filename}: no library of torch's in it")
+        raise AuditError("no library of torch's in it")
     found = [name for name in wheel.names if _METADATA.fullmatch(name)]
     if len(found) != 1 or "torch/version.py" not in wheel.names:
-        raise AuditError(f"{filename}: no torch in it")
+        raise AuditError("not one torch in it, with its metadata and torch/version.py")
     metadata = HeaderParser().parsestr(wheel.read(found[0]).decode())
     version = Version(str(metadata.get("Version", "")))
     cuda = _CUDA_VERSION.search(wheel.read("torch/version.py").decode())
