@@ -148,7 +148,7 @@ def leaked_libstdcxx_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]
         yield Hit(
             f"{count(len(paths), 'library')} {'takes' if len(paths) == 1 else 'take'}"
             f" {count(len(since), 'symbol')} of libstdc++ from libtorch, newer than"
-            f" {join(tags)} promises: torch has {newest} since {since[newest]}, libstdc++ since"
+            f" the platform tag promises: torch has {newest} since {since[newest]}, libstdc++ since"
             f" {versions[newest]}",
             library=paths[0] if len(paths) == 1 else None,
             evidence=tuple(sorted(since)),
