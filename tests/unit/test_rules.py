@@ -249,6 +249,17 @@ def test_a_leak_that_sets_no_floor_of_its_own_is_a_note() -> None:
     assert found_for({"a.so": new}, promised)["leaked-libstdcxx-symbol"] is Severity.NOTE
 
 
+def test_one_alternative_of_two_for_a_release_is_enough() -> None:
+    libraries = {
+        "torch29-cu126/a.so": library("aoti_torch_old", needed=TORCH),
+        "torch210-cu126/a.so": library("torch_ten", needed=(*TORCH, "libcudart.so.12")),
+        "torch210-cu130/a.so": library("_ZN2at5neverEv", needed=(*TORCH, "libcudart.so.13")),
+    }
+    rules = found_for(libraries, claims(torch=("torch>=2.10,<2.11",)))
+    assert "torch-symbol-missing" not in rules
+    assert "cuda-major-mismatch" not in rules
+
+
 @pytest.mark.parametrize(
     ("libraries", "promised", "rule"),
     [
@@ -266,6 +277,15 @@ def test_a_leak_that_sets_no_floor_of_its_own_is_a_note() -> None:
             },
             claims(torch=("torch>=2.10",)),
             "torch-symbol-missing",
+        ),
+        # a sibling that needs nothing of torch, but CUDA
+        (
+            {
+                "a.so": library("torch_ten", needed=(*TORCH, "libb.so")),
+                "libb.so": library(needed=("libcudart.so.12",)),
+            },
+            claims(torch=("torch>=2.10",)),
+            "cuda-major-mismatch",
         ),
         # a build without CUDA
         (

@@ -133,11 +133,17 @@ class _Column:
         near = {item.path: self._near(item) for item in items}
         # The loader resolves the symbols of a library in the scope of the one that was
         # opened. One that others need, and that is no module, is not opened by itself.
-        self._scopes: dict[str, list[list[str]]] = {}
-        for item in items:
-            above = [paths for path, paths in near.items() if item.path in paths[1:]]
-            opened = not above or item.kind is LibraryKind.EXTENSION
-            self._scopes[item.path] = [near[item.path]] if opened else above
+        above: dict[str, set[frozenset[str]]] = {}
+        for path, paths in near.items():
+            scope = frozenset(paths)
+            for other in scope - {path}:
+                above.setdefault(other, set()).add(scope)
+        self._scopes = {
+            path: {frozenset(near[path])}
+            if item.kind is LibraryKind.EXTENSION
+            else above.get(path, {frozenset(near[path])})
+            for path, item in self._items.items()
+        }
 
     def cell(self, item: LibraryAudit) -> Cell:
         """Judge one library, with the siblings that it needs."""
@@ -173,17 +179,24 @@ class _Column:
 
     def _near(self, item: LibraryAudit) -> list[str]:
         """Return the paths of a library and of those of the target that it needs."""
-        found = [item.path]
-        for path in found:  # grows as it goes
-            current = self._items[path]
+        found = {item.path: None}  # in the order in which the loader finds them
+        pending = [item.path]
+        while pending:
+            current = self._items[pending.pop(0)]
             for needed in current.library.needed:
-                found += [p for p in self._siblings(current, needed) if p not in found]
-        return found
+                new = [path for path in self._siblings(current, needed) if path not in found]
+                found |= dict.fromkeys(new)
+                pending += new
+        return list(found)
 
     def _reasons(
-        self, near: Sequence[str], scope: Sequence[str], platform: Platform, build: Build
+        self, near: Sequence[str], scope: Collection[str], platform: Platform, build: Build
     ) -> list[Reason]:
-        """Return why a library does not load: its own reasons, then those of its siblings."""
+        """Return why a library does not load: its own reasons, then those of its siblings.
+
+        A sibling that needs torch has a row of its own that says why; for one that does
+        not, its reasons are those of the library that needs it.
+        """
         needed = [
             name.rpartition("/")[2] for path in scope for name in self._items[path].library.needed
         ]
@@ -195,7 +208,7 @@ class _Column:
                 *self._missing_libraries(item, platform, build),
                 *self._missing_symbols(item, platform, build, reachable),
             ]
-            if path != near[0]:
+            if path != near[0] and item.torch.needs_torch:
                 reasons = [
                     Reason(Cause.SIBLING, path, f"it does not load: {reason}")
                     for reason in reasons[:1]

@@ -172,10 +172,11 @@ def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     for path, row in subject.matrix.libraries.items():
         missing: dict[Version, list[Reason]] = {}
         for release in judged:
-            meant = alternatives.get(path)
+            if path in alternatives and not _serves(subject, path, release):
+                continue
             reasons = [reason for reason in row[release].reasons if not is_about_cuda(reason)]
             own = [reason for reason in reasons if reason.cause is not Cause.SIBLING]
-            if own and (meant is None or meant.release == release.release[:2]):
+            if own:
                 missing[release] = own
         if missing:
             newest = max(missing)
@@ -200,6 +201,17 @@ def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
             evidence=tuple(path for path, item in alternatives.items() if item.group == group),
             help="add one for each release, or exclude the release",
         )
+
+
+def _serves(subject: Subject, path: str, release: Version) -> bool:
+    """Whether an alternative is meant for a release, and no other of its kind serves it."""
+    alternative = subject.matrix.alternatives[path]
+    others = [
+        subject.matrix.libraries[other][release].status
+        for other, item in subject.matrix.alternatives.items()
+        if item == alternative
+    ]
+    return alternative.release == release.release[:2] and LOADING.isdisjoint(others)
 
 
 def _instead(

@@ -1,0 +1,84 @@
+"""Whatever libraries a wheel has: nothing that breaks is safe, and nothing depends on order."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.builders import CATALOG, claims, library, subject
+from torch_abi_audit.abi.torch import worst_abi
+from torch_abi_audit.claims import admitted_torch, names_other_build
+from torch_abi_audit.model import Library, ReleaseStatus, Subject, Verdict
+from torch_abi_audit.rules import run_rules
+from torch_abi_audit.verdict import judge, summarize
+
+NAMES = ["libx.so", "liby.so", "libz.so"]
+IMPORTS = st.sampled_from(
+    [
+        *("torch_ten", "torch_eleven", "aoti_torch_old", "aoti_torch_gone", "torch_from_nowhere"),
+        *("_ZN2at6TensorD1Ev", "_ZN2at3newEv", "_ZN2at6changeEi", "_ZN2at4cuda4callEv"),
+        *("cpuinfo_initialize", "_ZSt9leaked_upv", "aoti_torch_mps_only", "f", "malloc"),
+    ]
+)
+NEEDED = st.sampled_from(
+    [
+        *("libtorch.so", "libtorch_cpu.so", "libtorch_cuda.so", "libtorch_hip.so"),
+        *("libcudart.so.12", "libcudart.so.13", "libcurand.so.10", "libnvjpeg.so.12"),
+        *("libavcodec.so.60", *NAMES),
+    ]
+)
+FOLDERS = st.sampled_from(["x", "x/torch-2.9", "x/torch-2.10", "x/torch29-cu126"])
+DEMANDS = st.sampled_from(
+    ["torch", "torch>=2.10", "torch==2.10.*", "torch>=2.9,<2.11", "torch==2.9.0", "torch>=2.11"]
+)
+TAGS = st.sampled_from(["manylinux_2_28_x86_64", "manylinux_2_39_x86_64", "musllinux_1_2_x86_64"])
+
+
+@st.composite
+def libraries(draw: st.DrawFn) -> dict[str, Library]:
+    paths = st.tuples(FOLDERS, st.sampled_from(NAMES)).map("/".join)
+    return {
+        path: library(
+            *draw(st.lists(IMPORTS, max_size=3, unique=True)),
+            needed=tuple(draw(st.lists(NEEDED, max_size=4, unique=True))),
+            exports=draw(st.sampled_from([(), ("f",), ("PyInit_x",)])),
+        )
+        for path in draw(st.lists(paths, min_size=1, max_size=4, unique=True))
+    }
+
+
+def verdict_of(item: Subject) -> Verdict:
+    abi = worst_abi(library.torch for library in item.libraries)
+    findings = run_rules(item, CATALOG)
+    verdict = judge(item, findings, abi, strict=False)
+    assert summarize(item, findings, verdict, None)
+    return verdict
+
+
+@settings(max_examples=500, deadline=None)
+@given(libraries(), DEMANDS, TAGS)
+def test_nothing_that_breaks_is_safe(items: dict[str, Library], torch: str, tag: str) -> None:
+    item = subject(items, claims(f"py39-none-{tag}", torch=(torch,)))
+    if verdict_of(item) is Verdict.UNSAFE:
+        return
+    for demand in item.demands:
+        assert not names_other_build(demand)
+        for release in admitted_torch(demand, CATALOG.releases):
+            cell = item.matrix.row.get(release)
+            assert cell is None or cell.status is not ReleaseStatus.BREAKS, cell
+
+
+@settings(max_examples=150, deadline=None)
+@given(libraries(), DEMANDS, st.randoms(use_true_random=False))
+def test_the_order_of_members_does_not_matter(
+    items: dict[str, Library], torch: str, random: object
+) -> None:
+    """But for siblings of one name, of which the loader takes the first that it finds."""
+    shuffled = list(items.items())
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    promised = claims(torch=(torch,))
+    first, second = subject(items, promised), subject(dict(shuffled), promised)
+    assert verdict_of(first) is verdict_of(second)
+    assert {r: c.status for r, c in first.matrix.row.items()} == {
+        r: c.status for r, c in second.matrix.row.items()
+    }
