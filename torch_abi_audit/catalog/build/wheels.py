@@ -1,0 +1,94 @@
+"""Torch's wheels on a package index: which to read, and reading them through a cache."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import Version
+
+from torch_abi_audit.catalog.build.collect import Provided, WheelTree, collect
+from torch_abi_audit.targets.index import IndexFile, RangeFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from packaging.tags import Tag
+
+# The oldest release that is read: shims of the stable headers are older than the promise,
+# and wheels on the unstable ABI go back further than that.
+OLDEST = Version("2.4.0")
+# Every release since has wheels for it, and torch's libraries differ between Pythons in
+# nothing that they export to extensions.
+_INTERPRETER = "cp311"
+_TAGS = {
+    "linux_x86_64": re.compile(r"manylinux\w*_x86_64"),
+    "linux_aarch64": re.compile(r"manylinux\w*_aarch64"),
+    "macos_arm64": re.compile(r"macosx_\w+_arm64"),
+    "windows_x86_64": re.compile(r"win_amd64"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TorchWheel:
+    """A torch wheel on the index."""
+
+    version: Version
+    platform: str
+    file: IndexFile
+
+
+def final_releases(files: Iterable[IndexFile]) -> Iterator[tuple[Version, IndexFile, Tag]]:
+    """Yield every wheel of a final release that is not yanked, with its release and each tag."""
+    for file in sorted(files, key=lambda file: file.filename):
+        try:
+            _, version, _, tags = parse_wheel_filename(file.filename)
+        except InvalidWheelFilename:
+            continue
+        if not (file.yanked or version.is_prerelease or version.local):
+            for tag in sorted(tags, key=str):
+                yield version, file, tag
+
+
+def find_wheels(files: Iterable[IndexFile]) -> list[TorchWheel]:
+    """Return the wheel to read for every release and platform, in their order."""
+    found: dict[tuple[Version, str], TorchWheel] = {}
+    for version, file, tag in final_releases(files):
+        platform = platform_of(tag)
+        if platform is not None and tag.interpreter == _INTERPRETER and version >= OLDEST:
+            found.setdefault((version, platform), TorchWheel(version, platform, file))
+    return [wheel for _, wheel in sorted(found.items())]
+
+
+def platform_of(tag: Tag) -> str | None:
+    """Return the key of the catalog's platform that a tag is for."""
+    return next((key for key, tags in _TAGS.items() if tags.fullmatch(tag.platform)), None)
+
+
+def find_pythons(files: Iterable[IndexFile]) -> dict[str, dict[str, list[str]]]:
+    """Return for each platform and release the interpreter and ABI tags of its wheels."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for version, _, tag in final_releases(files):
+        platform = platform_of(tag)
+        if platform is not None:
+            of_release = found.setdefault(platform, {}).setdefault(str(version), set())
+            of_release.add(f"{tag.interpreter}-{tag.abi}")
+    return {
+        platform: {version: sorted(tags) for version, tags in releases.items()}
+        for platform, releases in found.items()
+    }
+
+
+def read_wheel(wheel: TorchWheel, cache: Path) -> Provided:
+    """Read a wheel, or what the cache has of it."""
+    path = cache / f"{wheel.file.filename}.json.xz"
+    if path.exists():
+        return Provided.load(path)
+    with zipfile.ZipFile(RangeFile(wheel.file.url)) as archive:
+        provided = collect(wheel.platform, wheel.file.filename, WheelTree(archive))
+    provided.save(path)
+    return provided
