@@ -16,6 +16,7 @@ from torch_abi_audit.catalog import load_catalog
 from torch_abi_audit.claims import admitted_torch, brought_cuda, torch_specifiers
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import (
+    BY_METADATA,
     Claims,
     Member,
     ReleaseStatus,
@@ -53,7 +54,7 @@ class Options:
         """Who says which releases of torch to judge against."""
         if self.against is not None:
             return "--against"
-        return "the metadata" if self.torch is None else "--torch"
+        return BY_METADATA if self.torch is None else "--torch"
 
 
 def audit(*targets: str | Path, options: Options | None = None) -> Report:

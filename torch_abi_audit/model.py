@@ -331,6 +331,9 @@ class Matrix:
     alternatives: Mapping[str, Alternative] = field(default_factory=dict)
 
 
+BY_METADATA = "the metadata"  # `Subject.judge`, where the user names no releases
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """Everything the rules look at for one target.
@@ -345,7 +348,7 @@ class Subject:
     unreadable: tuple[Member, ...] = ()
     matrix: Matrix = field(default_factory=Matrix)
     demands: tuple[SpecifierSet | None, ...] = (None,)
-    judge: str = "the metadata"
+    judge: str = BY_METADATA
 
 
 # --- conclusions -------------------------------------------------------------

@@ -249,6 +249,18 @@ def test_a_leak_that_sets_no_floor_of_its_own_is_a_note() -> None:
     assert found_for({"a.so": new}, promised)["leaked-libstdcxx-symbol"] is Severity.NOTE
 
 
+def test_an_alternative_is_not_blamed_for_a_release_that_it_is_not_meant_for() -> None:
+    """What breaks with 2.11 is the library for 2.11, and not the one for CUDA 12."""
+    libraries = {
+        "torch-2.10/a.so": library("torch_ten", needed=(*TORCH, "libcudart.so.12")),
+        "torch-2.11/a.so": library("_ZN2at5neverEv", needed=TORCH),
+    }
+    findings = run_rules(subject(libraries, claims(torch=("torch>=2.10",))), CATALOG)
+    rules = {finding.rule: finding.library for finding in findings}
+    assert "cuda-major-mismatch" not in rules
+    assert rules["torch-symbol-missing"] == "torch-2.11/a.so"
+
+
 def test_one_alternative_of_two_for_a_release_is_enough() -> None:
     libraries = {
         "torch29-cu126/a.so": library("aoti_torch_old", needed=TORCH),

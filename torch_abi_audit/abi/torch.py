@@ -115,9 +115,7 @@ class _Names:
         self._catalog = catalog
         self._platform = platform
         # Whether the loader looks into torch's libraries at all for this one.
-        self._reaches_torch = any(
-            is_torch_library(name.rpartition("/")[2]) for name in scope.needed
-        )
+        self._reaches_torch = any(map(is_torch_library, scope.needed))
         # `torch_` is no reserved prefix: an unknown name is taken for a shim only where
         # the library shows that it uses torch.
         self._uses_torch = self._reaches_torch or any(
@@ -129,15 +127,19 @@ class _Names:
         for symbol in self._library.imports:
             if symbol.name in self._scope.symbols:
                 continue
-            kind = self._by_name(symbol.name) if self._may_be_torchs(symbol) else None
-            if kind is None and not symbol.weak:
-                kind = self._by_exports(symbol)
+            kind = self._kind(symbol)
             if kind is not None:
                 yield symbol, kind
 
-    def _may_be_torchs(self, symbol: Symbol) -> bool:
-        """Whether the binary does not itself name another library as the provider."""
-        return symbol.library is None or is_torch_library(symbol.library.rpartition("/")[2])
+    def _kind(self, symbol: Symbol) -> _Kind | None:
+        # ELF names the provider of every symbol that has a version, other formats of all.
+        if symbol.library is not None:
+            if not is_torch_library(symbol.library.rpartition("/")[2]):
+                return None
+            otherwise = None if symbol.weak else _Kind.UNSTABLE
+            return self._by_name(symbol.name) or otherwise
+        kind = self._by_name(symbol.name)
+        return self._by_exports(symbol) if kind is None and not symbol.weak else kind
 
     def _by_name(self, name: str) -> _Kind | None:
         shim = self._catalog.shims.get(name)
@@ -157,12 +159,8 @@ class _Names:
     def _by_exports(self, symbol: Symbol) -> _Kind | None:
         """Tell what torch's libraries export and no name gives away.
 
-        Only where nothing else can provide it: ELF names the provider of every symbol
-        that has a version, and the other formats of all.
+        Only for a symbol whose provider the binary does not name.
         """
-        if symbol.library is not None:
-            named = is_torch_library(symbol.library.rpartition("/")[2])
-            return _Kind.UNSTABLE if named else None
         if (
             self._library.format is not Format.ELF
             or symbol.version is not None
@@ -173,9 +171,9 @@ class _Names:
             return None
         if symbol.name in self._platform.leaks:
             return _Kind.LEAKED
-        if owner(symbol.name)[:2] in _STABLE_SCOPES or not self._is_exported(symbol.name):
-            return None
         scopes = owner(symbol.name)
+        if scopes[:2] in _STABLE_SCOPES or not self._is_exported(symbol.name):
+            return None
         third_party = scopes[0] in _THIRD_PARTIES if scopes else not symbol.name.startswith("_Z")
         return _Kind.FOREIGN if third_party else _Kind.UNSTABLE
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
@@ -58,17 +59,7 @@ def catalog_of(target: Path, base: Catalog) -> Catalog:
         exported = {}
         if name in exporters:
             exported[provided.platform] = ShimExport(exporters[name], version, version)
-        shims[name] = Shim(
-            since=shim.since,
-            header=shim.header,
-            gate=shim.gate,
-            condition=shim.condition,
-            promised=shim.promised,
-            deprecated=shim.deprecated,
-            removed=shim.removed,
-            changed=shim.changed,
-            exported=exported,
-        )
+        shims[name] = replace(shim, exported=exported)
     return Catalog(
         releases=(version,),
         published=(version,),

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from torch_abi_audit.claims import names_other_build
 from torch_abi_audit.model import Severity, Subject
-from torch_abi_audit.rules.judged import LOADING, is_about_cuda, judged_releases
+from torch_abi_audit.rules.judged import LOADING, is_about_cuda, is_missed, judged_releases
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.rules.words import count, join, ranges, requirement
+from torch_abi_audit.rules.words import does, join, ranges, requirement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ def cuda_build_required(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         yield Hit(
             f"the torch {ranges(broken, catalog.releases)} of the index for"
             f" {join(key for key in keys if key)} is built without CUDA, and"
-            f" {count(len(paths), 'library')} {'needs' if len(paths) == 1 else 'need'} it",
+            f" {does(len(paths), 'library', 'need')} it",
             library=min(paths) if len(paths) == 1 else None,
             evidence=_names(broken),
             help="exclude these releases, or build it without CUDA for this platform",
@@ -77,8 +77,7 @@ def cuda_build_required(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     users = [item for item in subject.libraries if any("cuda" in n for n in item.torch.needed)]
     if users:
         yield Hit(
-            f"{count(len(users), 'library')} {'loads' if len(users) == 1 else 'load'} only with a"
-            " build of torch with CUDA",
+            f"{does(len(users), 'library', 'load')} only with a build of torch with CUDA",
             library=users[0].path if len(users) == 1 else None,
             evidence=tuple(sorted({n for i in users for n in i.torch.needed if "cuda" in n})),
         )
@@ -94,19 +93,16 @@ def _broken(
     found: dict[Version, list[tuple[str, Reason]]] = {}
     if any(map(names_other_build, subject.demands)):
         return found
-    alternatives = subject.matrix.alternatives
+    judged = judged_releases(subject, catalog)
+    keys = {item.path: item.platform or "" for item in subject.libraries}
     for path, row in subject.matrix.libraries.items():
-        item = next(item for item in subject.libraries if item.path == path)
-        platform = catalog.platforms.get(item.platform or "")
-        for release in judged_releases(subject, catalog):
+        platform = catalog.platforms.get(keys[path])
+        for release in judged:
             build = platform and platform.build(release)
             if not build or (build.cuda is not None) is not built_with_cuda:
                 continue
-            # Another alternative for the same release may serve where this one does not.
-            if path in alternatives and subject.matrix.row[release].status in LOADING:
-                continue
-            reasons = [(path, r) for r in row[release].reasons if is_about_cuda(r)]
-            if reasons:
+            reasons = [(path, reason) for reason in row[release].reasons if is_about_cuda(reason)]
+            if reasons and is_missed(subject, path, release):
                 found.setdefault(release, []).extend(reasons)
     return found
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from torch_abi_audit.catalog import Catalog
     from torch_abi_audit.model import Subject
 
-BY_METADATA = "the metadata"  # `Subject.judge`, where the user names no releases
 LOADING = frozenset({ReleaseStatus.GUARANTEED, ReleaseStatus.LINKS})
 
 
@@ -37,3 +36,19 @@ def judged_releases(subject: Subject, catalog: Catalog) -> list[Version]:
         and (floor is None or release >= floor.release)
         and any(admitted_torch(demand, [release]) for demand in subject.demands)
     ]
+
+
+def is_missed(subject: Subject, path: str, release: Version) -> bool:
+    """Whether a target misses a library where it breaks.
+
+    An alternative is missed with the release that it is meant for alone, and only where
+    no other that is meant for it loads.
+    """
+    matrix = subject.matrix
+    alternative = matrix.alternatives.get(path)
+    if alternative is None:
+        return True
+    kin = [other for other, item in matrix.alternatives.items() if item == alternative]
+    return alternative.release == release.release[:2] and LOADING.isdisjoint(
+        matrix.libraries[other][release].status for other in kin
+    )

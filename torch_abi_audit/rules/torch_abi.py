@@ -8,7 +8,7 @@ from torch_abi_audit.abi.platform import libstdcxx_is_promised
 from torch_abi_audit.abi.torch import highest_floor, is_torchs
 from torch_abi_audit.model import Severity, Subject
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.rules.words import count, join
+from torch_abi_audit.rules.words import count, does, join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,7 +146,7 @@ def leaked_libstdcxx_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]
         newest = max(since, key=lambda name: (since[name], name))
         paths = list(dict.fromkeys(users))
         yield Hit(
-            f"{count(len(paths), 'library')} {'takes' if len(paths) == 1 else 'take'}"
+            f"{does(len(paths), 'library', 'take')}"
             f" {count(len(since), 'symbol')} of libstdc++ from libtorch, newer than"
             f" the platform tag promises: torch has {newest} since {since[newest]}, libstdc++ since"
             f" {versions[newest]}",
@@ -203,15 +203,14 @@ def links_torch_python(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         (using if used else linked).append(item.path)
     if using:
         yield Hit(
-            f"{count(len(using), 'library')} {'uses' if len(using) == 1 else 'use'}"
-            " libtorch_python, which is built for one Python",
+            f"{does(len(using), 'library', 'use')} libtorch_python, which is built for one Python",
             library=using[0] if len(using) == 1 else None,
             evidence=tuple(using) if len(using) > 1 else (),
             severity=Severity.WARNING,
         )
     if linked:
         yield Hit(
-            f"{count(len(linked), 'library')} {'needs' if len(linked) == 1 else 'need'}"
+            f"{does(len(linked), 'library', 'need')}"
             " libtorch_python, and nothing from it is imported",
             library=linked[0] if len(linked) == 1 else None,
             evidence=tuple(linked) if len(linked) > 1 else (),

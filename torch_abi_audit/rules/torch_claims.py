@@ -12,10 +12,10 @@ from torch_abi_audit.claims import (
     future_torch,
     torch_specifiers,
 )
-from torch_abi_audit.model import Cause, ReleaseStatus, Severity, Subject, TorchAbi
-from torch_abi_audit.rules.judged import BY_METADATA, LOADING, is_about_cuda, judged_releases
+from torch_abi_audit.model import BY_METADATA, Cause, ReleaseStatus, Severity, Subject, TorchAbi
+from torch_abi_audit.rules.judged import LOADING, is_about_cuda, is_missed, judged_releases
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.rules.words import count, join, ranges, requirement, short
+from torch_abi_audit.rules.words import count, does, join, ranges, requirement, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -100,8 +100,7 @@ def torch_undeclared(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     else:
         line = "Requires-Dist: torch"
     yield Hit(
-        f"{count(len(users), 'library')} {'needs' if len(users) == 1 else 'need'} torch,"
-        f" and the metadata {where}",
+        f"{does(len(users), 'library', 'need')} torch, and the metadata {where}",
         library=users[0].path if len(users) == 1 else None,
         evidence=tuple(library.path for library in users) if len(users) > 1 else (),
         help=f"add {line}",
@@ -172,7 +171,7 @@ def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     for path, row in subject.matrix.libraries.items():
         missing: dict[Version, list[Reason]] = {}
         for release in judged:
-            if path in alternatives and not _serves(subject, path, release):
+            if not is_missed(subject, path, release):
                 continue
             reasons = [reason for reason in row[release].reasons if not is_about_cuda(reason)]
             own = [reason for reason in reasons if reason.cause is not Cause.SIBLING]
@@ -201,17 +200,6 @@ def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
             evidence=tuple(path for path, item in alternatives.items() if item.group == group),
             help="add one for each release, or exclude the release",
         )
-
-
-def _serves(subject: Subject, path: str, release: Version) -> bool:
-    """Whether an alternative is meant for a release, and no other of its kind serves it."""
-    alternative = subject.matrix.alternatives[path]
-    others = [
-        subject.matrix.libraries[other][release].status
-        for other, item in subject.matrix.alternatives.items()
-        if item == alternative
-    ]
-    return alternative.release == release.release[:2] and LOADING.isdisjoint(others)
 
 
 def _instead(

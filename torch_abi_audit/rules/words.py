@@ -17,6 +17,11 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun if number == 1 else _PLURALS.get(noun, noun + 's')}"
 
 
+def does(number: int, noun: str, verb: str) -> str:
+    """Return ``1 library needs``, ``2 libraries need``."""
+    return f"{count(number, noun)} {verb}{'s' if number == 1 else ''}"
+
+
 def join(names: Iterable[str]) -> str:
     """Return names in one line, in a fixed order."""
     return ", ".join(sorted(names))
