@@ -160,7 +160,7 @@ def subject(
     """Classify libraries, and fill their matrix, as the pipeline does."""
     promised = promised or claims()
     tags = frozenset(tag.platform for tag in promised.tags)
-    items = classify(libraries, tags, CATALOG, is_torch=promised.name == "torch")
+    items = classify(libraries.items(), tags, CATALOG, is_torch=promised.name == "torch")
     return Subject(
         claims=promised,
         libraries=items,

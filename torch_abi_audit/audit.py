@@ -109,7 +109,7 @@ def audit_target(target: str | Path, catalog: Catalog, options: Options) -> Targ
 def _classify(
     claims: Claims, members: Sequence[Member], catalog: Catalog, options: Options
 ) -> Subject:
-    libraries = {item.path: item.library for item in members if item.library is not None}
+    libraries = [(member.path, library) for member in members for library in member.slices]
     tags = frozenset(tag.platform for tag in claims.tags)
     items = classify(libraries, tags, catalog, is_torch=claims.name == "torch")
     matrix = make_matrix(items, catalog, Surroundings(tags, brought_cuda(claims)))
@@ -120,7 +120,7 @@ def _classify(
     return Subject(
         claims=claims,
         libraries=items,
-        unreadable=tuple(item for item in members if item.library is None),
+        unreadable=tuple(member for member in members if member.error is not None),
         matrix=matrix,
         demands=torch_specifiers(claims) if options.torch is None else (options.torch,),
         judge=options.judge,

@@ -123,21 +123,36 @@ class Symbol(NamedTuple):
     library: str | None = None
 
 
+class MinOS(NamedTuple):
+    """The oldest system that a Mach-O slice was built for: its name, major and minor release."""
+
+    system: str
+    version: tuple[int, int]
+
+    def __str__(self) -> str:
+        return "{} {}.{}".format(self.system, *self.version)
+
+
 @dataclass(frozen=True, slots=True)
 class Library:
-    """The facts of one compiled member.
+    """The facts of one compiled member, or of one slice of a universal one.
 
     Attributes:
         format: The object format.
         arch: The machine, spelled as in platform tags (``x86_64``, ``aarch64``).
         executable: It is a program rather than a shared library.
-        soname: The name that it gives itself.
-        needed: The libraries that the loader must load with it, in order.
+        soname: The name that it gives itself (Mach-O: its install name; PE: its own,
+            in lower case, as all names of libraries there).
+        needed: The libraries that it asks the loader for, in order.
+        optional: Those of them that it loads without: weak ones of Mach-O, delayed ones
+            of PE.
+        reexported: Those of them whose exports count as its own (Mach-O).
         rpath: ``DT_RPATH`` entries.
         runpath: ``DT_RUNPATH`` entries.
         imports: Undefined dynamic symbols.
         exports: Defined dynamic symbols that other libraries can bind to.
         version_needs: For each needed library the symbol versions asked of it.
+        minos: The oldest system that it was built for (Mach-O).
     """
 
     format: Format
@@ -145,21 +160,26 @@ class Library:
     executable: bool = False
     soname: str | None = None
     needed: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    reexported: tuple[str, ...] = ()
     rpath: tuple[str, ...] = ()
     runpath: tuple[str, ...] = ()
     imports: tuple[Symbol, ...] = ()
     exports: tuple[Symbol, ...] = ()
     version_needs: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    minos: MinOS | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A compiled member of a target: its path, and its facts or why there are none."""
+    """A compiled member of a target: its path, and its facts or why there are none.
+
+    A universal Mach-O file has the facts of several libraries, one for each machine.
+    """
 
     path: str
-    library: Library | None
+    slices: tuple[Library, ...]
     error: str | None = None
-    format: Format | None = None
 
 
 # --- claims ------------------------------------------------------------------
@@ -263,6 +283,8 @@ class TorchUse:
         leaked: Imports of libstdc++ without a version, which libtorch happens to export.
         inlined: Exports that come from torch's unstable headers.
         floor: The floor of a library on the stable ABI.
+        providers: For each import of which the binary says where it must be (Mach-O,
+            PE), the libraries of torch of which one has to have it.
     """
 
     abi: TorchAbi
@@ -275,6 +297,7 @@ class TorchUse:
     leaked: tuple[str, ...] = ()
     inlined: tuple[str, ...] = ()
     floor: Floor | None = None
+    providers: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def needs_torch(self) -> bool:
@@ -292,12 +315,15 @@ class PythonUse:
         violations: Imports of the C API outside the stable ABI.
         floor: The oldest Python whose stable ABI has every import.
         floor_symbols: The imports, or the export hook, that set the floor.
+        linked: Libraries of one version of Python that it needs, each with the version:
+            they bind it as much as a violation does.
     """
 
     abi: PythonAbi
     violations: tuple[str, ...] = ()
     floor: PythonVersion | None = None
     floor_symbols: tuple[str, ...] = ()
+    linked: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

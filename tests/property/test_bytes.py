@@ -17,7 +17,7 @@ from torch_abi_audit import audit
 from torch_abi_audit.abi.names import demangle, owner
 from torch_abi_audit.catalog.build.headers import declarations
 from torch_abi_audit.errors import AuditError, LibraryError
-from torch_abi_audit.formats import BytesSource, read_library
+from torch_abi_audit.formats import BytesSource, read_libraries
 from torch_abi_audit.model import Verdict
 from torch_abi_audit.report.json import load_schema, to_dict
 from torch_abi_audit.report.terminal import clean
@@ -46,11 +46,11 @@ def mutated(draw: st.DrawFn) -> bytes:
 @given(mutated())
 def test_a_damaged_library_reads_or_is_refused(data: bytes) -> None:
     try:
-        library = read_library(BytesSource(data), "x.so")
+        slices = read_libraries(BytesSource(data), "x.so")
     except LibraryError as error:
         assert str(error)
     else:
-        if library is not None:
+        for library in slices:
             assert all(symbol.name for symbol in (*library.imports, *library.exports))
 
 
@@ -60,7 +60,7 @@ def test_a_damaged_library_reads_or_is_refused(data: bytes) -> None:
 )
 def test_bytes_that_begin_like_a_library(magic: bytes, rest: bytes) -> None:
     try:
-        read_library(BytesSource(magic + rest), "x")
+        read_libraries(BytesSource(magic + rest), "x")
     except LibraryError as error:
         assert str(error)
 

@@ -6,12 +6,13 @@ import pytest
 
 from tests.builders import a_library, member_of
 from torch_abi_audit.errors import LibraryError
-from torch_abi_audit.formats import BytesSource, read_library, sniff
+from torch_abi_audit.formats import BytesSource, read_libraries, sniff
 from torch_abi_audit.model import Format, Library, Symbol
 
 
 def read(data: bytes, name: str = "x.so") -> Library | None:
-    return read_library(BytesSource(data), name)
+    found = read_libraries(BytesSource(data), name)
+    return found[0] if found else None
 
 
 def test_facts() -> None:

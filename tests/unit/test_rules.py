@@ -513,7 +513,7 @@ def test_a_helper_for_another_machine_is_a_warning() -> None:
 
 
 def test_unreadable() -> None:
-    broken = Subject(claims(), (), (Member("x/_C.so", None, "truncated"),))
+    broken = Subject(claims(), (), (Member("x/_C.so", (), "truncated"),))
     (finding,) = run_rules(broken, CATALOG)
     assert (finding.rule, finding.library) == ("unreadable-library", "x/_C.so")
     assert judge(broken, (finding,), TorchAbi.NONE, strict=False) is Verdict.ERROR

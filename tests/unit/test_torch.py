@@ -4,6 +4,7 @@ import pytest
 from packaging.version import Version
 
 from tests.builders import CATALOG, library
+from torch_abi_audit.abi.classify import classify
 from torch_abi_audit.abi.scope import Scope, scopes
 from torch_abi_audit.abi.torch import (
     classify_torch,
@@ -240,15 +241,24 @@ def test_scope_of_a_stranger_has_its_strong_definitions_only() -> None:
     assert found["x/_C.so"].symbols == {"strong"}
 
 
-def test_programs_and_other_machines_provide_nothing() -> None:
-    found = scopes(
-        {
-            "x/_C.so": library("f", "g"),
-            "x/bin": library(exports=("f",), executable=True),
-            "x/other.so": library(exports=("g",), arch="aarch64"),
-        }
-    )
-    assert found["x/_C.so"].symbols == frozenset()
+def test_programs_provide_nothing() -> None:
+    libraries = {"x/_C.so": library("f"), "x/bin": library(exports=("f",), executable=True)}
+    assert scopes(libraries)["x/_C.so"].symbols == frozenset()
+
+
+def test_libraries_for_another_machine_provide_nothing() -> None:
+    uses = {
+        arch: classify(
+            [
+                ("x/_C.so", library("_ZN3c104warnEv")),
+                ("x/other.so", library(exports=("_ZN3c104warnEv",), arch=arch)),
+            ],
+            (),
+            CATALOG,
+        )[0].torch.abi
+        for arch in ("x86_64", "aarch64")
+    }
+    assert uses == {"x86_64": TorchAbi.NONE, "aarch64": TorchAbi.UNSTABLE}
 
 
 def test_a_copy_of_torch_provides_nothing() -> None:

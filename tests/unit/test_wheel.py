@@ -46,16 +46,16 @@ def test_members_in_the_order_of_their_paths(tmp_path: Path) -> None:
         "x.libs/liba.so.1",
         "x/b.so",
     ]
-    assert all(member.library is not None for member in members)
+    assert all(member.slices for member in members)
 
 
 def test_an_unreadable_member_does_not_hide_the_others(tmp_path: Path) -> None:
     files = {"x/a.so": a_library()[:700], "x/b.so": a_library()}
     _, (first, second) = read_wheel(write_wheel(tmp_path, files))
-    assert first.library is None
+    assert first.slices == ()
     assert first.error is not None
     assert first.error.startswith("truncated: ")
-    assert second.library is not None
+    assert second.slices
 
 
 def test_tables_far_apart_are_read_in_several_passes(
@@ -65,8 +65,8 @@ def test_tables_far_apart_are_read_in_several_passes(
     monkeypatch.setattr(wheel_module, "_RETAINED", 16)
     monkeypatch.setattr(wheel_module, "_CHUNK", 7)
     _, (member,) = read_wheel(write_wheel(tmp_path, {"x/a.so": a_library()}))
-    assert member.library is not None
-    assert [symbol.name for symbol in member.library.imports] == ["torch_library_impl"]
+    assert member.slices
+    assert [symbol.name for symbol in member.slices[0].imports] == ["torch_library_impl"]
 
 
 @pytest.mark.parametrize("data", [b"", b"PK", b"not a zip", bytes(1000)])
@@ -186,7 +186,7 @@ def test_a_wrong_size(tmp_path: Path) -> None:
     size = struct.pack("<I", len(a_library()))
     path.write_bytes(data.replace(size, struct.pack("<I", len(a_library()) + 9)))
     _, (member,) = read_wheel(path)
-    assert member.library is None
+    assert member.slices == ()
     assert member.error is not None
 
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from abi3info import DATAS, FUNCTIONS
 
+from torch_abi_audit.catalog.libraries import python_library
 from torch_abi_audit.model import Format, LibraryKind, PythonAbi, PythonUse, PythonVersion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from torch_abi_audit.abi.scope import Scope
-    from torch_abi_audit.model import Library
+    from torch_abi_audit.model import Library, Symbol
 
 _C_API = re.compile(r"_?Py[A-Z_]")
 # PEP 3121, PEP 489 (the U forms hold punycode) and PEP 793: what makes a module of a library.
@@ -53,22 +54,38 @@ def classify_python(library: Library, scope: Scope) -> PythonUse:
     violations: list[str] = []
     since: dict[str, PythonVersion] = {}
     for symbol in library.imports:
-        if symbol.weak or symbol.name in scope.symbols or not _C_API.match(symbol.name):
+        if symbol.weak or not _is_pythons(symbol, scope):
             continue
         if symbol.name in stable:
             since[symbol.name] = stable[symbol.name]
         else:
             violations.append(symbol.name)
-    if not violations and not since:
+    linked = _linked(library)
+    if not violations and not since and not linked:
         return PythonUse(PythonAbi.NONE)
     since |= _export_only_hooks(library)
-    floor = max(since.values()) if since and not violations else None
+    bound = bool(violations or linked)
+    floor = max(since.values()) if since and not bound else None
     return PythonUse(
-        abi=PythonAbi.VERSION_SPECIFIC if violations else PythonAbi.ABI3,
+        abi=PythonAbi.VERSION_SPECIFIC if bound else PythonAbi.ABI3,
         violations=tuple(sorted(violations)),
         floor=floor,
         floor_symbols=tuple(sorted(name for name in since if since[name] == floor)),
+        linked=linked,
     )
+
+
+def _is_pythons(symbol: Symbol, scope: Scope) -> bool:
+    """Whether an import is CPython's: the binary says so, or else its name does."""
+    if symbol.library is not None:
+        return python_library(symbol.library) is not None
+    return symbol.name not in scope.symbols and _C_API.match(symbol.name) is not None
+
+
+def _linked(library: Library) -> dict[str, str]:
+    """Return the needed libraries that are those of one version of Python."""
+    found = {name: python_library(name) for name in library.needed if name not in library.optional}
+    return {name: version for name, version in found.items() if version and "." in version}
 
 
 def worst_python_abi(uses: Iterable[PythonUse]) -> PythonAbi:

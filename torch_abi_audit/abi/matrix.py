@@ -3,7 +3,7 @@
 It follows the dynamic loader: a library must find every library that it needs, and
 every symbol that it imports strongly, in the libraries that it reaches. On Linux any
 library that is reached may provide a symbol; on macOS and Windows the binary names the
-one that must.
+one that must, and what macOS looks up without one it finds in any that is loaded.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 from torch_abi_audit.abi.alternatives import find_alternatives
 from torch_abi_audit.abi.platform import libstdcxx_is_promised
+from torch_abi_audit.abi.scope import basename, names_of
 from torch_abi_audit.catalog.libraries import cuda_library, is_torch_library
 from torch_abi_audit.model import (
     Alternative,
     Cause,
     Cell,
+    Format,
     LibraryKind,
     Matrix,
     Reason,
@@ -71,10 +73,19 @@ def make_matrix(
     alternatives = find_alternatives((item.path for item in users), known)
     cells: dict[str, dict[Version, Cell]] = {item.path: {} for item in users}
     row: dict[Version, Cell] = {}
+    machines: dict[str, list[LibraryAudit]] = {}
+    for item in items:
+        machines.setdefault(item.library.arch, []).append(item)
     for release in catalog.releases if users else ():
-        column = _Column(items, alternatives, catalog, surroundings, release)
+        columns = {
+            arch: _Column(of_machine, alternatives, catalog, surroundings, release)
+            for arch, of_machine in machines.items()
+        }
         for item in users:
-            cells[item.path][release] = column.cell(item)
+            cell = columns[item.library.arch].cell(item)
+            # Of the slices of a universal file the worst counts.
+            other = cells[item.path].get(release, cell)
+            cells[item.path][release] = max(other, cell, key=_badness)
         of_release = {item.path: cells[item.path][release] for item in users}
         row[release] = _roll_up(of_release, alternatives, release)
     return Matrix(cells, row, alternatives)
@@ -107,7 +118,7 @@ def _badness(cell: Cell) -> int:
 
 
 class _Column:
-    """One release: every library of the target against it."""
+    """One release: every library of the target for one machine against it."""
 
     def __init__(
         self,
@@ -121,15 +132,15 @@ class _Column:
         self._surroundings = surroundings
         self._release = release
         self._items = {item.path: item for item in items}
-        self._by_name: dict[tuple[str, str], list[str]] = {}
+        self._by_name: dict[str, list[str]] = {}
         for item in items:
             alternative = alternatives.get(item.path)
             if item.library.executable or (
                 alternative is not None and alternative.release != release.release[:2]
             ):
                 continue
-            for name in {item.path.rpartition("/")[2], item.library.soname or ""}:
-                self._by_name.setdefault((name, item.library.arch), []).append(item.path)
+            for name in names_of(item.path, item.library):
+                self._by_name.setdefault(name, []).append(item.path)
         near = {item.path: self._near(item) for item in items}
         # The loader resolves the symbols of a library in the scope of the one that was
         # opened. One that others need, and that is no module, is not opened by itself.
@@ -173,7 +184,7 @@ class _Column:
 
     def _siblings(self, item: LibraryAudit, needed: str) -> list[str]:
         """Return the libraries of the target that have a needed name: the folder's own first."""
-        found = self._by_name.get((needed.rpartition("/")[2], item.library.arch), [])
+        found = self._by_name.get(basename(needed), [])
         folder = item.path.rpartition("/")[0]
         return [path for path in found if path.rpartition("/")[0] == folder] or found
 
@@ -197,9 +208,7 @@ class _Column:
         A sibling that needs torch has a row of its own that says why; for one that does
         not, its reasons are those of the library that needs it.
         """
-        needed = [
-            name.rpartition("/")[2] for path in scope for name in self._items[path].library.needed
-        ]
+        needed = [basename(name) for path in scope for name in self._items[path].library.needed]
         reachable = build.closure(needed)
         found: list[Reason] = []
         for path in near:
@@ -221,8 +230,10 @@ class _Column:
     ) -> list[Reason]:
         reasons = []
         for needed in item.library.needed:
-            name = needed.rpartition("/")[2]
+            name = basename(needed)
             if self._siblings(item, name) or name in build.libraries or name in build.others:
+                continue
+            if needed in item.library.optional:
                 continue
             if is_torch_library(name):
                 built = "without CUDA" if "cuda" in name else "without it"
@@ -237,6 +248,7 @@ class _Column:
         self, item: LibraryAudit, platform: Platform, build: Build, reachable: Collection[str]
     ) -> list[Reason]:
         reasons = []
+        reached = _Reached(item, platform, build, reachable)
         for name in item.torch.shims:
             export = self._catalog.shims[name].exported.get(platform.key)
             if export is None:
@@ -247,15 +259,10 @@ class _Column:
                 reasons.append(
                     Reason(Cause.SYMBOL, name, _when([export.since, export.until], build))
                 )
-            elif export.library not in reachable:
-                reasons.append(_unreached(name, export.library))
+            elif not reached.any_of(name, {export.library}):
+                reasons += reached.missing(name)
         for name in (*item.torch.unstable, *item.torch.unknown_shims, *item.torch.foreign):
-            exporters = platform.exporters(name, build)
-            if not exporters:
-                when = _when(platform.releases_of(name), build)
-                reasons.append(Reason(Cause.SYMBOL, name, when))
-            elif exporters.isdisjoint(reachable):
-                reasons.append(_unreached(name, min(exporters)))
+            reasons += reached.missing(name)
         for name in item.torch.leaked:
             leak = platform.leaks[name]
             if not leak.mask >> platform.builds.index(build) & 1 and not libstdcxx_is_promised(
@@ -283,8 +290,35 @@ def _missing_cuda(name: str, stem: str, platform: Platform, build: Build) -> lis
     return [Reason(Cause.CUDA, name, f"torch {build.version} brings {brings}")]
 
 
-def _unreached(name: str, library: str) -> Reason:
-    return Reason(Cause.SYMBOL, name, f"{library} has it, which it is not linked with")
+class _Reached:
+    """What a library finds of one build's symbols."""
+
+    def __init__(
+        self, item: LibraryAudit, platform: Platform, build: Build, reachable: Collection[str]
+    ) -> None:
+        self._providers = item.torch.providers
+        self._platform = platform
+        self._build = build
+        # macOS looks up a name without a provider in all that is loaded, torch among it.
+        self._libraries = frozenset(
+            build.libraries if item.library.format is Format.MACHO else reachable
+        )
+
+    def any_of(self, name: str, exporters: Collection[str]) -> bool:
+        """Whether one of the libraries that export a name is where it is looked for."""
+        return not (self._providers.get(name) or self._libraries).isdisjoint(exporters)
+
+    def missing(self, name: str) -> list[Reason]:
+        """Return why a name is not found; nothing where it is."""
+        exporters = self._platform.exporters(name, self._build)
+        if not exporters:
+            when = _when(self._platform.releases_of(name), self._build)
+            return [Reason(Cause.SYMBOL, name, when)]
+        if self.any_of(name, exporters):
+            return []
+        asked = ", ".join(sorted(self._providers.get(name, ())))
+        why = f"and it is asked of {asked}" if asked else "which it is not linked with"
+        return [Reason(Cause.SYMBOL, name, f"{min(exporters)} has it, {why}")]
 
 
 def _when(releases: Sequence[Version], build: Build) -> str:

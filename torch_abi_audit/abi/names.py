@@ -5,6 +5,7 @@ qualified name before any argument or template argument. That is exact where a
 search in the demangled text is not: `mine::f(at::Tensor)` belongs to `mine`.
 
 Reference: Itanium C++ ABI, chapter 5.1 (https://itanium-cxx-abi.github.io/cxx-abi/abi.html).
+Names of Microsoft's scheme go to `msvc`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import re
 from functools import lru_cache
 
 import pycxxfilt
+
+from torch_abi_audit.abi import msvc
 
 # <special-name> prefixes that stand before the <encoding> or <type> that they speak of:
 # vtables, typeinfo and its name, thread-local initialisers and wrappers, guard variables
@@ -30,7 +33,7 @@ _MAX_DEMANGLED_SIZE = 1 << 22
 
 
 def owner(name: str) -> tuple[str, ...]:
-    """Return the scopes and the name of the entity that an Itanium-mangled name names.
+    """Return the scopes and the name of the entity that a mangled name names.
 
     The result ends before the first component that is no plain identifier (an
     operator, a constructor, template arguments). It is empty for names that are not
@@ -41,7 +44,7 @@ def owner(name: str) -> tuple[str, ...]:
     >>> owner("_ZTIN3c105ErrorE")
     ('c10', 'Error')
     """
-    return _scopes(name)[0]
+    return msvc.scopes(name) if msvc.is_msvc(name) else _scopes(name)[0]
 
 
 def _scopes(name: str) -> tuple[tuple[str, ...], int]:
@@ -61,6 +64,8 @@ def _scopes(name: str) -> tuple[tuple[str, ...], int]:
 
 def owner_prefix(name: str) -> str:
     """Return the part of a mangled name up to the end of what `owner` reads."""
+    if msvc.is_msvc(name):
+        return msvc.prefix(name)
     return name[: _scopes(name)[1]] or name
 
 
@@ -70,6 +75,8 @@ def qualified_name(name: str) -> str | None:
     >>> qualified_name("_ZNK2at6Tensor4sizeEl")
     'at::Tensor::size'
     """
+    if msvc.is_msvc(name):
+        return msvc.qualified_name(name)
     declaration = demangle(name)
     return None if declaration is None else declaration.partition("(")[0]
 
@@ -81,6 +88,8 @@ def demangle(name: str) -> str | None:
     A few dozen back-references can make a name of a hundred bytes expand to
     gigabytes, so a name that might is shown without its arguments.
     """
+    if msvc.is_msvc(name):
+        return msvc.demangle(name)
     if not name.startswith("_Z"):
         return None
     references = len(_REFERENCE.findall(name))

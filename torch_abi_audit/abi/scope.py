@@ -7,18 +7,36 @@ byte of it shows. So a name counts as the target's own when
 - a library that is needed, directly or not, defines it in any way, or
 - any other library of the target defines it strongly. A weak definition does not
   count there: every library that includes a header has one of each inline function.
+
+Where the binary itself names the library that must provide a symbol, as Mach-O and PE
+do, that decides instead.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from torch_abi_audit.model import Format
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from torch_abi_audit.model import Library
+    from torch_abi_audit.model import Library, Symbol
+
+
+def basename(path: str) -> str:
+    """Return the last component of a member's path, or of a needed name."""
+    return path.rpartition("/")[2]
+
+
+def names_of(path: str, library: Library) -> frozenset[str]:
+    """Return the names by which other libraries can need one."""
+    names = {basename(path), basename(library.soname or "")} - {""}
+    if library.format is Format.PE:
+        names = {name.lower() for name in names}
+    return frozenset(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +44,40 @@ class Scope:
     """What a library finds in its own target.
 
     Attributes:
-        symbols: Those of its imports that other libraries of the target define.
+        symbols: Those of its imports that other libraries of the target define, and whose
+            provider the binary does not name.
         libraries: The names that the target's libraries are needed by.
         needed: The names that it, and those of the target's libraries that it needs,
             ask the loader for, and the target does not have.
+        passed_on: For each import that it asks of a library of the target, and that this
+            one re-exports from elsewhere: the names of the libraries that can have it.
     """
 
     symbols: frozenset[str] = frozenset()
     libraries: frozenset[str] = frozenset()
     needed: frozenset[str] = frozenset()
+    passed_on: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def outside(self, symbol: Symbol) -> frozenset[str] | None:
+        """Return the libraries outside the target of which one must provide an import.
+
+        None where any may, an empty set where the target provides it itself.
+        """
+        if symbol.library is None:
+            return frozenset() if symbol.name in self.symbols else None
+        name = basename(symbol.library)
+        if name not in self.libraries:
+            return frozenset({name})
+        return self.passed_on.get(symbol.name, frozenset())
 
 
 def scopes(libraries: Mapping[str, Library], strangers: Collection[str] = ()) -> dict[str, Scope]:
     """Return the scope of each library of a target, by path.
 
-    Programs provide nothing, and no library provides anything to another machine.
+    Programs provide nothing.
 
     Args:
-        libraries: The target's libraries by path.
+        libraries: The target's libraries for one machine, by path.
         strangers: Those that are not the target's own to count on: copies of torch's,
             which provide to each other alone.
     """
@@ -66,30 +100,51 @@ class _Providers:
         for path, library in libraries.items():
             if library.executable or path in without:
                 continue
-            self._by_name[path.rpartition("/")[2]].add(path)
-            if library.soname:
-                self._by_name[library.soname.rpartition("/")[2]].add(path)
+            for name in names_of(path, library):
+                self._by_name[name].add(path)
             for symbol in library.exports:
                 if symbol.name in wanted:
                     self._definitions[symbol.name][path] = symbol.weak
         self._own = frozenset(self._by_name)
+        self._reexporters = {
+            name
+            for name, paths in self._by_name.items()
+            if any(self._libraries[path].reexported for path in paths)
+        }
 
     def scope(self, path: str, library: Library) -> Scope:
         near = _closure(path, self._libraries, self._by_name)
         symbols = frozenset(
             symbol.name
             for symbol in library.imports
-            if any(
-                other != path
-                and (other in near or not weak)
-                and self._libraries[other].arch == library.arch
+            if symbol.library is None
+            and any(
+                other != path and (other in near or not weak)
                 for other, weak in self._definitions.get(symbol.name, {}).items()
             )
         )
-        asked = {
-            name.rpartition("/")[2] for other in near for name in self._libraries[other].needed
-        }
-        return Scope(symbols, self._own, frozenset(asked - self._own))
+        asked = {basename(name) for other in near for name in self._libraries[other].needed}
+        passed_on = self._passed_on(library) if self._reexporters else {}
+        return Scope(symbols, self._own, frozenset(asked - self._own), passed_on)
+
+    def _passed_on(self, library: Library) -> dict[str, frozenset[str]]:
+        """Return the imports that libraries of the target have from outside; see `Scope`."""
+        found = {}
+        for symbol in library.imports:
+            names = {basename(symbol.library or "")} & self._reexporters
+            through: set[str] = set()
+            while names:
+                through |= names
+                paths = {path for name in names for path in self._by_name[name]}
+                if paths & self._definitions.get(symbol.name, {}).keys():
+                    through.clear()  # it is the target's own
+                    break
+                names = {
+                    basename(other) for path in paths for other in self._libraries[path].reexported
+                } - through
+            if outside := through - self._own:
+                found[symbol.name] = frozenset(outside)
+        return found
 
 
 def _closure(
@@ -100,7 +155,7 @@ def _closure(
     pending = [path]
     names: set[str] = set()
     while pending:
-        new_names = {name.rpartition("/")[2] for name in libraries[pending.pop()].needed} - names
+        new_names = {basename(name) for name in libraries[pending.pop()].needed} - names
         names |= new_names
         new = {other for name in new_names for other in by_name.get(name, ())} - found
         found |= new

@@ -7,8 +7,9 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.abi.names import owner
+from torch_abi_audit.abi.scope import basename, names_of
 from torch_abi_audit.catalog.libraries import is_torch_library
-from torch_abi_audit.model import Floor, Format, TorchAbi, TorchUse
+from torch_abi_audit.model import Floor, TorchAbi, TorchUse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -49,8 +50,7 @@ _UNSTABLE_TORCH = frozenset(
 
 def is_torchs(path: str, library: Library) -> bool:
     """Whether a library is one of torch's own, or a copy of it."""
-    names = (path.rpartition("/")[2], (library.soname or "").rpartition("/")[2])
-    return any(map(is_torch_library, names))
+    return any(map(is_torch_library, names_of(path, library)))
 
 
 class _Kind(Enum):
@@ -75,14 +75,19 @@ def classify_torch(
             names alone decide.
     """
     needed = tuple(
-        name
-        for name in (path.rpartition("/")[2] for path in library.needed)
-        if is_torch_library(name) and name not in scope.libraries
+        basename(path)
+        for path in library.needed
+        if is_torch_library(basename(path))
+        and basename(path) not in scope.libraries
+        and path not in library.optional
     )
     found: dict[_Kind, list[str]] = {kind: [] for kind in _Kind}
+    providers: dict[str, frozenset[str]] = {}
     names = _Names(library, scope, catalog, platform)
     for symbol, kind in names.kinds():
         found[_Kind.WEAK if symbol.weak else kind].append(symbol.name)
+        if symbol.library is not None:
+            providers[symbol.name] = scope.outside(symbol) or frozenset()
 
     if found[_Kind.UNSTABLE]:
         abi = TorchAbi.UNSTABLE
@@ -101,6 +106,7 @@ def classify_torch(
         leaked=tuple(sorted(found[_Kind.LEAKED])),
         inlined=_inlined(library) if abi is TorchAbi.STABLE else (),
         floor=_floor(found[_Kind.SHIM], catalog) if abi is TorchAbi.STABLE else None,
+        providers=providers,
     )
 
 
@@ -125,21 +131,18 @@ class _Names:
     def kinds(self) -> Iterator[tuple[Symbol, _Kind]]:
         """Yield each import that is torch's, with its kind."""
         for symbol in self._library.imports:
-            if symbol.name in self._scope.symbols:
+            outside = self._scope.outside(symbol)
+            if outside is None:
+                kind = self._by_name(symbol.name)
+                # What a name does not give away costs the export table.
+                if kind is None and not symbol.weak:
+                    kind = self._by_exports(symbol)
+            elif any(map(is_torch_library, outside)):
+                kind = self._by_name(symbol.name) or _of_unknown_name(symbol.name)
+            else:
                 continue
-            kind = self._kind(symbol)
             if kind is not None:
                 yield symbol, kind
-
-    def _kind(self, symbol: Symbol) -> _Kind | None:
-        # ELF names the provider of every symbol that has a version, other formats of all.
-        if symbol.library is not None:
-            if not is_torch_library(symbol.library.rpartition("/")[2]):
-                return None
-            otherwise = None if symbol.weak else _Kind.UNSTABLE
-            return self._by_name(symbol.name) or otherwise
-        kind = self._by_name(symbol.name)
-        return self._by_exports(symbol) if kind is None and not symbol.weak else kind
 
     def _by_name(self, name: str) -> _Kind | None:
         shim = self._catalog.shims.get(name)
@@ -162,8 +165,7 @@ class _Names:
         Only for a symbol whose provider the binary does not name.
         """
         if (
-            self._library.format is not Format.ELF
-            or symbol.version is not None
+            symbol.version is not None
             or not self._reaches_torch
             or self._platform is None
             or _PYTHON.match(symbol.name)
@@ -174,11 +176,17 @@ class _Names:
         scopes = owner(symbol.name)
         if scopes[:2] in _STABLE_SCOPES or not self._is_exported(symbol.name):
             return None
-        third_party = scopes[0] in _THIRD_PARTIES if scopes else not symbol.name.startswith("_Z")
-        return _Kind.FOREIGN if third_party else _Kind.UNSTABLE
+        return _of_unknown_name(symbol.name)
 
     def _is_exported(self, name: str) -> bool:
         return self._platform is not None and bool(self._platform.table.exporters(name))
+
+
+def _of_unknown_name(name: str) -> _Kind:
+    """Tell what an export of torch's libraries is that its name does not give away."""
+    scopes = owner(name)
+    third_party = scopes[0] in _THIRD_PARTIES if scopes else not name.startswith(("_Z", "?"))
+    return _Kind.FOREIGN if third_party else _Kind.UNSTABLE
 
 
 def _inlined(library: Library) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Names of libraries: which are torch's own, which are CUDA's."""
+"""Names of libraries: which are torch's own, which are CUDA's, which are CPython's."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ _CUDA_LIBRARY = re.compile(
     r"lib(?P<linux>cu[a-zA-Z]+|nv[a-zA-Z]+|nccl)\.so\.(?P<number>[0-9]+)[0-9.]*"
     r"|(?P<windows>cu[a-z]+?|nv[a-z]+?)(?:64)?_(?P<n>[0-9]+)[0-9_]*\.dll",
     re.IGNORECASE,
+)
+# CPython's: `python312.dll`, `libpython3.12.so.1.0`, `Python.framework/Versions/3.12/Python`;
+# `python3.dll` and `libpython3.so` have the stable ABI only.
+_PYTHON_LIBRARY = re.compile(
+    rf"(?:.*/)?(?:lib)?python3(?:\.?(?P<minor>[0-9]+))?(?P<free>t?)[dmu]*(?:_d)?{_HASH}"
+    r"\.(?:dll|so(?:\.[0-9.]+)?|dylib)"
+    r"|(?:.*/)?Python(?P<framework_free>T?)\.framework/Versions/3\.(?P<framework>[0-9]+)t?/PythonT?"
 )
 # The driver's libraries come with the machine.
 _DRIVER = frozenset({"libcuda.so.1", "libnvidia-ml.so.1"})
@@ -41,3 +48,19 @@ def cuda_library(name: str) -> tuple[str, int] | None:
     if match["linux"]:
         return match["linux"], int(match["number"])
     return match["windows"], int(match["n"])
+
+
+def python_library(path: str) -> str | None:
+    """Return which Python a library is the interpreter of; None for other libraries.
+
+    >>> python_library("python312.dll")
+    '3.12'
+    >>> python_library("python3.dll")
+    '3'
+    """
+    match = _PYTHON_LIBRARY.fullmatch(path)
+    if match is None:
+        return None
+    minor = match["minor"] or match["framework"]
+    free = "t" if match["free"] or match["framework_free"] else ""
+    return f"3.{minor}{free}" if minor else f"3{free}"

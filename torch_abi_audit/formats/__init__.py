@@ -7,10 +7,12 @@ import re
 from torch_abi_audit.errors import LibraryError
 from torch_abi_audit.formats.elf import MAGIC as ELF_MAGIC
 from torch_abi_audit.formats.elf import is_device_code, read_elf
+from torch_abi_audit.formats.macho import read_macho
+from torch_abi_audit.formats.pe import read_pe
 from torch_abi_audit.formats.source import ByteSource, BytesSource
 from torch_abi_audit.model import Format, Library
 
-__all__ = ["ByteSource", "BytesSource", "read_library", "sniff"]
+__all__ = ["ByteSource", "BytesSource", "read_libraries", "sniff"]
 
 _MACHO_MAGICS = frozenset(
     bytes.fromhex(magic) for magic in ("feedface", "feedfacf", "cefaedfe", "cffaedfe")
@@ -40,35 +42,40 @@ def sniff(head: bytes) -> Format | None:
     return None
 
 
-def read_library(source: ByteSource, name: str) -> Library | None:
+def read_libraries(source: ByteSource, name: str) -> tuple[Library, ...]:
     """Read the facts of a file, if it is a library.
 
     Args:
         source: The file's bytes.
-        name: Its name, which only decides whether a file that is neither an object
-            nor text should have been a library.
+        name: Its name, which only decides whether a file that holds no library and is
+            no text should have been one.
 
     Returns:
-        The facts, or None for a file that is not a library.
+        The facts: of one library, or of each slice of a universal Mach-O file; none for
+        a file that is not a library.
 
     Raises:
         LibraryError: It is a library, or should be, and can't be read.
     """
     head = source.read_at(0, min(64, source.size))
+    found: tuple[Library, ...] = ()
     match sniff(head):
         case Format.ELF:
             library = read_elf(source)
-            if library is None and _LIBRARY_NAME.search(name) and not is_device_code(head):
-                raise LibraryError("named like a library, but an ELF file that no loader loads")
-            return library
+            found = () if library is None else (library,)
+            if is_device_code(head):
+                return found
         case Format.MACHO:
-            raise LibraryError("Mach-O libraries can't be read yet")
+            found = read_macho(source)
         case Format.PE:
-            raise LibraryError("PE libraries can't be read yet")
+            found = (read_pe(source),)
         case None:
             if _LIBRARY_NAME.search(name):
                 _check_text(source.read_at(0, min(_HEAD, source.size)))
-            return None
+            return ()
+    if not found and _LIBRARY_NAME.search(name):
+        raise LibraryError("named like a library, but an object file that no loader loads")
+    return found
 
 
 def _check_text(head: bytes) -> None:

@@ -1,5 +1,10 @@
 """PE: bytes to facts, from the import, delay-import and export directories.
 
+Names of libraries are in lower case: Windows compares them without case.
+
+No parser is used for want of a fitting one: `pefile`, the well-kept one, needs the whole
+file in memory and makes an object of each export (the tests hold this reader against it).
+
 Reference: Microsoft's PE format specification.
 """
 
@@ -64,6 +69,9 @@ class _Image:
         data, start = self.view(address)
         return struct.unpack_from(layout, data, start)
 
+    def array(self, item: str, address: int, count: int) -> tuple[int, ...]:
+        return self.unpack(f"<{count}{item}", address)
+
     def text(self, address: int) -> str:
         data, start = self.view(address)
         end = data.find(b"\0", start, start + _MAX_NAME)
@@ -116,15 +124,17 @@ def _read(source: ByteSource) -> Library:
     delayed = list(
         _delay_imports(image, directory(_DELAY_IMPORTS)[0], is64=is64, image_base=image_base)
     )
-    name, exports = _exports(image, *directory(_EXPORTS))
+    name, exports, forwarded = _exports(image, *directory(_EXPORTS))
     return Library(
         format=Format.PE,
         arch=_MACHINES.get(machine, f"machine {machine:#x}"),
         executable=not characteristics & _IS_DLL,
         soname=name,
-        needed=tuple(dict.fromkeys(dll for dll, _ in imports)),
-        imports=tuple(
-            Symbol(name, library=dll) for dll, names in [*imports, *delayed] for name in names
+        needed=tuple(dict.fromkeys(dll for dll, _ in [*imports, *delayed])),
+        optional=tuple({dll: None for dll, _ in delayed if dll not in dict(imports)}),
+        imports=(
+            *(Symbol(name, library=dll) for dll, names in [*imports, *delayed] for name in names),
+            *forwarded,
         ),
         exports=exports,
     )
@@ -147,7 +157,7 @@ def _imports(image: _Image, address: int, *, is64: bool) -> Iterator[tuple[str, 
         lookup, _, _, name, bound = image.unpack("<5I", address)
         if not name:
             return
-        yield image.text(name), _thunks(image, lookup or bound, is64=is64)
+        yield image.text(name).lower(), _thunks(image, lookup or bound, is64=is64)
         address += 20
     raise LibraryError("an import directory without an end")
 
@@ -163,7 +173,7 @@ def _delay_imports(
             return
         # Descriptors of old linkers hold absolute addresses.
         base = 0 if attributes & 1 else image_base
-        yield image.text(name - base), _thunks(image, lookup - base, is64=is64)
+        yield image.text(name - base).lower(), _thunks(image, lookup - base, is64=is64)
         address += 32
     raise LibraryError("a delay-import directory without an end")
 
@@ -184,17 +194,37 @@ def _thunks(image: _Image, address: int, *, is64: bool) -> list[str]:
     raise LibraryError("an import table without an end")
 
 
-def _exports(image: _Image, address: int, size: int) -> tuple[str | None, tuple[Symbol, ...]]:
+def _exports(
+    image: _Image, address: int, size: int
+) -> tuple[str | None, tuple[Symbol, ...], list[Symbol]]:
+    """Return the library's own name, its exports by name, and what it forwards elsewhere.
+
+    An export whose address lies in the export directory itself is forwarded: the address
+    is that of a text such as ``OTHER.name`` or ``OTHER.#12``.
+    """
     if not address or not size:
-        return None, ()
-    # IMAGE_EXPORT_DIRECTORY: characteristics, time, versions, name, base, functions, names, …
-    _, _, _, name, _, _, count, _, table, _ = image.unpack("<10I", address)
-    if count > _MAX_SYMBOLS:
-        raise LibraryError(f"{count} exports")
-    names: list[Symbol] = []
+        return None, (), []
+    # IMAGE_EXPORT_DIRECTORY: characteristics, time, versions, name, base, functions, names,
+    # and the addresses of three tables: functions, names, and each name's function.
+    _, _, _, name, _, functions, count, table, names, places = image.unpack("<10I", address)
+    if count > _MAX_SYMBOLS or functions > _MAX_SYMBOLS:
+        raise LibraryError(f"{max(count, functions)} exports")
+    exports: list[Symbol] = []
+    forwarded: list[Symbol] = []
     if count:
-        data, start = image.view(table)
-        names = [
-            Symbol(image.text(pointer)) for pointer in struct.unpack_from(f"<{count}I", data, start)
-        ]
-    return image.text(name) if name else None, tuple(names)
+        addresses = image.array("I", table, functions)
+        for pointer, place in zip(
+            image.array("I", names, count), image.array("H", places, count), strict=True
+        ):
+            exports.append(Symbol(image.text(pointer)))
+            if place >= functions:
+                raise LibraryError(f"an export of function {place} of {functions}")
+            if address <= addresses[place] < address + size:
+                library, _, there = image.text(addresses[place]).rpartition(".")
+                forwarded.append(Symbol(there, library=_dll(library)))
+    return image.text(name).lower() if name else None, tuple(exports), forwarded
+
+
+def _dll(name: str) -> str:
+    """Return the file that a forwarder names without its suffix."""
+    return f"{name.lower()}.dll"

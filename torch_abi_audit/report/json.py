@@ -121,6 +121,7 @@ def _library(item: LibraryAudit, row: Mapping[Version, Cell]) -> dict[str, Any]:
         "arch": library.arch,
         "soname": library.soname,
         "needed": list(library.needed),
+        "minos": library.minos and str(library.minos),
         "torch": {
             "abi": torch.abi,
             **_floor(torch.floor),
@@ -139,6 +140,7 @@ def _library(item: LibraryAudit, row: Mapping[Version, Cell]) -> dict[str, Any]:
             "floor": python.floor and str(python.floor),
             "floor_symbols": list(python.floor_symbols),
             "violations": list(python.violations),
+            "linked": list(python.linked),
         },
         "error": None,
     }
@@ -152,6 +154,7 @@ def _unreadable(member: Member) -> dict[str, Any]:
         "arch": None,
         "soname": None,
         "needed": [],
+        "minos": None,
         "torch": None,
         "python": None,
         "error": member.error,

@@ -144,8 +144,9 @@ class _Printer:
         claims = target.claims
         if claims is None:
             return
-        extensions = [item for item in target.libraries if item.kind is LibraryKind.EXTENSION]
-        total = len(target.libraries) + len(target.unreadable)
+        paths = {item.path for item in target.libraries}
+        extensions = {i.path for i in target.libraries if i.kind is LibraryKind.EXTENSION}
+        total = len(paths) + len(target.unreadable)
         unread = f", {len(target.unreadable)} unreadable" if target.unreadable else ""
         self._line(f"  {count(total, 'library')}, {count(len(extensions), 'extension')}{unread}")
         self._line()

@@ -213,8 +213,9 @@ def _instead(
 
     Another signature is what most often takes a symbol away.
     """
-    (item,) = (item for item in subject.libraries if item.path == path)
-    platform = catalog.platforms.get(item.platform or "")
+    of_path = [item for item in subject.libraries if item.path == path]
+    known = [item.platform for item in of_path if item.platform in catalog.platforms]
+    platform = catalog.platforms[known[0] or ""] if known else None
     for reason in missing:
         declared = qualified_name(reason.name)
         if declared is None or platform is None:

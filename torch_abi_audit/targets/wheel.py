@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.errors import AuditError, LibraryError
-from torch_abi_audit.formats import read_library
+from torch_abi_audit.formats import read_libraries
 from torch_abi_audit.formats.source import check_range
 from torch_abi_audit.model import Claims, Member
 from torch_abi_audit.targets.metadata import parse_claims
@@ -55,8 +55,7 @@ def _read_members(archive: zipfile.ZipFile) -> Iterator[Member]:
         member = None if info.is_dir() else _read_member(archive, info)
         if member is None:
             continue
-        if member.library is not None:
-            budget -= len(member.library.imports) + len(member.library.exports)
+        budget -= sum(len(item.imports) + len(item.exports) for item in member.slices)
         if budget < 0:
             raise AuditError(f"its libraries have more than {_MAX_SYMBOLS} dynamic symbols")
         yield member
@@ -116,13 +115,13 @@ def _read_dist_info(archive: zipfile.ZipFile, name: str) -> bytes:
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member | None:
     try:
         with MemberSource(archive, info) as source:
-            library = read_library(source, info.filename)
-            if library is None:
+            slices = read_libraries(source, info.filename)
+            if not slices:
                 return None
             source.verify()
     except LibraryError as error:
-        return Member(info.filename, None, str(error))
-    return Member(info.filename, library)
+        return Member(info.filename, (), str(error))
+    return Member(info.filename, slices)
 
 
 class MemberSource:

@@ -15,12 +15,8 @@ from torch_abi_audit.abi.platform import platform_key
 from torch_abi_audit.catalog.build.headers import SHIM_HEADER, declarations
 from torch_abi_audit.catalog.libraries import is_torch_library
 from torch_abi_audit.errors import AuditError, LibraryError
-from torch_abi_audit.formats import sniff
-from torch_abi_audit.formats.elf import read_elf
-from torch_abi_audit.formats.macho import read_macho_slice
-from torch_abi_audit.formats.pe import read_pe
+from torch_abi_audit.formats import read_libraries
 from torch_abi_audit.formats.source import FileSource
-from torch_abi_audit.model import Format
 from torch_abi_audit.targets.wheel import MemberSource
 
 if TYPE_CHECKING:
@@ -29,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torch_abi_audit.formats import ByteSource
-    from torch_abi_audit.model import Library
 
 _CUDA_VERSION = re.compile(r"^cuda\b[^=]*=\s*'([0-9.]+)'", re.MULTILINE)
 _CUDA_REQUIREMENT = re.compile(r"(?:nvidia|cuda)-")
@@ -152,9 +147,12 @@ def collect(platform: str, filename: str, wheel: Tree) -> Provided:
             continue
         with wheel.source(path) as source:
             try:
-                library = _read(source)
+                slices = read_libraries(source, name)
             except LibraryError as error:
                 raise AuditError(f"{path}: {error}") from error
+        if len(slices) != 1:
+            raise AuditError(f"{path}: {len(slices)} libraries in it, not one")
+        (library,) = slices
         platform = platform or str(platform_key(library, ()))
         libraries[name] = {
             "needed": list(library.needed),
@@ -183,20 +181,6 @@ def collect(platform: str, filename: str, wheel: Tree) -> Provided:
         others=others,
         shims=_shims(wheel),
     )
-
-
-def _read(source: ByteSource) -> Library:
-    library = None
-    match sniff(source.read_at(0, min(64, source.size))):
-        case Format.ELF:
-            library = read_elf(source)
-        case Format.MACHO:
-            library = read_macho_slice(source)
-        case Format.PE:
-            library = read_pe(source)
-    if library is None:
-        raise AuditError("a library of torch's that is none")
-    return library
 
 
 def _shims(wheel: Tree) -> dict[str, list[str | None]]:
