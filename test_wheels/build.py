@@ -5,14 +5,20 @@
 
 Each folder with a `scenario.toml` is a scenario: what the wheel claims, and its
 members. Libraries are cross-compiled by the Zig toolchain, so this runs on any host;
-they are linked against empty stand-ins for torch's libraries, which give them the
-`DT_NEEDED` entries of the real ones. The same sources and toolchain give the same bytes.
+they are linked against stand-ins for torch's libraries, so that what they need, and for
+macOS and Windows the library that each symbol is asked of, is as with the real ones. The
+same sources and toolchain give the same bytes.
+
+A `[[library]]` has a `path`, a `source` and a `target`. `needed` names its stand-ins;
+where the linker asks what they export, `[library.exports]` says it. Several `targets`
+make a universal library.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import struct
 import subprocess
 import sys
 import tempfile
@@ -26,7 +32,6 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 _DEFAULT_TARGET = "x86_64-linux-gnu.2.28"
 _FLAGS = [
     "-shared",
-    "-fPIC",
     "-O1",
     "-s",
     "-fno-sanitize=all",
@@ -34,38 +39,100 @@ _FLAGS = [
     "-fno-exceptions",
     "-fno-unwind-tables",
     "-fno-asynchronous-unwind-tables",
-    "-nostdlib++",
-    "-Wl,--no-as-needed",
-    "-Wl,-z,undefs",
 ]
+_SYSTEM_FLAGS = {
+    "linux": ["-fPIC", "-nostdlib++", "-Wl,--no-as-needed", "-Wl,-z,undefs"],
+    "macos": ["-nostdlib++", "-Wl,-undefined,dynamic_lookup"],
+    "windows": ["-nostdlib"],
+}
+# What the system's loader calls, where no C library is linked that has it.
+_WINDOWS_ENTRY = "int DllMainCRTStartup(void *a, unsigned b, void *c) { return 1; }\n"
+# The machines of a universal file: CPU type and subtype, as mach/machine.h numbers them.
+_FAT_MACHINES = {"aarch64": (0x0100000C, 0), "x86_64": (0x01000007, 3)}
+_FAT_ALIGNMENT = 14
 
 
-def zig(source: Path, output: Path, target: str, *arguments: str) -> None:
+def system_of(target: str) -> str:
+    """Return the system of a Zig target."""
+    return target.split("-")[1].partition(".")[0]
+
+
+def zig(source: Path, output: Path, target: str, *arguments: str | Path) -> None:
     """Compile and link one shared library; the name of the source decides the language."""
     compiler = "c++" if source.suffix == ".cpp" else "cc"
-    command = [sys.executable, "-m", "ziglang", compiler, "-target", target]
-    subprocess.run([*command, *_FLAGS, source, "-o", output, *arguments], check=True)
+    command = [sys.executable, "-m", "ziglang", compiler, "-target", target, *_FLAGS]
+    command += _SYSTEM_FLAGS[system_of(target)]
+    subprocess.run([*command, source, "-o", output, *arguments], check=True)
+
+
+def own_name(target: str, name: str, folder: Path) -> list[str | Path]:
+    """Return the arguments that give a library its name."""
+    match system_of(target):
+        case "linux":
+            return [f"-Wl,-soname,{name}"]
+        case "macos":
+            return [f"-Wl,-install_name,@rpath/{name}"]
+        case _:
+            entry = folder / "entry.c"
+            entry.write_text(_WINDOWS_ENTRY)
+            return [entry]
+
+
+def stand_in(name: str, exports: list[str], target: str, work: Path) -> Path:
+    """Build a library that only exports names; return what to link against."""
+    folder = work / target / hashlib.sha256(repr((name, exports)).encode()).hexdigest()[:12]
+    output = folder / name
+    import_library = output.with_suffix(".lib")
+    if not output.exists():
+        folder.mkdir(parents=True)
+        source = folder / "stand_in.c"
+        windows = system_of(target) == "windows"
+        underscore = "_" if system_of(target) == "macos" else ""
+        export = "__declspec(dllexport) " if windows else ""
+        source.write_text(
+            "".join(
+                f'{export}void f{number}(void) __asm__("{underscore}{symbol}");\n'
+                f"{export}void f{number}(void) {{}}\n"
+                for number, symbol in enumerate(exports)
+            )
+        )
+        out = [f"-Wl,--out-implib,{import_library}"] if windows else []
+        zig(source, output, target, *own_name(target, name, folder), *out)
+    return import_library if import_library.exists() else output
+
+
+def build_slice(folder: Path, entry: dict[str, Any], target: str, work: Path) -> bytes:
+    """Build a `[[library]]` entry for one target and return its bytes."""
+    exports = entry.get("exports", {})
+    stand_ins = [stand_in(name, exports.get(name, []), target, work) for name in entry["needed"]]
+    output = work / Path(entry["path"]).name
+    name = entry.get("soname", output.name)
+    zig(folder / entry["source"], output, target, *own_name(target, name, work), *stand_ins)
+    return output.read_bytes()
 
 
 def build_library(folder: Path, entry: dict[str, Any], work: Path) -> bytes:
     """Build one `[[library]]` entry and return its bytes."""
-    target = entry.get("target", _DEFAULT_TARGET)
-    stand_ins = []
-    for name in entry.get("needed", []):
-        stand_in = work / target / name
-        if not stand_in.exists():
-            stand_in.parent.mkdir(exist_ok=True)
-            empty = work / "empty.c"
-            empty.touch()
-            zig(empty, stand_in, target, f"-Wl,-soname,{name}")
-        stand_ins.append(str(stand_in))
-    output = work / "library"
-    name = entry.get("soname", Path(entry["path"]).name)
-    zig(folder / entry["source"], output, target, f"-Wl,-soname,{name}", *stand_ins)
-    data = output.read_bytes()
+    entry.setdefault("needed", [])
+    if "targets" in entry:
+        slices = {target: build_slice(folder, entry, target, work) for target in entry["targets"]}
+        return join_slices(slices)
+    data = build_slice(folder, entry, entry.get("target", _DEFAULT_TARGET), work)
     if entry.get("strip-sections"):
         data = strip_sections(data)
     return data[: entry.get("keep-bytes", len(data))]
+
+
+def join_slices(slices: dict[str, bytes]) -> bytes:
+    """Make a universal file, as lipo does: `fat_header` and `fat_arch` of mach-o/fat.h."""
+    start = 1 << _FAT_ALIGNMENT
+    header = struct.pack(">2I", 0xCAFEBABE, len(slices))
+    body = b""
+    for target, data in slices.items():
+        machine = _FAT_MACHINES[target.partition("-")[0]]
+        header += struct.pack(">5I", *machine, start + len(body), len(data), _FAT_ALIGNMENT)
+        body += data + bytes(-len(data) % start)
+    return header + bytes(start - len(header)) + body
 
 
 def strip_sections(data: bytes) -> bytes:

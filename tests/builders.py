@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -17,7 +18,7 @@ from torch_abi_audit.catalog import Catalog, Platform, Shim, ShimExport
 from torch_abi_audit.catalog.archive import write_archive
 from torch_abi_audit.catalog.exports import Build, Leak, make_table
 from torch_abi_audit.claims import brought_cuda, torch_specifiers
-from torch_abi_audit.model import Claims, Format, Library, Subject, Symbol
+from torch_abi_audit.model import Claims, Format, Library, MinOS, Subject, Symbol
 
 NAME = "x-1.0-py39-none-manylinux_2_28_x86_64.whl"
 METADATA = "Metadata-Version: 2.4\nName: x\nVersion: 1.0\n"
@@ -78,6 +79,28 @@ def _linux() -> Platform:
     return Platform("linux_x86_64", lambda: io.BytesIO(data))
 
 
+def _two_level(key: str, cpu: str, c10: str, others: dict[str, str]) -> Platform:
+    """A platform whose binaries name the library of each symbol; `others` are names of C++."""
+    builds = [
+        Build(Version(release), None, {c10: (), cpu: (c10,)}, requires_python=">=3.9")
+        for release in RELEASES
+    ]
+    exports = [
+        {cpu: [n for n in _exports(release)[CPU] if not n.startswith("_Z")], c10: []}
+        for release in RELEASES
+    ]
+    for of_release in exports:
+        for name, library in others.items():
+            of_release[{"cpu": cpu, "c10": c10}[library]].append(name)
+    data = write_archive(builds, make_table(exports), {})
+    return Platform(key, lambda: io.BytesIO(data))
+
+
+DYLIB_CPU, DYLIB_C10 = "libtorch_cpu.dylib", "libc10.dylib"
+_MACOS_NAMES = {"_ZN2at6TensorD1Ev": "cpu", "_ZN3c104warnEv": "c10", "_ZN6fbgemm4packEv": "cpu"}
+_WINDOWS_NAMES = {"??1Tensor@at@@QEAA@XZ": "cpu", "?warn@c10@@YAXXZ": "c10"}
+
+
 def _shim(name: str, *, removed: str | None = None, header: str = "shim.h") -> Shim:
     since = Version(_SINCE.get(name, "2.8.0"))
     until = Version("2.8.0" if removed else RELEASES[-1])
@@ -86,7 +109,11 @@ def _shim(name: str, *, removed: str | None = None, header: str = "shim.h") -> S
         header,
         promised=header == "shim.h",
         removed=Version(removed) if removed else None,
-        exported={"linux_x86_64": ShimExport(CPU, since, until)},
+        exported={
+            "linux_x86_64": ShimExport(CPU, since, until),
+            "macos_arm64": ShimExport(DYLIB_CPU, since, until),
+            "windows_x86_64": ShimExport("torch_cpu.dll", since, until),
+        },
     )
 
 
@@ -103,7 +130,11 @@ CATALOG = Catalog(
         "aoti_torch_cpu_private": _shim("aoti_torch_cpu_private", header="shim_cpu.h"),
         "aoti_torch_mps_only": Shim(Version("2.8.0"), "shim.h"),
     },
-    platforms={"linux_x86_64": _linux()},
+    platforms={
+        "linux_x86_64": _linux(),
+        "macos_arm64": _two_level("macos_arm64", DYLIB_CPU, DYLIB_C10, _MACOS_NAMES),
+        "windows_x86_64": _two_level("windows_x86_64", "torch_cpu.dll", "c10.dll", _WINDOWS_NAMES),
+    },
 )
 
 
@@ -115,6 +146,10 @@ def library(
     arch: str = "x86_64",
     executable: bool = False,
     format: Format = Format.ELF,  # noqa: A002 -- the name of the field
+    optional: tuple[str, ...] = (),
+    reexported: tuple[str, ...] = (),
+    minos: MinOS | None = None,
+    version_needs: tuple[tuple[str, tuple[str, ...]], ...] = (),
 ) -> Library:
     def symbols(names: tuple[str | Symbol, ...]) -> tuple[Symbol, ...]:
         return tuple(Symbol(name) if isinstance(name, str) else name for name in names)
@@ -125,9 +160,32 @@ def library(
         executable=executable,
         soname=soname,
         needed=needed,
+        optional=optional,
+        reexported=reexported,
+        minos=minos,
+        version_needs=version_needs,
         imports=symbols(imports),
         exports=symbols(exports),
     )
+
+
+def dylib(
+    *imports: str | Symbol, needed: tuple[str, ...] = (), arch: str = "arm64", **facts: Any
+) -> Library:
+    """A Mach-O library; what it imports from where is written ``library:name``."""
+    return library(*map(_asked, imports), needed=needed, arch=arch, format=Format.MACHO, **facts)
+
+
+def dll(*imports: str | Symbol, needed: tuple[str, ...] = (), **facts: Any) -> Library:
+    """A PE library; what it imports from where is written ``library:name``."""
+    return library(*map(_asked, imports), needed=needed, format=Format.PE, **facts)
+
+
+def _asked(item: str | Symbol) -> Symbol:
+    if isinstance(item, Symbol):
+        return item
+    asked, _, name = item.rpartition(":")
+    return Symbol(name, library=asked or None)
 
 
 def claims(

@@ -67,12 +67,12 @@ _MARKER_MACHINES = {
     ("linux", "arm"): "armv7l",
 }
 _INTERPRETER = re.compile(r"([a-z]+)([0-9])([0-9]{0,3})t?")
-_STABLE_ABIS = frozenset({"abi3", "abi3t"})
+STABLE_ABIS = frozenset({"abi3", "abi3t"})
 
 
 def claims_abi3(claims: Claims) -> bool:
     """Whether any of the filename's tags promises the stable ABI of CPython."""
-    return any(tag.abi in _STABLE_ABIS for tag in claims.tags)
+    return any(tag.abi in STABLE_ABIS for tag in claims.tags)
 
 
 def admitted_pythons(claims: Claims) -> tuple[PythonVersion, ...]:
@@ -93,7 +93,7 @@ def _tag_admits(tag: Tag, python: PythonVersion) -> bool:
     implementation, major, minor = match.groups()
     tagged = (int(major), int(minor or 0))
     # `py39` and `cp39-abi3` mean 3.9 and newer; `cp39-cp39` and `cp39-none` mean 3.9 alone.
-    if implementation == "py" or tag.abi in _STABLE_ABIS:
+    if implementation == "py" or tag.abi in STABLE_ABIS:
         return tagged <= python and tagged[0] == python.major
     return tagged == python
 

@@ -50,7 +50,11 @@ def test_json_says_what_is_expected(name: str, capsys: pytest.CaptureFixture[str
         "torch": {key: target["torch"][key] for key in ("abi", "floor", "floor_symbols")},
         "python": target["python"],
         "findings": findings,
-    } == {key: value for key, value in want.items() if key != "libraries"}
+    } == {key: value for key, value in want.items() if key not in ("libraries", "releases")}
+    cells = {release: cell["status"] for release, cell in target["torch"]["releases"].items()}
+    assert {release: cells[release] for release in want.get("releases", ())} == want.get(
+        "releases", {}
+    )
     for path, torch in want.get("libraries", {}).items():
         assert {key: libraries[path][key] for key in ("abi", "floor")} == torch
     assert bool(output.err) == (code == 2)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import METADATA, NAME, a_library, member_of
+from tests.objects import ARM64, LOAD, PE, WEAK, X86_64, MachO, chained, trie, universal
 from torch_abi_audit import audit
 from torch_abi_audit.abi.names import demangle, owner
 from torch_abi_audit.catalog.build.headers import declarations
@@ -28,6 +29,22 @@ LIBRARIES = [
     member_of("odd-members", "odd_members/plugin"),
     member_of("wrong-architecture", "wrong_architecture/_C.so"),
     member_of("weak-imports", "weak_imports/_C.so"),
+    member_of("windows-abi3", "windows_abi3/_C.pyd"),
+    PE({"a.dll": ["f", 3]}, {"b.dll": ["g"]}, {"e": None, "fw": "c.h"}).build(),
+    MachO(
+        [(LOAD, "liba.dylib"), (WEAK, "libb.dylib")],
+        fixups=chained([("_f", 1, False), ("_g", 2, True)]),
+        trie=trie({"_e": b"\0\x10", "_r": b"\x08\x01\0"}),
+        minos=[(1, 11 << 16)],
+    ).build(),
+    MachO(
+        [(LOAD, "liba.dylib")],
+        bind=b"\x11\x40_f\0\x51\x72\x88\x01\x90\xc0\x02\x08\x00",
+        lazy=b"\x72\x08\x11\x40_g\0\x90\x00",
+        info_trie=trie({"_e": b"\0\x10"}),
+    ).build(),
+    MachO([(LOAD, "liba.dylib")], symbols=[("_f", 1, 1 << 8, 0), ("_g", 15, 0, 16)]).build(),
+    universal((ARM64, MachO().build()), (X86_64, MachO(cpu=X86_64).build())),
 ]
 
 
@@ -56,7 +73,17 @@ def test_a_damaged_library_reads_or_is_refused(data: bytes) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.sampled_from([b"\x7fELF", b"\x7fELF\x02\x01\x01", b"MZ\x00", b""]), st.binary(max_size=400)
+    st.sampled_from(
+        [
+            b"\x7fELF",
+            b"\x7fELF\x02\x01\x01",
+            b"MZ\x00",
+            b"\xcf\xfa\xed\xfe",
+            b"\xca\xfe\xba\xbe",
+            b"",
+        ]
+    ),
+    st.binary(max_size=400),
 )
 def test_bytes_that_begin_like_a_library(magic: bytes, rest: bytes) -> None:
     try:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pycxxfilt
 import pytest
 
-from torch_abi_audit.abi.names import demangle, owner
+from torch_abi_audit.abi.names import demangle, owner, owner_prefix, qualified_name
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,46 @@ def test_a_name_that_would_expand_to_gigabytes_is_cut_short() -> None:
         f"S1_IS{level}_S{level}_E" for level in "123456789ABCDEFGHIJKLMNOPQRSTUVW"
     )
     assert demangle(name) == "c10::f(...)"
+
+
+@pytest.mark.parametrize(
+    ("name", "scopes", "qualified"),
+    [
+        ("?warn@c10@@YAXH@Z", ("c10", "warn"), "c10::warn"),
+        ("?size@Tensor@at@@QEBA_JXZ", ("at", "Tensor", "size"), "at::Tensor::size"),
+        ("??0Error@c10@@QEAA@XZ", ("c10", "Error"), "c10::Error::Error"),
+        ("??1Tensor@at@@QEAA@XZ", ("at", "Tensor"), "at::Tensor::~Tensor"),
+        ("??4Tensor@at@@QEAAAEAV01@AEBV01@@Z", ("at", "Tensor"), "at::Tensor::operator="),
+        ("??_7Error@c10@@6B@", ("c10", "Error"), "c10::Error::`vftable'"),
+        ("??_R0?AVError@c10@@@8", ("c10", "Error"), "c10::Error"),
+        ("?kMax@c10@@3HA", ("c10", "kMax"), "c10::kMax"),
+        ("??$get@H@IValue@c10@@QEBAAEBHXZ", ("c10", "IValue", "get"), "c10::IValue::get"),
+        ("?f@?$ArrayRef@_J@c10@@QEAAXXZ", ("c10", "ArrayRef", "f"), "c10::ArrayRef::f"),
+        (
+            "?f@mine@@YA?AV?$vector@VTensor@at@@@std@@AEBVTensor@at@@@Z",
+            ("mine", "f"),
+            "mine::f",
+        ),
+        ("?g@?A0x12@at@@YAXXZ", ("at",), "at::`anonymous namespace'::g"),
+        ("?fn@at@@YAP6AHH@ZXZ", ("at", "fn"), "at::fn"),
+        ("?x", (), None),
+        ("?", (), None),
+    ],
+)
+def test_names_of_microsofts_scheme(
+    name: str, scopes: tuple[str, ...], qualified: str | None
+) -> None:
+    assert owner(name) == scopes
+    assert qualified_name(name) == qualified
+
+
+def test_what_names_of_one_entity_begin_with() -> None:
+    assert owner_prefix("?warn@c10@@YAXH@Z") == "?warn@c10@@"
+    assert owner_prefix("??$get@H@IValue@c10@@QEBAAEBHXZ") == "??$get@"
+    assert owner_prefix("_ZN3c104warnEi") == "_ZN3c104warn"
+
+
+def test_a_name_that_would_grow_beyond_bounds_is_not_demangled() -> None:
+    levels = "".join(f"P6AX{str(level) * 40}@Z" for level in range(10))
+    assert demangle(f"?f@@YAXPEAH{levels}@Z") is None
+    assert demangle("?f@@YAX" + "H" * 5000 + "@Z") is None

@@ -252,12 +252,12 @@ class _Column:
         for name in item.torch.shims:
             export = self._catalog.shims[name].exported.get(platform.key)
             if export is None:
-                reasons.append(
-                    Reason(Cause.SYMBOL, name, f"no build of torch for {platform.key} has it")
-                )
+                reasons += reached.missing(name)
             elif not export.since <= build.version <= export.until:
                 reasons.append(
-                    Reason(Cause.SYMBOL, name, _when([export.since, export.until], build))
+                    Reason(
+                        Cause.SYMBOL, name, _when([export.since, export.until], build, platform.key)
+                    )
                 )
             elif not reached.any_of(name, {export.library}):
                 reasons += reached.missing(name)
@@ -310,21 +310,25 @@ class _Reached:
 
     def missing(self, name: str) -> list[Reason]:
         """Return why a name is not found; nothing where it is."""
+        providers = self._providers.get(name)
+        if providers and providers.isdisjoint(self._build.libraries):
+            return []  # the library itself is what is missing
         exporters = self._platform.exporters(name, self._build)
         if not exporters:
-            when = _when(self._platform.releases_of(name), self._build)
+            releases = self._platform.releases_of(name)
+            when = _when(releases, self._build, self._platform.key)
             return [Reason(Cause.SYMBOL, name, when)]
         if self.any_of(name, exporters):
             return []
-        asked = ", ".join(sorted(self._providers.get(name, ())))
+        asked = ", ".join(sorted(providers or ()))
         why = f"and it is asked of {asked}" if asked else "which it is not linked with"
         return [Reason(Cause.SYMBOL, name, f"{min(exporters)} has it, {why}")]
 
 
-def _when(releases: Sequence[Version], build: Build) -> str:
+def _when(releases: Sequence[Version], build: Build, platform: str) -> str:
     """Say when torch has a symbol that a build lacks."""
     if not releases:
-        return "no release of torch has it"
+        return f"no build of torch for {platform} has it"
     if releases[0] > build.version:
         return f"first appeared in torch {releases[0]}"
     if releases[-1] < build.version:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import takewhile
 
 import pycxxfilt
 
@@ -28,7 +29,9 @@ def is_msvc(name: str) -> bool:
 
 
 def scopes(name: str) -> tuple[str, ...]:
-    """Return the scopes and the name of an entity, up to what is no plain identifier.
+    """Return the scopes and the name of an entity, up to what is no identifier.
+
+    Template arguments are left out.
 
     >>> scopes("?size@Tensor@at@@QEBA_JXZ")
     ('at', 'Tensor', 'size')
@@ -38,15 +41,8 @@ def scopes(name: str) -> tuple[str, ...]:
     plain = _PLAIN.match(name)
     if plain is not None:
         return tuple(reversed(plain["names"].split("@")[:-1]))
-    found = []
-    for part in (qualified_name(name) or "").split("::"):
-        match = _IDENTIFIER.match(part)
-        if match is None:
-            break
-        found.append(match[0])
-        if match.end() < len(part):  # template arguments
-            break
-    return tuple(found)
+    parts = (qualified_name(name) or "").split("::")
+    return tuple(takewhile(_IDENTIFIER.fullmatch, parts))
 
 
 def prefix(name: str) -> str:

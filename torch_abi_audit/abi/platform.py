@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch_abi_audit.model import Format
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from torch_abi_audit.model import Library
 
@@ -38,22 +38,49 @@ _ARCHS = {
 }
 
 
-# The newest versions of libstdc++ that a manylinux tag promises (auditwheel's policies,
-# after PEP 600): for glibc 2.N and newer, GLIBCXX_3.4.x and CXXABI_1.3.x.
-_LIBSTDCXX = (
-    (5, 8, 1),
-    (12, 13, 3),
-    (17, 19, 7),
-    (24, 22, 10),
-    (27, 24, 11),
-    (31, 28, 12),
-    (34, 29, 13),
-    (35, 30, 13),
-    (39, 33, 15),
+# The newest symbol versions that a manylinux tag promises (auditwheel's policies, after
+# PEP 600): for glibc 2.N and newer, GLIBCXX_3.4.x, CXXABI_1.3.x and GCC_x. Where machines
+# differ it is the newest of them.
+_POLICIES: tuple[tuple[int, Mapping[str, tuple[int, ...]]], ...] = tuple(
+    (glibc, {"GLIBCXX": (3, 4, glibcxx), "CXXABI": (1, 3, cxxabi), "GCC": gcc})
+    for glibc, glibcxx, cxxabi, gcc in (
+        (5, 8, 1, (4, 2, 0)),
+        (12, 13, 3, (4, 3, 0)),
+        (17, 19, 7, (4, 8, 0)),
+        (24, 22, 10, (4, 8, 0)),
+        (26, 24, 11, (7, 0, 0)),
+        (31, 28, 12, (7, 0, 0)),
+        (34, 29, 13, (11, 0)),
+        (35, 30, 13, (12, 0, 0)),
+        (39, 33, 15, (14, 0, 0)),
+    )
+)
+_SYMBOL_VERSION = re.compile(r"(GLIBC|GLIBCXX|CXXABI|GCC)_([0-9]+(?:\.[0-9]+){1,3})")
+# Markers that the linker adds, with the glibc that has them first.
+_MARKERS = {"GLIBC_ABI_DT_RELR": 36, "GLIBC_ABI_GNU2_TLS": 42}
+# Newer than any policy that is known.
+BEYOND = 1000
+
+# What every Linux has (PEP 599 and 600): a library that needs anything else that is not
+# in its wheel loads only where somebody has installed that.
+_LINUX_LIBRARIES = frozenset(
+    {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1"}
+    | {"libnsl.so.1", "libresolv.so.2", "libcrypt.so.1", "libgcc_s.so.1", "libstdc++.so.6"}
+    | {"libatomic.so.1", "libz.so.1", "libexpat.so.1", "libX11.so.6", "libXext.so.6"}
+    | {"libXrender.so.1", "libICE.so.6", "libSM.so.6", "libGL.so.1", "libEGL.so.1"}
+    | {"libgobject-2.0.so.0", "libgthread-2.0.so.0", "libglib-2.0.so.0"}
 )
 
 
 _SYSTEMS = {Format.ELF: "linux", Format.MACHO: "macos", Format.PE: "windows"}
+_FORMATS = {
+    "linux": Format.ELF,
+    "android": Format.ELF,
+    "macos": Format.MACHO,
+    "ios": Format.MACHO,
+    "windows": Format.PE,
+}
+_FIRST_ARM64_MACOS = (11, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +115,25 @@ def parse_platform(tag: str) -> Platform | None:
     return None
 
 
+def is_linux_library(name: str) -> bool:
+    """Whether every system that a manylinux tag promises has a needed library."""
+    return name in _LINUX_LIBRARIES or name.startswith("ld-linux")
+
+
+def system_of(library: Library) -> str:
+    """Return the system that a library is for; all that ELF says is that it is like Linux."""
+    return library.minos.system if library.minos else _SYSTEMS[library.format]
+
+
+def fits(library: Library, platform: Platform) -> bool:
+    """Whether the system and one of the machines of a tag load a library."""
+    return (
+        _FORMATS[platform.system] is library.format
+        and library.arch in platform.archs
+        and (library.minos is None or library.minos.system.startswith(platform.system))
+    )
+
+
 def platform_key(library: Library, tags: Collection[str]) -> str | None:
     """Return the key of the catalog's platform that a library is for.
 
@@ -98,10 +144,61 @@ def platform_key(library: Library, tags: Collection[str]) -> str | None:
     """
     if tags and all(tag.startswith("musllinux") for tag in tags):
         return None
-    return f"{_SYSTEMS[library.format]}_{library.arch}"
+    return f"{system_of(library)}_{library.arch}"
 
 
-def libstdcxx_is_promised(version: str, tags: Iterable[str]) -> bool:
+def lowest_glibc(tags: Iterable[str]) -> int | None:
+    """Return N of the oldest glibc 2.N that manylinux tags promise; None without one."""
+    floors = [
+        platform.floor
+        for tag in tags
+        if tag.startswith("manylinux") and (platform := parse_platform(tag)) and platform.floor
+    ]
+    return min((floor[1] for floor in floors if floor[0] == 2), default=None)
+
+
+def lowest_macos(tags: Iterable[str], arch: str) -> tuple[int, int] | None:
+    """Return the oldest macOS that tags promise for a machine; None without one.
+
+    No machine with arm64 runs anything older than macOS 11.
+    """
+    floors = [
+        platform.floor
+        for platform in map(parse_platform, tags)
+        if platform and platform.system == "macos" and platform.floor and arch in platform.archs
+    ]
+    lowest = min(floors, default=None)
+    if lowest is not None and arch.startswith("arm64"):
+        return max(lowest, _FIRST_ARM64_MACOS)
+    return lowest
+
+
+def glibc_with(version: str, arch: str = "x86_64") -> int | None:
+    """Return N of the oldest manylinux_2_N that promises a symbol version.
+
+    Args:
+        version: Such as ``GLIBC_2.28``, ``GLIBCXX_3.4.29``, ``CXXABI_1.3.13``, ``GCC_7.0.0``.
+        arch: The machine.
+
+    Returns:
+        None for versions that no policy speaks of, `BEYOND` for those that are newer
+        than any.
+    """
+    if version in _MARKERS:
+        return _MARKERS[version]
+    match = _SYMBOL_VERSION.fullmatch(version)
+    if match is None:
+        return None
+    number = tuple(map(int, match[2].split(".")))
+    if match[1] == "GLIBC":
+        if number[:2] == (2, 18) and arch == "aarch64":
+            return 17  # CentOS 7, which the tag stands for, has it there
+        return number[1] if number[0] == 2 else BEYOND
+    fitting = (glibc for glibc, newest in _POLICIES if number <= newest[match[1]])
+    return next(fitting, BEYOND)
+
+
+def libstdcxx_is_promised(version: str, tags: Collection[str]) -> bool:
     """Whether every system that the tags promise has a version of libstdc++.
 
     Args:
@@ -109,16 +206,9 @@ def libstdcxx_is_promised(version: str, tags: Iterable[str]) -> bool:
         tags: The platform tags. With several the lowest counts; a tag without a floor,
             like ``linux_x86_64``, promises nothing.
     """
-    floors = [platform.floor for platform in map(parse_platform, tags) if platform is not None]
-    if not floors or any(floor is None or floor[0] != 2 for floor in floors):
+    lowest = lowest_glibc(tags)
+    known = [tag for tag in tags if parse_platform(tag) is not None]
+    if lowest is None or not all(tag.startswith("manylinux") for tag in known):
         return False
-    glibc = min(floor[1] for floor in floors if floor is not None)
-    kind, _, number = version.rpartition("_")
-    parts = number.split(".")
-    if kind not in ("GLIBCXX", "CXXABI") or len(parts) < 2:
-        return False
-    patch = int(parts[2]) if len(parts) > 2 and parts[2].isdigit() else 0
-    policies = [policy for policy in _LIBSTDCXX if policy[0] <= glibc]
-    if not policies:
-        return False
-    return patch <= policies[-1][1 if kind == "GLIBCXX" else 2]
+    glibc = glibc_with(version)
+    return glibc is not None and glibc <= lowest

@@ -7,5 +7,5 @@ from torch_abi_audit.rules.registry import RULES, Rule, run_rules
 __all__ = ["RULES", "Rule", "run_rules"]
 
 # Findings of one severity are reported in the order of registration: torch comes first.
-for _module in ("torch_abi", "torch_claims", "cuda", "python", "tags", "archive"):
+for _module in ("torch_abi", "torch_claims", "cuda", "python", "tags", "platform", "archive"):
     import_module(f"{__name__}.{_module}")

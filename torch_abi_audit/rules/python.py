@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.claims import admitted_pythons, claims_abi3
-from torch_abi_audit.model import LibraryKind, PythonAbi, PythonVersion, Severity, Subject
+from torch_abi_audit.model import Format, LibraryKind, PythonAbi, PythonVersion, Severity, Subject
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.rules.words import count, join
+from torch_abi_audit.rules.words import count, join, limited_api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,7 @@ def abi3_floor_understated(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
                 evidence=library.python.floor_symbols,
                 help=(
                     f"tag the wheel cp{floor.major}{floor.minor}-abi3, set Requires-Python:"
-                    f" >={floor}, or build with -DPy_LIMITED_API={_limited_api(oldest)}"
+                    f" >={floor}, or build with -DPy_LIMITED_API={limited_api(oldest)}"
                 ),
             )
 
@@ -128,11 +128,46 @@ def python_api_in_none_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hi
             f"cp{use.floor.major}{use.floor.minor}-abi3" if use.floor else "cpXY-cpXY, one a Python"
         )
         yield Hit(
-            f"the tag {tags} says that no Python ABI is used, and it imports CPython's C API",
+            f"the tag {tags} says that no Python ABI is used, and it"
+            f" {'links' if use.linked else 'imports'} CPython's C API",
             library=library.path,
-            evidence=use.violations or use.floor_symbols,
+            evidence=use.violations or use.floor_symbols or tuple(use.linked),
             help=f"tag the wheel {fitting}",
             severity=None if serious else Severity.WARNING,
+        )
+
+
+@rule(
+    "versioned-python-library",
+    Severity.ERROR,
+    "a library links the Python library of one version (`python312.dll`, `libpython3.12`), and the"
+    " tags admit others",
+)
+def versioned_python_library(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
+    """Report libraries that only one version of Python has what they link for.
+
+    For wheels with the ABI tag `none` on any Python another rule speaks.
+    """
+    claims = subject.claims
+    if not claims_abi3(claims) and any(tag.interpreter.startswith("py") for tag in claims.tags):
+        return
+    pythons = {str(python) for python in admitted_pythons(claims)}
+    for library in subject.libraries:
+        linked = library.python.linked
+        others = pythons - {version.removesuffix("t") for version in linked.values()}
+        if not linked or not others:
+            continue
+        stable = "python3.dll" if library.library.format is Format.PE else None
+        help_ = "leave the library of Python out: the interpreter has the symbols"
+        if stable:
+            help_ = f"link {stable}, as -DPy_LIMITED_API and py_limited_api=True do"
+            if not claims_abi3(claims):
+                help_ = "build it with the Python of the tag"
+        yield Hit(
+            f"it loads with Python {join(linked.values())} alone, and the wheel is for others too",
+            library=library.path,
+            evidence=tuple(linked),
+            help=help_,
         )
 
 
@@ -146,8 +181,3 @@ def _suffix(path: str) -> PythonVersion | None:
 def _module(path: str) -> str:
     folder, _, name = path.rpartition("/")
     return f"{folder}/{name.partition('.')[0]}"
-
-
-def _limited_api(python: PythonVersion) -> str:
-    """Return a release as the macro Py_LIMITED_API takes it."""
-    return f"0x{python.major:02x}{python.minor:02x}0000"

@@ -1,13 +1,14 @@
-"""Rules about tags: the filename's, the `WHEEL` file's, and the platform they name."""
+"""Rules about tags: the filename's, the `WHEEL` file's, and whether it needs them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.abi.platform import parse_platform
-from torch_abi_audit.model import LibraryAudit, LibraryKind, Severity, Subject
+from torch_abi_audit.abi.cpython import highest_python_floor, worst_python_abi
+from torch_abi_audit.claims import STABLE_ABIS
+from torch_abi_audit.model import LibraryAudit, LibraryKind, PythonAbi, Severity, Subject
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.rules.words import count, join
+from torch_abi_audit.rules.words import count, join, limited_api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,44 +47,45 @@ def binaries_in_pure_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
     for_any = any(tag.platform == "any" for tag in claims.tags)
     if not libraries or not (for_any or claims.root_is_purelib):
         return
+    paths = tuple(dict.fromkeys(library.path for library in libraries))
     said = "the platform tag is any" if for_any else "WHEEL says Root-Is-Purelib: true"
     yield Hit(
-        f"{said}, and the wheel has {count(len(libraries), 'compiled member')}",
-        evidence=tuple(library.path for library in libraries),
+        f"{said}, and the wheel has {count(len(paths), 'compiled member')}",
+        evidence=paths,
         help="build a platform wheel: Root-Is-Purelib: false, and a platform tag",
         severity=None if for_any and not all(map(_is_program, libraries)) else Severity.WARNING,
     )
 
 
-@rule("wrong-architecture", Severity.ERROR, "a member's machine is not the platform tag's")
-def wrong_architecture(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report members that the tag's machine can't load.
-
-    A warning for a library that nothing in the wheel needs, when others have the right
-    machine: some packages carry helpers for other machines on purpose.
-    """
-    platforms = [parse_platform(tag.platform) for tag in subject.claims.tags]
-    known = [platform for platform in platforms if platform is not None]
-    if not known:
+@rule(
+    "tag-overspecific",
+    Severity.NOTE,
+    "nothing ties it to the tag's Python or ABI: one wheel would do where several are published",
+)
+def tag_overspecific(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
+    """Report wheels for one Python whose libraries would serve others."""
+    tags = subject.claims.tags
+    for_one = all(tag.interpreter.startswith("cp") and tag.abi not in STABLE_ABIS for tag in tags)
+    abi = worst_python_abi(library.python for library in subject.libraries)
+    free_threaded = any(tag.abi.endswith("t") for tag in tags)
+    if subject.unreadable or not for_one or abi is PythonAbi.VERSION_SPECIFIC:
         return
-    archs = {arch for platform in known for arch in platform.archs}
-    wrong = [item for item in subject.libraries if item.library.arch not in archs]
-    right = [item for item in subject.libraries if item.library.arch in archs]
-    needed = {name for item in right for name in item.library.needed}
-    for item in wrong:
-        names = {item.path.rpartition("/")[2], item.library.soname}
-        serious = not right or _is_loaded(item) or bool(names & needed)
+    said = join({f"{tag.interpreter}-{tag.abi}" for tag in tags})
+    if abi is PythonAbi.NONE:
         yield Hit(
-            f"it is for {item.library.arch}, and the platform tag is for {join(archs)}",
-            library=item.path,
-            help="build it for that machine, or correct the platform tag",
-            severity=None if serious else Severity.WARNING,
+            f"the tag says {said}, and nothing compiled in it uses CPython's C API",
+            help="tag it py3-none, unless its Python files are for one version",
         )
+    elif not free_threaded:
+        floor = highest_python_floor(library.python for library in subject.libraries)
+        if floor is not None:
+            yield Hit(
+                f"the tag says {said}, and all that it imports of CPython's C API is in the"
+                f" stable ABI of {floor} and newer",
+                help=f"build it with -DPy_LIMITED_API={limited_api(floor)} and"
+                f" py_limited_api=True, and tag it cp{floor.major}{floor.minor}-abi3",
+            )
 
 
 def _is_program(item: LibraryAudit) -> bool:
     return item.library.executable and item.kind is not LibraryKind.EXTENSION
-
-
-def _is_loaded(item: LibraryAudit) -> bool:
-    return item.kind is LibraryKind.EXTENSION or item.torch.needs_torch

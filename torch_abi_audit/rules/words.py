@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
+    from torch_abi_audit.model import PythonVersion
+
 _PLURALS = {"library": "libraries"}
 
 
@@ -30,6 +32,11 @@ def join(names: Iterable[str]) -> str:
 def short(release: Version) -> str:
     """Return a release as a requirement names it: ``2.11`` for 2.11.0, ``2.9.1`` for 2.9.1."""
     return ".".join(map(str, release.release if release.micro else release.release[:2]))
+
+
+def limited_api(python: PythonVersion) -> str:
+    """Return a release of Python as the macro Py_LIMITED_API takes it."""
+    return f"0x{python.major:02x}{python.minor:02x}0000"
 
 
 def ranges(releases: Iterable[Version], known: Sequence[Version]) -> str:

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import zlib
+
+import pytest
+
+from tests.builders import member_of
+from tests.objects import (
+    ARM64,
+    BUNDLE,
+    EXECUTE,
+    I386,
+    LOAD,
+    OBJECT,
+    REEXPORT,
+    WEAK,
+    X86_64,
+    MachO,
+    chained,
+    trie,
+    universal,
+)
+from torch_abi_audit.errors import LibraryError
+from torch_abi_audit.formats import BytesSource, read_libraries
+from torch_abi_audit.formats.dyld import bound_symbols, exported_symbols
+from torch_abi_audit.model import Format, Library, MinOS, Symbol
+
+CPU, C10, SYSTEM = "@rpath/libtorch_cpu.dylib", "@rpath/libc10.dylib", "/usr/lib/libSystem.B.dylib"
+LIBRARIES = [(LOAD, SYSTEM), (LOAD, CPU), (LOAD, C10)]
+
+
+def read(data: bytes, name: str = "x.so") -> tuple[Library, ...]:
+    return read_libraries(BytesSource(data), name)
+
+
+def only(item: MachO) -> Library:
+    (library,) = read(item.build())
+    return library
+
+
+def test_facts_of_a_library_that_a_linker_made() -> None:
+    (facts,) = read(member_of("macos-stable", "macos_stable/_C.so"))
+    assert facts.format is Format.MACHO
+    assert facts.arch == "arm64"
+    assert facts.soname == "@rpath/_C.so"
+    assert sorted(facts.needed) == [SYSTEM, C10, CPU]
+    assert facts.minos == MinOS("macos", (11, 0))
+    assert {symbol for symbol in facts.imports if symbol.library == CPU} == {
+        Symbol("aoti_torch_library_init_fragment", library=CPU),
+        Symbol("torch_call_dispatcher", library=CPU),
+        Symbol("torch_library_impl", library=CPU),
+    }
+    assert Symbol("register_ops") in facts.exports
+
+
+def test_slices_of_a_universal_library() -> None:
+    slices = read(member_of("macos-universal2", "macos_universal2/_C.so"))
+    assert [(item.arch, str(item.minos)) for item in slices] == [
+        ("arm64", "macos 11.0"),
+        ("x86_64", "macos 10.15"),
+    ]
+    assert slices[0].needed == slices[1].needed
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3])
+def test_imports_in_chained_fixups(kind: int) -> None:
+    """Of a library without a symbol table: ordinals, weak imports and both kinds of lookup."""
+    imports = [
+        ("_torch_library_impl", 2, False),
+        ("__ZN3c104warnEv", 3, True),
+        ("_PyObject_Repr", -2, False),
+        ("__ZTISt9exception", -3, False),
+        ("_malloc", 1, False),
+        ("_main", -1, False),
+    ]
+    facts = only(MachO(LIBRARIES, fixups=chained(imports, kind), trie=trie({})))
+    assert facts.imports == (
+        Symbol("torch_library_impl", library=CPU),
+        Symbol("_ZN3c104warnEv", weak=True, library=C10),
+        Symbol("PyObject_Repr"),
+        Symbol("_ZTISt9exception"),
+        Symbol("malloc", library=SYSTEM),
+        Symbol("main"),
+    )
+
+
+def test_names_of_chained_fixups_can_be_compressed() -> None:
+    names = zlib.compress(b"\0_torch_library_impl\0")
+    fixups = chained([("_torch_library_impl", 2, False)], names_zlib=names)
+    assert only(MachO(LIBRARIES, fixups=fixups, trie=b"")).imports == (
+        Symbol("torch_library_impl", library=CPU),
+    )
+
+
+def test_imports_in_bind_opcodes() -> None:
+    bind = (
+        b"\x12\x40_torch_library_impl\0\x51\x72\x88\x01\x90"  # ordinal 2, a pointer, bound
+        b"\xa0\x10\xb3\xc0\x02\x08"  # bound again, in the three short forms
+        b"\x20\x03\x41__ZN3c104warnEv\0\x90"  # a large ordinal, weak
+        b"\x3e\x40_PyObject_Repr\0\x60\x7f\x80\x08\x90"  # flat lookup, an addend
+        b"\x00\x12\x40_never\0\x90"  # what follows the end does not count
+    )
+    lazy = b"\x72\x00\x11\x40_malloc\0\x90\x00\x72\x08\x11\x40_free\0\x90\x00"
+    facts = only(MachO(LIBRARIES, bind=bind, lazy=lazy, info_trie=trie({"_f": b"\0\x10"})))
+    assert facts.imports == (
+        Symbol("torch_library_impl", library=CPU),
+        Symbol("_ZN3c104warnEv", weak=True, library=C10),
+        Symbol("PyObject_Repr"),
+        Symbol("malloc", library=SYSTEM),
+        Symbol("free", library=SYSTEM),
+    )
+    assert facts.exports == (Symbol("f"),)
+
+
+def test_a_symbol_can_be_named_before_its_library() -> None:
+    (binding,) = bound_symbols(b"\x40_f\0\x51\x12\x90")
+    assert (binding.name, binding.ordinal) == (b"_f", 2)
+
+
+def test_threaded_binds() -> None:
+    found = list(bound_symbols(b"\xd0\x02\x11\x40_f\0\x90\x12\x40_g\0\x90\x72\x00\xd1\x00"))
+    assert [(item.name, item.ordinal) for item in found] == [(b"_f", 1), (b"_g", 2)]
+
+
+def test_symbol_table_of_a_file_without_dylds_tables() -> None:
+    symbols = [
+        ("_torch_library_impl", 0x01, 2 << 8, 0),
+        ("__ZN3c104warnEv", 0x01, 3 << 8 | 0x40, 0),
+        ("_PyObject_Repr", 0x01, 0xFE << 8, 0),
+        ("_of_the_program", 0x01, 0xFF << 8, 0),
+        ("_f", 0x0F, 0, 0x100),
+        ("_weak", 0x0F, 0x80, 0x100),
+        ("_hidden", 0x1F, 0, 0x100),  # private external
+        ("_local", 0x0E, 0, 0x100),
+        ("_debug", 0x24, 0, 0x100),
+    ]
+    facts = only(MachO(LIBRARIES, symbols=symbols))
+    assert facts.imports == (
+        Symbol("torch_library_impl", library=CPU),
+        Symbol("_ZN3c104warnEv", weak=True, library=C10),
+        Symbol("PyObject_Repr"),
+        Symbol("of_the_program"),
+    )
+    assert facts.exports == (Symbol("f"), Symbol("weak", weak=True))
+
+
+def test_without_two_levels_no_library_is_named() -> None:
+    facts = only(MachO(LIBRARIES, fixups=chained([("_f", 2, False)]), trie=b"", flags=0))
+    assert facts.imports == (Symbol("f"),)
+
+
+def test_what_it_defines_itself_is_no_import() -> None:
+    """A weak definition, for which dyld looks around, and one that it binds to itself."""
+    fixups = chained([("_inline", -3, False), ("_own", 0, False), ("_else", -3, False)])
+    facts = only(MachO(LIBRARIES, fixups=fixups, trie=trie({"_inline": b"\x04\x10"})))
+    assert facts.imports == (Symbol("else"),)
+    assert facts.exports == (Symbol("inline", weak=True),)
+
+
+def test_an_export_from_elsewhere_is_an_import_too() -> None:
+    passed_on = trie({"_f": b"\x08\x02_g\0", "_h": b"\x08\x03\0", "_r": b"\x10\x10\x20"})
+    facts = only(MachO(LIBRARIES, fixups=chained([]), trie=passed_on))
+    assert set(facts.exports) == {Symbol("f"), Symbol("h"), Symbol("r")}
+    assert set(facts.imports) == {Symbol("g", library=CPU), Symbol("h", library=C10)}
+
+
+def test_optional_and_reexported_libraries() -> None:
+    libraries = [(LOAD, SYSTEM), (WEAK, CPU), (REEXPORT, C10)]
+    facts = only(MachO(libraries, fixups=chained([]), trie=b"", rpath="@loader_path/../lib"))
+    assert facts.needed == (SYSTEM, CPU, C10)
+    assert facts.optional == (CPU,)
+    assert facts.reexported == (C10,)
+    assert facts.rpath == ("@loader_path/../lib",)
+
+
+@pytest.mark.parametrize(
+    ("item", "minos"),
+    [
+        (MachO(minos=[(1, 14 << 16)]), MinOS("macos", (14, 0))),
+        (MachO(minos=[(1, 11 << 16 | 3 << 8 | 1)]), MinOS("macos", (11, 3))),
+        (MachO(minos=[(6, 13 << 16), (1, 10 << 16 | 9 << 8)]), MinOS("macos", (10, 9))),
+        (MachO(minos=[(7, 13 << 16)]), MinOS("iossimulator", (13, 0))),
+        (MachO(version_min=10 << 16 | 13 << 8), MinOS("macos", (10, 13))),
+        (MachO(), None),
+    ],
+)
+def test_minos(item: MachO, minos: MinOS | None) -> None:
+    assert only(item).minos == minos
+
+
+@pytest.mark.parametrize(
+    ("cpu", "subtype", "arch"),
+    [
+        (ARM64, 0, "arm64"),
+        (ARM64, 2, "arm64e"),
+        (ARM64, 0x80000002, "arm64e"),
+        (X86_64, 3, "x86_64"),
+        (I386, 3, "i686"),
+        (0x12345, 0, "cpu 0x12345"),
+    ],
+)
+def test_machines(cpu: int, subtype: int, arch: str) -> None:
+    assert only(MachO(cpu=cpu, subtype=subtype)).arch == arch
+
+
+def test_kinds_of_file() -> None:
+    assert not only(MachO(filetype=BUNDLE)).executable
+    assert only(MachO(filetype=EXECUTE)).executable
+    assert read(MachO(filetype=OBJECT).build(), "x.o") == ()
+    with pytest.raises(LibraryError, match="an object file that no loader loads"):
+        read(MachO(filetype=OBJECT).build(), "x.dylib")
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_universal_files(wide: bool) -> None:  # noqa: FBT001
+    arm, intel = MachO(cpu=ARM64).build(), MachO(cpu=X86_64).build()
+    slices = read(universal((ARM64, arm), (X86_64, intel), wide=wide))
+    assert [item.arch for item in slices] == ["arm64", "x86_64"]
+
+
+def test_a_universal_archive_of_object_files_is_no_library() -> None:
+    assert read(universal((ARM64, b"!<arch>\n" + bytes(60))), "libx.a") == ()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (MachO(LIBRARIES, fixups=chained([("_f", 9, False)]), trie=b"").build(), "of library 9"),
+        (MachO(fixups=chained([("_f", 0, False)], kind=4), trie=b"").build(), "unknown kind, 4"),
+        (MachO(fixups=b"short", trie=b"").build(), "not a readable Mach-O file"),
+        (MachO(fixups=chained([]), trie=b"\0\1_f\0\0").build(), "no tree"),
+        (MachO(fixups=chained([]), trie=b"\0\1_f").build(), "truncated: the export trie"),
+        (MachO(fixups=chained([]), trie=b"\xff" * 20).build(), "more than 64 bits"),
+        (MachO(bind=b"\xe0").build(), "no opcode"),
+        (MachO(bind=b"\x12\x40_f").build(), "no opcode"),
+        (universal((ARM64, b"\xcf\xfa\xed\xfe")), "truncated"),
+        (universal((ARM64, b"nothing at all")), "the magic"),
+        (universal(), "0 slices"),
+        (MachO().build()[:40], "truncated"),
+    ],
+)
+def test_contradictions(data: bytes, reason: str) -> None:
+    with pytest.raises(LibraryError, match=reason):
+        read(data)
+
+
+def test_a_trie_that_grows_without_end_is_refused() -> None:
+    """Nodes that share children would spell out exponentially many names."""
+    node = b"\0\2a\0\x0a_b\0\x0a"
+    with pytest.raises(LibraryError, match="no tree"):
+        list(exported_symbols(node + b"\0" * 20))

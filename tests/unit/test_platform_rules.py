@@ -1,0 +1,258 @@
+"""The rules about tags: machines and slices, the oldest system, the Python that is linked."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.builders import CATALOG, claims, dll, dylib, library
+from torch_abi_audit.abi.classify import classify
+from torch_abi_audit.abi.platform import BEYOND, glibc_with, lowest_glibc, lowest_macos
+from torch_abi_audit.model import Finding, Library, MinOS, Severity, Subject
+from torch_abi_audit.rules import run_rules
+
+ERROR, WARNING, NOTE = Severity.ERROR, Severity.WARNING, Severity.NOTE
+WRONG, FLOOR = "wrong-architecture", "platform-floor-understated"
+VERSIONED, OVERSPECIFIC = "versioned-python-library", "tag-overspecific"
+
+
+def findings(
+    rule: str, tag: str, *libraries: tuple[str, Library], python: str = ""
+) -> list[Finding]:
+    items = classify(libraries, tag.split("-")[2].split("."), CATALOG)
+    found = run_rules(Subject(claims(tag, python=python), items), CATALOG)
+    return [finding for finding in found if finding.rule == rule]
+
+
+def severities(rule: str, tag: str, **libraries: Library) -> list[Severity]:
+    named = [(f"x/{name}", item) for name, item in libraries.items()]
+    return [finding.severity for finding in findings(rule, tag, *named)]
+
+
+IOS = MinOS("ios", (13, 0))
+MODULE = ("PyInit__C",)
+
+
+@pytest.mark.parametrize(
+    ("platform", "item", "wrong"),
+    [
+        ("macosx_11_0_arm64", dylib(), False),
+        ("macosx_11_0_arm64", dylib(arch="x86_64"), True),
+        ("macosx_11_0_arm64", dylib(arch="arm64e"), True),
+        ("macosx_11_0_arm64", dylib(minos=MinOS("macos", (11, 0))), False),
+        ("macosx_11_0_arm64", dylib(minos=IOS), True),
+        ("ios_13_0_arm64_iphoneos", dylib(minos=IOS), False),
+        ("macosx_10_9_intel", dylib(arch="x86_64"), False),
+        ("macosx_10_9_x86_64.macosx_11_0_arm64", dylib(), True),
+        ("macosx_11_0_universal2", dylib(), True),
+        ("win_amd64", dll(), False),
+        ("win_amd64", library(), True),
+        ("win32", dll(arch="i686"), False),
+        ("win32", dll(), True),
+        ("manylinux_2_28_x86_64", dll(), True),
+        ("manylinux_2_28_x86_64", dylib(arch="x86_64"), True),
+    ],
+)
+def test_machines_and_systems(platform: str, item: Library, wrong: bool) -> None:  # noqa: FBT001
+    assert severities(WRONG, f"py3-none-{platform}", _C=item) == ([ERROR] if wrong else [])
+
+
+def test_a_message_names_the_systems_where_they_differ() -> None:
+    (finding,) = findings(WRONG, "py3-none-win_amd64", ("x.so", library()))
+    assert finding.message == "it is for linux x86_64, and the platform tag is for windows x86_64"
+    (finding,) = findings(WRONG, "py3-none-macosx_11_0_arm64", ("x.so", dylib(arch="x86_64")))
+    assert finding.message == "it is for x86_64, and the platform tag is for arm64"
+
+
+def test_universal_libraries() -> None:
+    both = [("x/_C.so", dylib(exports=MODULE)), ("x/_C.so", dylib(exports=MODULE, arch="x86_64"))]
+    tag = "cp312-cp312-macosx_11_0_{}"
+    assert not findings(WRONG, tag.format("universal2"), *both)
+    assert not findings(WRONG, tag.format("arm64"), *both)  # a slice too many does no harm
+    assert not findings(WRONG, tag.format("x86_64"), *both)
+    (finding,) = findings(WRONG, tag.format("universal2"), both[0])
+    assert (finding.severity, finding.library) == (ERROR, "x/_C.so")
+    assert "has no slice for x86_64" in finding.message
+
+
+def test_two_files_of_one_name_can_be_the_slices() -> None:
+    """A package may choose between them at run time."""
+    thin = [("x/arm64/lib.dylib", dylib()), ("x/intel/lib.dylib", dylib(arch="x86_64"))]
+    assert not findings(WRONG, "py3-none-macosx_11_0_universal2", *thin)
+
+
+def test_a_helper_without_a_slice_is_a_warning() -> None:
+    module = [("_C.so", dylib(exports=MODULE, arch=arch)) for arch in ("arm64", "x86_64")]
+    tag = "py3-none-macosx_11_0_universal2"
+    (finding,) = findings(WRONG, tag, *module, ("helper.dylib", dylib()))
+    assert finding.severity is WARNING
+    needing = [("_C.so", dylib(needed=("@rpath/h.dylib",), arch=a)) for a in ("arm64", "x86_64")]
+    (finding,) = findings(WRONG, tag, *needing, ("h.dylib", dylib()))
+    assert finding.severity is ERROR
+
+
+def needs(
+    *versions: str,
+    of: str = "libc.so.6",
+    needed: tuple[str, ...] = (),
+    exports: tuple[str, ...] = (),
+) -> Library:
+    return library(version_needs=((of, versions),), needed=(of, *needed), exports=exports)
+
+
+@pytest.mark.parametrize(
+    ("platforms", "versions", "severity"),
+    [
+        ("manylinux_2_28_x86_64", ("GLIBC_2.28", "GLIBC_2.2.5"), None),
+        ("manylinux_2_28_x86_64", ("GLIBC_2.29",), ERROR),
+        ("manylinux_2_27_x86_64.manylinux_2_28_x86_64", ("GLIBC_2.28",), ERROR),
+        ("manylinux2014_x86_64", ("GLIBC_2.17",), None),
+        ("manylinux2014_x86_64", ("GLIBC_2.18",), ERROR),
+        ("manylinux2014_aarch64", ("GLIBC_2.18",), ERROR),  # the library is for x86_64
+        ("manylinux1_x86_64", ("GLIBC_2.6",), ERROR),
+        ("linux_x86_64", ("GLIBC_2.99",), None),
+        ("manylinux_2_28_x86_64", ("GLIBCXX_3.4.24", "CXXABI_1.3.11", "GCC_7.0.0"), None),
+        ("manylinux_2_28_x86_64", ("GLIBCXX_3.4.25",), ERROR),
+        ("manylinux_2_28_x86_64", ("CXXABI_1.3.12",), ERROR),
+        ("manylinux_2_28_x86_64", ("GCC_12.0.0",), ERROR),
+        ("manylinux_2_34_x86_64", ("GLIBC_ABI_DT_RELR",), ERROR),
+        ("manylinux_2_36_x86_64", ("GLIBC_ABI_DT_RELR",), None),
+        ("manylinux_2_28_x86_64", ("GLIBC_PRIVATE", "CXXABI_TM_1", "OPENSSL_3.0.0"), None),
+    ],
+)
+def test_manylinux(platforms: str, versions: tuple[str, ...], severity: Severity | None) -> None:
+    found = severities(FLOOR, f"py3-none-{platforms}", _C=needs(*versions))
+    assert found == ([] if severity is None else [severity])
+
+
+def test_manylinux_names_versions_and_the_tag() -> None:
+    item = needs("GLIBC_2.17", "GLIBC_2.34", "GLIBC_2.29")
+    (finding,) = findings(FLOOR, "py3-none-manylinux_2_28_x86_64", ("x/_C.so", item))
+    assert (finding.library, finding.evidence) == ("x/_C.so", ("GLIBC_2.34", "GLIBC_2.29"))
+    assert finding.help == "tag it manylinux_2_34_x86_64, or build it on an older system"
+    two = [("a.so", item), ("b.so", needs("GLIBCXX_3.4.99", of="libstdc++.so.6"))]
+    (finding,) = findings(FLOOR, "py3-none-manylinux_2_28_x86_64", *two)
+    assert finding.library is None
+    assert finding.evidence == ("a.so: GLIBC_2.34", "b.so: GLIBCXX_3.4.99")
+    assert "no manylinux tag promises as much yet" in finding.help
+
+
+def test_a_libstdcxx_of_its_own_is_as_new_as_it_is() -> None:
+    item = needs("GLIBCXX_3.4.32", of="libstdc++-1a2b3c4d.so.6")
+    own = ("x.libs/libstdc++-1a2b3c4d.so.6", library())
+    assert not findings(FLOOR, "py3-none-manylinux_2_28_x86_64", ("x/_C.so", item), own)
+
+
+def test_a_plugin_for_what_is_not_everywhere_is_a_warning() -> None:
+    """bitsandbytes has one for SYCL, which only systems with newer glibc have."""
+    plugin = needs("GLIBC_2.34", needed=("libsycl.so.8",))
+    tag = "py3-none-manylinux_2_28_x86_64"
+    assert severities(FLOOR, tag, plugin=plugin) == [WARNING]
+    loaded = needs("GLIBC_2.34", needed=("libsycl.so.8",), exports=MODULE)
+    assert severities(FLOOR, tag, plugin=loaded) == [ERROR]
+    user = library(needed=("libplugin.so",))
+    assert severities(FLOOR, tag, **{"libplugin.so": plugin, "_C.so": user}) == [ERROR]
+
+
+@pytest.mark.parametrize(
+    ("platform", "needed", "severities_"),
+    [
+        ("musllinux_1_2_x86_64", "libc.musl-x86_64.so.1", []),
+        ("musllinux_1_2_x86_64", "libc.so.6", [ERROR]),
+        ("manylinux_2_28_x86_64", "libc.musl-x86_64.so.1", [ERROR]),
+        ("manylinux_2_28_x86_64", "libc.so.6", []),
+        ("linux_x86_64", "libc.musl-x86_64.so.1", []),
+    ],
+)
+def test_musl(platform: str, needed: str, severities_: list[Severity]) -> None:
+    item = library(needed=(needed,))
+    assert severities(FLOOR, f"py3-none-{platform}", _C=item) == severities_
+
+
+@pytest.mark.parametrize(
+    ("platform", "arch", "minos", "severity"),
+    [
+        ("macosx_11_0_arm64", "arm64", (11, 0), None),
+        ("macosx_11_0_arm64", "arm64", (11, 3), NOTE),
+        ("macosx_11_0_arm64", "arm64", (12, 0), ERROR),
+        ("macosx_11_0_arm64.macosx_14_0_arm64", "arm64", (12, 0), ERROR),
+        ("macosx_14_0_arm64", "arm64", (12, 1), None),
+        ("macosx_10_9_x86_64", "x86_64", (10, 9), None),
+        ("macosx_10_9_x86_64", "x86_64", (10, 13), ERROR),
+        ("macosx_10_9_x86_64", "x86_64", (11, 0), ERROR),
+        # Every Mac with arm64 has macOS 11 or newer.
+        ("macosx_10_9_universal2", "arm64", (11, 0), None),
+        ("macosx_10_9_universal2", "arm64", (12, 0), ERROR),
+        ("win_amd64", "arm64", (12, 0), None),
+    ],
+)
+def test_minos(platform: str, arch: str, minos: tuple[int, int], severity: Severity | None) -> None:
+    item = dylib(arch=arch, minos=MinOS("macos", minos))
+    found = severities(FLOOR, f"py3-none-{platform}", _C=item)
+    assert found == ([] if severity is None else [severity])
+
+
+def test_minos_names_the_tag() -> None:
+    items = [(f"{n}.dylib", dylib(minos=MinOS("macos", (n, 1)))) for n in (11, 12, 14)]
+    error, note = findings(FLOOR, "py3-none-macosx_11_0_arm64", *items)
+    assert error.evidence == ("12.dylib: minos 12.1", "14.dylib: minos 14.1")
+    assert error.help.endswith("or tag the wheel macosx_14_0")
+    assert (note.severity, note.library, note.evidence) == (NOTE, "11.dylib", ("minos 11.1",))
+
+
+@pytest.mark.parametrize(
+    ("tag", "item", "python", "broken"),
+    [
+        ("cp39-abi3-win_amd64", dll(needed=("python312.dll",)), "", True),
+        ("cp39-abi3-win_amd64", dll(needed=("python3.dll",)), "", False),
+        # A wheel that admits 3.12 alone loses nothing.
+        ("cp39-abi3-win_amd64", dll(needed=("python312.dll",)), "==3.12.*", False),
+        ("cp312-abi3-win_amd64", dll(needed=("python312.dll",)), "<3.13", False),
+        ("cp312-cp312-win_amd64", dll(needed=("python312.dll",)), "", False),
+        ("cp312-cp312-win_amd64", dll(needed=("python311.dll",)), "", True),
+        ("cp313-cp313t-win_amd64", dll(needed=("python313t.dll",)), "", False),
+        ("cp39-abi3-manylinux_2_28_x86_64", library(needed=("libpython3.12.so.1.0",)), "", True),
+        ("cp39-abi3-manylinux_2_28_x86_64", library(needed=("libpython3.so",)), "", False),
+        ("py3-none-win_amd64", dll(needed=("python312.dll",)), "", False),  # another rule's
+    ],
+)
+def test_versioned_python_library(tag: str, item: Library, python: str, broken: bool) -> None:  # noqa: FBT001
+    found = findings(VERSIONED, tag, ("x/_C", item), python=python)
+    assert [finding.severity for finding in found] == ([ERROR] if broken else [])
+
+
+@pytest.mark.parametrize(
+    ("tag", "item", "fitting"),
+    [
+        ("cp312-cp312-linux_x86_64", library("malloc"), "py3-none"),
+        ("cp312-none-linux_x86_64", library("malloc"), "py3-none"),
+        ("cp313-cp313t-linux_x86_64", library("malloc"), "py3-none"),
+        ("cp312-cp312-linux_x86_64", library("PyObject_Repr"), "cp32-abi3"),
+        ("cp313-cp313t-linux_x86_64", library("PyObject_Repr"), None),
+        ("cp312-cp312-linux_x86_64", library("_PyObject_GetDictPtr"), None),
+        ("cp312-cp312-linux_x86_64", library(needed=("libpython3.12.so.1.0",)), None),
+        ("cp312-abi3-linux_x86_64", library("PyObject_Repr"), None),
+        ("py3-none-linux_x86_64", library("malloc"), None),
+        ("cp312.py3-none-linux_x86_64", library("malloc"), None),
+    ],
+)
+def test_tag_overspecific(tag: str, item: Library, fitting: str | None) -> None:
+    found = findings(OVERSPECIFIC, tag, ("x/_C.so", item))
+    assert [finding.severity for finding in found] == ([NOTE] if fitting else [])
+    assert all(str(fitting) in finding.help for finding in found)
+
+
+def test_symbol_versions() -> None:
+    assert glibc_with("GLIBC_2.28") == 28
+    assert glibc_with("GLIBC_2.18", "aarch64") == 17
+    assert glibc_with("GLIBCXX_3.4.19") == 17
+    assert glibc_with("GLIBCXX_3.4.20") == 24
+    assert glibc_with("GLIBCXX_3.4.34") == BEYOND
+    assert glibc_with("GLIBC_3.0") == BEYOND
+    assert glibc_with("GLIBC_PRIVATE") is None
+
+
+def test_what_tags_promise() -> None:
+    assert lowest_glibc(["manylinux2014_x86_64", "manylinux_2_28_x86_64"]) == 17
+    assert lowest_glibc(["linux_x86_64", "musllinux_1_2_x86_64"]) is None
+    assert lowest_macos(["macosx_12_0_arm64", "macosx_10_9_universal2"], "arm64") == (11, 0)
+    assert lowest_macos(["macosx_10_9_x86_64"], "arm64") is None
