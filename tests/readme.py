@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.real.test_published_wheels import download
+from tests.real.download import download
 from torch_abi_audit import audit
 from torch_abi_audit.report.terminal import print_report
 from torch_abi_audit.rules import RULES

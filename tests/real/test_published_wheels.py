@@ -1,15 +1,11 @@
 """Published wheels, audited as pip downloads them: what is true of them was found by hand.
 
-Run with `pytest -m real`. The wheels, some 600 MB, are kept in the folder that
-`TORCH_ABI_AUDIT_WHEELS` names, or in `.cache/wheels`, which git ignores.
+Run with `pytest -m real`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,36 +14,11 @@ from typing import Any
 import jsonschema
 import pytest
 
+from tests.real.download import download
 from torch_abi_audit.cli import main
 from torch_abi_audit.report.json import load_schema
 
 pytestmark = pytest.mark.real
-
-CACHE = Path(
-    os.environ.get("TORCH_ABI_AUDIT_WHEELS") or Path(__file__).parents[2] / ".cache" / "wheels"
-)
-PLATFORMS = [
-    *(f"manylinux_2_{minor}_x86_64" for minor in (39, 35, 34, 31, 28, 27, 24, 17)),
-    "manylinux2014_x86_64",
-    "manylinux1_x86_64",
-]
-
-
-def download(requirement: str) -> Path:
-    """Download the wheel for CPython 3.12 on Linux x86_64, once."""
-    name, _, version = requirement.partition("==")
-    folder = CACHE / (f"{name}-{version}" if version else name)
-    found = sorted(folder.glob("*.whl"))
-    if not found:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--only-binary", ":all:", "--dest", str(folder), "--python-version", "312"]
-        command += ["--implementation", "cp", "--abi", "cp312", "--abi", "abi3", "--abi", "none"]
-        for platform in PLATFORMS:
-            command += ["--platform", platform]
-        subprocess.run([*command, requirement], check=True)
-        found = sorted(folder.glob("*.whl"))
-    (wheel,) = found
-    return wheel
 
 
 @dataclass(frozen=True)
@@ -86,6 +57,7 @@ TRUTHS = {
         ],
         python={"abi": "none", "floor": None},
         findings=[
+            ("tag-overspecific", None),
             ("leaked-libstdcxx-symbol", None),
             ("torch-floor-overstated", None),
             ("cuda-build-required", None),
@@ -104,6 +76,7 @@ TRUTHS = {
         floor_symbols=["torch_dtype_float4_e2m1fn_x2", "torch_dtype_float8_e8m0fnu"],
         python={"abi": "none", "floor": None},
         findings=[
+            ("tag-overspecific", None),
             ("torch-undeclared", None),
             ("leaked-libstdcxx-symbol", None),
             ("cuda-build-required", None),
