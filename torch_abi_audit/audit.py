@@ -43,11 +43,13 @@ class Options:
         strict: Whether warnings make a target unsafe.
         torch: The releases of torch to judge against, instead of what the metadata asks for.
         against: One torch to judge against: a wheel, or the folder where it is installed.
+        verify: Whether to read every member to its end, and check its checksum.
     """
 
     strict: bool = False
     torch: SpecifierSet | None = None
     against: Path | None = None
+    verify: bool = False
 
     @property
     def judge(self) -> str:
@@ -70,40 +72,51 @@ def audit(*targets: str | Path, options: Options | None = None) -> Report:
     Raises:
         AuditError: There is no torch at `options.against`, or none that is `options.torch`.
     """
-    catalog = load_catalog()
-    options = options or Options()
-    if options.against is not None:
-        # The builder's code: needed in this case only.
-        from torch_abi_audit.catalog.against import catalog_of  # noqa: PLC0415
-
-        catalog = catalog_of(options.against, catalog)
-        options = replace(options, torch=SpecifierSet(f"=={catalog.newest}"))
-    if options.torch is not None and not admitted_torch(options.torch, catalog.releases):
-        raise AuditError(f"no torch that the catalog knows is {options.torch}")
+    auditor = Auditor(options or Options())
     return Report(
-        targets=tuple(audit_target(target, catalog, options) for target in targets),
-        torch_releases=catalog.releases,
+        targets=tuple(map(auditor.audit, targets)),
+        torch_releases=auditor.catalog.releases,
     )
 
 
-def audit_target(target: str | Path, catalog: Catalog, options: Options) -> TargetReport:
-    """Audit one wheel; see `audit`."""
-    try:
-        claims, members = read_wheel(Path(target))
-        subject = _classify(claims, members, catalog, options)
-        return _conclude(str(target), subject, catalog, options)
-    except AuditError as error:
-        reason = str(error)
-    except OSError as error:
-        reason = error.strerror or str(error)
-    except Exception as error:  # noqa: BLE001 -- a bug: say so, and audit the other targets
-        reason = f"internal error, please report it: {type(error).__name__}: {error}"
-    return TargetReport(
-        target=str(target),
-        verdict=Verdict.ERROR,
-        summary=f"not audited: {reason}",
-        error=reason,
-    )
+class Auditor:
+    """Audits one target after the other, and keeps nothing of them.
+
+    Raises:
+        AuditError: There is no torch at `options.against`, or none that is `options.torch`.
+    """
+
+    def __init__(self, options: Options) -> None:
+        catalog = load_catalog()
+        if options.against is not None:
+            # The builder's code: needed in this case only.
+            from torch_abi_audit.catalog.against import catalog_of  # noqa: PLC0415
+
+            catalog = catalog_of(options.against, catalog)
+            options = replace(options, torch=SpecifierSet(f"=={catalog.newest}"))
+        if options.torch is not None and not admitted_torch(options.torch, catalog.releases):
+            raise AuditError(f"no torch that the catalog knows is {options.torch}")
+        self.catalog = catalog
+        self._options = options
+
+    def audit(self, target: str | Path) -> TargetReport:
+        """Audit one wheel; see `audit`."""
+        try:
+            claims, members = read_wheel(Path(target), verify=self._options.verify)
+            subject = _classify(claims, members, self.catalog, self._options)
+            return _conclude(str(target), subject, self.catalog, self._options)
+        except AuditError as error:
+            reason = str(error)
+        except OSError as error:
+            reason = error.strerror or str(error)
+        except Exception as error:  # noqa: BLE001 -- a bug: say so, and audit the other targets
+            reason = f"internal error, please report it: {type(error).__name__}: {error}"
+        return TargetReport(
+            target=str(target),
+            verdict=Verdict.ERROR,
+            summary=f"not audited: {reason}",
+            error=reason,
+        )
 
 
 def _classify(
@@ -121,6 +134,7 @@ def _classify(
         claims=claims,
         libraries=items,
         unreadable=tuple(member for member in members if member.error is not None),
+        unverified=frozenset(m.path for m in members if m.slices and not m.verified),
         matrix=matrix,
         demands=torch_specifiers(claims) if options.torch is None else (options.torch,),
         judge=options.judge,
@@ -140,6 +154,7 @@ def _conclude(target: str, subject: Subject, catalog: Catalog, options: Options)
         claims=subject.claims,
         libraries=subject.libraries,
         unreadable=subject.unreadable,
+        unverified=subject.unverified,
         findings=findings,
         matrix=subject.matrix,
         torch_abi=abi,

@@ -11,24 +11,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from rich.console import Console
 
-from torch_abi_audit import Options, __version__, audit
+from torch_abi_audit import __version__
+from torch_abi_audit.audit import Auditor, Options
 from torch_abi_audit.errors import AuditError
-from torch_abi_audit.model import Report, Verdict
-from torch_abi_audit.report.json import render_json
-from torch_abi_audit.report.terminal import clean, print_report
+from torch_abi_audit.model import Verdict
+from torch_abi_audit.report.clean import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from typing import Protocol
+
+    from torch_abi_audit.model import TargetReport
+
+    class Writer(Protocol):
+        """What renders a report."""
+
+        def add(self, target: TargetReport) -> None:
+            """Write the next target."""
+
+        def finish(self) -> None:
+            """Write what comes after the last one."""
+
 
 EXIT_SAFE, EXIT_UNSAFE, EXIT_ERROR = 0, 1, 2
-
-
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Leave the exit code to `main`; rich would exit with 1, which has a meaning here."""
-        raise BrokenPipeError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,22 +45,79 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        judged = Options(strict=options.strict, torch=options.torch, against=options.against)
-        report = audit(*expand(options.targets), options=judged)
+        auditor = Auditor(
+            Options(
+                strict=options.strict,
+                torch=options.torch,
+                against=options.against,
+                verify=options.verify,
+            )
+        )
     except AuditError as error:
         _complain(str(error))
         return EXIT_ERROR
-    code = exit_code(report)
-    try:
+    output = _Output(auditor, json=options.json, verbose=options.verbose)
+    verdicts = set()
+    for target in expand(options.targets):
+        report = auditor.audit(target)
+        verdicts.add(report.verdict)
         _print_errors(report)
-        _print(report, json=options.json, verbose=options.verbose)
-    except BrokenPipeError:
-        # The reader, such as `head`, has seen enough. Python would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        _complain(f"the report can't be written: {error}")
-        code = EXIT_ERROR
-    return code
+        output.add(report)
+    output.finish()
+    return EXIT_ERROR if output.failed else exit_code(verdicts)
+
+
+class _Output:
+    """Standard output, which the report is written to target by target.
+
+    What can't be written does not keep the other targets from being audited.
+    """
+
+    def __init__(self, auditor: Auditor, *, json: bool, verbose: bool) -> None:
+        self.failed = False
+        self._writer: Writer | None = None
+        with self._guarded():
+            if sys.stdout is None:
+                raise OSError("standard output is closed")
+            # A terminal that can't show a character gets its escape, not a traceback.
+            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+            # Only the renderer that is asked for is imported.
+            if json:
+                from torch_abi_audit.report.json import JsonWriter  # noqa: PLC0415
+
+                self._writer = JsonWriter(sys.stdout, __version__, auditor.catalog.releases)
+            else:
+                from torch_abi_audit.report.terminal import (  # noqa: PLC0415
+                    StandardOutput,
+                    TerminalWriter,
+                )
+
+                self._writer = TerminalWriter(StandardOutput(), verbose=verbose)
+
+    def add(self, report: TargetReport) -> None:
+        with self._guarded():
+            if self._writer is not None:
+                self._writer.add(report)
+                sys.stdout.flush()
+
+    def finish(self) -> None:
+        with self._guarded():
+            if self._writer is not None:
+                self._writer.finish()
+                sys.stdout.flush()
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            # The reader, such as `head`, has seen enough. Python would complain at exit.
+            self._writer = None
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:
+            self._writer = None
+            self.failed = True
+            _complain(f"the report can't be written: {error}")
 
 
 def expand(targets: Iterable[str]) -> list[str]:
@@ -71,9 +134,8 @@ def expand(targets: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def exit_code(report: Report) -> int:
-    """Return the exit code that the report stands for."""
-    verdicts = {target.verdict for target in report.targets}
+def exit_code(verdicts: Collection[Verdict]) -> int:
+    """Return the exit code that the verdicts of a run stand for."""
     if not verdicts or Verdict.ERROR in verdicts:
         return EXIT_ERROR
     return EXIT_UNSAFE if Verdict.UNSAFE in verdicts else EXIT_SAFE
@@ -104,6 +166,12 @@ def _parser() -> argparse.ArgumentParser:
         help="judge against one torch: a wheel, or the site-packages where it is installed",
     )
     parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="read every member to its end and check its checksum; otherwise what follows"
+        " the tables of a large library is not read",
+    )
+    parser.add_argument(
         "-v", "--verbose", action="store_true", help="print every symbol and every library"
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
@@ -118,12 +186,11 @@ def _specifier(text: str) -> SpecifierSet:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _print_errors(report: Report) -> None:
+def _print_errors(target: TargetReport) -> None:
     """Say on stderr, one line each, what could not be audited."""
-    for target in report.targets:
-        reasons = [f"{item.path}: {item.error}" for item in target.unreadable]
-        for reason in reasons or ([target.error] if target.error else []):
-            _complain(f"{target.target}: {reason}")
+    reasons = [f"{item.path}: {item.error}" for item in target.unreadable]
+    for reason in reasons or ([target.error] if target.error else []):
+        _complain(f"{target.target}: {reason}")
 
 
 def _complain(message: str) -> None:
@@ -132,15 +199,3 @@ def _complain(message: str) -> None:
         if sys.stderr is not None:
             sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
             print(clean(f"torch-abi-audit: {message}"), file=sys.stderr, flush=True)  # noqa: T201
-
-
-def _print(report: Report, *, json: bool, verbose: bool) -> None:
-    if sys.stdout is None:
-        raise OSError("standard output is closed")
-    # A terminal that can't show a character gets its escape, not a traceback.
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    if json:
-        sys.stdout.write(render_json(report, __version__))
-    else:
-        print_report(report, _Console(markup=False, emoji=False), verbose=verbose)
-    sys.stdout.flush()

@@ -175,11 +175,13 @@ class Member:
     """A compiled member of a target: its path, and its facts or why there are none.
 
     A universal Mach-O file has the facts of several libraries, one for each machine.
+    `verified` says whether all of its bytes were read, and their checksum is right.
     """
 
     path: str
     slices: tuple[Library, ...]
     error: str | None = None
+    verified: bool = False
 
 
 # --- claims ------------------------------------------------------------------
@@ -372,6 +374,7 @@ class Subject:
     claims: Claims
     libraries: tuple[LibraryAudit, ...]
     unreadable: tuple[Member, ...] = ()
+    unverified: frozenset[str] = frozenset()
     matrix: Matrix = field(default_factory=Matrix)
     demands: tuple[SpecifierSet | None, ...] = (None,)
     judge: str = BY_METADATA
@@ -406,7 +409,8 @@ class TargetReport:
     """The conclusions for one target.
 
     ``claims`` is None when the target could not be opened; ``error`` then says why.
-    ``error`` is also set when a member could not be read.
+    ``error`` is also set when a member could not be read. ``unverified`` are the libraries
+    that were read no further than their tables, so that their checksum was not checked.
     """
 
     target: str
@@ -415,6 +419,7 @@ class TargetReport:
     claims: Claims | None = None
     libraries: tuple[LibraryAudit, ...] = ()
     unreadable: tuple[Member, ...] = ()
+    unverified: frozenset[str] = frozenset()
     findings: tuple[Finding, ...] = ()
     matrix: Matrix = field(default_factory=Matrix)
     torch_abi: TorchAbi = TorchAbi.NONE

@@ -32,8 +32,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from torch_abi_audit.audit import Options, audit_target
-from torch_abi_audit.catalog import load_catalog
+from torch_abi_audit import audit
 from torch_abi_audit.catalog.libraries import cuda_library, is_torch_library
 from torch_abi_audit.model import ReleaseStatus, TargetReport
 
@@ -175,8 +174,7 @@ def main() -> int:
     )
     parser.add_argument("wheels", nargs="+")
     options = parser.parse_args()
-    catalog = load_catalog()
-    reports = [audit_target(wheel, catalog, Options()) for wheel in options.wheels]
+    reports = list(audit(*options.wheels).targets)
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)

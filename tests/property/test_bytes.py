@@ -20,8 +20,8 @@ from torch_abi_audit.catalog.build.headers import declarations
 from torch_abi_audit.errors import AuditError, LibraryError
 from torch_abi_audit.formats import BytesSource, read_libraries
 from torch_abi_audit.model import Verdict
-from torch_abi_audit.report.json import load_schema, to_dict
-from torch_abi_audit.report.terminal import clean
+from torch_abi_audit.report.clean import clean
+from torch_abi_audit.report.json import load_schema, render_json
 
 SCHEMA = load_schema()
 LIBRARIES = [
@@ -109,7 +109,7 @@ def test_a_damaged_wheel_has_a_verdict(library: bytes, data: st.DataObject) -> N
         report = audit(path)
     (target,) = report.targets
     assert (target.verdict is Verdict.ERROR) == (target.error is not None)
-    jsonschema.validate(json.loads(json.dumps(to_dict(report, "0"))), SCHEMA)
+    jsonschema.validate(json.loads(render_json(report, "0")), SCHEMA)
 
 
 @given(st.text(max_size=200))

@@ -10,8 +10,6 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from abi3info import DATAS, FUNCTIONS
-
 from torch_abi_audit.catalog.libraries import python_library
 from torch_abi_audit.model import Format, LibraryKind, PythonAbi, PythonUse, PythonVersion
 
@@ -50,12 +48,12 @@ def classify_python(library: Library, scope: Scope) -> PythonUse:
         library: The facts.
         scope: What the library finds in its own target.
     """
-    stable = _stable_abi(windows=library.format is Format.PE)
     violations: list[str] = []
     since: dict[str, PythonVersion] = {}
     for symbol in library.imports:
         if symbol.weak or not _is_pythons(symbol, scope):
             continue
+        stable = _stable_abi(windows=library.format is Format.PE)
         if symbol.name in stable:
             since[symbol.name] = stable[symbol.name]
         else:
@@ -116,6 +114,9 @@ def _export_only_hooks(library: Library) -> dict[str, PythonVersion]:
 @cache
 def _stable_abi(*, windows: bool) -> dict[str, PythonVersion]:
     """Return each name that every build of CPython for a system has, with its release."""
+    # It makes an object of each name when it is imported: only where a library asks for one.
+    from abi3info import DATAS, FUNCTIONS  # noqa: PLC0415
+
     excluded = _NEVER_RELIABLE | (_NOT_ON_WINDOWS if windows else _WINDOWS_ONLY)
     return {
         symbol.name: PythonVersion(item.added.major, item.added.minor)

@@ -1,19 +1,19 @@
-"""Object formats: bytes in, facts (`model.Library`) out, one domain error each."""
+"""Object formats: bytes in, facts (`model.Library`) out, one domain error each.
+
+A reader is imported when the first file of its format is met: most wheels have one.
+"""
 
 from __future__ import annotations
 
 import re
 
 from torch_abi_audit.errors import LibraryError
-from torch_abi_audit.formats.elf import MAGIC as ELF_MAGIC
-from torch_abi_audit.formats.elf import is_device_code, read_elf
-from torch_abi_audit.formats.macho import read_macho
-from torch_abi_audit.formats.pe import read_pe
 from torch_abi_audit.formats.source import ByteSource, BytesSource
 from torch_abi_audit.model import Format, Library
 
 __all__ = ["ByteSource", "BytesSource", "read_libraries", "sniff"]
 
+_ELF_MAGIC = b"\x7fELF"
 _MACHO_MAGICS = frozenset(
     bytes.fromhex(magic) for magic in ("feedface", "feedfacf", "cefaedfe", "cffaedfe")
 )
@@ -31,7 +31,7 @@ def sniff(head: bytes) -> Format | None:
     for PE unless it is text, which has no NUL bytes.
     """
     magic = head[:4]
-    if magic == ELF_MAGIC:
+    if magic == _ELF_MAGIC:
         return Format.ELF
     if magic in _MACHO_MAGICS:
         return Format.MACHO
@@ -61,13 +61,19 @@ def read_libraries(source: ByteSource, name: str) -> tuple[Library, ...]:
     found: tuple[Library, ...] = ()
     match sniff(head):
         case Format.ELF:
+            from torch_abi_audit.formats.elf import is_device_code, read_elf  # noqa: PLC0415
+
             library = read_elf(source)
             found = () if library is None else (library,)
             if is_device_code(head):
                 return found
         case Format.MACHO:
+            from torch_abi_audit.formats.macho import read_macho  # noqa: PLC0415
+
             found = read_macho(source)
         case Format.PE:
+            from torch_abi_audit.formats.pe import read_pe  # noqa: PLC0415
+
             found = (read_pe(source),)
         case None:
             if _LIBRARY_NAME.search(name):

@@ -1,9 +1,9 @@
 """ELF: bytes to facts, from the program headers and the dynamic section alone.
 
 That is all the dynamic loader looks at, so a library whose section headers are
-stripped, or wrong, reads the same. `pyelftools` decodes the headers and says
-where the tables are; the symbol table itself is decoded in bulk here, since one
-object a field would take minutes for a large library.
+stripped, or wrong, reads the same. `pyelftools` names the constants; the tables are
+decoded in bulk here, since its one object a field takes minutes for a large library,
+and to import its parser takes as long as to read a small wheel.
 
 References: System V gABI chapters 4 and 5; the symbol versioning and GNU hash
 sections of the Linux Standard Base and binutils.
@@ -13,21 +13,16 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from io import BytesIO
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from elftools.common.utils import struct_parse
-from elftools.elf.elffile import ELFFile
-from elftools.elf.enums import ENUM_D_TAG
+from elftools.elf.enums import ENUM_D_TAG, ENUM_E_MACHINE, ENUM_E_TYPE, ENUM_P_TYPE_BASE
 
 from torch_abi_audit.errors import LibraryError
 from torch_abi_audit.model import Format, Library, Symbol
 
 if TYPE_CHECKING:
     from torch_abi_audit.formats.source import ByteSource
-
-MAGIC = b"\x7fELF"
 
 # Machines that a Python platform tag can name, in the tag's spelling.
 _MACHINES: dict[tuple[str, int, bool], str] = {
@@ -49,6 +44,14 @@ _MACHINES: dict[tuple[str, int, bool], str] = {
     ("EM_MIPS", 32, True): "mipsel",
     ("EM_MIPS", 32, False): "mips",
 }
+
+_MACHINE_NAMES = {
+    ENUM_E_MACHINE[name]: name for name in dict.fromkeys(name for name, _, _ in _MACHINES)
+}
+_ET_EXEC, _ET_DYN = ENUM_E_TYPE["ET_EXEC"], ENUM_E_TYPE["ET_DYN"]
+_PT_LOAD, _PT_DYNAMIC, _PT_INTERP = (
+    ENUM_P_TYPE_BASE[name] for name in ("PT_LOAD", "PT_DYNAMIC", "PT_INTERP")
+)
 
 _TAGS = {
     name: ENUM_D_TAG[name]
@@ -96,7 +99,7 @@ class _Elf:
     source: ByteSource
     order: str  # of `struct`: "<" or ">"
     is64: bool
-    type: str
+    type: int
     machine: str
     loads: tuple[_Segment, ...]
     dynamic: _Segment | None
@@ -161,7 +164,7 @@ def read_elf(source: ByteSource) -> Library | None:
     """Read the facts of an ELF file.
 
     Args:
-        source: The file's bytes, beginning with `MAGIC`.
+        source: The file's bytes, beginning with the magic bytes.
 
     Returns:
         The facts, or None for an ELF file that no loader of a host loads: an
@@ -174,48 +177,47 @@ def read_elf(source: ByteSource) -> Library | None:
     try:
         elf = _read_headers(source)
         arch = _MACHINES.get((elf.machine, 64 if elf.is64 else 32, elf.order == "<"))
-        if elf.type not in ("ET_DYN", "ET_EXEC") or arch is None:
+        if elf.type not in (_ET_DYN, _ET_EXEC) or arch is None:
             return None
         return _read_library(elf, arch)
-    except LibraryError:
-        raise
-    except Exception as error:
-        # pyelftools raises ELFError, ConstructError, AttributeError, OverflowError and
-        # more for bad input; which one is no part of its interface.
-        raise LibraryError(f"not a readable ELF file: {error or type(error).__name__}") from error
+    except struct.error as error:
+        raise LibraryError(f"not a readable ELF file: {error}") from error
 
 
 def _read_headers(source: ByteSource) -> _Elf:
-    elf = ELFFile(BytesIO(source.read_at(0, min(64, source.size))))
-    header, structs = elf.header, elf.structs
-    machine = header["e_machine"]
-    count, entry = header["e_phnum"], structs.Elf_Phdr.sizeof()
+    head = source.read_at(0, min(64, source.size))
+    kind, encoding = head[4:5], head[5:6]
+    if kind not in (b"\1", b"\2") or encoding not in (b"\1", b"\2"):
+        raise LibraryError("an ELF file of an unknown class or byte order")
+    is64, order = kind == b"\2", "<" if encoding == b"\1" else ">"
+    word = "Q" if is64 else "I"
+    # Elf_Ehdr: type, machine, version, entry, phoff, shoff, flags, ehsize, phentsize, phnum
+    layout = f"{order}2HI3{word}I3H"
+    type_, machine, _, _, table_offset, _, _, _, size, count = struct.unpack_from(layout, head, 16)
+    # Elf64_Phdr: type, flags, offset, vaddr, paddr, filesz, …; Elf32_Phdr: type, offset, …
+    header = struct.Struct(f"{order}2I6Q" if is64 else f"{order}8I")
     if count > _MAX_PROGRAM_HEADERS:
         raise LibraryError(f"{count} program headers")
-    if count and header["e_phentsize"] != entry:
-        raise LibraryError(f"program headers of {header['e_phentsize']} bytes instead of {entry}")
-    table = BytesIO(source.read_at(header["e_phoff"], count * entry))
+    if count and size != header.size:
+        raise LibraryError(f"program headers of {size} bytes instead of {header.size}")
     loads: list[_Segment] = []
     dynamic = None
     interpreted = False
-    for _ in range(count):
-        program_header = struct_parse(structs.Elf_Phdr, table)
-        segment = _Segment(
-            program_header["p_offset"], program_header["p_vaddr"], program_header["p_filesz"]
-        )
-        match program_header["p_type"]:
-            case "PT_LOAD":
-                loads.append(segment)
-            case "PT_DYNAMIC":
-                dynamic = segment
-            case "PT_INTERP":
-                interpreted = True
+    for fields in header.iter_unpack(source.read_at(table_offset, count * header.size)):
+        offset, address, _, filled = fields[2:6] if is64 else fields[1:5]
+        segment = _Segment(offset, address, filled)
+        if fields[0] == _PT_LOAD:
+            loads.append(segment)
+        elif fields[0] == _PT_DYNAMIC:
+            dynamic = segment
+        elif fields[0] == _PT_INTERP:
+            interpreted = True
     return _Elf(
         source=source,
-        order="<" if elf.little_endian else ">",
-        is64=elf.elfclass == 64,
-        type=str(header["e_type"]),
-        machine=str(machine),
+        order=order,
+        is64=is64,
+        type=type_,
+        machine=_MACHINE_NAMES.get(machine, ""),
         loads=tuple(loads),
         dynamic=dynamic,
         interpreted=interpreted,
@@ -224,7 +226,7 @@ def _read_headers(source: ByteSource) -> _Elf:
 
 def _read_library(elf: _Elf, arch: str) -> Library:
     if elf.dynamic is None:
-        if elf.type == "ET_DYN":
+        if elf.type == _ET_DYN:
             raise LibraryError("a shared library without a dynamic segment")
         return Library(Format.ELF, arch, executable=True)  # a static program
     dynamic = _read_dynamic(elf, elf.dynamic)
@@ -237,7 +239,7 @@ def _read_library(elf: _Elf, arch: str) -> Library:
         format=Format.ELF,
         arch=arch,
         # A library can name an interpreter too, to be run for its version.
-        executable=elf.type == "ET_EXEC" or (elf.interpreted and soname is None),
+        executable=elf.type == _ET_EXEC or (elf.interpreted and soname is None),
         soname=soname,
         needed=tuple(_text(strings, value, _MAX_PATH) for value in dynamic.all("DT_NEEDED")),
         rpath=_paths(strings, dynamic.all("DT_RPATH")),

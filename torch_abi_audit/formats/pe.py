@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.formats.source import ByteSource
 
-MAGIC = b"MZ"
-
 _MACHINES = {0x8664: "x86_64", 0xAA64: "arm64", 0x014C: "i686", 0x01C4: "arm"}
 _EXPORTS, _IMPORTS, _DELAY_IMPORTS = 0, 1, 13  # indices of data directories
 _IS_DLL = 0x2000
@@ -84,7 +82,7 @@ def read_pe(source: ByteSource) -> Library:
     """Read the facts of a PE file.
 
     Args:
-        source: The file's bytes, beginning with `MAGIC`.
+        source: The file's bytes, beginning with ``MZ``.
 
     Raises:
         LibraryError: The file is cut short, contradicts itself, or is larger in

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from importlib.resources import files
+from collections import Counter
+from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch_abi_audit.claims import requires_torch
 from torch_abi_audit.model import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from typing import TextIO
 
     from packaging.version import Version
 
@@ -30,36 +33,68 @@ SCHEMA_VERSION = 1
 
 def load_schema() -> Any:
     """Return the JSON Schema that every report keeps."""
-    return json.loads((files(__package__) / "schema.json").read_text(encoding="utf-8"))
+    return json.loads(Path(__file__).with_name("schema.json").read_text(encoding="utf-8"))
+
+
+class JsonWriter:
+    """Writes a report target by target, so that a run holds one target's facts at a time.
+
+    The text is ASCII, indented by two spaces, with a newline at the end.
+    """
+
+    def __init__(self, stream: TextIO, tool_version: str, releases: Iterable[Version]) -> None:
+        self._stream = stream
+        self._verdicts: Counter[Verdict] = Counter()
+        head = {
+            "schema_version": SCHEMA_VERSION,
+            "tool": {"name": "torch-abi-audit", "version": tool_version},
+            "catalog": {"torch_releases": list(map(str, releases))},
+        }
+        self._write(json.dumps(head, indent=2).removesuffix("\n}"), ',\n  "targets": [')
+
+    def add(self, target: TargetReport) -> None:
+        """Write the next target."""
+        separator = "," if self._verdicts else ""
+        self._verdicts[target.verdict] += 1
+        self._write(separator, "\n    ", _indented(_target(target), 4))
+
+    def finish(self) -> None:
+        """Write the counts."""
+        counts = {
+            "targets": self._verdicts.total(),
+            "safe": self._verdicts[Verdict.SAFE],
+            "unsafe": self._verdicts[Verdict.UNSAFE],
+            "not_applicable": self._verdicts[Verdict.NOT_APPLICABLE],
+            "error": self._verdicts[Verdict.ERROR],
+        }
+        end = "\n  ]" if self._verdicts else "]"
+        self._write(end, ',\n  "counts": ', _indented(counts, 2), "\n}\n")
+
+    def _write(self, *parts: str) -> None:
+        self._stream.write("".join(parts))
+
+
+def _indented(values: Any, spaces: int) -> str:
+    return json.dumps(values, indent=2).replace("\n", "\n" + " " * spaces)
 
 
 def render_json(report: Report, tool_version: str) -> str:
-    """Return the report as JSON: ASCII, two spaces, a newline at the end."""
-    return json.dumps(to_dict(report, tool_version), indent=2) + "\n"
-
-
-def to_dict(report: Report, tool_version: str) -> dict[str, Any]:
-    """Return the report as plain values, in the order in which they are written."""
-    counts = report.counts
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "tool": {"name": "torch-abi-audit", "version": tool_version},
-        "catalog": {"torch_releases": [str(release) for release in report.torch_releases]},
-        "targets": [_target(target) for target in report.targets],
-        "counts": {
-            "targets": len(report.targets),
-            "safe": counts[Verdict.SAFE],
-            "unsafe": counts[Verdict.UNSAFE],
-            "not_applicable": counts[Verdict.NOT_APPLICABLE],
-            "error": counts[Verdict.ERROR],
-        },
-    }
+    """Return a whole report."""
+    stream = StringIO()
+    writer = JsonWriter(stream, tool_version, report.torch_releases)
+    for target in report.targets:
+        writer.add(target)
+    writer.finish()
+    return stream.getvalue()
 
 
 def _target(target: TargetReport) -> dict[str, Any]:
     claims = target.claims
     cells = target.matrix.libraries
-    libraries = [_library(item, cells.get(item.path, {})) for item in target.libraries]
+    libraries = [
+        _library(item, cells.get(item.path, {}), verified=item.path not in target.unverified)
+        for item in target.libraries
+    ]
     libraries += map(_unreadable, target.unreadable)
     return {
         "target": target.target,
@@ -112,7 +147,7 @@ def _releases(row: Mapping[Version, Cell]) -> dict[str, Any]:
     }
 
 
-def _library(item: LibraryAudit, row: Mapping[Version, Cell]) -> dict[str, Any]:
+def _library(item: LibraryAudit, row: Mapping[Version, Cell], *, verified: bool) -> dict[str, Any]:
     torch, python, library = item.torch, item.python, item.library
     return {
         "path": item.path,
@@ -142,6 +177,7 @@ def _library(item: LibraryAudit, row: Mapping[Version, Cell]) -> dict[str, Any]:
             "violations": list(python.violations),
             "linked": list(python.linked),
         },
+        "verified": verified,
         "error": None,
     }
 
@@ -157,6 +193,7 @@ def _unreadable(member: Member) -> dict[str, Any]:
         "minos": None,
         "torch": None,
         "python": None,
+        "verified": False,
         "error": member.error,
     }
 

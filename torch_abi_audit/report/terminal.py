@@ -8,9 +8,9 @@ never in a log; symbols and paths are never wrapped or cut.
 from __future__ import annotations
 
 import textwrap
-import unicodedata
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.text import Text
 
 from torch_abi_audit.abi.names import demangle
@@ -23,19 +23,18 @@ from torch_abi_audit.model import (
     TorchAbi,
     Verdict,
 )
+from torch_abi_audit.report.clean import clean
 from torch_abi_audit.rules.words import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from packaging.version import Version
-    from rich.console import Console
 
     from torch_abi_audit.model import Finding, Report, TargetReport
 
 _NARROWEST = 40
 _SHOWN = 5  # symbols a finding, unless verbose
-_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _SEVERITY_STYLES = {
     Severity.ERROR: "bold red",
     Severity.WARNING: "bold yellow",
@@ -69,38 +68,41 @@ _LEGEND = {
 }
 
 
-def clean(text: str) -> str:
-    """Return text with every character escaped that would steer a terminal instead of show."""
-    return "".join(
-        character.encode("unicode_escape").decode("ascii")
-        if unicodedata.category(character) in _HIDDEN_CATEGORIES
-        else character
-        for character in text
-    )
+class StandardOutput(Console):
+    """The console of the command line: nothing is markup, and a closed pipe is an error."""
+
+    def __init__(self) -> None:
+        super().__init__(markup=False, emoji=False)
+
+    def on_broken_pipe(self) -> None:
+        """Leave the exit code to the command; rich would exit with 1, which has a meaning."""
+        raise BrokenPipeError
 
 
 def print_report(report: Report, console: Console, *, verbose: bool = False) -> None:
-    """Print a report.
+    """Print a whole report; see `TerminalWriter`."""
+    writer = TerminalWriter(console, verbose=verbose)
+    for target in report.targets:
+        writer.add(target)
+    writer.finish()
+
+
+class TerminalWriter:
+    """Prints a report target by target, and a table at the end where there are several.
 
     Args:
-        report: The report.
         console: Where to; its width counts only when it is a terminal.
         verbose: Whether to print every symbol, and what single libraries are.
     """
-    printer = _Printer(console, verbose=verbose)
-    for target in report.targets:
-        printer.target(target)
-    if len(report.targets) > 1:
-        printer.table(report)
 
-
-class _Printer:
     def __init__(self, console: Console, *, verbose: bool) -> None:
         self._console = console
         self._verbose = verbose
         self._width = max(console.width, _NARROWEST) if console.is_terminal else None
+        self._rows: list[tuple[str, ...]] = []
 
-    def target(self, target: TargetReport) -> None:
+    def add(self, target: TargetReport) -> None:
+        """Print the next target."""
         self._line(clean(target.target), style="bold")
         if target.claims is not None:
             self._facts(target)
@@ -116,10 +118,7 @@ class _Printer:
             style=_VERDICT_STYLES[target.verdict],
         )
         self._line()
-
-    def table(self, report: Report) -> None:
-        """Print one line a target, and a line of totals."""
-        rows = [
+        self._rows.append(
             (
                 target.verdict,
                 _short_torch(target),
@@ -128,17 +127,22 @@ class _Printer:
                 str(len([f for f in target.findings if f.severity is Severity.WARNING])),
                 clean(target.target.rpartition("/")[2]),
             )
-            for target in report.targets
-        ]
+        )
+
+    def finish(self) -> None:
+        """Print one line a target, and a line of totals."""
+        if len(self._rows) < 2:
+            return
         head = ("verdict", "torch", "python", "errors", "warnings", "target")
-        widths = [max(len(row[column]) for row in [head, *rows]) for column in range(5)]
-        for row in [head, *rows]:
+        widths = [max(len(row[column]) for row in [head, *self._rows]) for column in range(5)]
+        for row in [head, *self._rows]:
             cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
             style = "dim" if row is head else _VERDICT_STYLES[Verdict(row[0])]
             self._line(f"{cells}  {row[5]}", head=widths[0], style=style)
-        totals = [f"{number} {verdict}" for verdict, number in report.counts.items() if number]
+        verdicts = [row[0] for row in self._rows]
+        totals = [f"{verdicts.count(item)} {item}" for item in Verdict if item in verdicts]
         self._line()
-        self._line(f"{count(len(report.targets), 'target')}: {', '.join(totals)}", style="bold")
+        self._line(f"{count(len(self._rows), 'target')}: {', '.join(totals)}", style="bold")
 
     def _facts(self, target: TargetReport) -> None:
         claims = target.claims
@@ -148,7 +152,12 @@ class _Printer:
         extensions = {i.path for i in target.libraries if i.kind is LibraryKind.EXTENSION}
         total = len(paths) + len(target.unreadable)
         unread = f", {len(target.unreadable)} unreadable" if target.unreadable else ""
-        self._line(f"  {count(total, 'library')}, {count(len(extensions), 'extension')}{unread}")
+        cut = len(target.unverified)
+        unverified = f", {cut} not read to the end (--verify)" if cut else ""
+        self._line(
+            f"  {count(total, 'library')}, {count(len(extensions), 'extension')}{unread}"
+            f"{unverified}"
+        )
         self._line()
         if not target.libraries:
             return

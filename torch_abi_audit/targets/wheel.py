@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 from torch_abi_audit.errors import AuditError, LibraryError
 from torch_abi_audit.formats import read_libraries
-from torch_abi_audit.formats.source import check_range
 from torch_abi_audit.model import Claims, Member
+from torch_abi_audit.targets.members import open_member, processors
 from torch_abi_audit.targets.metadata import parse_claims
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
-    from typing import IO, Self
 
 _DIST_INFO_FILE = re.compile(r"[^/]+\.dist-info/(WHEEL|METADATA)")
 _MAX_DIST_INFO_BYTES = 16 << 20
@@ -28,14 +27,18 @@ _BOMB_BYTES = 64 << 20
 _BOMB_RATIO = 50
 # fbgemm-gpu 1.9.0, with 20 libraries of C++ templates, has 77,000.
 _MAX_SYMBOLS = 1_500_000
-_RETAINED = 16 << 20
-_CHUNK = 1 << 20
+_LARGE = 1 << 20  # bytes, compressed
 
 
-def read_wheel(path: Path) -> tuple[Claims, tuple[Member, ...]]:
+def read_wheel(path: Path, *, verify: bool = False) -> tuple[Claims, tuple[Member, ...]]:
     """Read a wheel's claims and the facts of its compiled members, in the order of their paths.
 
     A member that can't be read is returned with its error; the others are read all the same.
+
+    Args:
+        path: The wheel.
+        verify: Whether to inflate every member to its end and check it. Otherwise that is
+            done for those of which little is left once their tables were read.
 
     Raises:
         AuditError: The file is not a wheel that can be opened.
@@ -46,19 +49,45 @@ def read_wheel(path: Path) -> tuple[Claims, tuple[Member, ...]]:
         wheel = _read_dist_info(archive, "WHEEL")
         metadata = _read_dist_info(archive, "METADATA")
         claims = parse_claims(path.name, wheel, metadata)
-        return claims, tuple(_read_members(archive))
+        return claims, tuple(_read_members(archive, verify=verify))
 
 
-def _read_members(archive: zipfile.ZipFile) -> Iterator[Member]:
+def _read_members(archive: zipfile.ZipFile, *, verify: bool) -> Iterator[Member]:
+    infos = [info for info in archive.infolist() if not info.is_dir()]
     budget = _MAX_SYMBOLS
-    for info in sorted(archive.infolist(), key=lambda info: info.filename):
-        member = None if info.is_dir() else _read_member(archive, info)
+    for member in _in_threads(archive, sorted(infos, key=lambda i: i.filename), verify=verify):
         if member is None:
             continue
         budget -= sum(len(item.imports) + len(item.exports) for item in member.slices)
         if budget < 0:
             raise AuditError(f"its libraries have more than {_MAX_SYMBOLS} dynamic symbols")
         yield member
+
+
+def _in_threads(
+    archive: zipfile.ZipFile, infos: Sequence[zipfile.ZipInfo], *, verify: bool
+) -> Iterator[Member | None]:
+    """Read members in order; large ones in threads, since what inflates runs in parallel."""
+    large = [info for info in infos if info.compress_size > _LARGE]
+    threads = min(processors(), len(large))
+    if threads < 2:
+        for info in infos:
+            yield _read_member(archive, info, verify=verify)
+        return
+    # Only for large wheels: the import costs as much as reading a small one.
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+    with ThreadPoolExecutor(threads) as pool:
+        # The largest first, so that no thread is left alone with it at the end.
+        futures = {
+            info.filename: pool.submit(_read_member, archive, info, verify=verify)
+            for info in sorted(large, key=lambda info: -info.compress_size)
+        }
+        for info in infos:
+            future = futures.pop(info.filename, None)
+            yield (
+                _read_member(archive, info, verify=verify) if future is None else future.result()
+            )
 
 
 @contextmanager
@@ -102,100 +131,25 @@ def _read_dist_info(archive: zipfile.ZipFile, name: str) -> bytes:
     ]
     if len(found) != 1:
         raise AuditError(f"{len(found) or 'no'} .dist-info/{name} in the archive")
-    source = MemberSource(archive, found[0])
-    if source.size > _MAX_DIST_INFO_BYTES:
-        raise AuditError(f"{name} of {source.size} bytes")
+    size = found[0].file_size
+    if size > _MAX_DIST_INFO_BYTES:
+        raise AuditError(f"{name} of {size} bytes")
     try:
-        with source:
-            return source.read_at(0, source.size)
+        with open_member(archive, found[0]) as source:
+            data = source.read_at(0, size)
+            source.verify(whole=True)
+            return data
     except LibraryError as error:
         raise AuditError(f"{found[0].filename}: {error}") from error
 
 
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member | None:
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, verify: bool) -> Member | None:
     try:
-        with MemberSource(archive, info) as source:
+        with open_member(archive, info) as source:
             slices = read_libraries(source, info.filename)
-            if not slices:
+            if not slices and not verify:
                 return None
-            source.verify()
+            verified = source.verify(whole=verify)
     except LibraryError as error:
-        return Member(info.filename, (), str(error))
-    return Member(info.filename, slices)
-
-
-class MemberSource:
-    """A member's bytes, inflated as a stream.
-
-    The first bytes are kept, since that is where symbol tables lie unless a library
-    was rewritten; reading what was passed over inflates the member again.
-    """
-
-    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
-        self._archive = archive
-        self._info = info
-        self._stream: IO[bytes] | None = None
-        self._position = 0
-        self._retained = bytearray()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    @property
-    def size(self) -> int:
-        """The inflated size that the archive's directory declares."""
-        return self._info.file_size
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """See `formats.source.ByteSource.read_at`."""
-        check_range(self, offset, size)
-        parts = [bytes(self._retained[offset : offset + size])]
-        offset, size = offset + len(parts[0]), size - len(parts[0])
-        if size:
-            if offset < self._position:
-                self._close()
-            self._skip(offset - self._position)
-        while size:
-            parts.append(self._inflate(min(size, _CHUNK)))
-            size -= len(parts[-1])
-        return b"".join(parts)
-
-    def verify(self) -> None:
-        """Inflate what is left, which checks the member's length and checksum.
-
-        Raises:
-            LibraryError: Either is not what the archive's directory says.
-        """
-        self._skip(self.size - self._position)
-        self._inflate(0)
-
-    def _skip(self, size: int) -> None:
-        while size:
-            size -= len(self._inflate(min(size, _CHUNK)))
-
-    def _inflate(self, size: int) -> bytes:
-        """Return the next bytes: at least one, at most `size`; with 0 expect the end."""
-        try:
-            if self._stream is None:
-                self._stream = self._archive.open(self._info)
-            data = self._stream.read(size or 1)
-        except Exception as error:
-            # zipfile raises BadZipFile, zlib.error, RuntimeError (encrypted members),
-            # NotImplementedError (compression methods), EOFError and more.
-            raise LibraryError(f"can't be inflated: {error or type(error).__name__}") from error
-        if bool(data) != bool(size):
-            raise LibraryError(f"inflates to another size than the {self.size} bytes it declares")
-        missing = min(_RETAINED - self._position, len(data))
-        if self._position == len(self._retained) and missing > 0:
-            self._retained += data[:missing]
-        self._position += len(data)
-        return data
-
-    def _close(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-        self._stream = None
-        self._position = 0
+        return Member(info.filename, (), error=str(error))
+    return Member(info.filename, slices, verified=verified) if slices else None

@@ -17,7 +17,7 @@ from torch_abi_audit.catalog.libraries import is_torch_library
 from torch_abi_audit.errors import AuditError, LibraryError
 from torch_abi_audit.formats import read_libraries
 from torch_abi_audit.formats.source import FileSource
-from torch_abi_audit.targets.wheel import MemberSource
+from torch_abi_audit.targets.members import open_member
 
 if TYPE_CHECKING:
     import zipfile
@@ -102,7 +102,7 @@ class WheelTree:
 
     def source(self, name: str) -> AbstractContextManager[ByteSource]:
         """See `Tree.source`."""
-        return MemberSource(self._archive, self._archive.getinfo(name))
+        return open_member(self._archive, self._archive.getinfo(name))
 
 
 class FolderTree:

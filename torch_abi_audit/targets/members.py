@@ -1,0 +1,289 @@
+"""The members of a zip archive as random-access sources that are inflated as streams.
+
+A library can be a gigabyte of code for accelerators around a megabyte of tables. What is
+read ahead of is inflated and forgotten, but for the first bytes, where linkers put
+symbol tables, and the last ones; what follows the last byte that is asked for is not
+inflated at all.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from torch_abi_audit.errors import LibraryError
+from torch_abi_audit.formats.source import check_range
+
+try:  # Inflates libraries in half the time; there are wheels of it for common platforms only.
+    from isal import isal_zlib as zlib
+except ImportError:
+    import zlib  # type: ignore[no-redef]
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO, Self
+
+_PREFIX = 16 << 20  # kept of the beginning
+_WINDOW = 8 << 20  # kept of what was read last
+_SKIPPED = 1 << 18  # inflated at once: fits into the processor's cache
+_FIRST_READ, _READ = 1 << 11, 1 << 16  # compressed bytes; most members are only sniffed
+# Each step back beyond what is kept inflates the member again. Libraries have their tables
+# in two places at most; a file made to step back and forth is refused.
+_MAX_PASSES = 8
+_READ_TO_THE_END = 4 << 20
+
+_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+_UTF8_FLAG, _ENCRYPTED_FLAGS = 0x800, 0x1 | 0x20 | 0x40
+
+
+class MemberSource(Protocol):
+    """A member's bytes: a `ByteSource` that can check them."""
+
+    @property
+    def size(self) -> int:
+        """The inflated size that the archive's directory declares."""
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """See `formats.source.ByteSource.read_at`."""
+
+    def verify(self, *, whole: bool) -> bool:
+        """Check the member's length and checksum.
+
+        Args:
+            whole: Whether to inflate all that is left, if need be again from the start.
+                Otherwise only what little is left is read.
+
+        Returns:
+            Whether they were checked.
+
+        Raises:
+            LibraryError: Either is not what the archive's directory says.
+        """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> MemberSource:
+    """Open a member. Members of an archive that was opened by its path can be read in threads."""
+    if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & _ENCRYPTED_FLAGS:
+        return _Stored(archive, info)
+    return _Inflated(archive, info)
+
+
+class _Raw:
+    """The bytes of a member as they lie in the archive."""
+
+    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+        self._info = info
+        self._shared: IO[bytes] | None = None
+        if archive.filename is None:  # no file with a path, and so not read in threads
+            self._shared = archive.fp
+            self._file: IO[bytes] = archive.fp  # type: ignore[assignment]
+        else:
+            self._file = open(archive.filename, "rb", buffering=0)  # noqa: PTH123, SIM115
+        self._start = 0
+        self._position = 0
+        try:
+            self._start = self._skip_header()
+        except BaseException:
+            self.close()
+            raise
+
+    def _skip_header(self) -> int:
+        """Return where the data begins, which the local header alone says."""
+        self._file.seek(self._info.header_offset)
+        header = self._file.read(_LOCAL_HEADER.size)
+        if len(header) < _LOCAL_HEADER.size:
+            raise LibraryError("can't be inflated: its header lies outside the archive")
+        magic, _, flags, *_, name_length, extra = _LOCAL_HEADER.unpack(header)
+        name = self._file.read(name_length)
+        encoding = "utf-8" if flags & _UTF8_FLAG else "cp437"
+        if magic != b"PK\x03\x04" or name.decode(encoding, "replace") != self._info.orig_filename:
+            raise LibraryError("can't be inflated: its header is not that of the directory")
+        data: int = self._info.header_offset + _LOCAL_HEADER.size + name_length + extra
+        return data
+
+    def seek(self, offset: int) -> None:
+        self._position = offset
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, none at the end of the member."""
+        size = min(size, self._info.compress_size - self._position)
+        if size <= 0:
+            return b""
+        self._file.seek(self._start + self._position)
+        data = self._file.read(size)
+        self._position += len(data)
+        return data
+
+    def close(self) -> None:
+        if self._shared is None:
+            self._file.close()
+
+
+class _Stored:
+    """A member without compression: read in place."""
+
+    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+        self.size = info.file_size
+        self._info = info
+        self._raw = _Raw(archive, info)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._raw.close()
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        check_range(self, offset, size)
+        self._raw.seek(offset)
+        parts = []
+        while size:
+            part = self._raw.read(size)
+            if not part:
+                raise LibraryError("can't be read: the archive ends in it")
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def verify(self, *, whole: bool) -> bool:
+        if not whole and self.size > _READ_TO_THE_END:
+            return False
+        self._raw.seek(0)
+        checksum = length = 0
+        while part := self._raw.read(_SKIPPED):
+            checksum = zlib.crc32(part, checksum)
+            length += len(part)
+        _compare(self._info, length, checksum)
+        return True
+
+
+class _Inflated:
+    """A compressed member: inflated from the start, and again for what was forgotten."""
+
+    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+        self.size = info.file_size
+        self._archive = archive
+        self._info = info
+        self._prefix = bytearray()
+        self._passes = 0
+        self._stream: Iterator[bytes] | None = None
+        self._position = 0
+        self._checksum = 0
+        self._window: deque[bytes] = deque()
+        self._kept = 0  # bytes in the window
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        check_range(self, offset, size)
+        end = offset + size
+        if end <= len(self._prefix):
+            return bytes(self._prefix[offset:end])
+        parts = [bytes(self._prefix[offset:end])]
+        offset += len(parts[0])
+        if offset < self._position - self._kept:
+            self._rewind()
+        # What of it lies in the window, and then what is inflated anew.
+        start = self._position - self._kept
+        for chunk in self._window:
+            if start + len(chunk) > offset and start < end:
+                parts.append(chunk[max(0, offset - start) : end - start])
+            start += len(chunk)
+        while self._position < end:
+            start = self._position
+            chunk = self._next(end - start)
+            if start + len(chunk) > offset:
+                parts.append(chunk[max(0, offset - start) : end - start])
+        return b"".join(parts)
+
+    def verify(self, *, whole: bool) -> bool:
+        if not whole and self.size - self._position > _READ_TO_THE_END:
+            return False
+        while self._next(0):
+            pass
+        _compare(self._info, self._position, self._checksum)
+        return True
+
+    def _next(self, wanted: int) -> bytes:
+        """Inflate the next bytes, and keep them for a while; nothing where they should end."""
+        try:
+            if self._stream is None:
+                self._stream = self._inflate()
+            chunk = next(self._stream, b"")
+        except LibraryError:
+            raise
+        except Exception as error:
+            # zlib.error, and what zipfile raises: BadZipFile, RuntimeError (encrypted
+            # members), NotImplementedError (compression methods), EOFError and more.
+            raise LibraryError(f"can't be inflated: {error or type(error).__name__}") from error
+        if self._position + len(chunk) > self.size or (wanted and not chunk):
+            raise LibraryError(f"inflates to another size than the {self.size} bytes it declares")
+        self._checksum = zlib.crc32(chunk, self._checksum)
+        missing = min(_PREFIX - self._position, len(chunk))
+        if self._position == len(self._prefix) and missing > 0:
+            self._prefix += chunk[:missing]
+        self._position += len(chunk)
+        if chunk:
+            self._window.append(chunk)
+            self._kept += len(chunk)
+            while self._kept > _WINDOW and len(self._window) > 1:
+                self._kept -= len(self._window.popleft())
+        return chunk
+
+    def _inflate(self) -> Iterator[bytes]:
+        """Yield the member's bytes in pieces."""
+        info = self._info
+        if info.compress_type != zipfile.ZIP_DEFLATED or info.flag_bits & _ENCRYPTED_FLAGS:
+            with self._archive.open(info) as stream:
+                while chunk := stream.read(_SKIPPED):
+                    yield chunk
+            return
+        raw = _Raw(self._archive, info)
+        try:
+            decompressor = zlib.decompressobj(-15)
+            data = raw.read(_FIRST_READ)
+            while data and not decompressor.eof:
+                if chunk := decompressor.decompress(data, _SKIPPED):
+                    yield chunk
+                data = decompressor.unconsumed_tail or raw.read(_READ)
+            if chunk := decompressor.flush():
+                yield chunk
+        finally:
+            raw.close()
+
+    def _rewind(self) -> None:
+        """Begin anew."""
+        self._close()
+        self._passes += 1
+        if self._passes >= _MAX_PASSES:
+            raise LibraryError("its tables lie back and forth, too often to inflate it")
+        self._position = self._checksum = self._kept = 0
+        self._window.clear()
+
+    def _close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()  # type: ignore[attr-defined]
+        self._stream = None
+
+
+def _compare(info: zipfile.ZipInfo, length: int, checksum: int) -> None:
+    if length != info.file_size:
+        raise LibraryError(f"inflates to another size than the {info.file_size} bytes it declares")
+    if checksum != info.CRC:
+        raise LibraryError("can't be inflated: its checksum is not that of the directory")
+
+
+def processors() -> int:
+    """Return how many threads can inflate at once."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
