@@ -5,7 +5,8 @@ import io
 import json
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from packaging.version import Version
 
 from tests.builders import TEST_WHEELS, a_library, library, member_of
 from torch_abi_audit.catalog import load_catalog
-from torch_abi_audit.catalog.archive import read_builds, read_leaks, read_table, write_archive
+from torch_abi_audit.catalog.archive import PlatformFile, write_archive
 from torch_abi_audit.catalog.build.__main__ import main
 from torch_abi_audit.catalog.build.collect import Provided, WheelTree, collect
 from torch_abi_audit.catalog.build.headers import Declaration, declarations, is_promised
@@ -183,9 +184,10 @@ def test_an_archive_reads_back() -> None:
     leaks = {"g": Leak(3, "GLIBCXX_3.4.21")}
     data = write_archive(builds, table, leaks)
     assert write_archive(builds, table, leaks) == data
-    assert read_builds(io.BytesIO(data)) == builds
-    assert read_leaks(io.BytesIO(data)) == leaks
-    read = read_table(lambda: io.BytesIO(data))
+    file = PlatformFile(lambda: io.BytesIO(data))
+    assert file.builds() == builds
+    assert file.leaks() == leaks
+    read = file.table()
     assert [name for name, _ in read] == ["f", "g", "é"]
     assert read.exporters("f") == {"libc10.so": 0b01}
     assert read.exporters("g") == {"libc10.so": 0b11, "libtorch.so": 0b10}
@@ -197,17 +199,17 @@ def test_a_table_of_many_blocks() -> None:
     """Only the blocks that hold what is asked for are read."""
     names = [f"n{number:05}" for number in range(5000)]
     data = write_archive((), make_table([{"a": names, "b": names[::2]}]), {})
+    whole = PlatformFile(lambda: io.BytesIO(data)).table()
     opened: list[int] = []
 
-    def open_file() -> io.BytesIO:
-        opened.append(1)
-        return io.BytesIO(data)
+    def read_block(number: int) -> Sequence[str]:
+        opened.append(number)
+        return whole.read_block(number)
 
-    table = read_table(open_file)
-    assert len(opened) == 1
+    table = replace(whole, read_block=read_block)
     assert table.exporters("n04000") == {"a": 1, "b": 1}
     assert table.exporters("n04001") == {"a": 1}
-    assert len(opened) == 2
+    assert opened == [3]
     assert table.exporters("n0") == {}
     assert table.exporters("a") == {}
     assert table.exporters("z") == {}
@@ -301,9 +303,9 @@ def test_the_builder(index: str, tmp_path: Path) -> None:
     assert table["published"] == ["2.3.0", "2.9.0", "2.10.0"]
     assert list(table["shims"]) == ["b", "torch_ours"]
     archive = tmp_path / "data" / "linux_x86_64.zip"
-    with archive.open("rb") as file:
-        first, second = read_builds(file)
-    exported = read_table(lambda: archive.open("rb"))
+    file = PlatformFile(lambda: archive.open("rb"))
+    first, second = file.builds()
+    exported = file.table()
     assert (first.cuda, second.cuda) == ("12.8", None)
     assert first.requires == ("nvidia-cudnn-cu12==9.1",)
     assert first.requires_python == ">=3.10"

@@ -8,8 +8,7 @@ one that must, and what macOS looks up without one it finds in any that is loade
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.abi.alternatives import find_alternatives
 from torch_abi_audit.abi.platform import libstdcxx_is_promised
@@ -28,7 +27,7 @@ from torch_abi_audit.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from packaging.version import Version
 
@@ -45,8 +44,7 @@ _FROM_BEST = (
 _UNKNOWN = Cell(ReleaseStatus.UNKNOWN)
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What a target finds where it is installed, besides torch.
 
     Attributes:
@@ -76,13 +74,16 @@ def make_matrix(
     machines: dict[str, list[LibraryAudit]] = {}
     for item in items:
         machines.setdefault(item.library.arch, []).append(item)
+    families: dict[tuple[str, tuple[int, int] | None], _Family] = {}
     for release in catalog.releases if users else ():
-        columns = {
-            arch: _Column(of_machine, alternatives, catalog, surroundings, release)
-            for arch, of_machine in machines.items()
-        }
+        # Which libraries find each other changes with the release only by alternatives.
+        series = (release.major, release.minor) if alternatives else None
+        for arch, of_machine in machines.items():
+            if (arch, series) not in families:
+                families[arch, series] = _Family(of_machine, alternatives, series)
         for item in users:
-            cell = columns[item.library.arch].cell(item)
+            family = families[item.library.arch, series]
+            cell = _Column(family, catalog, surroundings, release).cell(item)
             # Of the slices of a universal file the worst counts.
             other = cells[item.path].get(release, cell)
             cells[item.path][release] = max(other, cell, key=_badness)
@@ -117,44 +118,88 @@ def _badness(cell: Cell) -> int:
     return _FROM_BEST.index(cell.status)
 
 
-class _Column:
-    """One release: every library of the target for one machine against it."""
+class _Family:
+    """The libraries of the target for one machine, and how the loader finds one from another.
+
+    Args:
+        items: The libraries.
+        alternatives: Those of which one is chosen.
+        series: The major and minor number of the release that they are chosen for.
+    """
 
     def __init__(
         self,
         items: Sequence[LibraryAudit],
         alternatives: Mapping[str, Alternative],
-        catalog: Catalog,
-        surroundings: Surroundings,
-        release: Version,
+        series: tuple[int, int] | None,
     ) -> None:
-        self._catalog = catalog
-        self._surroundings = surroundings
-        self._release = release
-        self._items = {item.path: item for item in items}
+        self.items = {item.path: item for item in items}
         self._by_name: dict[str, list[str]] = {}
         for item in items:
             alternative = alternatives.get(item.path)
             if item.library.executable or (
-                alternative is not None and alternative.release != release.release[:2]
+                alternative is not None and alternative.release != series
             ):
                 continue
             for name in names_of(item.path, item.library):
                 self._by_name.setdefault(name, []).append(item.path)
-        near = {item.path: self._near(item) for item in items}
+        self.near = {item.path: self._near(item) for item in items}
         # The loader resolves the symbols of a library in the scope of the one that was
         # opened. One that others need, and that is no module, is not opened by itself.
         above: dict[str, set[frozenset[str]]] = {}
-        for path, paths in near.items():
+        for path, paths in self.near.items():
             scope = frozenset(paths)
             for other in scope - {path}:
                 above.setdefault(other, set()).add(scope)
-        self._scopes = {
-            path: {frozenset(near[path])}
+        self.scopes = {
+            path: {frozenset(self.near[path])}
             if item.kind is LibraryKind.EXTENSION
-            else above.get(path, {frozenset(near[path])})
-            for path, item in self._items.items()
+            else above.get(path, {frozenset(self.near[path])})
+            for path, item in self.items.items()
         }
+        # What each asks for from outside, in order.
+        self.strange = {
+            item.path: [
+                basename(needed)
+                for needed in item.library.needed
+                if needed not in item.library.optional and not self._siblings(item, needed)
+            ]
+            for item in items
+        }
+
+    def needed(self, paths: Iterable[str]) -> list[str]:
+        """Return the names that libraries ask the loader for."""
+        return [basename(name) for path in paths for name in self.items[path].library.needed]
+
+    def _siblings(self, item: LibraryAudit, needed: str) -> list[str]:
+        """Return the libraries of the target that have a needed name: the folder's own first."""
+        found = self._by_name.get(basename(needed), [])
+        folder = item.path.rpartition("/")[0]
+        return [path for path in found if path.rpartition("/")[0] == folder] or found
+
+    def _near(self, item: LibraryAudit) -> list[str]:
+        """Return the paths of a library and of those of the target that it needs."""
+        found = {item.path: None}  # in the order in which the loader finds them
+        pending = [item.path]
+        while pending:
+            current = self.items[pending.pop(0)]
+            for needed in current.library.needed:
+                new = [path for path in self._siblings(current, needed) if path not in found]
+                found |= dict.fromkeys(new)
+                pending += new
+        return list(found)
+
+
+class _Column:
+    """One release: libraries of a family against it."""
+
+    def __init__(
+        self, family: _Family, catalog: Catalog, surroundings: Surroundings, release: Version
+    ) -> None:
+        self._family = family
+        self._catalog = catalog
+        self._surroundings = surroundings
+        self._release = release
 
     def cell(self, item: LibraryAudit) -> Cell:
         """Judge one library, with the siblings that it needs."""
@@ -162,12 +207,13 @@ class _Column:
         build = platform and platform.build(self._release)
         if not platform or not build:
             return _UNKNOWN
-        near = self._near(item)
-        tried = [self._reasons(near, scope, platform, build) for scope in self._scopes[item.path]]
+        near = self._family.near[item.path]
+        scopes = self._family.scopes[item.path]
+        tried = [self._reasons(near, scope, platform, build) for scope in scopes]
         reasons = min(tried, key=len)
         if reasons:
             return Cell(ReleaseStatus.BREAKS, tuple(reasons))
-        promised = all(self._is_promised(self._items[path]) for path in near)
+        promised = all(self._is_promised(self._family.items[path]) for path in near)
         return Cell(ReleaseStatus.GUARANTEED if promised else ReleaseStatus.LINKS)
 
     def _is_promised(self, item: LibraryAudit) -> bool:
@@ -182,24 +228,6 @@ class _Column:
             and all(self._catalog.shims[name].promised for name in torch.shims)
         )
 
-    def _siblings(self, item: LibraryAudit, needed: str) -> list[str]:
-        """Return the libraries of the target that have a needed name: the folder's own first."""
-        found = self._by_name.get(basename(needed), [])
-        folder = item.path.rpartition("/")[0]
-        return [path for path in found if path.rpartition("/")[0] == folder] or found
-
-    def _near(self, item: LibraryAudit) -> list[str]:
-        """Return the paths of a library and of those of the target that it needs."""
-        found = {item.path: None}  # in the order in which the loader finds them
-        pending = [item.path]
-        while pending:
-            current = self._items[pending.pop(0)]
-            for needed in current.library.needed:
-                new = [path for path in self._siblings(current, needed) if path not in found]
-                found |= dict.fromkeys(new)
-                pending += new
-        return list(found)
-
     def _reasons(
         self, near: Sequence[str], scope: Collection[str], platform: Platform, build: Build
     ) -> list[Reason]:
@@ -208,11 +236,10 @@ class _Column:
         A sibling that needs torch has a row of its own that says why; for one that does
         not, its reasons are those of the library that needs it.
         """
-        needed = [basename(name) for path in scope for name in self._items[path].library.needed]
-        reachable = build.closure(needed)
+        reachable = build.closure(self._family.needed(scope))
         found: list[Reason] = []
         for path in near:
-            item = self._items[path]
+            item = self._family.items[path]
             reasons = [
                 *self._missing_libraries(item, platform, build),
                 *self._missing_symbols(item, platform, build, reachable),
@@ -229,11 +256,8 @@ class _Column:
         self, item: LibraryAudit, platform: Platform, build: Build
     ) -> list[Reason]:
         reasons = []
-        for needed in item.library.needed:
-            name = basename(needed)
-            if self._siblings(item, name) or name in build.libraries or name in build.others:
-                continue
-            if needed in item.library.optional:
+        for name in self._family.strange[item.path]:
+            if name in build.libraries or name in build.others:
                 continue
             if is_torch_library(name):
                 built = "without CUDA" if "cuda" in name else "without it"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.model import Format
 
@@ -83,8 +82,7 @@ _FORMATS = {
 _FIRST_ARM64_MACOS = (11, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Platform:
+class Platform(NamedTuple):
     """What a platform tag says.
 
     Attributes:

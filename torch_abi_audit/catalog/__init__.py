@@ -6,18 +6,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from importlib.resources import files
-from typing import TYPE_CHECKING
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from packaging.version import Version
 
-from torch_abi_audit.catalog.archive import read_builds, read_leaks, read_table
+from torch_abi_audit.catalog.archive import PlatformFile
 from torch_abi_audit.catalog.libraries import cuda_library
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from typing import IO
 
     from torch_abi_audit.catalog.exports import Build, ExportTable, Leak
@@ -28,8 +30,7 @@ DATA_FOLDER = "data"
 SHIMS_FILE = "shims.json"
 
 
-@dataclass(frozen=True, slots=True)
-class ShimExport:
+class ShimExport(NamedTuple):
     """Which library exports a shim on one platform, and in which releases."""
 
     library: str
@@ -37,8 +38,7 @@ class ShimExport:
     until: Version
 
 
-@dataclass(frozen=True, slots=True)
-class Shim:
+class Shim(NamedTuple):
     """A function of torch's C shim.
 
     Attributes:
@@ -63,7 +63,7 @@ class Shim:
     deprecated: bool = False
     removed: Version | None = None
     changed: tuple[Version, ...] = ()
-    exported: Mapping[str, ShimExport] = field(default_factory=dict)
+    exported: Mapping[str, ShimExport] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -82,21 +82,23 @@ class Platform:
     open: Callable[[], IO[bytes]]
 
     @cached_property
+    def _file(self) -> PlatformFile:
+        return PlatformFile(self.open)
+
+    @cached_property
     def builds(self) -> tuple[Build, ...]:
         """The builds, oldest first."""
-        with self.open() as file:
-            return read_builds(file)
+        return self._file.builds()
 
     @cached_property
     def table(self) -> ExportTable:
         """What the builds export; masks count them from the oldest."""
-        return read_table(self.open)
+        return self._file.table()
 
     @cached_property
     def leaks(self) -> Mapping[str, Leak]:
         """The names of libstdc++ that builds export."""
-        with self.open() as file:
-            return read_leaks(file)
+        return self._file.leaks()
 
     @cached_property
     def cuda_stems(self) -> frozenset[str]:
@@ -152,37 +154,61 @@ class Catalog:
         return max(self.releases)
 
 
+class _PackagedShims(Mapping[str, Shim]):
+    """The packaged shims; each is made when it is first asked for, since few of them are."""
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        self._headers = data["headers"]
+        self._entries = data["shims"]
+        self._made: dict[str, Shim] = {}
+        self._version = cache(Version)
+
+    def __getitem__(self, name: str) -> Shim:
+        if name not in self._made:
+            self._made[name] = self._make(self._entries[name])
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def _make(self, entry: Mapping[str, Any]) -> Shim:
+        version = self._version
+        header = self._headers[entry["header"]]
+        return Shim(
+            since=version(entry["since"]),
+            header=header["path"],
+            gate=version(entry["gate"]) if "gate" in entry else None,
+            condition=entry.get("condition"),
+            promised=header["promised"],
+            deprecated=header["deprecated"],
+            removed=version(entry["removed"]) if "removed" in entry else None,
+            changed=tuple(map(version, entry.get("changed", ()))),
+            exported={
+                platform: ShimExport(library, version(since), version(until))
+                for platform, (library, since, until) in entry.get("exported", {}).items()
+            },
+        )
+
+
 @cache
 def load_catalog() -> Catalog:
     """Load the catalog that this package carries."""
-    folder = files(__package__) / DATA_FOLDER
+    folder = Path(__file__).with_name(DATA_FOLDER)
     data = json.loads((folder / SHIMS_FILE).read_text(encoding="utf-8"))
-    version = cache(Version)
-    headers = data["headers"]
     platforms = {}
     for key in data["platforms"]:
         file = folder / f"{key}.zip"
         platforms[key] = Platform(key, lambda file=file: file.open("rb"))  # type: ignore[misc]
     return Catalog(
-        releases=tuple(map(version, data["releases"])),
-        published=tuple(map(version, data["published"])),
-        promised_since=version(data["promised_since"]),
-        shims={
-            name: Shim(
-                since=version(entry["since"]),
-                header=headers[entry["header"]]["path"],
-                gate=version(entry["gate"]) if "gate" in entry else None,
-                condition=entry.get("condition"),
-                promised=headers[entry["header"]]["promised"],
-                deprecated=headers[entry["header"]]["deprecated"],
-                removed=version(entry["removed"]) if "removed" in entry else None,
-                changed=tuple(map(version, entry.get("changed", ()))),
-                exported={
-                    platform: ShimExport(library, version(since), version(until))
-                    for platform, (library, since, until) in entry.get("exported", {}).items()
-                },
-            )
-            for name, entry in data["shims"].items()
-        },
+        releases=tuple(map(Version, data["releases"])),
+        published=tuple(map(Version, data["published"])),
+        promised_since=Version(data["promised_since"]),
+        shims=_PackagedShims(data),
         platforms=platforms,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
@@ -59,7 +58,7 @@ def catalog_of(target: Path, base: Catalog) -> Catalog:
         exported = {}
         if name in exporters:
             exported[provided.platform] = ShimExport(exporters[name], version, version)
-        shims[name] = replace(shim, exported=exported)
+        shims[name] = shim._replace(exported=exported)
     return Catalog(
         releases=(version,),
         published=(version,),

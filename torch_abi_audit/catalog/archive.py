@@ -12,6 +12,7 @@ import io
 import json
 import struct
 import zipfile
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
@@ -69,62 +70,61 @@ def write_archive(builds: Sequence[Build], table: ExportTable, leaks: Mapping[st
     return buffer.getvalue()
 
 
-def read_builds(file: IO[bytes]) -> tuple[Build, ...]:
-    """Read the builds alone."""
-    return tuple(
-        Build(
-            version=Version(entry["version"]),
-            cuda=entry["cuda"],
-            libraries={name: tuple(needed) for name, needed in entry["libraries"].items()},
-            others=frozenset(entry["others"]),
-            requires=tuple(entry["requires"]),
-            cxx11=entry["cxx11"],
-            requires_python=entry["requires_python"],
-            pythons=tuple(entry["pythons"]),
-        )
-        for entry in _head(file)["builds"]
-    )
-
-
-def read_table(open_file: Callable[[], IO[bytes]]) -> ExportTable:
-    """Read the export table; its blocks are read later, each when a name in it is asked for.
+class PlatformFile:
+    """A platform's file, read in parts: each when it is first asked for.
 
     Args:
         open_file: Opens the file.
     """
-    with open_file() as file:
-        head = _head(file)
-        with zipfile.ZipFile(file) as archive:
-            firsts = archive.read(_FIRSTS).decode().split("\n")
-            packed = archive.read(_PATTERNS)
-    libraries = head["libraries"]
 
-    def read_block(number: int) -> list[str]:
-        with open_file() as file, zipfile.ZipFile(file) as archive:
-            return archive.read(_block_name(number)).decode().split("\n")
+    def __init__(self, open_file: Callable[[], IO[bytes]]) -> None:
+        self._open = open_file
 
-    return ExportTable(
-        firsts=firsts,
-        read_block=read_block,
-        pattern_ids=struct.unpack(f"<{len(packed) // 2}H", packed),
-        patterns=[
-            {libraries[number]: mask for number, mask in pattern} for pattern in head["patterns"]
-        ],
-        block_size=BLOCK_SIZE,
-    )
+    @cached_property
+    def _archive(self) -> zipfile.ZipFile:
+        with self._open() as file:
+            return zipfile.ZipFile(io.BytesIO(file.read()))
+
+    @cached_property
+    def _head(self) -> Any:
+        return json.loads(self._archive.read(_BUILDS))
+
+    def builds(self) -> tuple[Build, ...]:
+        """Return the builds, oldest first."""
+        return tuple(
+            Build(
+                version=Version(entry["version"]),
+                cuda=entry["cuda"],
+                libraries={name: tuple(needed) for name, needed in entry["libraries"].items()},
+                others=frozenset(entry["others"]),
+                requires=tuple(entry["requires"]),
+                cxx11=entry["cxx11"],
+                requires_python=entry["requires_python"],
+                pythons=tuple(entry["pythons"]),
+            )
+            for entry in self._head["builds"]
+        )
+
+    def table(self) -> ExportTable:
+        """Return the export table, which reads a block when a name in it is asked for."""
+        libraries = self._head["libraries"]
+        packed = self._archive.read(_PATTERNS)
+        return ExportTable(
+            firsts=self._archive.read(_FIRSTS).decode().split("\n"),
+            read_block=lambda number: self._archive.read(_block_name(number)).decode().split("\n"),
+            pattern_ids=struct.unpack(f"<{len(packed) // 2}H", packed),
+            patterns=[
+                {libraries[number]: mask for number, mask in pattern}
+                for pattern in self._head["patterns"]
+            ],
+            block_size=BLOCK_SIZE,
+        )
+
+    def leaks(self) -> dict[str, Leak]:
+        """Return the names of libstdc++ that torch's libraries export."""
+        leaks = json.loads(self._archive.read(_LEAKS))
+        return {name: Leak(mask, version) for name, (mask, version) in leaks.items()}
 
 
 def _block_name(number: int) -> str:
     return f"names/{number}"
-
-
-def read_leaks(file: IO[bytes]) -> dict[str, Leak]:
-    """Read the names of libstdc++ that torch's libraries export."""
-    with zipfile.ZipFile(file) as archive:
-        leaks = json.loads(archive.read(_LEAKS))
-    return {name: Leak(mask, version) for name, (mask, version) in leaks.items()}
-
-
-def _head(file: IO[bytes]) -> Any:
-    with zipfile.ZipFile(file) as archive:
-        return json.loads(archive.read(_BUILDS))

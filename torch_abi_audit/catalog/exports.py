@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.catalog.libraries import cuda_library
 
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 BLOCK_SIZE = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Build:
+class Build(NamedTuple):
     """The build of one torch release for one platform that the package index carries.
 
     Attributes:
@@ -66,8 +65,7 @@ class Build:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Leak:
+class Leak(NamedTuple):
     """A name of libstdc++ that torch's libraries export too, without a version.
 
     Attributes:

@@ -59,14 +59,20 @@ def read_libraries(source: ByteSource, name: str) -> tuple[Library, ...]:
     """
     head = source.read_at(0, min(64, source.size))
     found: tuple[Library, ...] = ()
+    kind = "an object file"
     match sniff(head):
         case Format.ELF:
-            from torch_abi_audit.formats.elf import is_device_code, read_elf  # noqa: PLC0415
+            from torch_abi_audit.formats.elf import (  # noqa: PLC0415
+                is_device_code,
+                machine_name,
+                read_elf,
+            )
 
             library = read_elf(source)
             found = () if library is None else (library,)
             if is_device_code(head):
                 return found
+            kind = f"an ELF file for {machine_name(head)}" if not found else ""
         case Format.MACHO:
             from torch_abi_audit.formats.macho import read_macho  # noqa: PLC0415
 
@@ -80,7 +86,7 @@ def read_libraries(source: ByteSource, name: str) -> tuple[Library, ...]:
                 _check_text(source.read_at(0, min(_HEAD, source.size)))
             return ()
     if not found and _LIBRARY_NAME.search(name):
-        raise LibraryError("named like a library, but an object file that no loader loads")
+        raise LibraryError(f"named like a library, but {kind} that no loader loads")
     return found
 
 

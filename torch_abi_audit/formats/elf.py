@@ -1,9 +1,10 @@
 """ELF: bytes to facts, from the program headers and the dynamic section alone.
 
 That is all the dynamic loader looks at, so a library whose section headers are
-stripped, or wrong, reads the same. `pyelftools` names the constants; the tables are
-decoded in bulk here, since its one object a field takes minutes for a large library,
-and to import its parser takes as long as to read a small wheel.
+stripped, or wrong, reads the same. The tables are decoded in bulk: `pyelftools`, which
+makes an object of each field, takes minutes for a large library, and to import it takes as
+long as to audit a small wheel. It names the machines that no tag does, and the tests hold
+this reader against it.
 
 References: System V gABI chapters 4 and 5; the symbol versioning and GNU hash
 sections of the Linux Standard Base and binutils.
@@ -12,11 +13,9 @@ sections of the Linux Standard Base and binutils.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from enum import IntEnum
 from itertools import islice
-from typing import TYPE_CHECKING
-
-from elftools.elf.enums import ENUM_D_TAG, ENUM_E_MACHINE, ENUM_E_TYPE, ENUM_P_TYPE_BASE
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.errors import LibraryError
 from torch_abi_audit.model import Format, Library, Symbol
@@ -24,44 +23,59 @@ from torch_abi_audit.model import Format, Library, Symbol
 if TYPE_CHECKING:
     from torch_abi_audit.formats.source import ByteSource
 
-# Machines that a Python platform tag can name, in the tag's spelling.
-_MACHINES: dict[tuple[str, int, bool], str] = {
-    ("EM_X86_64", 64, True): "x86_64",
-    ("EM_X86_64", 32, True): "x32",
-    ("EM_386", 32, True): "i686",
-    ("EM_AARCH64", 64, True): "aarch64",
-    ("EM_ARM", 32, True): "arm",
-    ("EM_PPC64", 64, True): "ppc64le",
-    ("EM_PPC64", 64, False): "ppc64",
-    ("EM_PPC", 32, False): "ppc",
-    ("EM_S390", 64, False): "s390x",
-    ("EM_S390", 32, False): "s390",
-    ("EM_RISCV", 64, True): "riscv64",
-    ("EM_RISCV", 32, True): "riscv32",
-    ("EM_LOONGARCH", 64, True): "loongarch64",
-    ("EM_MIPS", 64, True): "mips64el",
-    ("EM_MIPS", 64, False): "mips64",
-    ("EM_MIPS", 32, True): "mipsel",
-    ("EM_MIPS", 32, False): "mips",
+# Machines that a Python platform tag can name, in the tag's spelling: by e_machine, the
+# number of bits, and whether the low byte comes first.
+_MACHINES = {
+    (62, 64, True): "x86_64",
+    (62, 32, True): "x32",
+    (3, 32, True): "i686",
+    (183, 64, True): "aarch64",
+    (40, 32, True): "arm",
+    (21, 64, True): "ppc64le",
+    (21, 64, False): "ppc64",
+    (20, 32, False): "ppc",
+    (22, 64, False): "s390x",
+    (22, 32, False): "s390",
+    (243, 64, True): "riscv64",
+    (243, 32, True): "riscv32",
+    (258, 64, True): "loongarch64",
+    (8, 64, True): "mips64el",
+    (8, 64, False): "mips64",
+    (8, 32, True): "mipsel",
+    (8, 32, False): "mips",
 }
+_EM_S390 = 22
+_ET_EXEC, _ET_DYN = 2, 3
+_PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
 
-_MACHINE_NAMES = {
-    ENUM_E_MACHINE[name]: name for name in dict.fromkeys(name for name, _, _ in _MACHINES)
-}
-_ET_EXEC, _ET_DYN = ENUM_E_TYPE["ET_EXEC"], ENUM_E_TYPE["ET_DYN"]
-_PT_LOAD, _PT_DYNAMIC, _PT_INTERP = (
-    ENUM_P_TYPE_BASE[name] for name in ("PT_LOAD", "PT_DYNAMIC", "PT_INTERP")
-)
 
-_TAGS = {
-    name: ENUM_D_TAG[name]
-    for name in (
-        "DT_NULL", "DT_NEEDED", "DT_SONAME", "DT_RPATH", "DT_RUNPATH",
-        "DT_STRTAB", "DT_STRSZ", "DT_SYMTAB", "DT_SYMENT", "DT_HASH", "DT_GNU_HASH",
-        "DT_VERSYM", "DT_VERNEED", "DT_VERNEEDNUM", "DT_VERDEF", "DT_VERDEFNUM",
-        "DT_RELA", "DT_RELASZ", "DT_REL", "DT_RELSZ", "DT_JMPREL", "DT_PLTRELSZ", "DT_PLTREL",
-    )
-}  # fmt: skip
+class _Tag(IntEnum):
+    """The tags of the dynamic section that are read."""
+
+    DT_NULL = 0
+    DT_NEEDED = 1
+    DT_PLTRELSZ = 2
+    DT_HASH = 4
+    DT_STRTAB = 5
+    DT_SYMTAB = 6
+    DT_RELA = 7
+    DT_RELASZ = 8
+    DT_STRSZ = 10
+    DT_SYMENT = 11
+    DT_SONAME = 14
+    DT_RPATH = 15
+    DT_REL = 17
+    DT_RELSZ = 18
+    DT_PLTREL = 20
+    DT_JMPREL = 23
+    DT_RUNPATH = 29
+    DT_GNU_HASH = 0x6FFFFEF5
+    DT_VERSYM = 0x6FFFFFF0
+    DT_VERDEF = 0x6FFFFFFC
+    DT_VERDEFNUM = 0x6FFFFFFD
+    DT_VERNEED = 0x6FFFFFFE
+    DT_VERNEEDNUM = 0x6FFFFFFF
+
 
 # Bounds against hostile files. libtorch_cpu, one of the largest libraries there are,
 # has 80,000 symbols, 14 MB of names, and names of up to some 20,000 bytes.
@@ -85,22 +99,20 @@ _VERSYM_HIDDEN = 0x8000
 _VER_FLG_BASE = 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Segment:
+class _Segment(NamedTuple):
     offset: int
     address: int
     size: int  # bytes in the file
 
 
-@dataclass(frozen=True, slots=True)
-class _Elf:
+class _Elf(NamedTuple):
     """The headers, and how to read what they point to."""
 
     source: ByteSource
     order: str  # of `struct`: "<" or ">"
     is64: bool
     type: int
-    machine: str
+    machine: int
     loads: tuple[_Segment, ...]
     dynamic: _Segment | None
     interpreted: bool
@@ -126,23 +138,21 @@ class _Elf:
         return self.source.read_at(segment.offset + start, min(limit, segment.size - start))
 
 
-@dataclass(frozen=True, slots=True)
-class _Dynamic:
+class _Dynamic(NamedTuple):
     """The dynamic section: the values of each tag, in order."""
 
-    values: dict[int, list[int]] = field(default_factory=dict)
+    values: dict[int, list[int]]
 
-    def all(self, tag: str) -> list[int]:
-        return self.values.get(_TAGS[tag], [])
+    def all(self, tag: _Tag) -> list[int]:
+        return self.values.get(tag, [])
 
-    def get(self, tag: str) -> int | None:
+    def get(self, tag: _Tag) -> int | None:
         """Return the tag's value; where a tag stands twice the loader takes the last."""
         found = self.all(tag)
         return found[-1] if found else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Version:
+class _Version(NamedTuple):
     name: str | None
     library: str | None
 
@@ -158,6 +168,15 @@ def is_device_code(head: bytes) -> bool:
     """Whether the first bytes of an ELF file say that it is code for an accelerator."""
     machine = head[18:20] if head[5:6] == b"\x02" else head[19:17:-1]
     return int.from_bytes(machine, "big") in _DEVICES
+
+
+def machine_name(head: bytes) -> str:
+    """Return what the ABI's registry calls the machine of an ELF file, from its first bytes."""
+    from elftools.elf.enums import ENUM_E_MACHINE  # noqa: PLC0415 -- for bad news only
+
+    number = int.from_bytes(head[18:20], "big" if head[5:6] == b"\2" else "little")
+    names = (name for name, value in ENUM_E_MACHINE.items() if value == number)
+    return str(next(names, f"machine {number}"))
 
 
 def read_elf(source: ByteSource) -> Library | None:
@@ -217,7 +236,7 @@ def _read_headers(source: ByteSource) -> _Elf:
         order=order,
         is64=is64,
         type=type_,
-        machine=_MACHINE_NAMES.get(machine, ""),
+        machine=machine,
         loads=tuple(loads),
         dynamic=dynamic,
         interpreted=interpreted,
@@ -231,7 +250,7 @@ def _read_library(elf: _Elf, arch: str) -> Library:
         return Library(Format.ELF, arch, executable=True)  # a static program
     dynamic = _read_dynamic(elf, elf.dynamic)
     strings = _read_strings(elf, dynamic)
-    named = dynamic.get("DT_SONAME")
+    named = dynamic.get(_Tag.DT_SONAME)
     soname = None if named is None else _text(strings, named, _MAX_PATH)
     versions, version_needs = _read_versions(elf, dynamic, strings)
     imports, exports = _read_symbols(elf, dynamic, strings, versions)
@@ -241,9 +260,9 @@ def _read_library(elf: _Elf, arch: str) -> Library:
         # A library can name an interpreter too, to be run for its version.
         executable=elf.type == _ET_EXEC or (elf.interpreted and soname is None),
         soname=soname,
-        needed=tuple(_text(strings, value, _MAX_PATH) for value in dynamic.all("DT_NEEDED")),
-        rpath=_paths(strings, dynamic.all("DT_RPATH")),
-        runpath=_paths(strings, dynamic.all("DT_RUNPATH")),
+        needed=tuple(_text(strings, value, _MAX_PATH) for value in dynamic.all(_Tag.DT_NEEDED)),
+        rpath=_paths(strings, dynamic.all(_Tag.DT_RPATH)),
+        runpath=_paths(strings, dynamic.all(_Tag.DT_RUNPATH)),
         imports=imports,
         exports=exports,
         version_needs=version_needs,
@@ -256,18 +275,18 @@ def _read_dynamic(elf: _Elf, segment: _Segment) -> _Dynamic:
     values: dict[int, list[int]] = {}
     data = elf.source.read_at(segment.offset, size)
     for tag, value in struct.iter_unpack(f"{elf.order}2{elf.word}", data):
-        if tag == _TAGS["DT_NULL"]:
+        if tag == _Tag.DT_NULL:
             return _Dynamic(values)
         values.setdefault(tag, []).append(value)
     raise LibraryError("a dynamic section without an end")
 
 
 def _read_strings(elf: _Elf, dynamic: _Dynamic) -> bytes:
-    address, size = dynamic.get("DT_STRTAB"), dynamic.get("DT_STRSZ")
+    address, size = dynamic.get(_Tag.DT_STRTAB), dynamic.get(_Tag.DT_STRSZ)
     if address is None or size is None:
         raise LibraryError("a dynamic section without a string table")
-    if len(dynamic.all("DT_NEEDED")) > _MAX_NEEDED:
-        raise LibraryError(f"{len(dynamic.all('DT_NEEDED'))} needed libraries")
+    if len(dynamic.all(_Tag.DT_NEEDED)) > _MAX_NEEDED:
+        raise LibraryError(f"{len(dynamic.all(_Tag.DT_NEEDED))} needed libraries")
     if size > _MAX_STRING_TABLE_BYTES:
         raise LibraryError(f"a string table of {size} bytes")
     return elf.read(address, size)
@@ -289,7 +308,7 @@ def _read_symbols(
     elf: _Elf, dynamic: _Dynamic, strings: bytes, versions: dict[int, _Version]
 ) -> tuple[tuple[Symbol, ...], tuple[Symbol, ...]]:
     """Decode the dynamic symbol table into imports and exports."""
-    table = dynamic.get("DT_SYMTAB")
+    table = dynamic.get(_Tag.DT_SYMTAB)
     if table is None:
         return (), ()
     count = _count_symbols(elf, dynamic)
@@ -315,10 +334,10 @@ def _decode_symbols(
         return (), ()
     # Elf64_Sym: name, info, other, shndx, value, size; Elf32_Sym: name, value, size, info, …
     layout = struct.Struct(f"{elf.order}IBBHQQ" if elf.is64 else f"{elf.order}IIIBBH")
-    if dynamic.get("DT_SYMENT") not in (None, layout.size):
-        raise LibraryError(f"dynamic symbols of {dynamic.get('DT_SYMENT')} bytes")
-    data = elf.read(dynamic.values[_TAGS["DT_SYMTAB"]][-1], count * layout.size)
-    versym = dynamic.get("DT_VERSYM")
+    if dynamic.get(_Tag.DT_SYMENT) not in (None, layout.size):
+        raise LibraryError(f"dynamic symbols of {dynamic.get(_Tag.DT_SYMENT)} bytes")
+    data = elf.read(dynamic.values[_Tag.DT_SYMTAB][-1], count * layout.size)
+    versym = dynamic.get(_Tag.DT_VERSYM)
     indices = (
         (0,) * count
         if versym is None
@@ -350,14 +369,14 @@ def _decode_symbols(
 
 def _count_symbols(elf: _Elf, dynamic: _Dynamic) -> int:
     """Count the dynamic symbols: no tag says it, the hash tables do, or the relocations."""
-    address = dynamic.get("DT_HASH")
+    address = dynamic.get(_Tag.DT_HASH)
     if address is not None:
         # nbucket, nchain; nchain is the number of symbols. (Alpha and s390x have
         # 64-bit words here; on s390x the GNU hash table serves.)
-        if elf.machine != "EM_S390":
+        if elf.machine != _EM_S390:
             return int(struct.unpack(f"{elf.order}2I", elf.read(address, 8))[1])
         return int(struct.unpack(f"{elf.order}2Q", elf.read(address, 16))[1])
-    address = dynamic.get("DT_GNU_HASH")
+    address = dynamic.get(_Tag.DT_GNU_HASH)
     hashed = 0 if address is None else _count_hashed(elf, address)
     # A GNU hash table covers defined symbols only; without one it says nothing of
     # the undefined ones. Those that matter to the loader are those it relocates.
@@ -384,11 +403,11 @@ def _count_hashed(elf: _Elf, address: int) -> int:
 
 def _count_relocated(elf: _Elf, dynamic: _Dynamic) -> int:
     """Return one more than the highest symbol index that a relocation names."""
-    with_addend = dynamic.get("DT_PLTREL") == _TAGS["DT_RELA"]
+    with_addend = dynamic.get(_Tag.DT_PLTREL) == _Tag.DT_RELA
     tables = [
-        (dynamic.get("DT_RELA"), dynamic.get("DT_RELASZ"), 3),
-        (dynamic.get("DT_REL"), dynamic.get("DT_RELSZ"), 2),
-        (dynamic.get("DT_JMPREL"), dynamic.get("DT_PLTRELSZ"), 3 if with_addend else 2),
+        (dynamic.get(_Tag.DT_RELA), dynamic.get(_Tag.DT_RELASZ), 3),
+        (dynamic.get(_Tag.DT_REL), dynamic.get(_Tag.DT_RELSZ), 2),
+        (dynamic.get(_Tag.DT_JMPREL), dynamic.get(_Tag.DT_PLTRELSZ), 3 if with_addend else 2),
     ]
     highest = -1
     for address, size, words in tables:
@@ -415,12 +434,12 @@ def _read_versions(
         each needed file the versions asked of it.
     """
     versions: dict[int, _Version] = {}
-    address = dynamic.get("DT_VERDEF")
+    address = dynamic.get(_Tag.DT_VERDEF)
     if address is not None:
         data = elf.read_up_to(address, _MAX_VERSION_BYTES)
         # Elf_Verdef: version, flags, ndx, cnt, hash, aux, next; Elf_Verdaux: name, next.
         for position, fields in _linked(
-            data, 0, dynamic.get("DT_VERDEFNUM"), f"{elf.order}4H3I", 6
+            data, 0, dynamic.get(_Tag.DT_VERDEFNUM), f"{elf.order}4H3I", 6
         ):
             _, flags, index, _, _, aux, _ = fields
             if flags & _VER_FLG_BASE:
@@ -429,12 +448,12 @@ def _read_versions(
             versions[index & ~_VERSYM_HIDDEN] = _Version(_text(strings, name), None)
     needs: dict[str, list[str]] = {}
     budget = _MAX_VERSIONS
-    address = dynamic.get("DT_VERNEED")
+    address = dynamic.get(_Tag.DT_VERNEED)
     if address is not None:
         data = elf.read_up_to(address, _MAX_VERSION_BYTES)
         # Elf_Verneed: version, cnt, file, aux, next; Elf_Vernaux: hash, flags, other, name, next.
         for position, fields in _linked(
-            data, 0, dynamic.get("DT_VERNEEDNUM"), f"{elf.order}2H3I", 4
+            data, 0, dynamic.get(_Tag.DT_VERNEEDNUM), f"{elf.order}2H3I", 4
         ):
             _, count, file, aux, _ = fields
             budget -= 1 + count

@@ -11,8 +11,7 @@ Reference: Microsoft's PE format specification.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.errors import LibraryError
 from torch_abi_audit.model import Format, Library, Symbol
@@ -35,8 +34,7 @@ _MAX_NAME = 1 << 16
 _MAX_SECTION_BYTES = 256 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class _Section:
+class _Section(NamedTuple):
     address: int  # relative to the image, as all addresses here
     size: int  # bytes in the file
     offset: int

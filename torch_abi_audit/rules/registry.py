@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.model import Finding, Severity, Subject
 
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
     from torch_abi_audit.catalog import Catalog
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """One place where a rule holds; see `model.Finding` for the fields.
 
     `severity` is only given where it differs from the rule's own.
@@ -31,8 +29,7 @@ if TYPE_CHECKING:
     Check = Callable[[Subject, Catalog], Iterator[Hit]]
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """A rule: `title` completes the sentence "holds when …"."""
 
     name: str

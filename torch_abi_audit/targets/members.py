@@ -68,45 +68,45 @@ class MemberSource(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-def open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> MemberSource:
-    """Open a member. Members of an archive that was opened by its path can be read in threads."""
-    if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & _ENCRYPTED_FLAGS:
-        return _Stored(archive, info)
-    return _Inflated(archive, info)
+def open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: IO[bytes]) -> MemberSource:
+    """Open a member.
+
+    Args:
+        archive: The archive, for its methods of compression that wheels do not use.
+        info: The member.
+        file: The archive's bytes, in the hands of one thread.
+    """
+    raw = _Raw(info, file)
+    if info.flag_bits & _ENCRYPTED_FLAGS:
+        raise LibraryError("can't be inflated: it is encrypted")
+    if info.compress_type == zipfile.ZIP_STORED:
+        return _Stored(info, raw)
+    return _Inflated(archive, info, raw)
 
 
 class _Raw:
     """The bytes of a member as they lie in the archive."""
 
-    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    def __init__(self, info: zipfile.ZipInfo, file: IO[bytes]) -> None:
         self._info = info
-        self._shared: IO[bytes] | None = None
-        if archive.filename is None:  # no file with a path, and so not read in threads
-            self._shared = archive.fp
-            self._file: IO[bytes] = archive.fp  # type: ignore[assignment]
-        else:
-            self._file = open(archive.filename, "rb", buffering=0)  # noqa: PTH123, SIM115
+        self._file = file
         self._start = 0
         self._position = 0
-        try:
-            self._start = self._skip_header()
-        except BaseException:
-            self.close()
-            raise
 
     def _skip_header(self) -> int:
         """Return where the data begins, which the local header alone says."""
+        # Most names fit into one read with the header.
         self._file.seek(self._info.header_offset)
-        header = self._file.read(_LOCAL_HEADER.size)
-        if len(header) < _LOCAL_HEADER.size:
+        data = self._file.read(_LOCAL_HEADER.size + len(self._info.orig_filename) + _FIRST_READ)
+        if len(data) < _LOCAL_HEADER.size:
             raise LibraryError("can't be inflated: its header lies outside the archive")
-        magic, _, flags, *_, name_length, extra = _LOCAL_HEADER.unpack(header)
-        name = self._file.read(name_length)
+        magic, _, flags, *_, name_length, extra = _LOCAL_HEADER.unpack_from(data)
+        name = data[_LOCAL_HEADER.size : _LOCAL_HEADER.size + name_length]
         encoding = "utf-8" if flags & _UTF8_FLAG else "cp437"
         if magic != b"PK\x03\x04" or name.decode(encoding, "replace") != self._info.orig_filename:
             raise LibraryError("can't be inflated: its header is not that of the directory")
-        data: int = self._info.header_offset + _LOCAL_HEADER.size + name_length + extra
-        return data
+        start: int = self._info.header_offset + _LOCAL_HEADER.size + name_length + extra
+        return start
 
     def seek(self, offset: int) -> None:
         self._position = offset
@@ -116,29 +116,27 @@ class _Raw:
         size = min(size, self._info.compress_size - self._position)
         if size <= 0:
             return b""
+        if not self._start:
+            self._start = self._skip_header()
         self._file.seek(self._start + self._position)
         data = self._file.read(size)
         self._position += len(data)
         return data
 
-    def close(self) -> None:
-        if self._shared is None:
-            self._file.close()
-
 
 class _Stored:
     """A member without compression: read in place."""
 
-    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    def __init__(self, info: zipfile.ZipInfo, raw: _Raw) -> None:
         self.size = info.file_size
         self._info = info
-        self._raw = _Raw(archive, info)
+        self._raw = raw
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._raw.close()
+        pass
 
     def read_at(self, offset: int, size: int) -> bytes:
         check_range(self, offset, size)
@@ -167,10 +165,11 @@ class _Stored:
 class _Inflated:
     """A compressed member: inflated from the start, and again for what was forgotten."""
 
-    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, raw: _Raw) -> None:
         self.size = info.file_size
         self._archive = archive
         self._info = info
+        self._raw = raw
         self._prefix = bytearray()
         self._passes = 0
         self._stream: Iterator[bytes] | None = None
@@ -243,24 +242,21 @@ class _Inflated:
 
     def _inflate(self) -> Iterator[bytes]:
         """Yield the member's bytes in pieces."""
-        info = self._info
-        if info.compress_type != zipfile.ZIP_DEFLATED or info.flag_bits & _ENCRYPTED_FLAGS:
-            with self._archive.open(info) as stream:
+        if self._info.compress_type != zipfile.ZIP_DEFLATED:
+            with self._archive.open(self._info) as stream:
                 while chunk := stream.read(_SKIPPED):
                     yield chunk
             return
-        raw = _Raw(self._archive, info)
-        try:
-            decompressor = zlib.decompressobj(-15)
-            data = raw.read(_FIRST_READ)
-            while data and not decompressor.eof:
-                if chunk := decompressor.decompress(data, _SKIPPED):
-                    yield chunk
-                data = decompressor.unconsumed_tail or raw.read(_READ)
-            if chunk := decompressor.flush():
+        raw = self._raw
+        raw.seek(0)
+        decompressor = zlib.decompressobj(-15)
+        data = raw.read(_FIRST_READ)
+        while data and not decompressor.eof:
+            if chunk := decompressor.decompress(data, _SKIPPED):
                 yield chunk
-        finally:
-            raw.close()
+            data = decompressor.unconsumed_tail or raw.read(_READ)
+        if chunk := decompressor.flush():
+            yield chunk
 
     def _rewind(self) -> None:
         """Begin anew."""

@@ -6,7 +6,8 @@ import os
 import re
 import zipfile
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.errors import AuditError, LibraryError
@@ -17,7 +18,9 @@ from torch_abi_audit.targets.metadata import parse_claims
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
+    from typing import IO
 
 _DIST_INFO_FILE = re.compile(r"[^/]+\.dist-info/(WHEEL|METADATA)")
 _MAX_DIST_INFO_BYTES = 16 << 20
@@ -68,26 +71,39 @@ def _in_threads(
     archive: zipfile.ZipFile, infos: Sequence[zipfile.ZipInfo], *, verify: bool
 ) -> Iterator[Member | None]:
     """Read members in order; large ones in threads, since what inflates runs in parallel."""
+    path = str(archive.filename)
     large = [info for info in infos if info.compress_size > _LARGE]
     threads = min(processors(), len(large))
-    if threads < 2:
-        for info in infos:
-            yield _read_member(archive, info, verify=verify)
-        return
-    # Only for large wheels: the import costs as much as reading a small one.
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+    with ExitStack() as stack:
+        file = stack.enter_context(_open_raw(path))
+        futures: dict[str, Future[Member | None]] = {}
+        if threads > 1:
+            # Only for large wheels: the import costs as much as reading a small one.
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
-    with ThreadPoolExecutor(threads) as pool:
-        # The largest first, so that no thread is left alone with it at the end.
-        futures = {
-            info.filename: pool.submit(_read_member, archive, info, verify=verify)
-            for info in sorted(large, key=lambda info: -info.compress_size)
-        }
+            pool = stack.enter_context(ThreadPoolExecutor(threads))
+            # The largest first, so that no thread is left alone with it at the end.
+            for info in sorted(large, key=lambda info: -info.compress_size):
+                task = partial(_read_apart, path, archive, info, verify=verify)
+                futures[info.filename] = pool.submit(task)
         for info in infos:
             future = futures.pop(info.filename, None)
-            yield (
-                _read_member(archive, info, verify=verify) if future is None else future.result()
-            )
+            if future is None:
+                yield _read_member(archive, info, file, verify=verify)
+            else:
+                yield future.result()
+
+
+def _open_raw(path: str) -> IO[bytes]:
+    return open(path, "rb", buffering=0)  # noqa: PTH123 -- closed by the caller
+
+
+def _read_apart(
+    path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, verify: bool
+) -> Member | None:
+    """Read a member in a thread of its own, through a file of its own."""
+    with _open_raw(path) as file:
+        return _read_member(archive, info, file, verify=verify)
 
 
 @contextmanager
@@ -135,7 +151,10 @@ def _read_dist_info(archive: zipfile.ZipFile, name: str) -> bytes:
     if size > _MAX_DIST_INFO_BYTES:
         raise AuditError(f"{name} of {size} bytes")
     try:
-        with open_member(archive, found[0]) as source:
+        with (
+            _open_raw(str(archive.filename)) as file,
+            open_member(archive, found[0], file) as source,
+        ):
             data = source.read_at(0, size)
             source.verify(whole=True)
             return data
@@ -143,9 +162,11 @@ def _read_dist_info(archive: zipfile.ZipFile, name: str) -> bytes:
         raise AuditError(f"{found[0].filename}: {error}") from error
 
 
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, verify: bool) -> Member | None:
+def _read_member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: IO[bytes], *, verify: bool
+) -> Member | None:
     try:
-        with open_member(archive, info) as source:
+        with open_member(archive, info, file) as source:
             slices = read_libraries(source, info.filename)
             if not slices and not verify:
                 return None

@@ -102,7 +102,10 @@ class WheelTree:
 
     def source(self, name: str) -> AbstractContextManager[ByteSource]:
         """See `Tree.source`."""
-        return open_member(self._archive, self._archive.getinfo(name))
+        file = self._archive.fp
+        if file is None:
+            raise AuditError("the archive is closed")
+        return open_member(self._archive, self._archive.getinfo(name), file)
 
 
 class FolderTree:
