@@ -8,6 +8,7 @@ one that must, and what macOS looks up without one it finds in any that is loade
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.abi.alternatives import find_alternatives
@@ -27,7 +28,7 @@ from torch_abi_audit.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from packaging.version import Version
 
@@ -42,6 +43,10 @@ _FROM_BEST = (
     ReleaseStatus.BREAKS,
 )
 _UNKNOWN = Cell(ReleaseStatus.UNKNOWN)
+
+# Bounds against hostile files: of what a library lacks in one release, and what all lack
+# in all. Of published wheels fbgemm-gpu 1.9.0 lacks the most, 92 names in one release.
+_MAX_REASONS, _MIN_REASONS, _MAX_REASONS_OF_ALL = 1000, 20, 200_000
 
 
 class Surroundings(NamedTuple):
@@ -74,16 +79,19 @@ def make_matrix(
     machines: dict[str, list[LibraryAudit]] = {}
     for item in items:
         machines.setdefault(item.library.arch, []).append(item)
+    shown = _MAX_REASONS_OF_ALL // max(1, len(users) * len(catalog.releases))
+    limit = min(_MAX_REASONS, max(_MIN_REASONS, shown))
     families: dict[tuple[str, tuple[int, int] | None], _Family] = {}
     for release in catalog.releases if users else ():
         # Which libraries find each other changes with the release only by alternatives.
         series = (release.major, release.minor) if alternatives else None
+        columns: dict[str, _Column] = {}
         for arch, of_machine in machines.items():
             if (arch, series) not in families:
                 families[arch, series] = _Family(of_machine, alternatives, series)
+            columns[arch] = _Column(families[arch, series], catalog, surroundings, release, limit)
         for item in users:
-            family = families[item.library.arch, series]
-            cell = _Column(family, catalog, surroundings, release).cell(item)
+            cell = columns[item.library.arch].cell(item)
             # Of the slices of a universal file the worst counts.
             other = cells[item.path].get(release, cell)
             cells[item.path][release] = max(other, cell, key=_badness)
@@ -194,12 +202,20 @@ class _Column:
     """One release: libraries of a family against it."""
 
     def __init__(
-        self, family: _Family, catalog: Catalog, surroundings: Surroundings, release: Version
+        self,
+        family: _Family,
+        catalog: Catalog,
+        surroundings: Surroundings,
+        release: Version,
+        limit: int,
     ) -> None:
+        self._limit = limit
         self._family = family
         self._catalog = catalog
         self._surroundings = surroundings
         self._release = release
+        self._own_reasons: dict[tuple[str, frozenset[str]], list[Reason]] = {}
+        self._reachable: dict[frozenset[str], frozenset[str]] = {}
 
     def cell(self, item: LibraryAudit) -> Cell:
         """Judge one library, with the siblings that it needs."""
@@ -229,21 +245,35 @@ class _Column:
         )
 
     def _reasons(
-        self, near: Sequence[str], scope: Collection[str], platform: Platform, build: Build
+        self, near: Sequence[str], scope: frozenset[str], platform: Platform, build: Build
     ) -> list[Reason]:
         """Return why a library does not load: its own reasons, then those of its siblings.
 
         A sibling that needs torch has a row of its own that says why; for one that does
         not, its reasons are those of the library that needs it.
         """
-        reachable = build.closure(self._family.needed(scope))
+        if scope not in self._reachable:
+            self._reachable[scope] = build.closure(self._family.needed(scope))
+        reachable = self._reachable[scope]
         found: list[Reason] = []
         for path in near:
             item = self._family.items[path]
-            reasons = [
-                *self._missing_libraries(item, platform, build),
-                *self._missing_symbols(item, platform, build, reachable),
-            ]
+            if (path, reachable) not in self._own_reasons:
+                missing = self._missing_symbols(item, platform, build, reachable)
+                own = [
+                    *self._missing_libraries(item, platform, build),
+                    *islice(missing, self._limit),
+                ]
+                if next(missing, None) is not None:
+                    own.append(
+                        Reason(
+                            Cause.SYMBOL,
+                            "more symbols",
+                            f"torch {build.version} lacks too many of them to list",
+                        )
+                    )
+                self._own_reasons[path, reachable] = own
+            reasons = self._own_reasons[path, reachable]
             if path != near[0] and item.torch.needs_torch:
                 reasons = [
                     Reason(Cause.SIBLING, path, f"it does not load: {reason}")
@@ -270,31 +300,26 @@ class _Column:
 
     def _missing_symbols(
         self, item: LibraryAudit, platform: Platform, build: Build, reachable: Collection[str]
-    ) -> list[Reason]:
-        reasons = []
+    ) -> Iterator[Reason]:
         reached = _Reached(item, platform, build, reachable)
         for name in item.torch.shims:
             export = self._catalog.shims[name].exported.get(platform.key)
             if export is None:
-                reasons += reached.missing(name)
+                yield from reached.missing(name)
             elif not export.since <= build.version <= export.until:
-                reasons.append(
-                    Reason(
-                        Cause.SYMBOL, name, _when([export.since, export.until], build, platform.key)
-                    )
-                )
+                when = _when([export.since, export.until], build, platform.key)
+                yield Reason(Cause.SYMBOL, name, when)
             elif not reached.any_of(name, {export.library}):
-                reasons += reached.missing(name)
+                yield from reached.missing(name)
         for name in (*item.torch.unstable, *item.torch.unknown_shims, *item.torch.foreign):
-            reasons += reached.missing(name)
+            yield from reached.missing(name)
         for name in item.torch.leaked:
             leak = platform.leaks[name]
-            if not leak.mask >> platform.builds.index(build) & 1 and not libstdcxx_is_promised(
+            if not leak.mask >> platform.number(build) & 1 and not libstdcxx_is_promised(
                 leak.version, self._surroundings.platform_tags
             ):
                 detail = f"torch {build.version} does not have it, libstdc++ since {leak.version}"
-                reasons.append(Reason(Cause.SYMBOL, name, detail))
-        return reasons
+                yield Reason(Cause.SYMBOL, name, detail)
 
 
 def _missing_cuda(name: str, stem: str, platform: Platform, build: Build) -> list[Reason]:

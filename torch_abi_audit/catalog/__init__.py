@@ -108,13 +108,22 @@ class Platform:
 
     def build(self, release: Version) -> Build | None:
         """Return the build of a release, if the index has one."""
-        return next((build for build in self.builds if build.version == release), None)
+        number = self._numbers.get(release)
+        return None if number is None else self.builds[number]
 
     def exporters(self, name: str, build: Build) -> frozenset[str]:
         """Return the libraries of a build that export a name."""
-        bit = 1 << self.builds.index(build)
+        bit = 1 << self.number(build)
         masks = self.table.exporters(name)
-        return frozenset(library for library, mask in masks.items() if mask & bit)
+        return frozenset([library for library, mask in masks.items() if mask & bit])
+
+    def number(self, build: Build) -> int:
+        """Return the place of one of the builds, which masks count by."""
+        return self._numbers[build.version]
+
+    @cached_property
+    def _numbers(self) -> dict[Version, int]:
+        return {build.version: number for number, build in enumerate(self.builds)}
 
     def beginning_with(self, prefix: str) -> Iterator[str]:
         """Yield the exported names that begin with a prefix."""

@@ -114,8 +114,23 @@ class ExportTable:
 
     def exporters(self, name: str) -> Mapping[str, int]:
         """Return the libraries that export a name, each with the mask of its builds."""
-        found = next(self.beginning_with(name), None)
-        return found[1] if found is not None and found[0] == name else {}
+        if name not in self._known:
+            self._known[name] = self._exporters(name)
+        return self._known[name]
+
+    @cached_property
+    def _known(self) -> dict[str, Mapping[str, int]]:
+        return {}
+
+    def _exporters(self, name: str) -> Mapping[str, int]:
+        number = bisect_right(self.firsts, name) - 1
+        if number < 0:
+            return {}
+        names = self._block(number)
+        place = bisect_left(names, name)
+        if place == len(names) or names[place] != name:
+            return {}
+        return self.patterns[self.pattern_ids[number * self.block_size + place]]
 
     def beginning_with(self, prefix: str) -> Iterator[tuple[str, Mapping[str, int]]]:
         """Yield the names that begin with a prefix, in order, with their exporters."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 # What torch's own wheels carry, on all three systems. Tools that copy libraries into a
 # wheel put a hash into the name: `libc10-3d9c5a1f.so`, `libc10.3d9c5a1f.so`.
@@ -31,11 +32,13 @@ _PYTHON_LIBRARY = re.compile(
 _DRIVER = frozenset({"libcuda.so.1", "libnvidia-ml.so.1"})
 
 
+@lru_cache(maxsize=4096)
 def is_torch_library(name: str) -> bool:
     """Whether a needed name, soname or filename is one of torch's own libraries."""
     return _TORCH_LIBRARY.fullmatch(name) is not None
 
 
+@lru_cache(maxsize=4096)
 def cuda_library(name: str) -> tuple[str, int] | None:
     """Split the name of one of CUDA's libraries into its stem and number; None for others.
 

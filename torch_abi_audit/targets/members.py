@@ -8,6 +8,7 @@ inflated at all.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import zipfile
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 _PREFIX = 16 << 20  # kept of the beginning
 _WINDOW = 8 << 20  # kept of what was read last
 _SKIPPED = 1 << 18  # inflated at once: fits into the processor's cache
-_FIRST_READ, _READ = 1 << 11, 1 << 16  # compressed bytes; most members are only sniffed
+_READ = 1 << 16  # compressed bytes
+# Most members are only sniffed: their first bytes come with their header.
+_SNIFFED, _FIRST_READ, _USUAL_EXTRA = 64, 512, 32
 # Each step back beyond what is kept inflates the member again. Libraries have their tables
 # in two places at most; a file made to step back and forth is refused.
 _MAX_PASSES = 8
@@ -93,21 +96,6 @@ class _Raw:
         self._start = 0
         self._position = 0
 
-    def _skip_header(self) -> int:
-        """Return where the data begins, which the local header alone says."""
-        # Most names fit into one read with the header.
-        self._file.seek(self._info.header_offset)
-        data = self._file.read(_LOCAL_HEADER.size + len(self._info.orig_filename) + _FIRST_READ)
-        if len(data) < _LOCAL_HEADER.size:
-            raise LibraryError("can't be inflated: its header lies outside the archive")
-        magic, _, flags, *_, name_length, extra = _LOCAL_HEADER.unpack_from(data)
-        name = data[_LOCAL_HEADER.size : _LOCAL_HEADER.size + name_length]
-        encoding = "utf-8" if flags & _UTF8_FLAG else "cp437"
-        if magic != b"PK\x03\x04" or name.decode(encoding, "replace") != self._info.orig_filename:
-            raise LibraryError("can't be inflated: its header is not that of the directory")
-        start: int = self._info.header_offset + _LOCAL_HEADER.size + name_length + extra
-        return start
-
     def seek(self, offset: int) -> None:
         self._position = offset
 
@@ -116,12 +104,33 @@ class _Raw:
         size = min(size, self._info.compress_size - self._position)
         if size <= 0:
             return b""
-        if not self._start:
-            self._start = self._skip_header()
-        self._file.seek(self._start + self._position)
-        data = self._file.read(size)
+        data = self._first(size) if not self._start else b""
+        if not data:
+            self._file.seek(self._start + self._position)
+            data = self._file.read(size)
         self._position += len(data)
         return data
+
+    def _first(self, size: int) -> bytes:
+        """Find where the data begins, which the local header alone says.
+
+        Returns:
+            The first bytes, where they were read with the header and are what is asked for.
+        """
+        info = self._info
+        self._file.seek(info.header_offset)
+        usual = _LOCAL_HEADER.size + len(info.orig_filename) + _USUAL_EXTRA
+        data = self._file.read(usual + size)
+        if len(data) < _LOCAL_HEADER.size:
+            raise LibraryError("can't be inflated: its header lies outside the archive")
+        magic, _, flags, *_, name_length, extra = _LOCAL_HEADER.unpack_from(data)
+        name = data[_LOCAL_HEADER.size : _LOCAL_HEADER.size + name_length]
+        encoding = "utf-8" if flags & _UTF8_FLAG else "cp437"
+        if magic != b"PK\x03\x04" or name.decode(encoding, "replace") != info.orig_filename:
+            raise LibraryError("can't be inflated: its header is not that of the directory")
+        head = _LOCAL_HEADER.size + name_length + extra
+        self._start = info.header_offset + head
+        return data[head : head + size] if not self._position else b""
 
 
 class _Stored:
@@ -170,6 +179,7 @@ class _Inflated:
         self._archive = archive
         self._info = info
         self._raw = raw
+        self._head = b""
         self._prefix = bytearray()
         self._passes = 0
         self._stream: Iterator[bytes] | None = None
@@ -187,6 +197,10 @@ class _Inflated:
     def read_at(self, offset: int, size: int) -> bytes:
         check_range(self, offset, size)
         end = offset + size
+        if end <= _SNIFFED and self._stream is None and not self._head:
+            self._sniff()
+        if end <= len(self._head):
+            return self._head[offset:end]
         if end <= len(self._prefix):
             return bytes(self._prefix[offset:end])
         parts = [bytes(self._prefix[offset:end])]
@@ -205,6 +219,14 @@ class _Inflated:
             if start + len(chunk) > offset:
                 parts.append(chunk[max(0, offset - start) : end - start])
         return b"".join(parts)
+
+    def _sniff(self) -> None:
+        """Inflate the first bytes alone, and let the stream begin with them again."""
+        if self._info.compress_type == zipfile.ZIP_DEFLATED:
+            self._raw.seek(0)
+            with contextlib.suppress(zlib.error):  # type: ignore[arg-type] # the stream says so
+                decompressor = zlib.decompressobj(-15)
+                self._head = decompressor.decompress(self._raw.read(_FIRST_READ), _SNIFFED)
 
     def verify(self, *, whole: bool) -> bool:
         if not whole and self.size - self._position > _READ_TO_THE_END:

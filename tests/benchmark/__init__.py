@@ -1,0 +1,1 @@
+"""What an audit costs, beside its peers; not part of the tests."""
