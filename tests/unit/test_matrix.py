@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from packaging.version import Version
 
 from tests.builders import CATALOG, claims, library, subject
+from torch_abi_audit.abi import matrix as matrix_module
 from torch_abi_audit.abi.alternatives import find_alternatives
 from torch_abi_audit.model import Cause, Claims, Library, Matrix, Reason, ReleaseStatus, Symbol
 
@@ -239,3 +241,15 @@ def test_the_manylinux_half_of_a_wheel_is_judged() -> None:
     assert letters(matrix({"x/_C.so": library("torch_ten", needed=(CPU,))}, promised).row) == (
         "---GG"
     )
+
+
+def test_no_more_is_listed_than_a_person_can_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matrix_module, "_MAX_REASONS", 3)
+    facts = library(*(f"_ZN2at5gone{number}Ev" for number in range(9)), needed=(CPU,))
+    row = subject({"x/_C.so": facts}).matrix.row[Version("2.11.0")]
+    assert [reason.name for reason in row.reasons] == [
+        "_ZN2at5gone0Ev",
+        "_ZN2at5gone1Ev",
+        "_ZN2at5gone2Ev",
+        "more symbols",
+    ]
