@@ -152,6 +152,7 @@ class PE:
     name: str = "X.dll"
     machine: int = 0x8664
     dll: bool = True
+    clr_flags: int | None = None  # of an assembly of .NET
 
     _base = 0x1000  # the address of the section
     _offset = 0x400  # its place in the file
@@ -202,6 +203,8 @@ class PE:
             chunk += struct.pack(f"<{count}H", *range(count)) + forwards
             put(chunk)
             directories[0] = (begin, len(chunk))
+        if self.clr_flags is not None:
+            directories[14] = (put(struct.pack("<5I", 72, 0, 0, 0, self.clr_flags) + bytes(52)), 72)
         optional = struct.pack("<H", 0x20B) + bytes(106) + struct.pack("<I", 16)
         optional += b"".join(struct.pack("<2I", *item) for item in directories)
         characteristics = 0x2022 if self.dll else 0x22

@@ -85,6 +85,24 @@ def admitted_pythons(claims: Claims) -> tuple[PythonVersion, ...]:
     )
 
 
+def admitted_interpreters(claims: Claims) -> tuple[tuple[PythonVersion, bool], ...]:
+    """Return the releases that the tags admit, each with whether it is free-threaded.
+
+    Of a tag without an ABI it says nothing: both kinds take it.
+    """
+    return tuple(
+        sorted(
+            {
+                (python, tag.abi.endswith("t"))
+                for tag in claims.tags
+                if tag.abi != "none"
+                for python in admitted_pythons(claims)
+                if _tag_admits(tag, python)
+            }
+        )
+    )
+
+
 def _tag_admits(tag: Tag, python: PythonVersion) -> bool:
     """Whether an interpreter of that release takes the tag (PEP 425, PEP 384, PEP 803)."""
     match = _INTERPRETER.fullmatch(tag.interpreter)
@@ -267,6 +285,7 @@ def _environments(claims: Claims) -> list[dict[str, str]]:
         "windows": ("nt", "win32", "Windows"),
         "android": ("posix", "android", "Android"),
         "ios": ("posix", "ios", "iOS"),
+        "iossimulator": ("posix", "ios", "iOS"),
     }
     return [
         {

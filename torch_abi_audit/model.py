@@ -317,8 +317,9 @@ class PythonUse:
         violations: Imports of the C API outside the stable ABI.
         floor: The oldest Python whose stable ABI has every import.
         floor_symbols: The imports, or the export hook, that set the floor.
-        linked: Libraries of one version of Python that it needs, each with the version:
-            they bind it as much as a violation does.
+        linked: CPython's own libraries that it needs, each with the version that it is
+            (see `catalog.libraries.python_library`). One with a minor version binds it to
+            that as much as a violation does.
     """
 
     abi: PythonAbi

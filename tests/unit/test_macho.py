@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 import zlib
 
 import pytest
@@ -22,6 +23,7 @@ from tests.objects import (
 )
 from torch_abi_audit.errors import LibraryError
 from torch_abi_audit.formats import BytesSource, read_libraries
+from torch_abi_audit.formats import dyld as dyld_module
 from torch_abi_audit.formats.dyld import bound_symbols, exported_symbols
 from torch_abi_audit.model import Format, Library, MinOS, Symbol
 
@@ -195,12 +197,34 @@ def test_minos(item: MachO, minos: MinOS | None) -> None:
         (ARM64, 2, "arm64e"),
         (ARM64, 0x80000002, "arm64e"),
         (X86_64, 3, "x86_64"),
+        (X86_64, 8, "x86_64h"),
         (I386, 3, "i686"),
         (0x12345, 0, "cpu 0x12345"),
     ],
 )
 def test_machines(cpu: int, subtype: int, arch: str) -> None:
     assert only(MachO(cpu=cpu, subtype=subtype)).arch == arch
+
+
+def test_debug_symbols_are_no_library() -> None:
+    dsym = MachO(filetype=10).build()
+    assert read(dsym, "x.so.dSYM/Contents/Resources/DWARF/x.so") == ()
+
+
+def test_names_that_overlap_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Imports can share one long name, so that a small file would stand for a large one."""
+    monkeypatch.setattr(dyld_module, "MAX_NAME_BYTES", 1000)
+    pool = chained([("_" + "f" * 200, 0, False)])
+    entry = struct.pack("<I", 1 << 9)
+    fixups = struct.pack("<7I", 0, 0, 28, 28 + 40, 10, 1, 0) + entry * 10 + pool[32:]
+    with pytest.raises(LibraryError, match="more bytes of symbol names"):
+        only(MachO(fixups=fixups, trie=b""))
+
+
+def test_a_bind_table_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dyld_module, "_MAX_OPCODES", 10)
+    with pytest.raises(LibraryError, match="more than 10 opcodes"):
+        list(bound_symbols(b"\x11\x12" * 10))
 
 
 def test_kinds_of_file() -> None:
@@ -236,6 +260,12 @@ def test_a_universal_archive_of_object_files_is_no_library() -> None:
         (universal((ARM64, b"\xcf\xfa\xed\xfe")), "truncated"),
         (universal((ARM64, b"nothing at all")), "the magic"),
         (universal(), "0 slices"),
+        (universal((ARM64, MachO().build()), (ARM64, MachO().build())), "two slices for arm64"),
+        (
+            universal((ARM64, MachO().build()))[:24].replace(b"\0\0\x10\0", b"\0\0\0\4")
+            + bytes(4096),
+            "overlap",
+        ),
         (MachO().build()[:40], "truncated"),
     ],
 )

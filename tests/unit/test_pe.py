@@ -7,6 +7,7 @@ from tests.builders import member_of
 from tests.objects import PE
 from torch_abi_audit.errors import LibraryError
 from torch_abi_audit.formats import BytesSource, read_libraries
+from torch_abi_audit.formats import pe as pe_module
 from torch_abi_audit.model import Format, Library, Symbol
 
 
@@ -37,6 +38,32 @@ def test_imports_by_name_and_ordinal() -> None:
         Symbol("#12", library="torch_cpu.dll"),
         Symbol("f", library="c10.dll"),
     )
+
+
+def test_a_name_without_a_suffix_is_that_of_a_dll() -> None:
+    assert read(PE({"TORCH_CPU": ["f"], "x.pyd": ["g"]}).build()).needed == (
+        "torch_cpu.dll",
+        "x.pyd",
+    )
+
+
+def test_assemblies_of_net() -> None:
+    """One without machine code is no library of any machine."""
+    mscoree: dict[str, list[str | int]] = {"mscoree.dll": ["_CorDllMain"]}
+    assert read_libraries(BytesSource(PE(mscoree, clr_flags=0x9).build()), "x.dll") == ()
+    assert read(PE(mscoree, clr_flags=0x10).build()).needed == ("mscoree.dll",)
+
+
+def test_tables_that_overlap_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Descriptors and names can be shared, so that a small file would stand for a large one."""
+    many: dict[str, list[str | int]] = {f"{number}.dll": ["f" * 50] * 9 for number in range(9)}
+    monkeypatch.setattr(pe_module, "_MAX_SYMBOLS", 60)
+    with pytest.raises(LibraryError, match="more than 60 symbols"):
+        read(PE(many).build())
+    monkeypatch.undo()
+    monkeypatch.setattr(pe_module, "_MAX_NAME_BYTES", 1000)
+    with pytest.raises(LibraryError, match="more bytes of names"):
+        read(PE(many).build())
 
 
 def test_delayed_libraries_are_needed_and_optional() -> None:

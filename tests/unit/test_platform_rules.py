@@ -28,7 +28,7 @@ def severities(rule: str, tag: str, **libraries: Library) -> list[Severity]:
     return [finding.severity for finding in findings(rule, tag, *named)]
 
 
-IOS = MinOS("ios", (13, 0))
+IOS, SIMULATOR = MinOS("ios", (13, 0)), MinOS("iossimulator", (13, 0))
 MODULE = ("PyInit__C",)
 
 
@@ -41,6 +41,9 @@ MODULE = ("PyInit__C",)
         ("macosx_11_0_arm64", dylib(minos=MinOS("macos", (11, 0))), False),
         ("macosx_11_0_arm64", dylib(minos=IOS), True),
         ("ios_13_0_arm64_iphoneos", dylib(minos=IOS), False),
+        ("ios_13_0_x86_64_iphonesimulator", dylib(minos=SIMULATOR, arch="x86_64"), False),
+        ("ios_13_0_arm64_iphonesimulator", dylib(minos=IOS), True),
+        ("android_24_x86", library(arch="i686"), False),
         ("macosx_10_9_intel", dylib(arch="x86_64"), False),
         ("macosx_10_9_x86_64.macosx_11_0_arm64", dylib(), True),
         ("macosx_11_0_universal2", dylib(), True),
@@ -78,6 +81,13 @@ def test_two_files_of_one_name_can_be_the_slices() -> None:
     """A package may choose between them at run time."""
     thin = [("x/arm64/lib.dylib", dylib()), ("x/intel/lib.dylib", dylib(arch="x86_64"))]
     assert not findings(WRONG, "py3-none-macosx_11_0_universal2", *thin)
+
+
+def test_a_module_of_the_same_name_elsewhere_is_no_slice() -> None:
+    tag = "cp312-cp312-macosx_11_0_universal2"
+    both = [("a/_C.so", dylib(exports=MODULE, arch=arch)) for arch in ("arm64", "x86_64")]
+    (finding,) = findings(WRONG, tag, *both, ("b/_C.so", dylib(exports=MODULE)))
+    assert (finding.severity, finding.library) == (ERROR, "b/_C.so")
 
 
 def test_a_helper_without_a_slice_is_a_warning() -> None:
@@ -191,6 +201,18 @@ def test_minos(platform: str, arch: str, minos: tuple[int, int], severity: Sever
     assert found == ([] if severity is None else [severity])
 
 
+def test_of_several_slices_the_newest_minos_counts() -> None:
+    tag = "py3-none-macosx_10_9_universal2"
+    for arm, intel in (((15, 0), (12, 0)), ((12, 0), (15, 0))):
+        slices = [
+            ("x/_C.so", dylib(minos=MinOS("macos", arm))),
+            ("x/_C.so", dylib(minos=MinOS("macos", intel), arch="x86_64")),
+        ]
+        (finding,) = findings(FLOOR, tag, *slices)
+        assert finding.evidence == ("minos 15.0",)
+        assert finding.help.endswith("or tag the wheel macosx_15_0")
+
+
 def test_minos_names_the_tag() -> None:
     items = [(f"{n}.dylib", dylib(minos=MinOS("macos", (n, 1)))) for n in (11, 12, 14)]
     error, note = findings(FLOOR, "py3-none-macosx_11_0_arm64", *items)
@@ -200,24 +222,63 @@ def test_minos_names_the_tag() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tag", "item", "python", "broken"),
+    ("tag", "needed", "python", "severity"),
     [
-        ("cp39-abi3-win_amd64", dll(needed=("python312.dll",)), "", True),
-        ("cp39-abi3-win_amd64", dll(needed=("python3.dll",)), "", False),
+        ("cp39-abi3-win_amd64", "python312.dll", "", ERROR),
+        ("cp39-abi3-win_amd64", "python3.dll", "", None),
         # A wheel that admits 3.12 alone loses nothing.
-        ("cp39-abi3-win_amd64", dll(needed=("python312.dll",)), "==3.12.*", False),
-        ("cp312-abi3-win_amd64", dll(needed=("python312.dll",)), "<3.13", False),
-        ("cp312-cp312-win_amd64", dll(needed=("python312.dll",)), "", False),
-        ("cp312-cp312-win_amd64", dll(needed=("python311.dll",)), "", True),
-        ("cp313-cp313t-win_amd64", dll(needed=("python313t.dll",)), "", False),
-        ("cp39-abi3-manylinux_2_28_x86_64", library(needed=("libpython3.12.so.1.0",)), "", True),
-        ("cp39-abi3-manylinux_2_28_x86_64", library(needed=("libpython3.so",)), "", False),
-        ("py3-none-win_amd64", dll(needed=("python312.dll",)), "", False),  # another rule's
+        ("cp39-abi3-win_amd64", "python312.dll", "==3.12.*", None),
+        ("cp312-abi3-win_amd64", "python312.dll", "<3.13", None),
+        ("cp39-abi3-win_amd64", "python3t.dll", "", ERROR),
+        ("cp315-abi3-win_amd64", "python3t.dll", "", None),
+        ("cp39-abi3-win_amd64", "python3_d.dll", "", ERROR),
+        ("cp312-cp312-win_amd64", "python312.dll", "", None),
+        ("cp312-cp312-win_amd64", "python311.dll", "", ERROR),
+        ("cp312-cp312-win_amd64", "python312_d.dll", "", ERROR),
+        ("cp312-cp312-win_amd64", "libpython3.12.dll", "", ERROR),
+        ("cp313-cp313-win_amd64", "python313t.dll", "", ERROR),
+        ("cp313-cp313t-win_amd64", "python313t.dll", "", None),
+        ("cp313-cp313t-win_amd64", "python313.dll", "", ERROR),
+        ("cp313-cp313t-win_amd64", "python3.dll", "", ERROR),
+        ("cp39-abi3-manylinux_2_28_x86_64", "libpython3.12.so.1.0", "", ERROR),
+        ("cp312-cp312-manylinux_2_28_x86_64", "libpython3.12.so.1.0", "", WARNING),
+        ("cp39-abi3-manylinux_2_28_x86_64", "libpython3.so", "", WARNING),
+        ("cp312-cp312-macosx_11_0_arm64", "@rpath/libpython3.12.dylib", "", WARNING),
+        ("py3-none-win_amd64", "python312.dll", "", None),  # another rule's
     ],
 )
-def test_versioned_python_library(tag: str, item: Library, python: str, broken: bool) -> None:  # noqa: FBT001
-    found = findings(VERSIONED, tag, ("x/_C", item), python=python)
-    assert [finding.severity for finding in found] == ([ERROR] if broken else [])
+def test_versioned_python_library(
+    tag: str, needed: str, python: str, severity: Severity | None
+) -> None:
+    make = {"win": dll, "mac": dylib, "man": library}[tag.split("-")[2][:3]]
+    found = findings(VERSIONED, tag, ("x/_C", make(needed=(needed,))), python=python)
+    assert [finding.severity for finding in found] == ([severity] if severity else [])
+
+
+def test_a_python_of_its_own_is_there() -> None:
+    item, own = dylib(needed=("@loader_path/libpython3.12.dylib",)), dylib()
+    tag = "cp312-cp312-macosx_11_0_arm64"
+    assert not findings(VERSIONED, tag, ("x/_C.so", item), ("x/libpython3.12.dylib", own))
+
+
+@pytest.mark.parametrize(
+    ("platforms", "items", "unserved"),
+    [
+        ("macosx_11_0_arm64.win_amd64", (dylib(),), "windows x86_64"),
+        ("win_amd64.win_arm64", (dll(),), "windows arm64"),
+        ("manylinux2014_x86_64.manylinux2014_aarch64", (library(),), "linux aarch64"),
+        ("manylinux2014_x86_64.manylinux2014_aarch64", (library(), library(arch="aarch64")), None),
+        ("manylinux2014_x86_64.manylinux_2_28_x86_64", (library(),), None),
+        ("macosx_10_9_intel", (dylib(arch="x86_64"),), None),
+    ],
+)
+def test_every_machine_of_the_tags_is_served(
+    platforms: str, items: tuple[Library, ...], unserved: str | None
+) -> None:
+    named = [(f"x/lib{number}.so", item) for number, item in enumerate(items)]
+    found = findings(WRONG, f"py3-none-{platforms}", *named)
+    assert [finding.severity for finding in found] == ([ERROR] if unserved else [])
+    assert all(str(unserved) in finding.message for finding in found)
 
 
 @pytest.mark.parametrize(

@@ -159,3 +159,27 @@ def test_slices_are_judged_apart_and_merged_by_the_worst() -> None:
 )
 def test_python(facts: Library, abi: PythonAbi) -> None:
     assert classified(_C=facts)["_C"].python.abi is abi
+
+
+def test_macos_looks_for_an_absolute_name_at_that_place_alone() -> None:
+    place = "/Users/runner/torch/lib/libtorch_cpu.dylib"
+    facts = dylib(f"{place}:torch_ten", needed=(place,))
+    item = subject({"x/_C.so": facts}, claims(MAC))
+    reasons = item.matrix.row[Version("2.11.0")].reasons
+    assert str(reasons[0]) == f"libtorch_cpu.dylib: it is looked for at {place}"
+
+
+def test_a_sibling_that_does_not_have_what_is_asked_of_it_hides_nothing() -> None:
+    found = classified(
+        _C=dylib("@rpath/other.so:_ZN3c104warnEv", needed=("@rpath/other.so",)),
+        other=dylib(exports=("something",)),
+    )
+    assert found["_C"].torch.unstable == ("_ZN3c104warnEv",)
+
+
+def test_windows_finds_a_library_by_its_file() -> None:
+    """Not by the name in its export directory."""
+    user = dll("c10.dll:f", needed=("c10.dll",))
+    renamed = dll(exports=("f",), soname="c10.dll")
+    items = classify([("x/_C.pyd", user), ("x/renamed.dll", renamed)], (), CATALOG)
+    assert items[0].torch.needed == ("c10.dll",)

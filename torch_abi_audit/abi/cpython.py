@@ -59,10 +59,10 @@ def classify_python(library: Library, scope: Scope) -> PythonUse:
         else:
             violations.append(symbol.name)
     linked = _linked(library)
-    if not violations and not since and not linked:
-        return PythonUse(PythonAbi.NONE)
+    if not violations and not since and not any("." in version for version in linked.values()):
+        return PythonUse(PythonAbi.NONE, linked=linked)
     since |= _export_only_hooks(library)
-    bound = bool(violations or linked)
+    bound = bool(violations) or any("." in version for version in linked.values())
     floor = max(since.values()) if since and not bound else None
     return PythonUse(
         abi=PythonAbi.VERSION_SPECIFIC if bound else PythonAbi.ABI3,
@@ -81,9 +81,9 @@ def _is_pythons(symbol: Symbol, scope: Scope) -> bool:
 
 
 def _linked(library: Library) -> dict[str, str]:
-    """Return the needed libraries that are those of one version of Python."""
+    """Return the needed libraries that are CPython's own, each with which Python it is."""
     found = {name: python_library(name) for name in library.needed if name not in library.optional}
-    return {name: version for name, version in found.items() if version and "." in version}
+    return {name: version for name, version in found.items() if version}
 
 
 def worst_python_abi(uses: Iterable[PythonUse]) -> PythonAbi:

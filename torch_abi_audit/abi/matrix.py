@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.catalog import Catalog, Platform
     from torch_abi_audit.catalog.exports import Build
-    from torch_abi_audit.model import LibraryAudit
+    from torch_abi_audit.model import Library, LibraryAudit
 
 _FROM_BEST = (
     ReleaseStatus.GUARANTEED,
@@ -168,7 +168,7 @@ class _Family:
         # What each asks for from outside, in order.
         self.strange = {
             item.path: [
-                basename(needed)
+                needed
                 for needed in item.library.needed
                 if needed not in item.library.optional and not self._siblings(item, needed)
             ]
@@ -176,11 +176,18 @@ class _Family:
         }
 
     def needed(self, paths: Iterable[str]) -> list[str]:
-        """Return the names that libraries ask the loader for."""
-        return [basename(name) for path in paths for name in self.items[path].library.needed]
+        """Return the names that libraries ask the loader for, where it looks for them."""
+        return [
+            basename(name)
+            for path in paths
+            for name in self.items[path].library.needed
+            if not _is_elsewhere(self.items[path].library, name)
+        ]
 
     def _siblings(self, item: LibraryAudit, needed: str) -> list[str]:
         """Return the libraries of the target that have a needed name: the folder's own first."""
+        if _is_elsewhere(item.library, needed):
+            return []
         found = self._by_name.get(basename(needed), [])
         folder = item.path.rpartition("/")[0]
         return [path for path in found if path.rpartition("/")[0] == folder] or found
@@ -196,6 +203,11 @@ class _Family:
                 found |= dict.fromkeys(new)
                 pending += new
         return list(found)
+
+
+def _is_elsewhere(library: Library, needed: str) -> bool:
+    """Whether macOS looks for a library at one place alone, which no wheel is installed to."""
+    return library.format is Format.MACHO and needed.startswith("/")
 
 
 class _Column:
@@ -286,7 +298,12 @@ class _Column:
         self, item: LibraryAudit, platform: Platform, build: Build
     ) -> list[Reason]:
         reasons = []
-        for name in self._family.strange[item.path]:
+        for needed in self._family.strange[item.path]:
+            name = basename(needed)
+            if _is_elsewhere(item.library, needed):
+                if is_torch_library(name):
+                    reasons.append(Reason(Cause.LIBRARY, name, f"it is looked for at {needed}"))
+                continue
             if name in build.libraries or name in build.others:
                 continue
             if is_torch_library(name):

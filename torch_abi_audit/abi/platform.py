@@ -19,7 +19,8 @@ _PATTERNS = (
     ("linux", re.compile(r"()()linux_(\w+)")),
     ("macos", re.compile(r"macosx_(\d+)_(\d+)_(\w+)")),
     ("android", re.compile(r"android_(\d+)()_(\w+)")),
-    ("ios", re.compile(r"ios_(\d+)_(\d+)_(\w+?)_\w+")),
+    ("ios", re.compile(r"ios_(\d+)_(\d+)_(arm64|x86_64)_iphoneos")),
+    ("iossimulator", re.compile(r"ios_(\d+)_(\d+)_(arm64|x86_64)_iphonesimulator")),
     ("windows", re.compile(r"()()win_(amd64|arm64)")),
     ("windows", re.compile(r"()()(win32)")),
 )
@@ -28,6 +29,7 @@ _ARCHS = {
     "amd64": ("x86_64",),
     "win32": ("i686",),
     "i386": ("i686",),
+    "x86": ("i686",),
     "armv6l": ("arm",),
     "armv7l": ("arm",),
     "armeabi_v7a": ("arm",),
@@ -44,7 +46,7 @@ _POLICIES: tuple[tuple[int, Mapping[str, tuple[int, ...]]], ...] = tuple(
     (glibc, {"GLIBCXX": (3, 4, glibcxx), "CXXABI": (1, 3, cxxabi), "GCC": gcc})
     for glibc, glibcxx, cxxabi, gcc in (
         (5, 8, 1, (4, 2, 0)),
-        (12, 13, 3, (4, 3, 0)),
+        (12, 13, 3, (4, 5, 0)),
         (17, 19, 7, (4, 8, 0)),
         (24, 22, 10, (4, 8, 0)),
         (26, 24, 11, (7, 0, 0)),
@@ -77,6 +79,7 @@ _FORMATS = {
     "android": Format.ELF,
     "macos": Format.MACHO,
     "ios": Format.MACHO,
+    "iossimulator": Format.MACHO,
     "windows": Format.PE,
 }
 _FIRST_ARM64_MACOS = (11, 0)
@@ -86,7 +89,7 @@ class Platform(NamedTuple):
     """What a platform tag says.
 
     Attributes:
-        system: ``linux``, ``macos``, ``windows``, ``android`` or ``ios``.
+        system: ``linux``, ``macos``, ``windows``, ``android``, ``ios`` or ``iossimulator``.
         archs: The machines, spelled as in `model.Library.arch`.
         floor: The oldest C library (Linux) or system release, where the tag names one.
     """
@@ -128,7 +131,7 @@ def fits(library: Library, platform: Platform) -> bool:
     return (
         _FORMATS[platform.system] is library.format
         and library.arch in platform.archs
-        and (library.minos is None or library.minos.system.startswith(platform.system))
+        and (library.minos is None or library.minos.system == platform.system)
     )
 
 

@@ -32,11 +32,10 @@ def basename(path: str) -> str:
 
 
 def names_of(path: str, library: Library) -> frozenset[str]:
-    """Return the names by which other libraries can need one."""
-    names = {basename(path), basename(library.soname or "")} - {""}
+    """Return the names by which other libraries can need one; Windows goes by the file's alone."""
     if library.format is Format.PE:
-        names = {name.lower() for name in names}
-    return frozenset(names)
+        return frozenset({basename(path).lower()})
+    return frozenset({basename(path), basename(library.soname or "")} - {""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +50,14 @@ class Scope:
             ask the loader for, and the target does not have.
         passed_on: For each import that it asks of a library of the target, and that this
             one re-exports from elsewhere: the names of the libraries that can have it.
+        unprovided: Imports that it asks of a library of the target that does not have them.
     """
 
     symbols: frozenset[str] = frozenset()
     libraries: frozenset[str] = frozenset()
     needed: frozenset[str] = frozenset()
     passed_on: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    unprovided: frozenset[str] = frozenset()
 
     def outside(self, symbol: Symbol) -> frozenset[str] | None:
         """Return the libraries outside the target of which one must provide an import.
@@ -68,6 +69,8 @@ class Scope:
         name = basename(symbol.library)
         if name not in self.libraries:
             return frozenset({name})
+        if symbol.name in self.unprovided:
+            return None
         return self.passed_on.get(symbol.name, frozenset())
 
 
@@ -106,11 +109,7 @@ class _Providers:
                 if symbol.name in wanted:
                     self._definitions[symbol.name][path] = symbol.weak
         self._own = frozenset(self._by_name)
-        self._reexporters = {
-            name
-            for name, paths in self._by_name.items()
-            if any(self._libraries[path].reexported for path in paths)
-        }
+        self._reexports: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
 
     def scope(self, path: str, library: Library) -> Scope:
         near = _closure(path, self._libraries, self._by_name)
@@ -124,27 +123,42 @@ class _Providers:
             )
         )
         asked = {basename(name) for other in near for name in self._libraries[other].needed}
-        passed_on = self._passed_on(library) if self._reexporters else {}
-        return Scope(symbols, self._own, frozenset(asked - self._own), passed_on)
+        passed_on, unprovided = self._asked_of_siblings(library)
+        return Scope(symbols, self._own, frozenset(asked - self._own), passed_on, unprovided)
 
-    def _passed_on(self, library: Library) -> dict[str, frozenset[str]]:
-        """Return the imports that libraries of the target have from outside; see `Scope`."""
-        found = {}
+    def _asked_of_siblings(
+        self, library: Library
+    ) -> tuple[dict[str, frozenset[str]], frozenset[str]]:
+        """Return imports that a library of the target is to have and does not; see `Scope`."""
+        passed_on: dict[str, frozenset[str]] = {}
+        unprovided: set[str] = set()
+        if library.format is Format.ELF:  # it names providers of versioned symbols only
+            return passed_on, frozenset()
         for symbol in library.imports:
-            names = {basename(symbol.library or "")} & self._reexporters
-            through: set[str] = set()
-            while names:
-                through |= names
-                paths = {path for name in names for path in self._by_name[name]}
-                if paths & self._definitions.get(symbol.name, {}).keys():
-                    through.clear()  # it is the target's own
-                    break
-                names = {
-                    basename(other) for path in paths for other in self._libraries[path].reexported
-                } - through
-            if outside := through - self._own:
-                found[symbol.name] = frozenset(outside)
-        return found
+            name = basename(symbol.library or "")
+            # What a library exports by number only is not known.
+            if name not in self._own or symbol.name.startswith("#"):
+                continue
+            paths, outside = self._exporting(name)
+            if paths.isdisjoint(self._definitions.get(symbol.name, ())):
+                if outside:
+                    passed_on[symbol.name] = outside
+                else:
+                    unprovided.add(symbol.name)
+        return passed_on, frozenset(unprovided)
+
+    def _exporting(self, name: str) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the paths whose exports a name stands for, and the names outside the target."""
+        if name not in self._reexports:
+            through, pending = {name}, [name]
+            while pending:
+                paths = self._by_name.get(pending.pop(), ())
+                new = {basename(n) for path in paths for n in self._libraries[path].reexported}
+                pending += new - through
+                through |= new
+            own = frozenset(path for n in through for path in self._by_name.get(n, ()))
+            self._reexports[name] = own, frozenset(through - self._own)
+        return self._reexports[name]
 
 
 def _closure(

@@ -24,9 +24,10 @@ _CUDA_LIBRARY = re.compile(
 # CPython's: `python312.dll`, `libpython3.12.so.1.0`, `Python.framework/Versions/3.12/Python`;
 # `python3.dll` and `libpython3.so` have the stable ABI only.
 _PYTHON_LIBRARY = re.compile(
-    rf"(?:.*/)?(?:lib)?python3(?:\.?(?P<minor>[0-9]+))?(?P<free>t?)[dmu]*(?:_d)?{_HASH}"
-    r"\.(?:dll|so(?:\.[0-9.]+)?|dylib)"
-    r"|(?:.*/)?Python(?P<framework_free>T?)\.framework/Versions/3\.(?P<framework>[0-9]+)t?/PythonT?"
+    rf"(?:.*/)?(?P<lib>lib)?python3(?:\.?(?P<minor>[0-9]+))?(?P<free>t?)(?P<debug>_?d)?[mu]*{_HASH}"
+    r"\.(?P<suffix>dll|so(?:\.[0-9.]+)?|dylib)"
+    r"|(?:.*/)?Python(?P<framework_free>T?)\.framework/"
+    r"(?:Versions/3\.(?P<framework>[0-9]+)t?/)?PythonT?"
 )
 # The driver's libraries come with the machine.
 _DRIVER = frozenset({"libcuda.so.1", "libnvidia-ml.so.1"})
@@ -53,8 +54,12 @@ def cuda_library(name: str) -> tuple[str, int] | None:
     return match["windows"], int(match["n"])
 
 
+@lru_cache(maxsize=4096)
 def python_library(path: str) -> str | None:
     """Return which Python a library is the interpreter of; None for other libraries.
+
+    A letter after the version says what else it is: `t` free-threaded, `d` a debug build,
+    `m` a build of MinGW's, whose library no other Python for Windows has.
 
     >>> python_library("python312.dll")
     '3.12'
@@ -65,5 +70,7 @@ def python_library(path: str) -> str | None:
     if match is None:
         return None
     minor = match["minor"] or match["framework"]
-    free = "t" if match["free"] or match["framework_free"] else ""
-    return f"3.{minor}{free}" if minor else f"3{free}"
+    letters = "t" if match["free"] or match["framework_free"] else ""
+    letters += "d" if match["debug"] else ""
+    letters += "m" if match["lib"] and match["suffix"] == "dll" else ""
+    return f"3.{minor}{letters}" if minor else f"3{letters}"

@@ -74,13 +74,16 @@ def read_libraries(source: ByteSource, name: str) -> tuple[Library, ...]:
                 return found
             kind = f"an ELF file for {machine_name(head)}" if not found else ""
         case Format.MACHO:
-            from torch_abi_audit.formats.macho import read_macho  # noqa: PLC0415
+            from torch_abi_audit.formats.macho import is_debug_file, read_macho  # noqa: PLC0415
 
+            if is_debug_file(head):
+                return ()
             found = read_macho(source)
         case Format.PE:
             from torch_abi_audit.formats.pe import read_pe  # noqa: PLC0415
 
-            found = (read_pe(source),)
+            program = read_pe(source)
+            return () if program is None else (program,)
         case None:
             if _LIBRARY_NAME.search(name):
                 _check_text(source.read_at(0, min(_HEAD, source.size)))

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 # Ordinals that name no library (BIND_SPECIAL_DYLIB_*).
 SELF, MAIN_EXECUTABLE, FLAT_LOOKUP, WEAK_LOOKUP = 0, -1, -2, -3
 
-# Bounds against hostile files.
-MAX_SYMBOLS = 4_000_000
-_MAX_NAME_BYTES = 256 << 20
+# Bounds against hostile files. libtorch_cpu.dylib exports 36,000 names of 4 MB.
+MAX_SYMBOLS = 500_000
+MAX_NAME_BYTES = 128 << 20
+_MAX_OPCODES = 2_000_000
 _MAX_INFLATED = 64 << 20
 
 _IMPORT_LAYOUTS = {1: "I", 2: "Ii", 3: "QQ"}  # DYLD_CHAINED_IMPORT, …_ADDEND, …_ADDEND64
@@ -91,13 +92,16 @@ def chained_imports(data: bytes, order: str) -> Iterator[Binding]:
     if layout is None:
         raise LibraryError(f"chained imports of an unknown kind, {kind}")
     size = struct.calcsize(f"{order}{layout}")
-    if count > MAX_SYMBOLS or start + size * count > len(data):
+    if count > MAX_SYMBOLS:
+        raise LibraryError(f"{count} chained imports")
+    if start + size * count > len(data):
         raise LibraryError(f"truncated: {count} chained imports in {len(data)} bytes")
     names = data[names_start:]
     if compression:
         names = _inflate(names)
     # Widths of the ordinal and of what lies between it and the name (dyld_chained_import).
     bits, name_bits = (16, 32) if kind == 3 else (8, 9)
+    budget = MAX_NAME_BYTES
     for packed, *_ in struct.iter_unpack(f"{order}{layout}", data[start : start + size * count]):
         ordinal = packed & ((1 << bits) - 1)
         if ordinal > (1 << bits) - 16:  # the special ones are negative
@@ -106,6 +110,9 @@ def chained_imports(data: bytes, order: str) -> Iterator[Binding]:
         end = names.find(b"\0", place)
         if end < 0:
             raise LibraryError(f"a name at {place}, outside the chained fixups")
+        budget -= end - place
+        if budget < 0:
+            raise LibraryError("more bytes of symbol names than a library has")
         yield Binding(names[place:end], ordinal, bool(packed >> bits & 1))
 
 
@@ -129,11 +136,7 @@ def bound_symbols(data: bytes, *, lazy: bool = False) -> Iterator[Binding]:
         LibraryError: It has what is no opcode.
     """
     name, weak, ordinal = b"", False, 0
-    position = 0
-    for match in _OPCODES.finditer(data):
-        if match.start() != position:
-            break
-        position = match.end()
+    for match in _opcodes(data):
         match match.lastgroup:
             case "bind":
                 yield Binding(name, ordinal, weak)
@@ -148,6 +151,17 @@ def bound_symbols(data: bytes, *, lazy: bool = False) -> Iterator[Binding]:
                 ordinal = low - 16 if low else 0
             case "done" if not lazy:
                 return
+
+
+def _opcodes(data: bytes) -> Iterator[re.Match[bytes]]:
+    position = 0
+    for number, match in enumerate(_OPCODES.finditer(data)):
+        if match.start() != position:
+            break
+        if number > _MAX_OPCODES:
+            raise LibraryError(f"a bind table of more than {_MAX_OPCODES} opcodes")
+        yield match
+        position = match.end()
     if position != len(data):
         raise LibraryError(f"byte {position} of a bind table is no opcode")
 
@@ -175,7 +189,7 @@ def exported_symbols(trie: bytes) -> Iterator[Export]:
                 longer = name + trie[place:end]
                 child, place = _read_uleb(trie, end + 1)
                 spelled += len(longer)
-                if child in seen or spelled > _MAX_NAME_BYTES or len(seen) > MAX_SYMBOLS:
+                if child in seen or spelled > MAX_NAME_BYTES or len(seen) > MAX_SYMBOLS:
                     raise LibraryError("an export trie that is no tree")
                 seen.add(child)
                 pending.append((child, longer))

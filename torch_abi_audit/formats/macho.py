@@ -17,6 +17,7 @@ from macholib import mach_o
 from torch_abi_audit.errors import LibraryError
 from torch_abi_audit.formats.dyld import (
     FLAT_LOOKUP,
+    MAX_NAME_BYTES,
     MAX_SYMBOLS,
     SELF,
     Binding,
@@ -49,6 +50,7 @@ _ARCHIVE = b"!<arch>\n"
 _ARCHS = {
     (0x00000007, 0): "i686",
     (0x01000007, 0): "x86_64",
+    (0x01000007, 8): "x86_64h",  # Haswell and newer
     (0x0100000C, 0): "arm64",
     (0x0100000C, 2): "arm64e",
     (0x00000012, 0): "ppc",
@@ -103,17 +105,33 @@ def read_macho(source: ByteSource) -> tuple[Library, ...]:
         raise LibraryError(f"not a readable Mach-O file: {error}") from error
 
 
+def is_debug_file(head: bytes) -> bool:
+    """Whether the first bytes of a Mach-O file say that it holds debug symbols alone."""
+    order, _ = _MAGICS.get(head[:4], (">", False))
+    return len(head) >= 16 and struct.unpack_from(f"{order}I", head, 12)[0] == mach_o.MH_DSYM
+
+
 def _read_slices(source: ByteSource, layout: str) -> Iterator[Library]:
     count = int.from_bytes(source.read_at(4, 4), "big")
     if not 0 < count <= _MAX_SLICES:
         raise LibraryError(f"a universal file of {count} slices")
     table = source.read_at(8, struct.calcsize(layout) * count)
-    for _, _, offset, size, *_ in struct.iter_unpack(layout, table):
+    end = 8 + len(table)
+    archs: set[str] = set()
+    places = ((offset, size) for _, _, offset, size, *_ in struct.iter_unpack(layout, table))
+    for offset, size in sorted(places):
+        if offset < end:
+            raise LibraryError("slices that overlap")
+        end = offset + size
         window = _Window(source, offset, size)
         if window.read_at(0, min(8, size)) != _ARCHIVE:
             library = _read_slice(window)
-            if library is not None:
-                yield library
+            if library is None:
+                continue
+            if library.arch in archs:
+                raise LibraryError(f"two slices for {library.arch}")
+            archs.add(library.arch)
+            yield library
 
 
 class _Window:
@@ -282,13 +300,11 @@ def _read_tables(
         data = source.read_at(offset, size) if size else b""
         match name:
             case "fixups" if data:
-                bindings += chained_imports(data, order)
+                bindings += dict.fromkeys(chained_imports(data, order))
             case "bind" | "lazy":
                 bindings += dict.fromkeys(bound_symbols(data, lazy=name == "lazy"))
             case "trie":
                 exports += exported_symbols(data)
-        if len(bindings) > MAX_SYMBOLS:
-            raise LibraryError(f"more than {MAX_SYMBOLS} bound symbols")
     no_bindings = commands.fixups is None and commands.bind is None
     if (no_bindings or commands.trie is None) and commands.symtab is not None:
         symtab = list(_read_symtab(source, commands.symtab, order, is64=is64))
@@ -309,6 +325,7 @@ def _read_symtab(
     layout = struct.Struct(f"{order}IBBHQ" if is64 else f"{order}IBBHI")
     table = source.read_at(start, layout.size * count)
     strings = source.read_at(strings_start, strings_size)
+    budget = MAX_NAME_BYTES
     for place, kind, _, description, value in layout.iter_unpack(table):
         if kind & _N_STAB or not kind & _N_EXT or kind & _N_PEXT or not place:
             continue
@@ -316,6 +333,9 @@ def _read_symtab(
         if end < 0:
             raise LibraryError(f"a name at {place}, outside the string table")
         name = strings[place:end]
+        budget -= len(name)
+        if budget < 0:
+            raise LibraryError("more bytes of symbol names than a library has")
         if kind & _N_TYPE in (_N_UNDF, _N_PBUD) and not value:
             ordinal = description >> 8
             if ordinal in (_DYNAMIC_LOOKUP, _EXECUTABLE):

@@ -22,15 +22,17 @@ if TYPE_CHECKING:
     from torch_abi_audit.formats.source import ByteSource
 
 _MACHINES = {0x8664: "x86_64", 0xAA64: "arm64", 0x014C: "i686", 0x01C4: "arm"}
-_EXPORTS, _IMPORTS, _DELAY_IMPORTS = 0, 1, 13  # indices of data directories
+_EXPORTS, _IMPORTS, _DELAY_IMPORTS, _CLR = 0, 1, 13, 14  # indices of data directories
+_IL_ONLY = 0x1  # IMAGE_COR20_HEADER.Flags
 _IS_DLL = 0x2000
 
 # Bounds against hostile files. torch_cpu.dll has 60,000 exports.
 _MAX_HEADER_BYTES = 1 << 16
 _MAX_SECTIONS = 4096
 _MAX_DESCRIPTORS = 65536
-_MAX_SYMBOLS = 1_000_000
+_MAX_SYMBOLS = 500_000  # imports and exports together
 _MAX_NAME = 1 << 16
+_MAX_NAME_BYTES = 128 << 20
 _MAX_SECTION_BYTES = 256 << 20
 
 
@@ -47,6 +49,14 @@ class _Image:
         self._source = source
         self._sections = sections
         self._loaded: dict[int, bytes] = {}
+        self._symbols = 0
+        self._name_bytes = 0
+
+    def count(self, symbols: int) -> None:
+        """Take symbols from what one file may have: its tables can overlap."""
+        self._symbols += symbols
+        if self._symbols > _MAX_SYMBOLS:
+            raise LibraryError(f"more than {_MAX_SYMBOLS} symbols")
 
     def view(self, address: int) -> tuple[bytes, int]:
         """Return the section that holds an address, and the address's place in it."""
@@ -73,14 +83,20 @@ class _Image:
         end = data.find(b"\0", start, start + _MAX_NAME)
         if end < 0:
             raise LibraryError("a name without an end")
+        self._name_bytes += end - start
+        if self._name_bytes > _MAX_NAME_BYTES:
+            raise LibraryError("more bytes of names than a library has")
         return data[start:end].decode("utf-8", "backslashreplace")
 
 
-def read_pe(source: ByteSource) -> Library:
+def read_pe(source: ByteSource) -> Library | None:
     """Read the facts of a PE file.
 
     Args:
         source: The file's bytes, beginning with ``MZ``.
+
+    Returns:
+        The facts; None for an assembly of .NET that holds no machine code.
 
     Raises:
         LibraryError: The file is cut short, contradicts itself, or is larger in
@@ -92,7 +108,7 @@ def read_pe(source: ByteSource) -> Library:
         raise LibraryError(f"not a readable PE file: {error}") from error
 
 
-def _read(source: ByteSource) -> Library:
+def _read(source: ByteSource) -> Library | None:
     (start,) = struct.unpack("<I", source.read_at(60, 4))
     head = source.read_at(start, min(24, max(0, source.size - start)))
     if head[:4] != b"PE\0\0":
@@ -115,6 +131,10 @@ def _read(source: ByteSource) -> Library:
         address, size = struct.unpack_from("<II", header, base + 4 + 8 * index)
         return address, size
 
+    clr = directory(_CLR)[0]
+    # IMAGE_COR20_HEADER: size, versions, metadata's address and size, flags, …
+    if clr and image.unpack("<I", clr + 16)[0] & _IL_ONLY:
+        return None
     imports = list(_imports(image, directory(_IMPORTS)[0], is64=is64))
     image_base = struct.unpack_from("<Q" if is64 else "<I", header, 24 if is64 else 28)[0]
     delayed = list(
@@ -153,7 +173,7 @@ def _imports(image: _Image, address: int, *, is64: bool) -> Iterator[tuple[str, 
         lookup, _, _, name, bound = image.unpack("<5I", address)
         if not name:
             return
-        yield image.text(name).lower(), _thunks(image, lookup or bound, is64=is64)
+        yield _dll(image.text(name)), _thunks(image, lookup or bound, is64=is64)
         address += 20
     raise LibraryError("an import directory without an end")
 
@@ -169,7 +189,7 @@ def _delay_imports(
             return
         # Descriptors of old linkers hold absolute addresses.
         base = 0 if attributes & 1 else image_base
-        yield image.text(name - base).lower(), _thunks(image, lookup - base, is64=is64)
+        yield _dll(image.text(name - base)), _thunks(image, lookup - base, is64=is64)
         address += 32
     raise LibraryError("a delay-import directory without an end")
 
@@ -179,7 +199,8 @@ def _thunks(image: _Image, address: int, *, is64: bool) -> list[str]:
     layout = struct.Struct("<Q" if is64 else "<I")
     by_ordinal = 1 << (63 if is64 else 31)
     names: list[str] = []
-    while len(names) < _MAX_SYMBOLS:
+    while True:
+        image.count(1)
         (value,) = layout.unpack_from(data, position)
         if not value:
             return names
@@ -187,7 +208,6 @@ def _thunks(image: _Image, address: int, *, is64: bool) -> list[str]:
             f"#{value & 0xFFFF}" if value & by_ordinal else image.text((value & 0x7FFFFFFF) + 2)
         )
         position += layout.size
-    raise LibraryError("an import table without an end")
 
 
 def _exports(
@@ -203,8 +223,7 @@ def _exports(
     # IMAGE_EXPORT_DIRECTORY: characteristics, time, versions, name, base, functions, names,
     # and the addresses of three tables: functions, names, and each name's function.
     _, _, _, name, _, functions, count, table, names, places = image.unpack("<10I", address)
-    if count > _MAX_SYMBOLS or functions > _MAX_SYMBOLS:
-        raise LibraryError(f"{max(count, functions)} exports")
+    image.count(max(count, functions))
     exports: list[Symbol] = []
     forwarded: list[Symbol] = []
     if count:
@@ -222,5 +241,6 @@ def _exports(
 
 
 def _dll(name: str) -> str:
-    """Return the file that a forwarder names without its suffix."""
-    return f"{name.lower()}.dll"
+    """Return the file that a name stands for: the loader adds the suffix where there is none."""
+    name = name.lower()
+    return name if "." in name else f"{name}.dll"

@@ -54,7 +54,6 @@ def wrong_architecture(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
         path: {i.library.arch for i in items if any(fits(i.library, p) for p in platforms)}
         for path, items in slices.items()
     }
-    served = frozenset[str]().union(*right.values())
     needed = {
         basename(name)
         for path, items in slices.items()
@@ -65,15 +64,20 @@ def wrong_architecture(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     by_name: dict[str, set[str]] = defaultdict(set)
     for path, archs in right.items():
         by_name[basename(path)] |= archs
+    universal = _macos_archs(platforms)
+    served = frozenset[str]().union(*right.values())
+    systems = {system_of(i.library) for i in subject.libraries if right[i.path]}
     for path, items in slices.items():
-        missing = _macos_archs(platforms) - by_name[basename(path)]
+        # Python looks a module up at its path; another library may be one of several.
+        loaded = any(map(_is_loaded, items))
+        missing = universal - (right[path] if loaded else by_name[basename(path)])
         if right[path] and not missing:
             continue
         names = frozenset[str]().union(*(names_of(path, item.library) for item in items))
         serious = (
             not any(right.values())
             or not missing <= served
-            or any(map(_is_loaded, items))
+            or loaded
             or not names.isdisjoint(needed)
         )
         if right[path]:
@@ -83,6 +87,26 @@ def wrong_architecture(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
             message = f"it is for {_machines(items, platforms)}"
             help_ = "build it for that machine, or correct the platform tag"
         yield Hit(message, path, help=help_, severity=None if serious else Severity.WARNING)
+    unserved = _unserved(subject, platforms)
+    # What single libraries lack was said of them.
+    unserved -= {f"macos {arch}" for arch in universal} if "macos" in systems else set()
+    if unserved and served:
+        yield Hit(
+            f"the platform tags promise {join(unserved)}, for which no library is in the wheel",
+            help="build a wheel for each, or tag it for what is in it",
+        )
+
+
+def _unserved(subject: Subject, platforms: Iterable[Platform]) -> set[str]:
+    """Return the machines of the tags that no library is for, each with its system."""
+    return {
+        f"{platform.system} {arch}"
+        for platform in platforms
+        for arch in platform.archs
+        # Nothing runs i386 any more, which macOS's tag `intel` also names.
+        if (platform.system, arch) != ("macos", "i686")
+        and not any(fits(i.library, platform._replace(archs=(arch,))) for i in subject.libraries)
+    }
 
 
 def _macos_archs(platforms: Iterable[Platform]) -> set[str]:
@@ -206,13 +230,15 @@ def _macos(subject: Subject, tags: Iterable[str]) -> Iterator[Hit]:
     The tags of macOS 11 and newer have no minor release (always 0).
     """
     above: dict[bool, dict[str, MinOS]] = {False: {}, True: {}}
-    lowest_of_all = (0, 0)
+    promised: list[tuple[int, int]] = []
     for item in subject.libraries:
         minos, lowest = item.library.minos, lowest_macos(tags, item.library.arch)
         if minos is None or minos.system != "macos" or lowest is None or minos.version <= lowest:
             continue
-        above[minos.version[0] == lowest[0] >= 11][item.path] = minos
-        lowest_of_all = lowest
+        found = above[minos.version[0] == lowest[0] >= 11]
+        # Of the slices of a universal library the worst counts.
+        found[item.path] = max(minos, found.get(item.path, minos))
+        promised.append(lowest)
     for slightly, found in above.items():
         if not found:
             continue
@@ -220,7 +246,7 @@ def _macos(subject: Subject, tags: Iterable[str]) -> Iterator[Hit]:
         fitting = "{}_{}".format(*(newest if newest[0] < 11 else (newest[0], 0)))
         help_ = "build it with an older MACOSX_DEPLOYMENT_TARGET"
         yield _hit(
-            "the platform tag promises macOS {}.{}".format(*lowest_of_all)
+            "the platform tag promises macOS {}.{}".format(*min(promised))
             + f", and {count(len(found), 'library')} of it"
             + f" {'is' if len(found) == 1 else 'are'} built for newer ones"
             + ", up to {}.{}".format(*newest),

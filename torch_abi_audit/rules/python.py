@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.claims import admitted_pythons, claims_abi3
+from torch_abi_audit.abi.platform import system_of
+from torch_abi_audit.abi.scope import basename, names_of
+from torch_abi_audit.claims import admitted_interpreters, admitted_pythons, claims_abi3
 from torch_abi_audit.model import Format, LibraryKind, PythonAbi, PythonVersion, Severity, Subject
 from torch_abi_audit.rules.registry import Hit, rule
 from torch_abi_audit.rules.words import count, join, limited_api
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.catalog import Catalog
 
+# Systems where interpreters are built with and without a shared library.
+_OFTEN_STATIC = frozenset({"linux", "macos"})
+_ABI3T_SINCE = PythonVersion(3, 15)
 # Suffixes that a single release or build of an implementation imports (PEP 3149):
 # `.cpython-310-x86_64-linux-gnu.so`, `.cpython-313t-darwin.so`, `.cp310-win_amd64.pyd`,
 # `.pypy310-pp73-x86_64-linux-gnu.so`, `.graalpy250-312-native-x86_64-linux.so`.
@@ -129,7 +134,7 @@ def python_api_in_none_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hi
         )
         yield Hit(
             f"the tag {tags} says that no Python ABI is used, and it"
-            f" {'links' if use.linked else 'imports'} CPython's C API",
+            f" {'imports' if use.violations or use.floor else 'links'} CPython's C API",
             library=library.path,
             evidence=use.violations or use.floor_symbols or tuple(use.linked),
             help=f"tag the wheel {fitting}",
@@ -140,35 +145,59 @@ def python_api_in_none_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hi
 @rule(
     "versioned-python-library",
     Severity.ERROR,
-    "a library links the Python library of one version (`python312.dll`, `libpython3.12`), and the"
-    " tags admit others",
+    "a library links a library of CPython's (`python312.dll`, `libpython3.12`) that a Python which"
+    " the tags admit does not have",
 )
 def versioned_python_library(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report libraries that only one version of Python has what they link for.
+    """Report libraries of CPython's that are not there wherever the wheel is installed.
 
-    For wheels with the ABI tag `none` on any Python another rule speaks.
+    For wheels with the ABI tag `none` another rule speaks. Away from Windows it is a
+    warning even where the version fits: many interpreters have no shared library.
     """
     claims = subject.claims
-    if not claims_abi3(claims) and any(tag.interpreter.startswith("py") for tag in claims.tags):
-        return
-    pythons = {str(python) for python in admitted_pythons(claims)}
+    interpreters = admitted_interpreters(claims)
+    own = {name for item in subject.libraries for name in names_of(item.path, item.library)}
     for library in subject.libraries:
-        linked = library.python.linked
-        others = pythons - {version.removesuffix("t") for version in linked.values()}
-        if not linked or not others:
-            continue
-        stable = "python3.dll" if library.library.format is Format.PE else None
-        help_ = "leave the library of Python out: the interpreter has the symbols"
-        if stable:
-            help_ = f"link {stable}, as -DPy_LIMITED_API and py_limited_api=True do"
-            if not claims_abi3(claims):
-                help_ = "build it with the Python of the tag"
-        yield Hit(
-            f"it loads with Python {join(linked.values())} alone, and the wheel is for others too",
-            library=library.path,
-            evidence=tuple(linked),
-            help=help_,
-        )
+        linked = {n: v for n, v in library.python.linked.items() if basename(n) not in own}
+        without = [
+            (name, python, free_threaded)
+            for name, version in linked.items()
+            for python, free_threaded in interpreters
+            if version not in _python_libraries(python, free_threaded=free_threaded)
+        ]
+        on_windows = library.library.format is Format.PE
+        if without:
+            name, python, free_threaded = without[0]
+            suffix = "t" if free_threaded else ""
+            fitting = f"python3{suffix}.dll" if claims_abi3(claims) else "that of the tag's Python"
+            yield Hit(
+                f"it links {basename(name)}, which Python {python}{suffix} does not have, and the"
+                " tags admit that",
+                library=library.path,
+                evidence=tuple(dict.fromkeys(name for name, *_ in without)),
+                help=f"link {fitting} (-DPy_LIMITED_API and py_limited_api=True choose python3.dll)"
+                if on_windows
+                else "leave the library of Python out: the interpreter has the symbols",
+            )
+        elif linked and interpreters and system_of(library.library) in _OFTEN_STATIC:
+            yield Hit(
+                f"it links {join(map(basename, linked))}: many interpreters of that version are"
+                " built without a shared library",
+                library=library.path,
+                evidence=tuple(linked),
+                help="leave the library of Python out: the interpreter has the symbols",
+                severity=Severity.WARNING,
+            )
+
+
+def _python_libraries(python: PythonVersion, *, free_threaded: bool) -> frozenset[str]:
+    """Return which of CPython's libraries a build has, as `python_library` names them.
+
+    Since 3.15 every build has that of abi3t (PEP 803).
+    """
+    letter = "t" if free_threaded else ""
+    names = {f"{python}{letter}", f"3{letter}"}
+    return frozenset(names | {"3t"} if python >= _ABI3T_SINCE else names)
 
 
 def _suffix(path: str) -> PythonVersion | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch_abi_audit.abi.cpython import highest_python_floor, worst_python_abi
 from torch_abi_audit.claims import STABLE_ABIS
-from torch_abi_audit.model import LibraryAudit, LibraryKind, PythonAbi, Severity, Subject
+from torch_abi_audit.model import Format, LibraryAudit, LibraryKind, PythonAbi, Severity, Subject
 from torch_abi_audit.rules.registry import Hit, rule
 from torch_abi_audit.rules.words import count, join, limited_api
 
@@ -38,7 +38,8 @@ def binaries_in_pure_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
     """Report compiled members that a pure wheel takes to systems that can't load them.
 
     A warning where every compiled member is a program, like the launchers that
-    installers carry for another system: nothing loads it by accident. And where the
+    installers carry for another system, or a DLL that Python does not import: nothing
+    loads them by accident, and packages carry them for Windows on purpose. And where the
     platform tag is a real one, since such wheels install and load everywhere but on
     systems that keep two folders for the two kinds.
     """
@@ -53,7 +54,7 @@ def binaries_in_pure_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
         f"{said}, and the wheel has {count(len(paths), 'compiled member')}",
         evidence=paths,
         help="build a platform wheel: Root-Is-Purelib: false, and a platform tag",
-        severity=None if for_any and not all(map(_is_program, libraries)) else Severity.WARNING,
+        severity=None if for_any and not all(map(_is_harmless, libraries)) else Severity.WARNING,
     )
 
 
@@ -87,5 +88,6 @@ def tag_overspecific(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
             )
 
 
-def _is_program(item: LibraryAudit) -> bool:
-    return item.library.executable and item.kind is not LibraryKind.EXTENSION
+def _is_harmless(item: LibraryAudit) -> bool:
+    aside = item.library.executable or item.library.format is Format.PE
+    return aside and item.kind is not LibraryKind.EXTENSION and not item.torch.needs_torch
