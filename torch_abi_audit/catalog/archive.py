@@ -11,7 +11,9 @@ from __future__ import annotations
 import io
 import json
 import struct
+import sys
 import zipfile
+from array import array
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -108,11 +110,13 @@ class PlatformFile:
     def table(self) -> ExportTable:
         """Return the export table, which reads a block when a name in it is asked for."""
         libraries = self._head["libraries"]
-        packed = self._archive.read(_PATTERNS)
+        pattern_ids = array("H", self._archive.read(_PATTERNS))
+        if sys.byteorder == "big":
+            pattern_ids.byteswap()
         return ExportTable(
             firsts=self._archive.read(_FIRSTS).decode().split("\n"),
             read_block=lambda number: self._archive.read(_block_name(number)).decode().split("\n"),
-            pattern_ids=struct.unpack(f"<{len(packed) // 2}H", packed),
+            pattern_ids=pattern_ids,
             patterns=[
                 {libraries[number]: mask for number, mask in pattern}
                 for pattern in self._head["patterns"]

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from typing import IO, Self
 
 _PREFIX = 16 << 20  # kept of the beginning
-_WINDOW = 8 << 20  # kept of what was read last
-_SKIPPED = 1 << 18  # inflated at once: fits into the processor's cache
-_READ = 1 << 16  # compressed bytes
+_WINDOW = 4 << 20  # kept of what was read last
+_SKIPPED = 1 << 19  # inflated at once
+_READ = 1 << 18  # compressed bytes
 # Most members are only sniffed: their first bytes come with their header.
 _SNIFFED, _FIRST_READ, _USUAL_EXTRA = 64, 512, 32
 # Each step back beyond what is kept inflates the member again. Libraries have their tables
