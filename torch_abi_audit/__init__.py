@@ -8,16 +8,27 @@ True
 
 from torch_abi_audit.audit import Options, audit
 from torch_abi_audit.errors import AuditError
-from torch_abi_audit.model import Finding, Report, Severity, TargetReport, TorchAbi, Verdict
+from torch_abi_audit.model import (
+    Check,
+    Finding,
+    Report,
+    Severity,
+    TargetKind,
+    TargetReport,
+    TorchAbi,
+    Verdict,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AuditError",
+    "Check",
     "Finding",
     "Options",
     "Report",
     "Severity",
+    "TargetKind",
     "TargetReport",
     "TorchAbi",
     "Verdict",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
@@ -17,22 +17,30 @@ from torch_abi_audit.claims import admitted_torch, brought_cuda, torch_specifier
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import (
     BY_METADATA,
-    Claims,
+    Check,
+    Environment,
+    Here,
+    LibraryAudit,
+    Matrix,
     Member,
+    Opened,
     ReleaseStatus,
     Report,
     Subject,
+    TargetKind,
     TargetReport,
     Verdict,
 )
 from torch_abi_audit.rules import run_rules
-from torch_abi_audit.targets.wheel import read_wheel
+from torch_abi_audit.targets.resolve import Found, resolve
 from torch_abi_audit.verdict import judge, summarize
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from torch_abi_audit.catalog import Catalog
+    from torch_abi_audit.targets.installed import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +52,14 @@ class Options:
         torch: The releases of torch to judge against, instead of what the metadata asks for.
         against: One torch to judge against: a wheel, or the folder where it is installed.
         verify: Whether to read every member to its end, and check its checksum.
+        check: What alone to judge, instead of all that is wrong with a wheel.
     """
 
     strict: bool = False
     torch: SpecifierSet | None = None
     against: Path | None = None
     verify: bool = False
+    check: Check | None = None
 
     @property
     def judge(self) -> str:
@@ -60,13 +70,14 @@ class Options:
 
 
 def audit(*targets: str | Path, options: Options | None = None) -> Report:
-    """Audit wheels and report what they are.
+    """Audit targets and report what they are.
 
     Bad input never raises: a target that can't be opened, or a member that can't be
     read, gives the verdict `error` with the reason, and the others are audited.
 
     Args:
-        targets: Paths of wheels.
+        targets: Paths of wheels, of libraries, of folders with either, or the names of
+            installed packages, by import or by distribution. None of them is imported.
         options: How to judge; by default as the command line does.
 
     Raises:
@@ -74,7 +85,7 @@ def audit(*targets: str | Path, options: Options | None = None) -> Report:
     """
     auditor = Auditor(options or Options())
     return Report(
-        targets=tuple(map(auditor.audit, targets)),
+        targets=tuple(report for target in targets for report in auditor.audit(target)),
         torch_releases=auditor.catalog.releases,
     )
 
@@ -82,86 +93,168 @@ def audit(*targets: str | Path, options: Options | None = None) -> Report:
 class Auditor:
     """Audits one target after the other, and keeps nothing of them.
 
+    Args:
+        options: How to judge.
+        site: Where packages are found; by default in the active interpreter.
+
     Raises:
         AuditError: There is no torch at `options.against`, or none that is `options.torch`.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, site: Site | None = None) -> None:
         catalog = load_catalog()
         if options.against is not None:
-            # The builder's code: needed in this case only.
-            from torch_abi_audit.catalog.against import catalog_of  # noqa: PLC0415
-
-            catalog = catalog_of(options.against, catalog)
+            catalog = _catalog_of(options.against)
             options = replace(options, torch=SpecifierSet(f"=={catalog.newest}"))
         if options.torch is not None and not admitted_torch(options.torch, catalog.releases):
             raise AuditError(f"no torch that the catalog knows is {options.torch}")
         self.catalog = catalog
         self._options = options
+        self._site = site
+        self._installed: dict[tuple[Path, ...], Catalog | None] = {}
 
-    def audit(self, target: str | Path) -> TargetReport:
-        """Audit one wheel; see `audit`."""
+    @property
+    def site(self) -> Site:
+        """Where packages are found."""
+        if self._site is None:
+            # Only where a target is the name of a package.
+            from torch_abi_audit.targets.installed import active_site  # noqa: PLC0415
+
+            self._site = active_site()
+        return self._site
+
+    @property
+    def environment(self) -> Environment:
+        """The environment that packages are found in.
+
+        Raises:
+            AuditError: There is a torch in it, which can't be read.
+        """
+        torch = self._torch_of(self.site)
+        return Environment(
+            folders=tuple(map(str, self.site.folders)),
+            torch=None if torch is None else torch.newest,
+            releases=self.catalog.releases,
+        )
+
+    def audit(self, target: str | Path) -> Iterator[TargetReport]:
+        """Audit what a target names: one thing, or each wheel of a folder; see `audit`."""
         try:
-            claims, members = read_wheel(Path(target), verify=self._options.verify)
-            subject = _classify(claims, members, self.catalog, self._options)
-            return _conclude(str(target), subject, self.catalog, self._options)
+            found = resolve(str(target), lambda: self.site, verify=self._options.verify)
+        except AuditError as error:
+            yield _failed(str(target), str(error))
+            return
+        for item in found:
+            yield replace(self._audit(item), said=item.said)
+
+    def packages(self) -> Iterator[TargetReport]:
+        """Audit every package of the environment, in the order of their names."""
+        for name in sorted(self.site.packages):
+            yield self._audit(Found(name, partial(self.site.open, name), self.site))
+
+    def _audit(self, found: Found) -> TargetReport:
+        try:
+            opened = found.open()
+            subject = self._classify(opened)
+            report = self._conclude(found.name, opened.kind, subject)
+            here = None if found.site is None else self._here(opened, found.site)
         except AuditError as error:
             reason = str(error)
         except OSError as error:
             reason = error.strerror or str(error)
         except Exception as error:  # noqa: BLE001 -- a bug: say so, and audit the other targets
             reason = f"internal error, please report it: {type(error).__name__}: {error}"
+        else:
+            return replace(report, here=here)
+        return _failed(found.name, reason)
+
+    def _classify(self, opened: Opened) -> Subject:
+        options, claims = self._options, opened.claims
+        items, matrix = _against(opened, self.catalog)
+        unknown = [cell.status is ReleaseStatus.UNKNOWN for cell in matrix.row.values()]
+        if options.against is not None and any(unknown):
+            keys = ", ".join(sorted({item.platform or "another platform" for item in items}))
+            raise AuditError(f"{options.against} is not for its platform, {keys}")
+        demands: tuple[SpecifierSet | None, ...] = ()  # where there is no metadata
+        if options.torch is not None:
+            demands = (options.torch,)
+        elif claims.stated:
+            demands = torch_specifiers(claims)
+        return Subject(
+            claims=claims,
+            libraries=items,
+            unreadable=tuple(member for member in opened.members if member.error is not None),
+            unverified=frozenset(m.path for m in opened.members if m.slices and not m.verified),
+            matrix=matrix,
+            demands=demands,
+            judge=options.judge,
+        )
+
+    def _here(self, opened: Opened, site: Site) -> Here | None:
+        """Judge a package against the torch that is installed beside it."""
+        catalog = self._torch_of(site)
+        if catalog is None or opened.claims.name == "torch":
+            return None
+        _, matrix = _against(opened, catalog, site.library_names)
+        cell = matrix.row.get(catalog.newest)
+        return None if cell is None else Here(catalog.newest, cell)
+
+    def _torch_of(self, site: Site) -> Catalog | None:
+        if site.folders not in self._installed:
+            folder = site.folder_of("torch")
+            self._installed[site.folders] = None if folder is None else _catalog_of(folder)
+        return self._installed[site.folders]
+
+    def _conclude(self, target: str, kind: TargetKind, subject: Subject) -> TargetReport:
+        findings = run_rules(subject, self.catalog)
+        torch = [item.torch for item in subject.libraries]
+        python = [item.python for item in subject.libraries]
+        abi, floor = worst_abi(torch), highest_floor(torch)
+        options = self._options
+        verdict = judge(subject, findings, abi, strict=options.strict, check=options.check)
         return TargetReport(
-            target=str(target),
-            verdict=Verdict.ERROR,
-            summary=f"not audited: {reason}",
-            error=reason,
+            target=target,
+            verdict=verdict,
+            summary=summarize(subject, findings, verdict, floor, kind),
+            kind=kind,
+            claims=subject.claims,
+            libraries=subject.libraries,
+            unreadable=subject.unreadable,
+            unverified=subject.unverified,
+            findings=findings,
+            matrix=subject.matrix,
+            torch_abi=abi,
+            torch_floor=floor,
+            python_abi=worst_python_abi(python),
+            python_floor=highest_python_floor(python),
+            error=_error(subject.unreadable),
         )
 
 
-def _classify(
-    claims: Claims, members: Sequence[Member], catalog: Catalog, options: Options
-) -> Subject:
-    libraries = [(member.path, library) for member in members for library in member.slices]
+def _catalog_of(torch: Path) -> Catalog:
+    # The builder's code: needed in this case only.
+    from torch_abi_audit.catalog.against import catalog_of  # noqa: PLC0415
+
+    return catalog_of(torch, load_catalog())
+
+
+def _against(
+    opened: Opened, catalog: Catalog, present: frozenset[str] = frozenset()
+) -> tuple[tuple[LibraryAudit, ...], Matrix]:
+    """Classify the libraries of a target, and fill its matrix."""
+    claims = opened.claims
+    libraries = [(item.path, library) for item in opened.members for library in item.slices]
     tags = frozenset(tag.platform for tag in claims.tags)
     items = classify(libraries, tags, catalog, is_torch=claims.name == "torch")
-    matrix = make_matrix(items, catalog, Surroundings(tags, brought_cuda(claims)))
-    unknown = [cell.status is ReleaseStatus.UNKNOWN for cell in matrix.row.values()]
-    if options.against is not None and any(unknown):
-        keys = ", ".join(sorted({item.platform or "another platform" for item in items}))
-        raise AuditError(f"{options.against} is not for its platform, {keys}")
-    return Subject(
-        claims=claims,
-        libraries=items,
-        unreadable=tuple(member for member in members if member.error is not None),
-        unverified=frozenset(m.path for m in members if m.slices and not m.verified),
-        matrix=matrix,
-        demands=torch_specifiers(claims) if options.torch is None else (options.torch,),
-        judge=options.judge,
-    )
+    return items, make_matrix(items, catalog, Surroundings(tags, brought_cuda(claims), present))
 
 
-def _conclude(target: str, subject: Subject, catalog: Catalog, options: Options) -> TargetReport:
-    findings = run_rules(subject, catalog)
-    torch = [item.torch for item in subject.libraries]
-    python = [item.python for item in subject.libraries]
-    abi, floor = worst_abi(torch), highest_floor(torch)
-    verdict = judge(subject, findings, abi, strict=options.strict)
+def _failed(target: str, reason: str) -> TargetReport:
     return TargetReport(
         target=target,
-        verdict=verdict,
-        summary=summarize(subject, findings, verdict, floor),
-        claims=subject.claims,
-        libraries=subject.libraries,
-        unreadable=subject.unreadable,
-        unverified=subject.unverified,
-        findings=findings,
-        matrix=subject.matrix,
-        torch_abi=abi,
-        torch_floor=floor,
-        python_abi=worst_python_abi(python),
-        python_floor=highest_python_floor(python),
-        error=_error(subject.unreadable),
+        verdict=Verdict.ERROR,
+        summary=f"not audited: {reason}",
+        error=reason,
     )
 
 

@@ -15,14 +15,16 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from torch_abi_audit import __version__
 from torch_abi_audit.audit import Auditor, Options
 from torch_abi_audit.errors import AuditError
-from torch_abi_audit.model import Verdict
+from torch_abi_audit.model import Check, Verdict
 from torch_abi_audit.report.clean import clean
+from torch_abi_audit.verdict import fails
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Protocol
 
-    from torch_abi_audit.model import TargetReport
+    from torch_abi_audit.model import Environment, TargetReport
+    from torch_abi_audit.targets.installed import Site
 
     class Writer(Protocol):
         """What renders a report."""
@@ -43,7 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: every target is safe or not applicable. 1: at least one is unsafe. 2: wrong usage,
     or a target that could not be audited, or nothing to audit; 2 goes before 1.
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    whole = options.env or (options.site_packages is not None and not options.targets)
+    if bool(options.targets) is whole or (options.env and options.site_packages):
+        parser.error("name targets, or an environment with --env or --site-packages")
     try:
         auditor = Auditor(
             Options(
@@ -51,20 +57,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 torch=options.torch,
                 against=options.against,
                 verify=options.verify,
-            )
+                check=options.check,
+            ),
+            None if options.site_packages is None else _site(options.site_packages),
         )
+        environment = auditor.environment if whole else None
     except AuditError as error:
         _complain(str(error))
         return EXIT_ERROR
-    output = _Output(auditor, json=options.json, verbose=options.verbose)
-    verdicts = set()
-    for target in expand(options.targets):
-        report = auditor.audit(target)
-        verdicts.add(report.verdict)
-        _print_errors(report)
+    output = _Output(auditor, options, environment)
+    found = auditor.packages() if whole else _each(auditor, expand(options.targets))
+    codes = set()
+    for report in found:
+        codes.add(exit_code(report, options.check))
+        _print_notices(report)
         output.add(report)
     output.finish()
-    return EXIT_ERROR if output.failed else exit_code(verdicts)
+    return EXIT_ERROR if output.failed or not codes else max(codes)
+
+
+def _each(auditor: Auditor, targets: Iterable[str]) -> Iterator[TargetReport]:
+    for target in targets:
+        yield from auditor.audit(target)
+
+
+def _site(folder: Path) -> Site:
+    """Return the environment that was named.
+
+    Raises:
+        AuditError: There is no such folder.
+    """
+    # Only where packages are asked for.
+    from torch_abi_audit.targets.installed import Site  # noqa: PLC0415
+
+    if not folder.is_dir():
+        raise AuditError(f"{folder}: no such folder")
+    return Site([folder])
 
 
 class _Output:
@@ -73,7 +101,9 @@ class _Output:
     What can't be written does not keep the other targets from being audited.
     """
 
-    def __init__(self, auditor: Auditor, *, json: bool, verbose: bool) -> None:
+    def __init__(
+        self, auditor: Auditor, options: argparse.Namespace, environment: Environment | None
+    ) -> None:
         self.failed = False
         self._writer: Writer | None = None
         with self._guarded():
@@ -82,17 +112,24 @@ class _Output:
             # A terminal that can't show a character gets its escape, not a traceback.
             sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
             # Only the renderer that is asked for is imported.
-            if json:
+            if options.json:
                 from torch_abi_audit.report.json import JsonWriter  # noqa: PLC0415
 
-                self._writer = JsonWriter(sys.stdout, __version__, auditor.catalog.releases)
+                releases = auditor.catalog.releases
+                self._writer = JsonWriter(sys.stdout, __version__, releases, environment)
             else:
                 from torch_abi_audit.report.terminal import (  # noqa: PLC0415
+                    EnvironmentWriter,
                     StandardOutput,
                     TerminalWriter,
                 )
 
-                self._writer = TerminalWriter(StandardOutput(), verbose=verbose)
+                console = StandardOutput()
+                self._writer = (
+                    TerminalWriter(console, verbose=options.verbose)
+                    if environment is None
+                    else EnvironmentWriter(console, environment, everything=options.all)
+                )
 
     def add(self, report: TargetReport) -> None:
         with self._guarded():
@@ -134,11 +171,11 @@ def expand(targets: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def exit_code(verdicts: Collection[Verdict]) -> int:
-    """Return the exit code that the verdicts of a run stand for."""
-    if not verdicts or Verdict.ERROR in verdicts:
+def exit_code(report: TargetReport, check: Check | None = None) -> int:
+    """Return the exit code that one target stands for; of several the highest counts."""
+    if report.verdict is Verdict.ERROR:
         return EXIT_ERROR
-    return EXIT_UNSAFE if Verdict.UNSAFE in verdicts else EXIT_SAFE
+    return EXIT_UNSAFE if fails(report, check) else EXIT_SAFE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -149,7 +186,31 @@ def _parser() -> argparse.ArgumentParser:
         epilog="exit code: 0 all safe or not applicable; 1 a target is unsafe; 2 wrong usage, "
         "or a target could not be audited",
     )
-    parser.add_argument("targets", nargs="+", metavar="WHEEL", help="a .whl file, or a pattern")
+    parser.add_argument(
+        "targets",
+        nargs="*",
+        metavar="TARGET",
+        help="a .whl file or a pattern, an installed package, a folder, or a library",
+    )
+    parser.add_argument(
+        "--env", action="store_true", help="audit every package of the interpreter that runs this"
+    )
+    parser.add_argument(
+        "--site-packages",
+        type=Path,
+        metavar="DIR",
+        help="audit every package installed in a folder, of any interpreter, or those named",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="show the packages of it that do not use torch too"
+    )
+    parser.add_argument(
+        "--check",
+        type=Check,
+        choices=list(Check),
+        help="fail for this alone: libraries on torch's unstable ABI, extensions bound to one"
+        " Python, either, or claims that do not hold. Nothing but wheels fails unasked",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--strict", action="store_true", help="let warnings fail a wheel too")
     judging = parser.add_mutually_exclusive_group()
@@ -186,8 +247,10 @@ def _specifier(text: str) -> SpecifierSet:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _print_errors(target: TargetReport) -> None:
-    """Say on stderr, one line each, what could not be audited."""
+def _print_notices(target: TargetReport) -> None:
+    """Say on stderr, one line each, what could not be audited, and how a target was taken."""
+    if target.said:
+        _complain(target.said)
     reasons = [f"{item.path}: {item.error}" for item in target.unreadable]
     for reason in reasons or ([target.error] if target.error else []):
         _complain(f"{target.target}: {reason}")

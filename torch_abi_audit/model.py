@@ -30,6 +30,15 @@ class Format(StrEnum):
     PE = "pe"
 
 
+class TargetKind(StrEnum):
+    """What the user named."""
+
+    WHEEL = "wheel"
+    PACKAGE = "package"
+    DIRECTORY = "directory"
+    LIBRARY = "library"
+
+
 class LibraryKind(StrEnum):
     """Whether Python imports a library as a module."""
 
@@ -69,6 +78,19 @@ class Verdict(StrEnum):
     UNSAFE = "unsafe"
     NOT_APPLICABLE = "not-applicable"
     ERROR = "error"
+
+
+class Check(StrEnum):
+    """What a run is to fail for, where that is not all that makes a wheel unsafe.
+
+    `CLAIMS` lets the unstable ABI pass where the metadata admits only releases that it
+    loads with.
+    """
+
+    TORCH = "torch"
+    ABI3 = "abi3"
+    BOTH = "both"
+    CLAIMS = "claims"
 
 
 class ReleaseStatus(StrEnum):
@@ -201,6 +223,7 @@ class Claims:
         torch_requirements: Every ``Requires-Dist`` entry that names torch.
         cuda_requirements: Those of NVIDIA's packages, which bring CUDA's libraries.
         extras: ``Provides-Extra``.
+        stated: Whether there is metadata at all. Where there is none nothing is promised.
     """
 
     name: str
@@ -212,6 +235,16 @@ class Claims:
     torch_requirements: tuple[Requirement, ...] = ()
     cuda_requirements: tuple[Requirement, ...] = ()
     extras: frozenset[str] = frozenset()
+    stated: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A target that was opened: what it is, what it promises, and its compiled members."""
+
+    kind: TargetKind
+    claims: Claims
+    members: tuple[Member, ...]
 
 
 # --- classification ----------------------------------------------------------
@@ -381,6 +414,28 @@ class Subject:
     judge: str = BY_METADATA
 
 
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where packages are installed.
+
+    Attributes:
+        folders: The site-packages folders.
+        torch: The torch that is installed in them.
+        releases: Those that the catalog knows, oldest first.
+    """
+
+    folders: tuple[str, ...]
+    torch: Version | None
+    releases: tuple[Version, ...] = ()
+
+
+class Here(NamedTuple):
+    """A package against the torch that is installed beside it."""
+
+    torch: Version
+    cell: Cell
+
+
 # --- conclusions -------------------------------------------------------------
 
 
@@ -412,11 +467,14 @@ class TargetReport:
     ``claims`` is None when the target could not be opened; ``error`` then says why.
     ``error`` is also set when a member could not be read. ``unverified`` are the libraries
     that were read no further than their tables, so that their checksum was not checked.
+    ``here`` is how a package that uses torch stands with the torch that is installed beside
+    it; ``said`` is what the user should know about how the target was found.
     """
 
     target: str
     verdict: Verdict
     summary: str
+    kind: TargetKind = TargetKind.WHEEL
     claims: Claims | None = None
     libraries: tuple[LibraryAudit, ...] = ()
     unreadable: tuple[Member, ...] = ()
@@ -427,6 +485,8 @@ class TargetReport:
     torch_floor: Floor | None = None
     python_abi: PythonAbi = PythonAbi.NONE
     python_floor: PythonVersion | None = None
+    here: Here | None = None
+    said: str | None = None
     error: str | None = None
 
     @property

@@ -5,16 +5,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.claims import requires_torch
-from torch_abi_audit.model import Finding, ReleaseStatus, Severity, TorchAbi, Verdict
+from torch_abi_audit.model import (
+    Check,
+    Finding,
+    LibraryKind,
+    PythonAbi,
+    ReleaseStatus,
+    Severity,
+    TargetKind,
+    TorchAbi,
+    Verdict,
+)
 from torch_abi_audit.rules.words import count, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch_abi_audit.model import Floor, Subject
+    from torch_abi_audit.model import Floor, Subject, TargetReport
 
 
-def judge(subject: Subject, findings: Sequence[Finding], abi: TorchAbi, *, strict: bool) -> Verdict:
+# What `Check.CLAIMS` lets pass: it is no claim that is broken.
+_NO_CLAIM = frozenset({"unstable-torch-symbol"})
+
+
+def judge(
+    subject: Subject,
+    findings: Sequence[Finding],
+    abi: TorchAbi,
+    *,
+    strict: bool,
+    check: Check | None = None,
+) -> Verdict:
     """Return the verdict for a target that could be opened.
 
     Args:
@@ -22,15 +43,42 @@ def judge(subject: Subject, findings: Sequence[Finding], abi: TorchAbi, *, stric
         findings: What the rules found.
         abi: The worst ABI of its libraries.
         strict: Whether warnings make it unsafe too.
+        check: What alone to judge.
     """
     if subject.unreadable:
         return Verdict.ERROR
     failing = {Severity.ERROR, Severity.WARNING} if strict else {Severity.ERROR}
-    if any(finding.severity in failing for finding in findings):
+    if any(
+        finding.severity in failing and not (check is Check.CLAIMS and finding.rule in _NO_CLAIM)
+        for finding in findings
+    ):
         return Verdict.UNSAFE
     if abi is TorchAbi.NONE and not any(item.torch.needs_torch for item in subject.libraries):
         return Verdict.NOT_APPLICABLE
     return Verdict.SAFE
+
+
+def fails(report: TargetReport, check: Check | None) -> bool:
+    """Whether a target makes a run fail: a wheel that is unsafe, or what is checked for.
+
+    Nothing but wheels fails unless it is asked for.
+    """
+    torch = report.torch_abi is TorchAbi.UNSTABLE
+    abi3 = any(
+        item.kind is LibraryKind.EXTENSION and item.python.abi is PythonAbi.VERSION_SPECIFIC
+        for item in report.libraries
+    )
+    match check:
+        case Check.TORCH:
+            return torch
+        case Check.ABI3:
+            return abi3
+        case Check.BOTH:
+            return torch or abi3
+        case Check.CLAIMS:
+            return report.verdict is Verdict.UNSAFE
+        case None:
+            return report.kind is TargetKind.WHEEL and report.verdict is Verdict.UNSAFE
 
 
 def summarize(
@@ -38,13 +86,15 @@ def summarize(
     findings: Sequence[Finding],
     verdict: Verdict,
     floor: Floor | None,
+    kind: TargetKind = TargetKind.WHEEL,
 ) -> str:
     """Say in one sentence what the verdict rests on."""
     match verdict:
         case Verdict.ERROR:
             return f"not audited: {count(len(subject.unreadable), 'member')} can't be read"
         case Verdict.UNSAFE:
-            return f"do not publish: {_reasons(findings)}"
+            found = _reasons(findings)
+            return f"do not publish: {found}" if kind is TargetKind.WHEEL else found
         case Verdict.NOT_APPLICABLE if not subject.libraries:
             return "nothing compiled in it: no ABI to keep"
         case Verdict.NOT_APPLICABLE:
@@ -56,6 +106,8 @@ def summarize(
 def _safe(subject: Subject, floor: Floor | None) -> str:
     if floor is not None:
         return f"stable ABI only: {_reach(subject, floor)}"
+    if any(item.torch.abi is TorchAbi.UNSTABLE for item in subject.libraries):
+        return "its claims hold, and it is for the releases of torch that it is pinned to alone"
     if any(item.torch.foreign for item in subject.libraries):
         return "uses nothing of torch but copies of other projects in its libraries"
     return "loads torch's libraries, and imports nothing from them"
@@ -67,7 +119,7 @@ def _reach(subject: Subject, floor: Floor) -> str:
     row = subject.matrix.row.values()
     if row and all(cell.status is ReleaseStatus.UNKNOWN for cell in row):
         served += ", as far as its symbols tell: no build of torch for its platform is known"
-    asked = requires_torch(subject.claims)
+    asked = requires_torch(subject.claims) if subject.claims.stated else None
     return f"{served}; the metadata asks for torch{asked}" if asked else served
 
 

@@ -55,10 +55,12 @@ class Surroundings(NamedTuple):
     Attributes:
         platform_tags: The platform tags, which promise a libstdc++.
         brought: Stems and numbers of the CUDA libraries that its own requirements bring.
+        present: Names of the libraries that other packages of its environment have.
     """
 
     platform_tags: frozenset[str] = frozenset()
     brought: frozenset[tuple[str, int]] = frozenset()
+    present: frozenset[str] = frozenset()
 
 
 def make_matrix(
@@ -311,6 +313,8 @@ class _Column:
                 reasons.append(
                     Reason(Cause.LIBRARY, name, f"torch {build.version} is built {built}")
                 )
+            elif name in self._surroundings.present:
+                continue
             elif (cuda := cuda_library(name)) and cuda not in self._surroundings.brought:
                 reasons += _missing_cuda(name, cuda[0], platform, build)
         return reasons
@@ -381,7 +385,9 @@ class _Reached:
             return []  # the library itself is what is missing
         exporters = self._platform.exporters(name, self._build)
         if not exporters:
-            releases = self._platform.releases_of(name)
+            # Of one installed torch nothing more is known.
+            many = len(self._platform.builds) > 1
+            releases = self._platform.releases_of(name) if many else (self._build.version,)
             when = _when(releases, self._build, self._platform.key)
             return [Reason(Cause.SYMBOL, name, when)]
         if self.any_of(name, exporters):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch_abi_audit.model import (
         Cell,
         Claims,
+        Environment,
         Finding,
         Floor,
         LibraryAudit,
@@ -42,13 +43,24 @@ class JsonWriter:
     The text is ASCII, indented by two spaces, with a newline at the end.
     """
 
-    def __init__(self, stream: TextIO, tool_version: str, releases: Iterable[Version]) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        tool_version: str,
+        releases: Iterable[Version],
+        environment: Environment | None = None,
+    ) -> None:
         self._stream = stream
         self._verdicts: Counter[Verdict] = Counter()
         head = {
             "schema_version": SCHEMA_VERSION,
             "tool": {"name": "torch-abi-audit", "version": tool_version},
             "catalog": {"torch_releases": list(map(str, releases))},
+            "environment": environment
+            and {
+                "site_packages": list(environment.folders),
+                "torch": environment.torch and str(environment.torch),
+            },
         }
         self._write(json.dumps(head, indent=2).removesuffix("\n}"), ',\n  "targets": [')
 
@@ -98,9 +110,9 @@ def _target(target: TargetReport) -> dict[str, Any]:
     libraries += map(_unreadable, target.unreadable)
     return {
         "target": target.target,
-        "kind": "wheel",
+        "kind": target.kind,
         "name": claims and claims.name,
-        "version": claims and str(claims.version),
+        "version": str(claims.version) if claims and claims.stated else None,
         "verdict": target.verdict,
         "summary": target.summary,
         "error": target.error,
@@ -117,7 +129,13 @@ def _target(target: TargetReport) -> dict[str, Any]:
             "abi": target.python_abi,
             "floor": target.python_floor and str(target.python_floor),
         },
-        "claims": claims and _claims(claims),
+        "here": target.here
+        and {
+            "torch": str(target.here.torch),
+            "status": target.here.cell.status,
+            "reasons": list(map(str, target.here.cell.reasons)),
+        },
+        "claims": _claims(claims) if claims and claims.stated else None,
         "libraries": sorted(libraries, key=lambda library: str(library["path"])),
         "findings": [_finding(finding) for finding in target.findings],
     }

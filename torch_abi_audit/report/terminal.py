@@ -24,14 +24,15 @@ from torch_abi_audit.model import (
     Verdict,
 )
 from torch_abi_audit.report.clean import clean
-from torch_abi_audit.rules.words import count
+from torch_abi_audit.rules.judged import LOADING
+from torch_abi_audit.rules.words import count, ranges, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from packaging.version import Version
 
-    from torch_abi_audit.model import Finding, Report, TargetReport
+    from torch_abi_audit.model import Environment, Finding, Report, TargetReport
 
 _NARROWEST = 40
 _SHOWN = 5  # symbols a finding, unless verbose
@@ -161,17 +162,20 @@ class TerminalWriter:
         self._line()
         if not target.libraries:
             return
-        asked = requires_torch(claims)
         self._row("torch", "found", _found_torch(target))
         if target.torch_floor is not None:
             self._symbols(target.torch_floor.symbols, indent=19, demangled=False)
-        self._row("", "claims", f"torch{asked}" if asked is not None else "no release of torch")
+        if claims.stated:
+            asked = requires_torch(claims)
+            self._row("", "claims", f"torch{asked}" if asked is not None else "no release of torch")
         self._row("python", "found", _found_python(target))
-        requires_python = f", Requires-Python {claims.requires_python}".rstrip()
-        tags = _set(f"{tag.interpreter}-{tag.abi}" for tag in claims.tags)
-        self._row("", "claims", tags + (requires_python if claims.requires_python else ""))
+        if claims.stated:
+            requires_python = f", Requires-Python {claims.requires_python}".rstrip()
+            tags = _set(f"{tag.interpreter}-{tag.abi}" for tag in claims.tags)
+            self._row("", "claims", tags + (requires_python if claims.requires_python else ""))
         self._row("machine", "found", _set(item.library.arch for item in target.libraries))
-        self._row("", "claims", _set(tag.platform for tag in claims.tags))
+        if claims.stated:
+            self._row("", "claims", _set(tag.platform for tag in claims.tags))
         weak = sum(len(item.torch.weak) for item in target.libraries)
         if weak:
             self._prose(
@@ -180,14 +184,24 @@ class TerminalWriter:
             )
         if target.matrix.row:
             self._matrix(target)
+        self._here(target)
         if self._verbose:
             self._libraries(target)
+
+    def _here(self, target: TargetReport) -> None:
+        """Print how a package stands with the torch beside it."""
+        if target.here is None:
+            return
+        broken = broken_here(target, list(target.matrix.row))
+        said = broken or f"{_LEGEND[target.here.cell.status]} with torch {target.here.torch}"
+        self._line()
+        self._prose(f"  here: {clean(said)}", indent=8, head=7, style="bold")
 
     def _matrix(self, target: TargetReport) -> None:
         """Print the matrix: a column a minor release, and a line for libraries that agree."""
         row, libraries = target.matrix.row, target.matrix.libraries
         rows = [tuple(cell.status for cell in row.values())]
-        names = ["the whole wheel"]
+        names = [f"the whole {target.kind}"]
         paths: dict[tuple[ReleaseStatus, ...], list[str]] = {}
         for path, cells in libraries.items():
             paths.setdefault(tuple(cell.status for cell in cells.values()), []).append(path)
@@ -283,6 +297,98 @@ class TerminalWriter:
         if style:
             line.stylize(style, 0, head)
         self._console.print(line, soft_wrap=True, highlight=False)
+
+
+class EnvironmentWriter:
+    """Prints a row for each package of an environment: those with torch first.
+
+    Args:
+        console: Where to.
+        environment: The environment.
+        everything: Whether packages that do not use torch have a row too.
+    """
+
+    def __init__(self, console: Console, environment: Environment, *, everything: bool) -> None:
+        self._console = console
+        self._environment = environment
+        self._torch = environment.torch
+        self._everything = everything
+        self._rows: list[tuple[bool, tuple[str, ...], str]] = []  # uses torch, cells, why not
+        self._loading = 0
+
+    def add(self, target: TargetReport) -> None:
+        """Take the next package."""
+        claims = target.claims
+        paths = {item.path for item in target.libraries}
+        extensions = {i.path for i in target.libraries if i.kind is LibraryKind.EXTENSION}
+        failed = target.error is not None
+        cells = (
+            clean(target.target),
+            str(claims.version) if claims else "-",
+            str(len(extensions)),
+            str(len(paths - extensions)),
+            _short_torch(target),
+            _short_python(target),
+            "not audited" if failed else _LEGEND[target.here.cell.status] if target.here else "",
+        )
+        why = broken_here(target, self._environment.releases) or ""
+        if failed:
+            why = f"{target.target} could not be audited: {target.error}"
+        uses = bool(target.matrix.row) if self._torch is None else target.here is not None
+        self._rows.append((uses or failed, cells, clean(why)))
+        if target.here is not None and not failed:
+            self._loading += target.here.cell.status in LOADING
+
+    def finish(self) -> None:
+        """Print the rows, why packages do not load, and how many do."""
+        users = [row for row in self._rows if row[0]]
+        others = [row for row in self._rows if not row[0]]
+        head = ("package", "version", "extensions", "bundled", "torch", "python", "loads here")
+        shown = [head, *(cells for _, cells, _ in (self._rows if self._everything else users))]
+        if self._everything:
+            shown = [head, *(cells for _, cells, _ in [*users, *others])]
+        widths = [max(len(row[column]) for row in shown) for column in range(6)]
+        for row in shown:
+            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+            self._print(f"{line}  {row[6]}".rstrip(), "dim" if row is head else "")
+        if others and not self._everything:
+            self._print(f"and {len(others)} more, which use no torch (--all)", "dim")
+        broken = [why for _, _, why in self._rows if why]
+        for why in broken:
+            self._print("")
+            self._print(why, "red")
+        self._print("")
+        if self._torch is None:
+            self._print("no torch is installed here", "bold")
+        else:
+            verb = "loads" if self._loading == 1 else "load"
+            self._print(
+                f"{self._loading} of {count(len(users), 'package')} with torch {verb} with torch"
+                f" {self._torch}",
+                "bold",
+            )
+
+    def _print(self, text: str, style: str = "") -> None:
+        self._console.print(Text(text, style=style), soft_wrap=True, highlight=False)
+
+
+def broken_here(target: TargetReport, releases: Sequence[Version]) -> str | None:
+    """Say why a package does not load with the torch beside it, and with which it does."""
+    if target.here is None or target.claims is None:
+        return None
+    torch, cell = target.here
+    if cell.status is not ReleaseStatus.BREAKS:
+        return None
+    name = f"{target.claims.name} {target.claims.version}"
+    reason = cell.reasons[0]
+    floor = target.torch_floor
+    if floor is not None and floor.release > torch:
+        needs = short(floor.release)
+        reason = next((item for item in cell.reasons if item.name in floor.symbols), reason)
+        return f"{name} needs torch >= {needs}, this environment has {torch} ({reason})"
+    loading = [v for v, other in target.matrix.row.items() if other.status in LOADING]
+    which = f"torch {ranges(loading, releases)}" if loading else "no torch"
+    return f"{name} does not load with torch {torch}: {reason}; it loads with {which} of the index"
 
 
 def _fold(

@@ -69,7 +69,7 @@ def tag_overspecific(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     for_one = all(tag.interpreter.startswith("cp") and tag.abi not in STABLE_ABIS for tag in tags)
     abi = worst_python_abi(library.python for library in subject.libraries)
     free_threaded = any(tag.abi.endswith("t") for tag in tags)
-    if subject.unreadable or not for_one or abi is PythonAbi.VERSION_SPECIFIC:
+    if not tags or subject.unreadable or not for_one or abi is PythonAbi.VERSION_SPECIFIC:
         return
     said = join({f"{tag.interpreter}-{tag.abi}" for tag in tags})
     if abi is PythonAbi.NONE:

@@ -80,7 +80,8 @@ def _target(release: Version) -> str:
 def torch_undeclared(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report a dependency that no installer knows of."""
     users = [library for library in subject.libraries if library.torch.needs_torch]
-    if not users or None not in torch_specifiers(subject.claims):
+    claims = subject.claims
+    if not users or not claims.stated or None not in torch_specifiers(claims):
         return
     extras = extras_with_torch(subject.claims)
     if extras:
@@ -237,7 +238,7 @@ def torch_floor_overstated(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report releases that the wheel is guaranteed on and installers will not choose."""
     row = subject.matrix.row
     guaranteed = {r for r, cell in row.items() if cell.status is ReleaseStatus.GUARANTEED}
-    if None in subject.demands or subject.judge != BY_METADATA:
+    if None in subject.demands or not subject.demands or subject.judge != BY_METADATA:
         return
     admitted = {
         release

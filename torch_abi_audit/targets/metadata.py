@@ -49,6 +49,39 @@ def parse_claims(filename: str, wheel: bytes, metadata: bytes) -> Claims:
         raise AuditError(f"its metadata can't be parsed: {str(error)[:200]}") from error
 
 
+def parse_installed(wheel: bytes, metadata: bytes) -> Claims:
+    """Parse what an installed distribution, or an unpacked wheel, promises.
+
+    Its tags are those of ``WHEEL``, since there is no filename.
+
+    Args:
+        wheel: The contents of its ``WHEEL`` file; empty where there is none.
+        metadata: The contents of its ``METADATA`` file.
+
+    Raises:
+        AuditError: As `parse_claims`.
+    """
+    try:
+        headers, tags = _headers(metadata), _wheel_tags(_headers(wheel))
+        name = canonicalize_name(_first(headers, "Name"))
+        return _claims(name, Version(_first(headers, "Version")), tags, _headers(wheel), headers)
+    except (ValueError, RecursionError) as error:
+        raise AuditError(f"its metadata can't be parsed: {str(error)[:200]}") from error
+
+
+def without_metadata(name: str) -> Claims:
+    """Return the claims of what has no metadata: none."""
+    return Claims(
+        name=name,
+        version=Version("0"),
+        tags=frozenset(),
+        wheel_tags=frozenset(),
+        root_is_purelib=False,
+        requires_python=SpecifierSet(),
+        stated=False,
+    )
+
+
 def _parse(filename: str, wheel: Message, metadata: Message) -> Claims:
     name, version, _, tags = parse_wheel_filename(filename)
     for field in ("Metadata-Version", "Name", "Version"):
@@ -57,6 +90,12 @@ def _parse(filename: str, wheel: Message, metadata: Message) -> Claims:
     inside = canonicalize_name(_first(metadata, "Name")), Version(_first(metadata, "Version"))
     if inside != (name, version):
         raise AuditError(f"METADATA is that of {inside[0]} {inside[1]}")
+    return _claims(name, version, tags, wheel, metadata)
+
+
+def _claims(
+    name: str, version: Version, tags: frozenset[Tag], wheel: Message, metadata: Message
+) -> Claims:
     requires_python = _first(metadata, "Requires-Python")
     try:
         python = SpecifierSet(requires_python)

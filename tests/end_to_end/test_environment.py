@@ -1,0 +1,319 @@
+"""Installed packages, folders, libraries and whole environments, through the command line."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.builders import TEST_WHEELS, a_library, member_of
+from tests.unit.test_catalog import declare, torch_wheel
+from torch_abi_audit import TargetKind, audit
+from torch_abi_audit.cli import main
+from torch_abi_audit.report.json import load_schema
+from torch_abi_audit.targets.installed import Site, import_names
+
+
+def wheel_of(scenario: str) -> Path:
+    (wheel,) = (TEST_WHEELS / scenario).glob("*.whl")
+    return wheel
+
+
+def install(folder: Path, *scenarios: str) -> None:
+    for scenario in scenarios:
+        with zipfile.ZipFile(wheel_of(scenario)) as archive:
+            archive.extractall(folder)
+
+
+def install_torch(folder: Path) -> None:
+    """A torch in miniature, of which one library exports what nobody here asks for."""
+    with zipfile.ZipFile(io.BytesIO(torch_wheel(declare("torch_ours()"), cuda=None))) as archive:
+        archive.extractall(folder)
+    library = folder / "torch" / "lib" / "libtorch_cpu.so"
+    for name in ("libtorch.so", "libc10.so"):
+        shutil.copy(library, library.with_name(name))
+    (folder / "torch" / "lib" / "padding.bin").unlink()
+    (folder / "torch-2.9.0.dist-info" / "RECORD").write_text(
+        "".join(f"torch/lib/{item.name},,\n" for item in sorted(library.parent.iterdir()))
+    )
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    install(folder, "stable-2.10", "links-only", "unstable-pinned", "no-torch", "abi3-broken")
+    install_torch(folder)
+    return folder
+
+
+def run_json(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, Any]:
+    code = main(["--json", *map(str, arguments)])
+    report = json.loads(capsys.readouterr().out)
+    jsonschema.validate(report, load_schema())
+    return code, report
+
+
+def test_an_environment(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--site-packages", str(site)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split()[0]: line.split("  ")[-1].strip() for line in lines[1:4]}
+    assert rows == {
+        "links-only": "guaranteed",
+        "stable-2-10": "does not load",
+        "unstable-pinned": "does not load",
+    }
+    assert lines[4] == "and 3 more, which use no torch (--all)"
+    assert (
+        "stable-2-10 1.0 needs torch >= 2.10, this environment has 2.9.0"
+        " (torch_call_dispatcher: torch 2.9.0 does not have it)"
+    ) in lines
+    assert (
+        "unstable-pinned 1.0 does not load with torch 2.9.0: _ZN2at15get_num_threadsEv:"
+        " torch 2.9.0 does not have it; it loads with torch 2.9.0 to 2.15.0 of the index"
+    ) in lines
+    assert lines[-1] == "1 of 3 packages with torch loads with torch 2.9.0"
+    assert main(["--site-packages", str(site), "--all"]) == 0
+    assert "no-torch" in capsys.readouterr().out
+
+
+def test_an_environment_as_json(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each package is judged as its wheel is, and against the torch that is there."""
+    code, report = run_json("--site-packages", site, capsys=capsys)
+    assert code == 0
+    assert report["environment"] == {"site_packages": [str(site)], "torch": "2.9.0"}
+    targets = {target["target"]: target for target in report["targets"]}
+    assert list(targets) == sorted(targets)
+    assert {target["kind"] for target in targets.values()} == {"package"}
+    here = {name: target["here"] and target["here"]["status"] for name, target in targets.items()}
+    assert here == {
+        "abi3-broken": None,
+        "links-only": "guaranteed",
+        "no-torch": None,
+        "stable-2-10": "breaks",
+        "torch": None,
+        "unstable-pinned": "breaks",
+    }
+    for scenario in ("stable-2.10", "unstable-pinned", "abi3-broken", "no-torch"):
+        _, alone = run_json(wheel_of(scenario), capsys=capsys)
+        (wheel,) = alone["targets"]
+        installed = targets[wheel["name"].replace("_", "-")]
+        for key in ("verdict", "torch", "python", "claims", "findings", "libraries"):
+            assert installed[key] == wheel[key]
+
+
+@pytest.mark.parametrize(
+    ("check", "failing"),
+    [
+        ("torch", {"unstable-pinned"}),
+        ("abi3", {"abi3-broken"}),
+        ("both", {"unstable-pinned", "abi3-broken"}),
+        ("claims", {"abi3-broken"}),
+    ],
+)
+def test_checks(
+    site: Path, capsys: pytest.CaptureFixture[str], check: str, failing: set[str]
+) -> None:
+    names = ["abi3-broken", "links-only", "no-torch", "stable-2-10", "unstable-pinned"]
+    codes = {name: main(["--site-packages", str(site), "--check", check, name]) for name in names}
+    capsys.readouterr()
+    assert codes == {name: int(name in failing) for name in names}
+    assert main(["--site-packages", str(site), "--check", check]) == 1
+
+
+def test_a_wheel_that_is_honest_passes_the_check_of_its_claims(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pinned, undeclared = wheel_of("unstable-pinned"), wheel_of("unstable-undeclared")
+    assert main([str(pinned)]) == 1
+    capsys.readouterr()
+    assert main([str(pinned), "--check", "claims"]) == 0
+    assert capsys.readouterr().out.splitlines()[-2] == (
+        "safe: its claims hold, and it is for the releases of torch that it is pinned to alone"
+    )
+    assert main([str(undeclared), "--check", "claims"]) == 1
+
+
+@pytest.mark.parametrize("name", ["stable_2_10", "stable-2-10", "Stable.2.10"])
+def test_a_package_by_its_names(site: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, report = run_json("--site-packages", site, name, capsys=capsys)
+    (target,) = report["targets"]
+    assert (code, target["kind"], target["name"]) == (0, "package", "stable-2-10")
+    assert target["here"]["status"] == "breaks"
+
+
+def test_one_package_says_how_it_stands_here(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--site-packages", str(site), "links_only"]) == 0
+    assert "  here: guaranteed with torch 2.9.0" in capsys.readouterr().out.splitlines()
+
+
+def test_paths(site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A package's folder is the package; other folders are what is in them."""
+    library = site / "stable_2_10" / "_C.so"
+    unpacked, wheels, plain = (tmp_path / name for name in ("unpacked", "wheels", "plain"))
+    unpacked.mkdir()
+    install(unpacked, "stable-2.10")
+    for folder in (wheels, plain):
+        folder.mkdir()
+    shutil.copy(wheel_of("stable-2.10"), wheels)
+    shutil.copy(wheel_of("no-torch"), wheels)
+    shutil.copy(library, plain)
+    expected = {
+        site / "stable_2_10": [("package", "stable-2-10", ">=2.10")],
+        library: [("library", "_C.so", None)],
+        unpacked: [("directory", "stable-2-10", ">=2.10")],
+        plain: [("directory", "plain", None)],
+        wheels: [("wheel", "no-torch", None), ("wheel", "stable-2-10", ">=2.10")],
+    }
+    for path, targets in expected.items():
+        code, report = run_json(path, capsys=capsys)
+        assert code == 0
+        assert [
+            (item["kind"], item["name"], item["claims"] and item["claims"]["requires_torch"])
+            for item in report["targets"]
+        ] == targets
+        assert report["targets"][-1]["torch"]["floor"] == "2.10.0"
+
+
+def test_what_is_neither(site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text, empty = tmp_path / "x.txt", tmp_path / "empty"
+    text.write_text("text")
+    empty.mkdir()
+    reasons = {
+        text: "neither a wheel nor a library",
+        empty: "no compiled file in it",
+        site: "6 packages are installed in it: use --site-packages",
+        tmp_path / "missing": "no such file",
+    }
+    for path, reason in reasons.items():
+        assert main([str(path)]) == 2
+        assert capsys.readouterr().err == f"torch-abi-audit: {path}: {reason}\n"
+    assert main(["no_such_package_anywhere"]) == 2
+    assert capsys.readouterr().err == (
+        "torch-abi-audit: no_such_package_anywhere: no such file, and no installed package of"
+        " that name\n"
+    )
+    assert main(["--site-packages", str(tmp_path / "missing")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+    assert main(["--site-packages", str(empty)]) == 2  # nothing was there to audit
+
+
+@pytest.mark.parametrize("arguments", [[], ["--env", "x.whl"], ["--env", "--site-packages", "x"]])
+def test_targets_or_an_environment(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert "name targets, or an environment" in capsys.readouterr().err
+
+
+def test_a_name_that_is_both(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "links_only").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main(["--site-packages", str(site), "links_only"]) == 0
+    assert capsys.readouterr().err == (
+        "torch-abi-audit: links_only: the installed package was taken, not ./links_only\n"
+    )
+
+
+def test_a_package_that_can_not_be_read_hides_no_other(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = site / "stable_2_10" / "_C.so"
+    library.write_bytes(library.read_bytes()[:700])
+    (site / "no_torch-1.0.dist-info" / "METADATA").write_text("Name: no_torch\nVersion: one\n")
+    assert main(["--site-packages", str(site)]) == 2
+    output = capsys.readouterr()
+    assert "no-torch could not be audited: its metadata can't be parsed" in output.out
+    assert "stable-2-10 could not be audited: stable_2_10/_C.so: truncated" in output.out
+    assert output.out.splitlines()[-1] == "1 of 4 packages with torch loads with torch 2.9.0"
+    assert len(output.err.splitlines()) == 2
+
+
+def test_without_torch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    install(tmp_path, "stable-2.10")
+    assert main(["--site-packages", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "no torch is installed here"
+
+
+def test_libraries_that_record_puts_elsewhere_belong_to_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(tmp_path, "sibling-symbols")
+    _, report = run_json("--site-packages", tmp_path, "sibling_symbols", capsys=capsys)
+    (target,) = report["targets"]
+    assert {item["path"].split("/")[0] for item in target["libraries"]} == {
+        "sibling_symbols",
+        "sibling_symbols.libs",
+    }
+
+
+@pytest.mark.parametrize("style", ["pth", "finder"])
+def test_editable_installs(tmp_path: Path, style: str, capsys: pytest.CaptureFixture[str]) -> None:
+    site, project = tmp_path / "site-packages", tmp_path / "project" / "src"
+    package = project / "edited"
+    info = site / "edited-1.0.dist-info"
+    for folder in (package, info):
+        folder.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "_C.so").write_bytes(a_library())
+    (info / "METADATA").write_text("Metadata-Version: 2.4\nName: edited\nVersion: 1.0\n")
+    origin = {"url": project.parent.as_uri(), "dir_info": {"editable": True}}
+    (info / "direct_url.json").write_text(json.dumps(origin))
+    if style == "pth":
+        name, text = "__editable__.edited.pth", f"{project}\n"
+    else:
+        name = "__editable___edited_1_0_finder.py"
+        text = f"import sys\nMAPPING: dict[str, str] = {{'edited': {str(package)!r}}}\n"
+    (site / name).write_text(text)
+    (info / "RECORD").write_text(f"{name},,\nedited-1.0.dist-info/METADATA,,\n")
+    _, report = run_json("--site-packages", site, "edited", capsys=capsys)
+    (target,) = report["targets"]
+    assert [item["path"] for item in target["libraries"]] == ["edited/_C.so"]
+    assert target["torch"]["floor"] == "2.10.0"
+
+
+def test_namespace_packages(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        folder = tmp_path / "shared" / name
+        folder.mkdir(parents=True)
+        (folder / "_C.so").write_bytes(a_library())
+        info = tmp_path / f"shared_{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.4\nName: shared-{name}\nVersion: 1\n")
+        (info / "RECORD").write_text(f"shared/{name}/_C.so,,\n")
+    site = Site([tmp_path])
+    assert site.find("shared") == ["shared-one", "shared-two"]
+    assert site.find("shared.two") == ["shared-two"]
+    assert site.find("shared_one") == ["shared-one"]
+    assert import_names(site.packages["shared-one"]) == {"shared", "shared.one"}
+
+
+def test_from_python() -> None:
+    """By name, in the interpreter that runs the tests: a dependency of this package."""
+    (target,) = audit("pycxxfilt").targets
+    assert target.kind is TargetKind.PACKAGE
+    assert target.safe
+    assert any(item.path.startswith("pycxxfilt/") for item in target.libraries)
+
+
+def test_a_library_of_another_system(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "_C.pyd"
+    path.write_bytes(member_of("windows-unstable-pinned", "windows_unstable_pinned/_C.dll"))
+    code, report = run_json(path, capsys=capsys)
+    (target,) = report["targets"]
+    assert (code, target["verdict"], target["torch"]["abi"]) == (0, "unsafe", "unstable")
+    assert [item["rule"] for item in target["findings"]] == ["unstable-torch-symbol"]
+    assert main([str(path), "--check", "torch"]) == 1
+    assert os.fspath(path) in capsys.readouterr().out

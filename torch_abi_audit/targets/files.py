@@ -1,0 +1,94 @@
+"""Files and folders on disk: libraries, packages, unpacked wheels."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from torch_abi_audit.errors import AuditError, LibraryError
+from torch_abi_audit.formats import read_libraries
+from torch_abi_audit.formats.source import FileSource
+from torch_abi_audit.model import Member, Opened, TargetKind
+from torch_abi_audit.targets.metadata import parse_installed, without_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from torch_abi_audit.model import Claims
+
+# What no loader is ever given: not opened, since a large package has 10,000 of them.
+_NO_LIBRARIES = frozenset(
+    {".py", ".pyc", ".pyi", ".pyx", ".pxd", ".h", ".hpp", ".hh", ".cuh", ".c", ".cc", ".cpp"}
+    | {".cu", ".txt", ".md", ".rst", ".json", ".yaml", ".yml", ".toml", ".cmake", ".html"}
+    | {".css", ".js", ".csv", ".svg", ".png"}
+)
+
+
+def read_files(files: Iterable[tuple[str, Path]]) -> Iterator[Member]:
+    """Yield the compiled ones of files, in the order of the paths that they are shown by."""
+    for name, path in sorted(files, key=lambda item: item[0]):
+        if path.suffix.lower() in _NO_LIBRARIES:
+            continue
+        try:
+            with FileSource(path) as source:
+                slices = read_libraries(source, name)
+        except LibraryError as error:
+            yield Member(name, (), error=str(error))
+            continue
+        if slices:
+            yield Member(name, slices, verified=True)  # files have no checksum to check
+
+
+def walk(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield every file below a folder with its path from there; links are not followed."""
+    for root, folders, names in os.walk(folder):
+        folders.sort()
+        for name in names:
+            path = folder.__class__(root, name)
+            if path.is_file():
+                yield path.relative_to(folder).as_posix(), path
+
+
+def open_library(path: Path) -> Opened:
+    """Open a single library.
+
+    Raises:
+        AuditError: It is none.
+    """
+    members = tuple(read_files([(path.name, path)]))
+    if not members:
+        raise AuditError("neither a wheel nor a library")
+    return Opened(TargetKind.LIBRARY, without_metadata(path.name), members)
+
+
+def open_folder(folder: Path) -> Opened:
+    """Open a folder: an unpacked wheel when it holds one `.dist-info`, else libraries alone.
+
+    Raises:
+        AuditError: It holds several, or no compiled file.
+    """
+    found = sorted(folder.glob("*.dist-info"))
+    if len(found) > 1:
+        raise AuditError(f"{len(found)} packages are installed in it: use --site-packages")
+    members = tuple(read_files(walk(folder)))
+    if found:
+        return Opened(TargetKind.DIRECTORY, claims_of(found[0]), members)
+    if not members:
+        raise AuditError("no compiled file in it")
+    return Opened(TargetKind.DIRECTORY, without_metadata(folder.resolve().name), members)
+
+
+def claims_of(dist_info: Path) -> Claims:
+    """Return the claims of a `.dist-info` folder.
+
+    Raises:
+        AuditError: It has no METADATA, or one that can't be parsed.
+    """
+    metadata, wheel = dist_info / "METADATA", dist_info / "WHEEL"
+    try:
+        return parse_installed(
+            wheel.read_bytes() if wheel.is_file() else b"", metadata.read_bytes()
+        )
+    except OSError as error:
+        raise AuditError(f"{metadata.name}: {error.strerror or error}") from error
