@@ -303,7 +303,7 @@ def test_against_a_torch_wheel(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["--json", "--against", str(wheel), str(siblings)]) == 1
     (target,) = json.loads(capsys.readouterr().out)["targets"]
     assert target["torch"]["releases"]["2.16.0"]["reasons"] == [
-        "torch_library_impl: no build of torch for linux_x86_64 has it"
+        "torch_library_impl: torch 2.16.0 does not have it"
     ]
 
 

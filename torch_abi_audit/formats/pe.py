@@ -78,6 +78,13 @@ class _Image:
     def array(self, item: str, address: int, count: int) -> tuple[int, ...]:
         return self.unpack(f"<{count}{item}", address)
 
+    def name(self, address: int) -> str:
+        """Return the name of a symbol, which is never empty."""
+        text = self.text(address)
+        if not text:
+            raise LibraryError("a symbol without a name")
+        return text
+
     def text(self, address: int) -> str:
         data, start = self.view(address)
         end = data.find(b"\0", start, start + _MAX_NAME)
@@ -205,7 +212,7 @@ def _thunks(image: _Image, address: int, *, is64: bool) -> list[str]:
         if not value:
             return names
         names.append(
-            f"#{value & 0xFFFF}" if value & by_ordinal else image.text((value & 0x7FFFFFFF) + 2)
+            f"#{value & 0xFFFF}" if value & by_ordinal else image.name((value & 0x7FFFFFFF) + 2)
         )
         position += layout.size
 
@@ -231,11 +238,13 @@ def _exports(
         for pointer, place in zip(
             image.array("I", names, count), image.array("H", places, count), strict=True
         ):
-            exports.append(Symbol(image.text(pointer)))
+            exports.append(Symbol(image.name(pointer)))
             if place >= functions:
                 raise LibraryError(f"an export of function {place} of {functions}")
             if address <= addresses[place] < address + size:
-                library, _, there = image.text(addresses[place]).rpartition(".")
+                library, _, there = image.name(addresses[place]).rpartition(".")
+                if not there:
+                    raise LibraryError("an export that is forwarded nowhere")
                 forwarded.append(Symbol(there, library=_dll(library)))
     return image.text(name).lower() if name else None, tuple(exports), forwarded
 
