@@ -241,6 +241,21 @@ def test_a_package_that_can_not_be_read_hides_no_other(
     assert len(output.err.splitlines()) == 2
 
 
+def test_files_that_are_recorded_and_not_there(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A script that is gone does not matter, a library does; no pipe is waited for."""
+    record = site / "links_only-1.0.dist-info" / "RECORD"
+    record.write_text(f"{record.read_text()}../../bin/gone,,\nlinks_only/pipe,,\n")
+    os.mkfifo(site / "links_only" / "pipe")
+    assert main(["--site-packages", str(site), "links_only"]) == 0
+    assert capsys.readouterr().err == ""
+    (site / "links_only" / "lib.so").unlink()
+    assert main(["--site-packages", str(site), "links_only"]) == 2
+    reason = "links_only/lib.so: it is recorded, and no such file is there"
+    assert capsys.readouterr().err == f"torch-abi-audit: links-only: {reason}\n"
+
+
 def test_without_torch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     install(tmp_path, "stable-2.10")
     assert main(["--site-packages", str(tmp_path)]) == 0

@@ -36,7 +36,7 @@ def catalog_of(target: Path, base: Catalog) -> Catalog:
     version = Version(provided.version)
     known = base.platforms.get(provided.platform)
     versions = {name: leak.version for name, leak in known.leaks.items()} if known else {}
-    data = platform_file([provided], versions, {})
+    data = platform_file([provided], versions, {}, compressed=False)
     exporters = {
         name: library
         for library, contents in provided.libraries.items()

@@ -29,7 +29,13 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 _BUILDS, _FIRSTS, _PATTERNS, _LEAKS = "builds.json", "firsts.txt", "patterns.bin", "leaks.json"
 
 
-def write_archive(builds: Sequence[Build], table: ExportTable, leaks: Mapping[str, Leak]) -> bytes:
+def write_archive(
+    builds: Sequence[Build],
+    table: ExportTable,
+    leaks: Mapping[str, Leak],
+    *,
+    compressed: bool = True,
+) -> bytes:
     """Return the archive's bytes; the same values give the same bytes."""
     libraries = sorted({name for pattern in table.patterns for name in pattern})
     head = {
@@ -66,7 +72,7 @@ def write_archive(builds: Sequence[Build], table: ExportTable, leaks: Mapping[st
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, data in members.items():
             info = zipfile.ZipInfo(name, _EPOCH)
-            info.compress_type = zipfile.ZIP_LZMA
+            info.compress_type = zipfile.ZIP_LZMA if compressed else zipfile.ZIP_STORED
             info.external_attr = 0o644 << 16
             archive.writestr(info, data)
     return buffer.getvalue()

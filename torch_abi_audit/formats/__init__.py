@@ -11,7 +11,7 @@ from torch_abi_audit.errors import LibraryError
 from torch_abi_audit.formats.source import ByteSource, BytesSource
 from torch_abi_audit.model import Format, Library
 
-__all__ = ["ByteSource", "BytesSource", "read_libraries", "sniff"]
+__all__ = ["ByteSource", "BytesSource", "is_library_name", "read_libraries", "sniff"]
 
 _ELF_MAGIC = b"\x7fELF"
 _MACHO_MAGICS = frozenset(
@@ -21,6 +21,11 @@ _FAT_MAGICS = frozenset(bytes.fromhex(magic) for magic in ("cafebabe", "cafebabf
 _LIBRARY_NAME = re.compile(r"\.(so(\.[0-9]+)*|pyd|dll|dylib)$", re.IGNORECASE)
 _HEAD = 4096
 _LFS_POINTER = b"version https://git-lfs"
+
+
+def is_library_name(name: str) -> bool:
+    """Whether a file has a name that only libraries have."""
+    return _LIBRARY_NAME.search(name) is not None
 
 
 def sniff(head: bytes) -> Format | None:
@@ -85,10 +90,10 @@ def read_libraries(source: ByteSource, name: str) -> tuple[Library, ...]:
             program = read_pe(source)
             return () if program is None else (program,)
         case None:
-            if _LIBRARY_NAME.search(name):
+            if is_library_name(name):
                 _check_text(source.read_at(0, min(_HEAD, source.size)))
             return ()
-    if not found and _LIBRARY_NAME.search(name):
+    if not found and is_library_name(name):
         raise LibraryError(f"named like a library, but {kind} that no loader loads")
     return found
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.errors import AuditError, LibraryError
-from torch_abi_audit.formats import read_libraries
+from torch_abi_audit.formats import is_library_name, read_libraries
 from torch_abi_audit.formats.source import FileSource
 from torch_abi_audit.model import Member, Opened, TargetKind
 from torch_abi_audit.targets.metadata import parse_installed, without_metadata
@@ -29,6 +29,10 @@ def read_files(files: Iterable[tuple[str, Path]]) -> Iterator[Member]:
     """Yield the compiled ones of files, in the order of the paths that they are shown by."""
     for name, path in sorted(files, key=lambda item: item[0]):
         if path.suffix.lower() in _NO_LIBRARIES:
+            continue
+        if not path.is_file():  # nor is a pipe or a device opened
+            if is_library_name(name):
+                yield Member(name, (), error="it is recorded, and no such file is there")
             continue
         try:
             with FileSource(path) as source:

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import canonicalize_name
 
 from torch_abi_audit.errors import AuditError
+from torch_abi_audit.formats import is_library_name
 from torch_abi_audit.model import Opened, TargetKind
 from torch_abi_audit.targets.files import claims_of, read_files, walk
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 _SITE_PACKAGES = frozenset({"site-packages", "dist-packages"})
 # Setuptools' finder of an editable install says where the packages are.
 _MAPPING = re.compile(r"^MAPPING(?:: [^=]+)? = (\{.*\})$", re.MULTILINE)
-_LIBRARY = re.compile(r"\.(so(\.[0-9]+)*|dll|dylib)$")
 _MODULE_SUFFIX = re.compile(r"\..*$")
 
 
@@ -50,7 +50,7 @@ class Site:
             item.name
             for distribution in self.packages.values()
             for item in distribution.files or ()
-            if _LIBRARY.search(item.name)
+            if is_library_name(item.name)
         )
 
     def folder_of(self, name: str) -> Path | None:

@@ -105,6 +105,8 @@ def platform_file(
     collected: Iterable[Provided],
     libstdcxx: Mapping[str, str],
     pythons: Mapping[str, Sequence[str]],
+    *,
+    compressed: bool = True,
 ) -> bytes:
     """Return the archive for one platform.
 
@@ -112,6 +114,7 @@ def platform_file(
         collected: The platform's wheels.
         libstdcxx: The names that libstdc++ exports, each with its oldest version.
         pythons: For each release the interpreter and ABI tags of its wheels.
+        compressed: Whether it is to be kept.
     """
     builds, table = merge_platform(collected, pythons)
     leaks = {}
@@ -119,7 +122,7 @@ def platform_file(
         for name, exporters in table:
             if name in libstdcxx:
                 leaks[name] = Leak(reduce(or_, exporters.values()), libstdcxx[name])
-    return write_archive(builds, table, leaks)
+    return write_archive(builds, table, leaks, compressed=compressed)
 
 
 def libstdcxx_versions(library: Library) -> dict[str, str]:
