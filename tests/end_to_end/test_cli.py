@@ -81,6 +81,7 @@ def test_a_corrupt_wheel_among_good_ones(tmp_path: Path) -> None:
         "unsafe": 1,
         "not_applicable": 0,
         "error": 1,
+        "here": {"guaranteed": 0, "links": 0, "breaks": 0, "unknown": 0},
     }
 
 

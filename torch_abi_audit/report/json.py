@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch_abi_audit.claims import requires_torch
-from torch_abi_audit.model import Verdict
+from torch_abi_audit.model import ReleaseStatus, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -52,6 +52,7 @@ class JsonWriter:
     ) -> None:
         self._stream = stream
         self._verdicts: Counter[Verdict] = Counter()
+        self._here: Counter[ReleaseStatus] = Counter()
         head = {
             "schema_version": SCHEMA_VERSION,
             "tool": {"name": "torch-abi-audit", "version": tool_version},
@@ -68,6 +69,8 @@ class JsonWriter:
         """Write the next target."""
         separator = "," if self._verdicts else ""
         self._verdicts[target.verdict] += 1
+        if target.here is not None:
+            self._here[target.here.cell.status] += 1
         self._write(separator, "\n    ", _indented(_target(target), 4))
 
     def finish(self) -> None:
@@ -78,6 +81,7 @@ class JsonWriter:
             "unsafe": self._verdicts[Verdict.UNSAFE],
             "not_applicable": self._verdicts[Verdict.NOT_APPLICABLE],
             "error": self._verdicts[Verdict.ERROR],
+            "here": {status: self._here[status] for status in ReleaseStatus},
         }
         end = "\n  ]" if self._verdicts else "]"
         self._write(end, ',\n  "counts": ', _indented(counts, 2), "\n}\n")
