@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
@@ -112,6 +111,7 @@ class Auditor:
         self._options = options
         self._site = site
         self._installed: dict[tuple[Path, ...], Catalog | None] = {}
+        self._torch_errors: dict[tuple[Path, ...], str] = {}
 
     @property
     def site(self) -> Site:
@@ -128,13 +128,18 @@ class Auditor:
         """The environment that packages are found in.
 
         Raises:
-            AuditError: There is a torch in it, which can't be read.
+            AuditError: No package is installed in it.
         """
+        if not self.site.packages:
+            raise AuditError(
+                f"{', '.join(map(str, self.site.folders))}: no package is installed in it"
+            )
         torch = self._torch_of(self.site)
         return Environment(
             folders=tuple(map(str, self.site.folders)),
             torch=None if torch is None else torch.newest,
             releases=self.catalog.releases,
+            error=self._torch_errors.get(self.site.folders),
         )
 
     def audit(self, target: str | Path) -> Iterator[TargetReport]:
@@ -144,13 +149,17 @@ class Auditor:
         except AuditError as error:
             yield _failed(str(target), str(error))
             return
+        except Exception as error:  # noqa: BLE001 -- a bug: as in `_audit`
+            yield _failed(str(target), _bug(error))
+            return
         for item in found:
             yield replace(self._audit(item), said=item.said)
 
     def packages(self) -> Iterator[TargetReport]:
         """Audit every package of the environment, in the order of their names."""
         for name in sorted(self.site.packages):
-            yield self._audit(Found(name, partial(self.site.open, name), self.site))
+            package = self.site.packages[name]
+            yield self._audit(Found(name, package.open, TargetKind.PACKAGE, self.site))
 
     def _audit(self, found: Found) -> TargetReport:
         try:
@@ -163,10 +172,10 @@ class Auditor:
         except OSError as error:
             reason = error.strerror or str(error)
         except Exception as error:  # noqa: BLE001 -- a bug: say so, and audit the other targets
-            reason = f"internal error, please report it: {type(error).__name__}: {error}"
+            reason = _bug(error)
         else:
             return replace(report, here=here)
-        return _failed(found.name, reason)
+        return _failed(found.name, reason, found.kind)
 
     def _classify(self, opened: Opened) -> Subject:
         options, claims = self._options, opened.claims
@@ -201,8 +210,13 @@ class Auditor:
 
     def _torch_of(self, site: Site) -> Catalog | None:
         if site.folders not in self._installed:
-            folder = site.folder_of("torch")
-            self._installed[site.folders] = None if folder is None else _catalog_of(folder)
+            self._installed[site.folders] = None
+            try:
+                folder = site.folder_of("torch")
+                if folder is not None:
+                    self._installed[site.folders] = _catalog_of(folder)
+            except AuditError as error:
+                self._torch_errors[site.folders] = str(error)
         return self._installed[site.folders]
 
     def _conclude(self, target: str, kind: TargetKind, subject: Subject) -> TargetReport:
@@ -249,8 +263,15 @@ def _against(
     return items, make_matrix(items, catalog, Surroundings(tags, brought_cuda(claims), present))
 
 
-def _failed(target: str, reason: str) -> TargetReport:
+def _bug(error: Exception) -> str:
+    return f"internal error, please report it: {type(error).__name__}: {error}"
+
+
+def _failed(target: str, reason: str, kind: TargetKind | None = None) -> TargetReport:
+    if kind is None:
+        kind = TargetKind.WHEEL if target.endswith(".whl") else TargetKind.PACKAGE
     return TargetReport(
+        kind=kind,
         target=target,
         verdict=Verdict.ERROR,
         summary=f"not audited: {reason}",

@@ -68,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output = _Output(auditor, options, environment)
     found = auditor.packages() if whole else _each(auditor, expand(options.targets))
     codes = set()
+    if environment is not None and environment.error is not None:
+        _complain(f"the torch that is installed can't be read: {environment.error}")
+        codes.add(EXIT_ERROR)
     for report in found:
         codes.add(exit_code(report, options.check))
         _print_notices(report)
@@ -208,7 +211,7 @@ def _parser() -> argparse.ArgumentParser:
         "--check",
         type=Check,
         choices=list(Check),
-        help="fail for this alone: libraries on torch's unstable ABI, extensions bound to one"
+        help="fail for this alone: libraries on torch's unstable ABI, libraries bound to one"
         " Python, either, or claims that do not hold. Nothing but wheels fails unasked",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")

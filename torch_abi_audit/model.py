@@ -422,11 +422,13 @@ class Environment:
         folders: The site-packages folders.
         torch: The torch that is installed in them.
         releases: Those that the catalog knows, oldest first.
+        error: Why the torch that is installed can't be read, where it can't.
     """
 
     folders: tuple[str, ...]
     torch: Version | None
     releases: tuple[Version, ...] = ()
+    error: str | None = None
 
 
 class Here(NamedTuple):

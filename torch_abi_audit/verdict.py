@@ -8,7 +8,6 @@ from torch_abi_audit.claims import requires_torch
 from torch_abi_audit.model import (
     Check,
     Finding,
-    LibraryKind,
     PythonAbi,
     ReleaseStatus,
     Severity,
@@ -64,10 +63,7 @@ def fails(report: TargetReport, check: Check | None) -> bool:
     Nothing but wheels fails unless it is asked for.
     """
     torch = report.torch_abi is TorchAbi.UNSTABLE
-    abi3 = any(
-        item.kind is LibraryKind.EXTENSION and item.python.abi is PythonAbi.VERSION_SPECIFIC
-        for item in report.libraries
-    )
+    abi3 = report.python_abi is PythonAbi.VERSION_SPECIFIC
     match check:
         case Check.TORCH:
             return torch

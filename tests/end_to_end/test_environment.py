@@ -18,7 +18,7 @@ from tests.unit.test_catalog import declare, torch_wheel
 from torch_abi_audit import TargetKind, audit
 from torch_abi_audit.cli import main
 from torch_abi_audit.report.json import load_schema
-from torch_abi_audit.targets.installed import Site, import_names
+from torch_abi_audit.targets.installed import Site
 
 
 def wheel_of(scenario: str) -> Path:
@@ -88,7 +88,11 @@ def test_an_environment_as_json(site: Path, capsys: pytest.CaptureFixture[str]) 
     """Each package is judged as its wheel is, and against the torch that is there."""
     code, report = run_json("--site-packages", site, capsys=capsys)
     assert code == 0
-    assert report["environment"] == {"site_packages": [str(site)], "torch": "2.9.0"}
+    assert report["environment"] == {
+        "site_packages": [str(site)],
+        "torch": "2.9.0",
+        "error": None,
+    }
     targets = {target["target"]: target for target in report["targets"]}
     assert list(targets) == sorted(targets)
     assert {target["kind"] for target in targets.values()} == {"package"}
@@ -204,7 +208,8 @@ def test_what_is_neither(site: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     )
     assert main(["--site-packages", str(tmp_path / "missing")]) == 2
     assert "no such folder" in capsys.readouterr().err
-    assert main(["--site-packages", str(empty)]) == 2  # nothing was there to audit
+    assert main(["--site-packages", str(empty)]) == 2
+    assert capsys.readouterr().err == (f"torch-abi-audit: {empty}: no package is installed in it\n")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--env", "x.whl"], ["--env", "--site-packages", "x"]])
@@ -312,7 +317,7 @@ def test_namespace_packages(tmp_path: Path) -> None:
     assert site.find("shared") == ["shared-one", "shared-two"]
     assert site.find("shared.two") == ["shared-two"]
     assert site.find("shared_one") == ["shared-one"]
-    assert import_names(site.packages["shared-one"]) == {"shared", "shared.one"}
+    assert site.packages["shared-one"].import_names == {"shared", "shared.one"}
 
 
 def test_from_python() -> None:
@@ -332,3 +337,164 @@ def test_a_library_of_another_system(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert [item["rule"] for item in target["findings"]] == ["unstable-torch-symbol"]
     assert main([str(path), "--check", "torch"]) == 1
     assert os.fspath(path) in capsys.readouterr().out
+
+
+def package(site: Path, name: str = "pk", *, record: str | None = "pk/_C.so,,\n") -> Path:
+    """A package with one library; return its `.dist-info`."""
+    info = site / f"{name}-1.0.dist-info"
+    (site / name).mkdir(parents=True)
+    (site / name / "_C.so").write_bytes(a_library())
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.4\nName: {name}\nVersion: 1.0\n")
+    if record is not None:
+        (info / "RECORD").write_text(record)
+    return info
+
+
+def audited(
+    *arguments: str | Path, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, list[tuple[str, str, list[str]]]]:
+    """The exit code, and for each target its name, verdict and libraries."""
+    code, report = run_json(*arguments, capsys=capsys)
+    return code, [
+        (item["target"], item["verdict"], [library["path"] for library in item["libraries"]])
+        for item in report["targets"]
+    ]
+
+
+def test_without_a_record_the_packages_folder_is_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info = package(tmp_path, record=None)
+    assert audited("--site-packages", tmp_path, capsys=capsys) == (
+        0,
+        [("pk", "safe", ["pk/_C.so"])],
+    )
+    shutil.move(tmp_path / "pk", tmp_path / "other")
+    code, (target,) = audited("--site-packages", tmp_path, capsys=capsys)
+    assert (code, target[1]) == (2, "error")
+    (info / "top_level.txt").write_text("other\n")
+    assert audited("--site-packages", tmp_path, capsys=capsys)[0] == 0
+
+
+def test_a_folder_that_is_named_is_looked_through(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the record says is in it."""
+    package(tmp_path)
+    (tmp_path / "pk" / "_D.so").write_bytes(a_library())
+    _, (target,) = audited(tmp_path / "pk", capsys=capsys)
+    assert target[2] == ["pk/_C.so", "pk/_D.so"]
+    (tmp_path / "pk" / "_E.so").symlink_to("nowhere")
+    assert audited(tmp_path / "pk", capsys=capsys)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "data"),
+    [
+        ("METADATA", b"Name: pk\nVersion: 1.0\nAuthor: Jos\xe9\n"),
+        ("RECORD", b"pk/_C.so,,\n\xff\xfe,,notanumber\n"),
+        ("direct_url.json", b"[" * 100_000),
+        ("direct_url.json", b'{"url": 5, "dir_info": 7}'),
+    ],
+)
+def test_odd_metadata_hides_nothing(
+    tmp_path: Path, file: str, data: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (package(tmp_path) / file).write_bytes(data)
+    package(tmp_path, "good", record="good/_C.so,,\n")
+    code, targets = audited("--site-packages", tmp_path, capsys=capsys)
+    assert code == 0
+    assert [(name, libraries) for name, _, libraries in targets] == [
+        ("good", ["good/_C.so"]),
+        ("pk", ["pk/_C.so"]),
+    ]
+    assert audited("--site-packages", tmp_path, "good", capsys=capsys)[0] == 0
+
+
+@pytest.mark.parametrize("file", ["METADATA", "RECORD"])
+def test_metadata_that_is_not_there_is_an_error_of_its_own_package(
+    tmp_path: Path, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info = package(tmp_path)
+    (info / file).unlink()
+    os.mkfifo(info / file)  # nor is a pipe waited for
+    shutil.rmtree(tmp_path / "pk")
+    package(tmp_path, "good", record="good/_C.so,,\n")
+    code, targets = audited("--site-packages", tmp_path, capsys=capsys)
+    assert code == 2
+    assert [(name, verdict) for name, verdict, _ in targets] == [("good", "safe"), ("pk", "error")]
+
+
+def test_what_pip_left_behind_is_no_package(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(package(tmp_path), tmp_path / "~k-0.9.dist-info")
+    _, targets = audited("--site-packages", tmp_path, capsys=capsys)
+    assert [name for name, _, _ in targets] == ["pk"]
+
+
+@pytest.mark.parametrize("kind", ["egg-info", "egg-link"])
+def test_installs_of_old(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    site, project = tmp_path / "site-packages", tmp_path / "project"
+    home = site if kind == "egg-info" else project
+    package(home, record=None)
+    info = home / "pk.egg-info"
+    (home / "pk-1.0.dist-info").rename(info)
+    (info / "METADATA").rename(info / "PKG-INFO")
+    (home / "pk" / "__init__.py").touch()
+    if kind == "egg-link":
+        site.mkdir()
+        (site / "pk.egg-link").write_text(f"{project}\n.")
+    assert audited("--site-packages", site, capsys=capsys) == (0, [("pk", "safe", ["pk/_C.so"])])
+
+
+@pytest.mark.parametrize("mapping", ["{'pk': 5}", "{'pk': None}", "{", "{'pk': '/nowhere/pk'}"])
+def test_an_editable_install_whose_source_is_gone(
+    tmp_path: Path, mapping: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info = package(tmp_path, record="__editable___pk_finder.py,,\ngone.pth,,\n")
+    (tmp_path / "__editable___pk_finder.py").write_text(f"MAPPING = {mapping}\n")
+    origin = {"url": "file:///nowhere/at/all", "dir_info": {"editable": True}}
+    (info / "direct_url.json").write_text(json.dumps(origin))
+    code, (target,) = audited("--site-packages", tmp_path, capsys=capsys)
+    assert (code, target[1]) == (2, "error")
+
+
+def test_an_editable_module(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The finder leaves its suffix out."""
+    site, project = tmp_path / "site-packages", tmp_path / "project"
+    info = package(site, record="__editable___pk_finder.py,,\n")
+    project.mkdir()
+    (project / "_top.cpython-311-x86_64-linux-gnu.so").write_bytes(a_library())
+    mapping = {"_top": str(project / "_top")}
+    (site / "__editable___pk_finder.py").write_text(f"MAPPING = {mapping!r}\n")
+    origin = {"url": project.as_uri(), "dir_info": {"editable": True}}
+    (info / "direct_url.json").write_text(json.dumps(origin))
+    for name in ("pk", "_top"):
+        _, (target,) = audited("--site-packages", site, name, capsys=capsys)
+        assert target[2] == ["_top.cpython-311-x86_64-linux-gnu.so"]
+
+
+def test_a_shared_folder_is_of_all_that_have_files_in_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one", "two"):
+        package(tmp_path, name, record=f"shared/{name}/_C.so,,\n")
+        (tmp_path / "shared").mkdir(exist_ok=True)
+        shutil.move(tmp_path / name, tmp_path / "shared" / name)
+    _, report = run_json(tmp_path / "shared", capsys=capsys)
+    assert [target["name"] for target in report["targets"]] == ["one", "two"]
+    _, report = run_json(tmp_path / "shared" / "two", capsys=capsys)
+    assert [target["name"] for target in report["targets"]] == ["two"]
+
+
+def test_a_torch_that_can_not_be_read(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The packages are audited all the same, and the run says that something is missing."""
+    shutil.rmtree(site / "torch")
+    assert main(["--site-packages", str(site)]) == 2
+    output = capsys.readouterr()
+    assert output.err.startswith("torch-abi-audit: the torch that is installed can't be read: ")
+    assert "stable-2-10" in output.out
+    assert output.out.splitlines()[-1] == "the torch here can't be read"
+    assert main(["--site-packages", str(site), "stable_2_10"]) == 0

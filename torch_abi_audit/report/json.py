@@ -61,6 +61,7 @@ class JsonWriter:
             and {
                 "site_packages": list(environment.folders),
                 "torch": environment.torch and str(environment.torch),
+                "error": environment.error,
             },
         }
         self._write(json.dumps(head, indent=2).removesuffix("\n}"), ',\n  "targets": [')

@@ -359,7 +359,9 @@ class EnvironmentWriter:
             self._print(why, "red")
         self._print("")
         if self._torch is None:
-            self._print("no torch is installed here", "bold")
+            unread = self._environment.error is not None
+            said = "the torch here can't be read" if unread else "no torch is installed here"
+            self._print(said, "bold")
         else:
             verb = "loads" if self._loading == 1 else "load"
             self._print(

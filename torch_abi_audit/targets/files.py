@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.errors import AuditError, LibraryError
@@ -25,6 +26,11 @@ _NO_LIBRARIES = frozenset(
 )
 
 
+_ASIDE = frozenset({".git", ".hg", ".svn", ".venv", ".tox", ".nox", ".eggs", "node_modules"})
+_MAX_FILES = 300_000
+_MAX_SMALL = 64 << 20
+
+
 def read_files(files: Iterable[tuple[str, Path]]) -> Iterator[Member]:
     """Yield the compiled ones of files, in the order of the paths that they are shown by."""
     for name, path in sorted(files, key=lambda item: item[0]):
@@ -45,13 +51,41 @@ def read_files(files: Iterable[tuple[str, Path]]) -> Iterator[Member]:
 
 
 def walk(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield every file below a folder with its path from there; links are not followed."""
-    for root, folders, names in os.walk(folder):
-        folders.sort()
+    """Yield every file below a folder with its path from there; links to folders are not followed.
+
+    What projects keep beside their packages is left out: repositories, environments, caches.
+
+    Raises:
+        AuditError: A folder can't be read, or there is no end to them.
+    """
+
+    def fail(error: OSError) -> None:
+        raise AuditError(f"{error.filename}: {error.strerror or error}")
+
+    count = 0
+    for root, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = sorted(set(folders) - _ASIDE)
+        count += len(names)
+        if count > _MAX_FILES:
+            raise AuditError(f"more than {_MAX_FILES} files in it")
         for name in names:
             path = folder.__class__(root, name)
-            if path.is_file():
-                yield path.relative_to(folder).as_posix(), path
+            yield path.relative_to(folder).as_posix(), path
+
+
+def read_small(path: Path) -> bytes:
+    """Return the contents of a file that is to be small; no pipe or device is opened.
+
+    Raises:
+        AuditError: It can't be read, or is not small.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_SMALL:
+            raise AuditError(f"{path.name}: not a file of metadata")
+        return path.read_bytes()
+    except OSError as error:
+        raise AuditError(f"{path.name}: {error.strerror or error}") from error
 
 
 def open_library(path: Path) -> Opened:
@@ -83,16 +117,13 @@ def open_folder(folder: Path) -> Opened:
     return Opened(TargetKind.DIRECTORY, without_metadata(folder.resolve().name), members)
 
 
-def claims_of(dist_info: Path) -> Claims:
-    """Return the claims of a `.dist-info` folder.
+def claims_of(info: Path) -> Claims:
+    """Return the claims of a `.dist-info` folder, or of an `.egg-info`, which is a file at times.
 
     Raises:
-        AuditError: It has no METADATA, or one that can't be parsed.
+        AuditError: It has no metadata, or such that can't be parsed.
     """
-    metadata, wheel = dist_info / "METADATA", dist_info / "WHEEL"
-    try:
-        return parse_installed(
-            wheel.read_bytes() if wheel.is_file() else b"", metadata.read_bytes()
-        )
-    except OSError as error:
-        raise AuditError(f"{metadata.name}: {error.strerror or error}") from error
+    metadata, wheel = info / "METADATA", info / "WHEEL"
+    if info.suffix == ".egg-info":
+        metadata = info / "PKG-INFO" if info.is_dir() else info
+    return parse_installed(read_small(wheel) if wheel.is_file() else b"", read_small(metadata))

@@ -1,13 +1,18 @@
-"""Installed packages: found by name in site-packages folders, and never imported."""
+"""Installed packages: found by name in site-packages folders, and never imported.
+
+Nothing of a package is run: its `RECORD`, its metadata and the files of an editable install
+are read as data, each package by itself, so that a broken one hides no other.
+"""
 
 from __future__ import annotations
 
 import ast
+import csv
 import json
 import re
 import sys
+from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -17,15 +22,187 @@ from packaging.utils import canonicalize_name
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.formats import is_library_name
 from torch_abi_audit.model import Opened, TargetKind
-from torch_abi_audit.targets.files import claims_of, read_files, walk
+from torch_abi_audit.targets.files import claims_of, read_files, read_small, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 _SITE_PACKAGES = frozenset({"site-packages", "dist-packages"})
+_INFO = re.compile(r"(?P<name>[^~-][^-]*)(?:-.*)?\.(?:dist-info|egg-info|egg-link)")
 # Setuptools' finder of an editable install says where the packages are.
 _MAPPING = re.compile(r"^MAPPING(?:: [^=]+)? = (\{.*\})$", re.MULTILINE)
 _MODULE_SUFFIX = re.compile(r"\..*$")
+
+
+@dataclass(frozen=True)
+class Package:
+    """An installed package.
+
+    Attributes:
+        name: The distribution's normalized name.
+        info: Its `.dist-info` or `.egg-info`, or the `.egg-link` to it.
+    """
+
+    name: str
+    info: Path
+
+    @cached_property
+    def recorded(self) -> tuple[str, ...] | None:
+        """Its files, from the site-packages folder; None where nothing says which they are.
+
+        Raises:
+            AuditError: What says it can't be read.
+        """
+        record, listed = self.info / "RECORD", self.info / "installed-files.txt"
+        if record.is_file():
+            rows = csv.reader(_text(record).splitlines())
+            return tuple(row[0] for row in rows if row and row[0])
+        if listed.is_file():
+            return tuple(f"{self.info.name}/{line}" for line in _text(listed).splitlines() if line)
+        return None
+
+    @cached_property
+    def roots(self) -> tuple[tuple[str, Path], ...]:
+        """The packages and modules of an editable install, by import name (PEP 610, PEP 660).
+
+        Raises:
+            AuditError: It is one, and none of them is there.
+        """
+        if self.info.suffix == ".egg-link":
+            project: Path | None = Path((_text(self.info).splitlines() or [""])[0].strip())
+        else:
+            project = self._project()
+        if project is None:
+            return ()
+        found = dict(self._mapped()) | {
+            package.name: package
+            for folder in self._added_to_the_path(project)
+            for package in sorted(folder.iterdir())
+            if (package / "__init__.py").is_file() or is_library_name(package.name)
+        }
+        if not found and len(project.parts) > 2 and project.is_dir():
+            found = {self.name: project}
+        if not found:
+            raise AuditError(f"an editable install, and nothing of it is at {project}")
+        return tuple(sorted(found.items()))
+
+    def _project(self) -> Path | None:
+        origin = self.info / "direct_url.json"
+        if not origin.is_file():
+            return None
+        try:
+            said = json.loads(_text(origin))
+            if not said["dir_info"]["editable"]:
+                return None
+            return Path(unquote(urlsplit(str(said["url"])).path))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None
+
+    def _mapped(self) -> Iterator[tuple[str, Path]]:
+        """Yield what a finder of setuptools maps; it is read, not run."""
+        for item in self.recorded or ():
+            name = item.rpartition("/")[2]
+            finder = self.info.parent / item
+            if not (name.startswith("__editable__") and name.endswith(".py") and finder.is_file()):
+                continue
+            match = _MAPPING.search(_text(finder))
+            try:
+                mapping = ast.literal_eval(match[1]) if match else {}
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                continue
+            for key, value in mapping.items():
+                path = Path(str(value))
+                if path.is_dir():
+                    yield str(key), path
+                elif path.parent.is_dir():  # a module: its suffix is left out
+                    for module in path.parent.glob(f"{path.name}.*"):
+                        yield str(key), module
+
+    def _added_to_the_path(self, project: Path) -> list[Path]:
+        """Return the folders that the package adds to `sys.path`."""
+        if self.info.suffix == ".egg-link":
+            return [project] if project.is_dir() else []
+        lines = [
+            line.strip()
+            for item in self.recorded or ()
+            if item.endswith(".pth") and (self.info.parent / item).is_file()
+            for line in _text(self.info.parent / item).splitlines()
+        ]
+        folders = [Path(line) for line in lines if line.startswith("/") and len(line) < 4096]
+        return [folder for folder in folders if len(folder.parts) > 2 and folder.is_dir()]
+
+    @cached_property
+    def import_names(self) -> frozenset[str]:
+        """The names that its modules are imported by, dotted ones for folders."""
+        names = {name.partition(".")[0] for name, _ in self.roots}
+        names |= {name for name, _ in self.roots}
+        for item in self._own():
+            *folders, file = item.split("/")
+            if not folders and not file.endswith(".pth"):
+                names.add(_MODULE_SUFFIX.sub("", file))
+            if folders and folders[0].isidentifier():
+                names |= {".".join(folders[: depth + 1]) for depth in range(min(len(folders), 3))}
+        return frozenset(names)
+
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """Yield its files: those that are recorded, and those of an editable install.
+
+        Raises:
+            AuditError: Which they are is not known.
+        """
+        folder = self.info.parent
+        for item in self._own():
+            yield item, folder / item
+        for name, root in self.roots:
+            if root.is_dir():
+                for inside, path in walk(root):
+                    yield f"{name.replace('.', '/')}/{inside}", path
+            else:
+                yield root.name, root
+
+    def _own(self) -> Sequence[str]:
+        """Return the recorded files, or without a record those of the package's folders."""
+        if self.recorded is not None:
+            return self.recorded
+        if self.roots:
+            return ()
+        top = self.info / "top_level.txt"
+        names = _text(top).split() if top.is_file() else [self.name.replace("-", "_")]
+        names = [name for name in names if name.isidentifier()]
+        folder = self.info.parent
+        found = [
+            f"{name}/{inside}"
+            for name in names
+            if (folder / name).is_dir()
+            for inside, _ in walk(folder / name)
+        ]
+        found += [
+            path.name for name in names for path in folder.glob(f"{name}.*") if path.is_file()
+        ]
+        if not found:
+            raise AuditError("it has no RECORD, so that which files are its own is not known")
+        return found
+
+    def open(self, folder: Path | None = None) -> Opened:
+        """Open it.
+
+        Args:
+            folder: One that was named, and is looked through whatever the record says.
+
+        Raises:
+            AuditError: Its metadata, or which files are its own, can't be read.
+        """
+        files = dict(self.files())
+        if folder is not None:
+            known = {path.resolve() for path in files.values()}
+            for name, path in walk(folder):
+                if path.resolve() not in known:
+                    files[f"{folder.name}/{name}"] = path
+        info = self.info
+        if info.suffix == ".egg-link":
+            project = Path((_text(info).splitlines() or [""])[0].strip())
+            info = project / f"{info.stem.replace('-', '_')}.egg-info"
+        return Opened(TargetKind.PACKAGE, claims_of(info), tuple(read_files(files.items())))
 
 
 class Site:
@@ -37,55 +214,60 @@ class Site:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = tuple(folders)
-        self.packages: dict[str, Distribution] = {}
-        for distribution in distributions(path=list(map(str, folders))):
-            name = canonicalize_name(str(distribution.metadata["Name"] or ""))
-            if name:
-                self.packages.setdefault(name, distribution)  # the first on the path counts
+        self.packages: dict[str, Package] = {}
+        for folder in self.folders:
+            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+                match = _INFO.fullmatch(path.name)
+                if match:  # the first on the path counts, and `~name` is what pip left behind
+                    name = canonicalize_name(match["name"])
+                    self.packages.setdefault(name, Package(name, path))
 
     @cached_property
     def library_names(self) -> frozenset[str]:
         """The names of the libraries that the packages bring, as their `RECORD`s have them."""
-        return frozenset(
-            item.name
-            for distribution in self.packages.values()
-            for item in distribution.files or ()
-            if is_library_name(item.name)
-        )
+        found = set()
+        for package in self.packages.values():
+            try:
+                names = {item.rpartition("/")[2] for item in package.recorded or ()}
+            except AuditError:
+                continue  # its own audit says so
+            found |= {name for name in names if is_library_name(name)}
+        return frozenset(found)
 
     def folder_of(self, name: str) -> Path | None:
-        """Return the site-packages folder that a distribution is installed in."""
-        distribution = self.packages.get(name)
-        return None if distribution is None else Path(str(distribution.locate_file("")))
-
-    def find(self, name: str) -> list[str]:
-        """Return the distributions that a name stands for: an import name, or a distribution's."""
-        importing = [
-            package
-            for package, distribution in self.packages.items()
-            if name in import_names(distribution)
-        ]
-        canonical = canonicalize_name(name)
-        return sorted(importing) or ([canonical] if canonical in self.packages else [])
-
-    def owner(self, folder: Path) -> str | None:
-        """Return the distribution that a package folder in one of the folders belongs to."""
-        if folder.resolve().parent not in {item.resolve() for item in self.folders}:
-            return None
-        return next(iter(self.find(folder.resolve().name)), None)
-
-    def open(self, name: str) -> Opened:
-        """Open a package by its distribution's name.
+        """Return the folder that a package's own folder of that name lies in.
 
         Raises:
-            AuditError: Its metadata can't be read.
+            AuditError: It is installed, and not to be found.
         """
-        distribution = self.packages[name]
-        location = getattr(distribution, "_path", None)  # no public name gives the folder
-        if not isinstance(location, Path) or not location.is_dir():
-            raise AuditError("its metadata is no .dist-info folder")
-        members = tuple(read_files(_files(distribution)))
-        return Opened(TargetKind.PACKAGE, claims_of(location), members)
+        package = self.packages.get(name)
+        if package is None:
+            return None
+        return next(
+            (root.parent for key, root in package.roots if key == name), package.info.parent
+        )
+
+    def find(self, name: str) -> list[str]:
+        """Return the packages that a name stands for: a distribution's, or an import name."""
+        canonical = canonicalize_name(name)
+        if canonical in self.packages:
+            return [canonical]
+        return sorted(item for item in self.packages if name in self._import_names(item))
+
+    def owners(self, folder: Path) -> list[str]:
+        """Return the packages that have files in a folder below one of the folders."""
+        for site in self.folders:
+            for one, other in ((folder, site), (folder.resolve(), site.resolve())):
+                if one != other and one.is_relative_to(other):
+                    dotted = ".".join(one.relative_to(other).parts[:3])
+                    return sorted(i for i in self.packages if dotted in self._import_names(i))
+        return []
+
+    def _import_names(self, name: str) -> frozenset[str]:
+        try:
+            return self.packages[name].import_names
+        except (AuditError, OSError):
+            return frozenset()  # its own audit says so
 
 
 def active_site() -> Site:
@@ -93,64 +275,5 @@ def active_site() -> Site:
     return Site([Path(item) for item in sys.path if Path(item).name in _SITE_PACKAGES])
 
 
-def import_names(distribution: Distribution) -> frozenset[str]:
-    """Return the names that a distribution's modules are imported by, dotted ones for folders."""
-    names: set[str] = set()
-    for name, _ in _files(distribution):
-        *folders, file = name.split("/")
-        if not folders and not file.endswith(".pth"):
-            names.add(_MODULE_SUFFIX.sub("", file))
-        if folders and folders[0].isidentifier():
-            names |= {".".join(folders[: depth + 1]) for depth in range(min(len(folders), 3))}
-    return frozenset(names)
-
-
-def _files(distribution: Distribution) -> Iterator[tuple[str, Path]]:
-    """Yield the files of a distribution: those of `RECORD`, and of an editable install."""
-    for item in distribution.files or ():
-        yield item.as_posix(), Path(str(distribution.locate_file(item)))
-    for root in _editable_roots(distribution):
-        for name, path in walk(root):
-            yield f"{root.name}/{name}", path
-
-
-def _editable_roots(distribution: Distribution) -> list[Path]:
-    """Return the package folders of an editable install (PEP 610, PEP 660)."""
-    try:
-        origin = json.loads(distribution.read_text("direct_url.json") or "{}")
-        editable = bool(origin.get("dir_info", {}).get("editable"))
-        project = Path(unquote(urlsplit(str(origin.get("url", ""))).path))
-    except (ValueError, AttributeError):
-        return []
-    if not editable:
-        return []
-    found: list[Path] = []
-    for item in distribution.files or ():
-        path = Path(str(distribution.locate_file(item)))
-        if path.suffix == ".py" and path.name.startswith("__editable__"):
-            found += _mapped(path)
-        elif path.suffix == ".pth" and path.is_file():
-            found += _packages(path.read_text(encoding="utf-8", errors="replace").splitlines())
-    return found or ([project] if project.is_dir() else [])
-
-
-def _mapped(finder: Path) -> list[Path]:
-    """Return the packages that a finder of setuptools maps; it is read, not run."""
-    match = _MAPPING.search(finder.read_text(encoding="utf-8", errors="replace"))
-    try:
-        mapping = ast.literal_eval(match[1]) if match else {}
-    except (ValueError, SyntaxError):
-        return []
-    return [Path(path) for path in mapping.values() if Path(path).is_dir()]
-
-
-def _packages(lines: Iterable[str]) -> list[Path]:
-    """Return the packages in the folders that the lines of a `.pth` file add to the path."""
-    folders = [Path(line.strip()) for line in lines if line.strip()]
-    return [
-        package
-        for folder in folders
-        if folder.is_absolute() and folder.is_dir()
-        for package in sorted(folder.iterdir())
-        if (package / "__init__.py").is_file()
-    ]
+def _text(path: Path) -> str:
+    return read_small(path).decode("utf-8", "backslashreplace")

@@ -25,12 +25,14 @@ class Found:
     Attributes:
         name: What to call it.
         open: Opens it; raises `AuditError`.
+        kind: What it is.
         site: For an installed package, where it is installed.
         said: What the user should know about which one was taken.
     """
 
     name: str
     open: Callable[[], Opened]
+    kind: TargetKind
     site: Site | None = None
     said: str | None = None
 
@@ -50,12 +52,12 @@ def resolve(text: str, site: Callable[[], Site], *, verify: bool = False) -> lis
     exists = os.path.exists(text)  # noqa: PTH110
     path = Path(text)
     if path.suffix == ".whl":
-        return [Found(text, partial(_open_wheel, path, verify=verify))]
+        return [Found(text, partial(_open_wheel, path, verify=verify), TargetKind.WHEEL)]
     if text and os.path.basename(text) == text:  # noqa: PTH119 -- a bare name
         packages = site().find(text)
         said = f"{text}: the installed package was taken, not ./{text}" if exists else None
         if packages:
-            return [Found(name, partial(site().open, name), site(), said) for name in packages]
+            return [_package(site(), name, name, said=said) for name in packages]
     if not exists:
         where = "" if os.sep in text else ", and no installed package of that name"
         raise AuditError(f"no such file{where}")
@@ -65,7 +67,7 @@ def resolve(text: str, site: Callable[[], Site], *, verify: bool = False) -> lis
         raise AuditError("not a file")
     from torch_abi_audit.targets.files import open_library  # noqa: PLC0415
 
-    return [Found(text, partial(open_library, path))]
+    return [Found(text, partial(open_library, path), TargetKind.LIBRARY)]
 
 
 def _open_wheel(path: Path, *, verify: bool) -> Opened:
@@ -79,9 +81,22 @@ def _in_folder(text: str, folder: Path, *, verify: bool) -> list[Found]:
 
     wheels = sorted(folder.glob("*.whl"))
     if wheels:
-        return [Found(str(wheel), partial(_open_wheel, wheel, verify=verify)) for wheel in wheels]
-    beside = Site([folder.resolve().parent])
-    owner = beside.owner(folder)
-    if owner is not None:
-        return [Found(text, partial(beside.open, owner), beside)]
-    return [Found(text, partial(open_folder, folder))]
+        return [
+            Found(str(wheel), partial(_open_wheel, wheel, verify=verify), TargetKind.WHEEL)
+            for wheel in wheels
+        ]
+    here = folder.absolute()
+    for parent in (*here.parents, *folder.resolve().parents):
+        if any(parent.glob("*.dist-info")):
+            beside = Site([parent])
+            owners = beside.owners(here) or beside.owners(folder.resolve())
+            if owners:
+                return [_package(beside, name, text, folder=folder) for name in owners]
+    return [Found(text, partial(open_folder, folder), TargetKind.DIRECTORY)]
+
+
+def _package(
+    site: Site, package: str, name: str, *, folder: Path | None = None, said: str | None = None
+) -> Found:
+    opening = partial(site.packages[package].open, folder)
+    return Found(name, opening, TargetKind.PACKAGE, site, said)
