@@ -393,7 +393,7 @@ def test_a_folder_that_is_named_is_looked_through(
     ("file", "data"),
     [
         ("METADATA", b"Name: pk\nVersion: 1.0\nAuthor: Jos\xe9\n"),
-        ("RECORD", b"pk/_C.so,,\n\xff\xfe,,notanumber\n"),
+        ("RECORD", b"pk/_C.so,,\n\xff\xfe,,notanumber\na\0b,,\n"),
         ("direct_url.json", b"[" * 100_000),
         ("direct_url.json", b'{"url": 5, "dir_info": 7}'),
     ],

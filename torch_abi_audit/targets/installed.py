@@ -55,8 +55,11 @@ class Package:
         """
         record, listed = self.info / "RECORD", self.info / "installed-files.txt"
         if record.is_file():
-            rows = csv.reader(_text(record).splitlines())
-            return tuple(row[0] for row in rows if row and row[0])
+            rows = csv.reader(_text(record).replace("\0", "").splitlines())
+            try:
+                return tuple(row[0] for row in rows if row and row[0])
+            except csv.Error as error:
+                raise AuditError(f"RECORD: {error}") from error
         if listed.is_file():
             return tuple(f"{self.info.name}/{line}" for line in _text(listed).splitlines() if line)
         return None
@@ -81,9 +84,11 @@ class Package:
             if (package / "__init__.py").is_file() or is_library_name(package.name)
         }
         if not found and len(project.parts) > 2 and project.is_dir():
-            found = {self.name: project}
+            # A loader that is not read, such as meson-python's: what is built lies in the project.
+            if any(is_library_name(name) for name, _ in walk(project)):
+                found = {self.name: project}
         if not found:
-            raise AuditError(f"an editable install, and nothing of it is at {project}")
+            raise AuditError(f"an editable install, and nothing of it was found at {project}")
         return tuple(sorted(found.items()))
 
     def _project(self) -> Path | None:
