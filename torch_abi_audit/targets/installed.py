@@ -77,16 +77,18 @@ class Package:
             project = self._project()
         if project is None:
             return ()
+        added = self._added_to_the_path(project)
         found = dict(self._mapped()) | {
             package.name: package
-            for folder in self._added_to_the_path(project)
+            for folder in added
             for package in sorted(folder.iterdir())
             if (package / "__init__.py").is_file() or is_library_name(package.name)
         }
-        if not found and len(project.parts) > 2 and project.is_dir():
-            # A loader that is not read, such as meson-python's: what is built lies in the project.
-            if any(is_library_name(name) for name, _ in walk(project)):
-                found = {self.name: project}
+        # Modules and namespace packages lie in the folders themselves. A loader that is not
+        # read, such as meson-python's, has what it built in the project.
+        found = found or {folder.name: folder for folder in added}
+        if not found and len(project.parts) > 2 and project.is_dir() and _has_libraries(project):
+            found = {self.name: project}
         if not found:
             raise AuditError(f"an editable install, and nothing of it was found at {project}")
         return tuple(sorted(found.items()))
@@ -278,6 +280,10 @@ class Site:
 def active_site() -> Site:
     """Return the packages of the interpreter that runs this."""
     return Site([Path(item) for item in sys.path if Path(item).name in _SITE_PACKAGES])
+
+
+def _has_libraries(folder: Path) -> bool:
+    return any(is_library_name(name) for name, _ in walk(folder))
 
 
 def _text(path: Path) -> str:
