@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import zipfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -498,3 +500,11 @@ def test_a_torch_that_can_not_be_read(site: Path, capsys: pytest.CaptureFixture[
     assert "stable-2-10" in output.out
     assert output.out.splitlines()[-1] == "the torch here can't be read"
     assert main(["--site-packages", str(site), "stable_2_10"]) == 0
+
+
+def test_in_worker_processes() -> None:
+    """Reports travel between processes, and are the same there."""
+    wheels = [str(wheel_of(name)) for name in ("stable-2.10", "unstable-pinned", "macos-stable")]
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        apart = list(pool.map(audit, wheels))
+    assert [report.targets for report in apart] == [audit(wheel).targets for wheel in wheels]
