@@ -153,7 +153,10 @@ class Auditor:
             yield _failed(str(target), _bug(error))
             return
         for item in found:
-            yield replace(self._audit(item), said=item.said)
+            report, said = self._audit(item), item.said
+            if item.site is not None and (unread := self._torch_errors.get(item.site.folders)):
+                said = f"{target}: the torch that is installed beside it can't be read: {unread}"
+            yield replace(report, said=said)
 
     def packages(self) -> Iterator[TargetReport]:
         """Audit every package of the environment, in the order of their names."""

@@ -232,6 +232,11 @@ def test_a_name_that_is_both(
     assert capsys.readouterr().err == (
         "torch-abi-audit: links_only: the installed package was taken, not ./links_only\n"
     )
+    shutil.copy(wheel_of("no-torch"), tmp_path / "links_only")
+    assert main(["--site-packages", str(site), "links_only"]) == 0
+    output = capsys.readouterr()
+    assert output.err == ""
+    assert f"{Path('links_only') / wheel_of('no-torch').name}" in output.out
 
 
 def test_a_package_that_can_not_be_read_hides_no_other(
@@ -500,6 +505,7 @@ def test_a_torch_that_can_not_be_read(site: Path, capsys: pytest.CaptureFixture[
     assert "stable-2-10" in output.out
     assert output.out.splitlines()[-1] == "the torch here can't be read"
     assert main(["--site-packages", str(site), "stable_2_10"]) == 0
+    assert "the torch that is installed beside it can't be read" in capsys.readouterr().err
 
 
 def test_in_worker_processes() -> None:

@@ -53,7 +53,9 @@ def resolve(text: str, site: Callable[[], Site], *, verify: bool = False) -> lis
     path = Path(text)
     if path.suffix == ".whl":
         return [Found(text, partial(_open_wheel, path, verify=verify), TargetKind.WHEEL)]
-    if text and os.path.basename(text) == text:  # noqa: PTH119 -- a bare name
+    # A folder of wheels is what `dist` means, whoever installs a module of that name.
+    wheels = exists and path.is_dir() and any(path.glob("*.whl"))
+    if text and os.path.basename(text) == text and not wheels:  # noqa: PTH119 -- a bare name
         packages = site().find(text)
         said = f"{text}: the installed package was taken, not ./{text}" if exists else None
         if packages:
