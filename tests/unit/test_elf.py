@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import io
 import struct
+from typing import Any
 
 import pytest
+from elftools.elf.elffile import ELFFile
+from elftools.elf.enums import ENUM_D_TAG, ENUM_E_MACHINE
 
 from tests.builders import a_library, member_of
 from torch_abi_audit.errors import LibraryError
 from torch_abi_audit.formats import BytesSource, read_libraries, sniff
+from torch_abi_audit.formats import elf as elf_module
 from torch_abi_audit.model import Format, Library, Symbol
 
 
@@ -198,3 +203,54 @@ def without_tags(data: bytes, *tags: int) -> bytes:
         if struct.unpack_from("<Q", data, position)[0] in tags:
             struct.pack_into("<Q", changed, position, 21)
     return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "path"),
+    [
+        ("odd-members", "odd_members.libs/libplugin.so.1"),
+        ("wrong-architecture", "wrong_architecture/_C.so"),
+        ("weak-imports", "weak_imports/_C.so"),
+        ("manylinux-too-low", "manylinux_too_low/_C.so"),
+        ("unstable", "unstable/_C.so"),
+    ],
+)
+def test_it_reads_what_pyelftools_reads(scenario: str, path: str) -> None:
+    data = member_of(scenario, path)
+    facts = read(data)
+    assert facts is not None
+    elf: Any = ELFFile(io.BytesIO(data))
+    dynamic = next(item for item in elf.iter_segments() if item["p_type"] == "PT_DYNAMIC")
+    tags = list(dynamic.iter_tags())
+    assert facts.needed == tuple(tag.needed for tag in tags if tag["d_tag"] == "DT_NEEDED")
+    assert facts.soname == next(tag.soname for tag in tags if tag["d_tag"] == "DT_SONAME")
+    symbols = [item for item in elf.get_section_by_name(".dynsym").iter_symbols() if item.name]
+    undefined = [item for item in symbols if item["st_shndx"] == "SHN_UNDEF"]
+    assert [(item.name, item.weak) for item in facts.imports] == [
+        (item.name, item["st_info"]["bind"] == "STB_WEAK") for item in undefined
+    ]
+    assert [item.name for item in facts.exports] == [
+        item.name for item in symbols if item not in undefined
+    ]
+    needs = elf.get_section_by_name(".gnu.version_r")
+    found = [] if needs is None else list(needs.iter_versions())
+    assert facts.version_needs == tuple(
+        (need.name, tuple(version.name for version in versions)) for need, versions in found
+    )
+
+
+def test_the_constants_are_those_of_pyelftools() -> None:
+    for tag in elf_module._Tag:  # noqa: SLF001
+        assert ENUM_D_TAG[tag.name] == tag.value
+    names = {value: name for name, value in ENUM_E_MACHINE.items() if isinstance(value, int)}
+    assert {names[number] for number, _, _ in elf_module._MACHINES} == {  # noqa: SLF001
+        "EM_X86_64", "EM_386", "EM_AARCH64", "EM_ARM", "EM_PPC64", "EM_PPC", "EM_S390",
+        "EM_RISCV", "EM_LOONGARCH", "EM_MIPS",
+    }  # fmt: skip
+
+
+def test_a_library_for_a_machine_without_a_tag_is_named() -> None:
+    data = bytearray(a_library())
+    data[18:20] = struct.pack("<H", 43)
+    with pytest.raises(LibraryError, match="an ELF file for EM_SPARCV9 that no loader loads"):
+        read(bytes(data))
