@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from torch_abi_audit.model import Reason
 
 
+_COMPARED = 1000  # characters of a declaration
+
+
 @rule(
     "torch-floor-understated",
     Severity.ERROR,
@@ -203,6 +206,13 @@ def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         )
 
 
+def _likeness(one: str, other: str) -> float:
+    from difflib import SequenceMatcher  # noqa: PLC0415 -- for bad news only
+
+    # Names can be hostile, and the comparison is quadratic.
+    return SequenceMatcher(None, one[:_COMPARED], other[:_COMPARED], autojunk=False).ratio()
+
+
 def _instead(
     subject: Subject,
     catalog: Catalog,
@@ -221,15 +231,16 @@ def _instead(
         declared = qualified_name(reason.name)
         if declared is None or platform is None:
             continue
-        lacking = demangle(reason.name)
-        for other in platform.beginning_with(owner_prefix(reason.name)):
-            # Constructors and destructors have several symbols of one declaration.
-            if (
-                qualified_name(other) == declared
-                and demangle(other) != lacking
-                and release in platform.releases_of(other)
-            ):
-                return f"torch {release} has {demangle(other)} instead of {lacking}"
+        lacking = demangle(reason.name) or ""
+        # Constructors and destructors have several symbols of one declaration.
+        overloads = {
+            demangle(other) or ""
+            for other in platform.beginning_with(owner_prefix(reason.name))
+            if qualified_name(other) == declared and release in platform.releases_of(other)
+        } - {lacking}
+        if overloads:
+            alike = max(sorted(overloads), key=lambda other: _likeness(other, lacking))
+            return f"torch {release} has {alike} instead of {lacking}"
     return ""
 
 
