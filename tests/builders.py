@@ -44,6 +44,7 @@ _SINCE = {
     "_ZN2at3newEv": "2.10.0",
     "_ZSt9leaked_upv": "2.10.0",
     "_ZN2at6changeEl": "2.10.0",
+    "_ZN2at6changeEPKcS1_": "2.10.0",  # another overload, less alike
 }
 _UNTIL = {"_ZN2at6changeEi": "2.9.1", "aoti_torch_gone": "2.8.0"}
 
