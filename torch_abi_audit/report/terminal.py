@@ -135,12 +135,11 @@ class TerminalWriter:
         if len(self._rows) < 2:
             return
         head = ("verdict", "torch", "python", "errors", "warnings", "target")
-        widths = [max(len(row[column]) for row in [head, *self._rows]) for column in range(5)]
-        for row in [head, *self._rows]:
-            cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
-            style = "dim" if row is head else _VERDICT_STYLES[Verdict(row[0])]
-            self._line(f"{cells}  {row[5]}", head=widths[0], style=style)
         verdicts = [row[0] for row in self._rows]
+        styles = ["dim", *(_VERDICT_STYLES[Verdict(item)] for item in verdicts)]
+        widest = max(len(item) for item in (head[0], *verdicts))
+        for line, style in zip(_aligned([head, *self._rows]), styles, strict=True):
+            self._line(line, head=widest, style=style)
         totals = [f"{verdicts.count(item)} {item}" for item in Verdict if item in verdicts]
         self._line()
         self._line(f"{count(len(self._rows), 'target')}: {', '.join(totals)}", style="bold")
@@ -149,8 +148,7 @@ class TerminalWriter:
         claims = target.claims
         if claims is None:
             return
-        paths = {item.path for item in target.libraries}
-        extensions = {i.path for i in target.libraries if i.kind is LibraryKind.EXTENSION}
+        paths, extensions = _paths(target)
         total = len(paths) + len(target.unreadable)
         unread = f", {len(target.unreadable)} unreadable" if target.unreadable else ""
         cut = len(target.unverified)
@@ -319,8 +317,7 @@ class EnvironmentWriter:
     def add(self, target: TargetReport) -> None:
         """Take the next package."""
         claims = target.claims
-        paths = {item.path for item in target.libraries}
-        extensions = {i.path for i in target.libraries if i.kind is LibraryKind.EXTENSION}
+        paths, extensions = _paths(target)
         failed = target.error is not None
         cells = (
             clean(target.target),
@@ -344,13 +341,11 @@ class EnvironmentWriter:
         users = [row for row in self._rows if row[0]]
         others = [row for row in self._rows if not row[0]]
         head = ("package", "version", "extensions", "bundled", "torch", "python", "loads here")
-        shown = [head, *(cells for _, cells, _ in (self._rows if self._everything else users))]
-        if self._everything:
-            shown = [head, *(cells for _, cells, _ in [*users, *others])]
-        widths = [max(len(row[column]) for row in shown) for column in range(6)]
-        for row in shown:
-            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
-            self._print(f"{line}  {row[6]}".rstrip(), "dim" if row is head else "")
+        rows = [*users, *others] if self._everything else users
+        heading, *lines = _aligned([head, *(cells for _, cells, _ in rows)])
+        self._print(heading, "dim")
+        for line in lines:
+            self._print(line)
         if others and not self._everything:
             self._print(f"and {len(others)} more, which use no torch (--all)", "dim")
         broken = [why for _, _, why in self._rows if why]
@@ -391,6 +386,24 @@ def broken_here(target: TargetReport, releases: Sequence[Version]) -> str | None
     loading = [v for v, other in target.matrix.row.items() if other.status in LOADING]
     which = f"torch {ranges(loading, releases)}" if loading else "no torch"
     return f"{name} does not load with torch {torch}: {reason}; it loads with {which} of the index"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lay rows out in columns, each as wide as its widest cell."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _paths(target: TargetReport) -> tuple[set[str], set[str]]:
+    """Return the files that are libraries, and those of them that are extensions.
+
+    A universal file is one file, however many slices it holds.
+    """
+    paths = {item.path for item in target.libraries}
+    return paths, {i.path for i in target.libraries if i.kind is LibraryKind.EXTENSION}
 
 
 def _fold(
