@@ -59,10 +59,10 @@ def classify_python(library: Library, scope: Scope) -> PythonUse:
         else:
             violations.append(symbol.name)
     linked = _linked(library)
-    if not violations and not since and not any("." in version for version in linked.values()):
+    bound = bool(violations) or any("." in version for version in linked.values())
+    if not bound and not since:
         return PythonUse(PythonAbi.NONE, linked=linked)
     since |= _export_only_hooks(library)
-    bound = bool(violations) or any("." in version for version in linked.values())
     floor = max(since.values()) if since and not bound else None
     return PythonUse(
         abi=PythonAbi.VERSION_SPECIFIC if bound else PythonAbi.ABI3,

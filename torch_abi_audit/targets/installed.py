@@ -71,10 +71,7 @@ class Package:
         Raises:
             AuditError: It is one, and none of them is there.
         """
-        if self.info.suffix == ".egg-link":
-            project: Path | None = Path((_text(self.info).splitlines() or [""])[0].strip())
-        else:
-            project = self._project()
+        project = self._egg_linked() or self._project()
         if project is None:
             return ()
         added = self._added_to_the_path(project)
@@ -92,6 +89,12 @@ class Package:
         if not found:
             raise AuditError(f"an editable install, and nothing of it was found at {project}")
         return tuple(sorted(found.items()))
+
+    def _egg_linked(self) -> Path | None:
+        """Return the folder that an `.egg-link` names in its first line."""
+        if self.info.suffix != ".egg-link":
+            return None
+        return Path((_text(self.info).splitlines() or [""])[0].strip())
 
     def _project(self) -> Path | None:
         origin = self.info / "direct_url.json"
@@ -206,8 +209,8 @@ class Package:
                 if path.resolve() not in known:
                     files[f"{folder.name}/{name}"] = path
         info = self.info
-        if info.suffix == ".egg-link":
-            project = Path((_text(info).splitlines() or [""])[0].strip())
+        project = self._egg_linked()
+        if project is not None:
             info = project / f"{info.stem.replace('-', '_')}.egg-info"
         return Opened(TargetKind.PACKAGE, claims_of(info), tuple(read_files(files.items())))
 
