@@ -12,17 +12,23 @@ same sources and toolchain give the same bytes.
 A `[[library]]` has a `path`, a `source` and a `target`. `needed` names its stand-ins;
 where the linker asks what they export, `[library.exports]` says it. Several `targets`
 make a universal library.
+
+`[[also]]` tables are further wheels of the release, with what they say instead of `[wheel]`.
+`[archive]` makes what no build backend does: `twice` writes members again at the end,
+`unrecorded` leaves files out of RECORD, `stream` writes the archive as to a pipe.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import struct
 import subprocess
 import sys
 import tempfile
 import tomllib
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -141,17 +147,27 @@ def strip_sections(data: bytes) -> bytes:
     return data[:40] + bytes(8) + data[48:60] + bytes(4) + data[64:offset]
 
 
-def build_wheel(folder: Path, work: Path) -> Path:
-    """Build the wheel of one scenario into its folder."""
+def build_wheels(folder: Path, work: Path) -> list[Path]:
+    """Build the wheels of one scenario into its folder."""
     scenario = tomllib.loads((folder / "scenario.toml").read_text(encoding="utf-8"))
-    wheel = scenario["wheel"]
-    tag = "-".join((wheel["python"], wheel["abi"], wheel["platform"]))
-    stem = f"{wheel['name']}-1.0"
     files: dict[str, bytes] = {}
     for entry in scenario.get("library", []):
         files[entry["path"]] = build_library(folder, entry, work)
     for entry in scenario.get("file", []):
         files[entry["path"]] = entry["text"].encode()
+    for old in folder.glob("*.whl"):
+        old.unlink()
+    wheels = [scenario["wheel"], *({**scenario["wheel"], **w} for w in scenario.get("also", []))]
+    return [write_wheel(folder, wheel, files, scenario.get("archive", {})) for wheel in wheels]
+
+
+def write_wheel(
+    folder: Path, wheel: dict[str, Any], libraries: dict[str, bytes], odd: dict[str, Any]
+) -> Path:
+    """Write one wheel."""
+    files = dict(libraries)
+    tag = "-".join((wheel["python"], wheel["abi"], wheel["platform"]))
+    stem = f"{wheel['name']}-1.0"
     metadata = [
         "Metadata-Version: 2.4",
         f"Name: {wheel['name']}",
@@ -169,18 +185,38 @@ def build_wheel(folder: Path, work: Path) -> Path:
     files[f"{stem}.dist-info/METADATA"] = "\n".join([*metadata, ""]).encode()
     files[f"{stem}.dist-info/WHEEL"] = "\n".join([*headers, ""]).encode()
     record = f"{stem}.dist-info/RECORD"
-    lines = [f"{name},{digest(data)},{len(data)}" for name, data in sorted(files.items())]
+    unrecorded = odd.get("unrecorded", [])
+    lines = [
+        f"{name},{digest(data)},{len(data)}"
+        for name, data in sorted(files.items())
+        if name not in unrecorded
+    ]
     files[record] = "\n".join([*lines, f"{record},,", ""]).encode()
-    for old in folder.glob("*.whl"):
-        old.unlink()
-    path = folder / f"{stem}-{tag}.whl"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
+    variant = f"-{wheel['variant']}" if "variant" in wheel else ""
+    path = folder / f"{stem}-{tag}{variant}.whl"
+    buffer = Pipe() if odd.get("stream") else io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w") as archive:
+        warnings.simplefilter("ignore")  # of duplicate names
+        for name, data in (*files.items(), *((name, files[name]) for name in odd.get("twice", []))):
             info = zipfile.ZipInfo(name, _EPOCH)
             info.compress_type = zipfile.ZIP_DEFLATED
             info.external_attr = 0o644 << 16
             archive.writestr(info, data)
+    path.write_bytes(buffer.getvalue())
     return path
+
+
+class Pipe(io.BytesIO):
+    """What can't be sought in."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def tell(self) -> int:
+        raise OSError
+
+    def seek(self, *_: int) -> int:
+        raise OSError
 
 
 def expand(tag: str) -> list[str]:
@@ -201,8 +237,8 @@ def main(names: list[str]) -> None:
     )
     with tempfile.TemporaryDirectory() as work:
         for folder in folders:
-            path = build_wheel(folder, Path(work))
-            print(f"{path.relative_to(HERE)}: {path.stat().st_size} bytes")
+            for path in build_wheels(folder, Path(work)):
+                print(f"{path.relative_to(HERE)}: {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

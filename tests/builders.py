@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import zipfile
 from pathlib import Path
@@ -247,16 +249,29 @@ def write_wheel(
     name: str = NAME,
     metadata: str | None = METADATA,
     wheel: str | None = None,
+    record: str | None = "",
     compression: int = zipfile.ZIP_DEFLATED,
 ) -> Path:
-    """Write a wheel; None leaves a dist-info file out."""
+    """Write a wheel; None leaves a dist-info file out; `record` is added to the right rows."""
     path = folder / name
-    tag = "-".join(name.removesuffix(".whl").split("-")[2:])
+    tag = "-".join(name.removesuffix(".whl").split("-")[2:5])
     default = f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tag}\n"
+    members = dict(files or {})
+    if metadata is not None:
+        members["x-1.0.dist-info/METADATA"] = metadata.encode()
+    members["x-1.0.dist-info/WHEEL"] = (default if wheel is None else wheel).encode()
+    if record is not None:
+        rows = [record_row(member, data) for member, data in members.items()]
+        members["x-1.0.dist-info/RECORD"] = "".join(
+            [*rows, "x-1.0.dist-info/RECORD,,\n", record]
+        ).encode()
     with zipfile.ZipFile(path, "w", compression) as archive:
-        for member, data in (files or {}).items():
+        for member, data in members.items():
             archive.writestr(member, data)
-        if metadata is not None:
-            archive.writestr("x-1.0.dist-info/METADATA", metadata)
-        archive.writestr("x-1.0.dist-info/WHEEL", default if wheel is None else wheel)
     return path
+
+
+def record_row(name: str, data: bytes) -> str:
+    """Return the row of a file in RECORD."""
+    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+    return f"{name},sha256={digest},{len(data)}\n"

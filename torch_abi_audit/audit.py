@@ -30,7 +30,10 @@ from torch_abi_audit.model import (
     TargetReport,
     Verdict,
 )
+from torch_abi_audit.releases import RunCollector
 from torch_abi_audit.rules import run_rules
+from torch_abi_audit.rules.words import count
+from torch_abi_audit.suppression import split
 from torch_abi_audit.targets.resolve import Found, resolve
 from torch_abi_audit.verdict import judge, summarize
 
@@ -38,7 +41,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from packaging.version import Version
+
     from torch_abi_audit.catalog import Catalog
+    from torch_abi_audit.model import Ignore
     from torch_abi_audit.targets.installed import Site
 
 
@@ -52,6 +58,8 @@ class Options:
         against: One torch to judge against: a wheel, or the folder where it is installed.
         verify: Whether to read every member to its end, and check its checksum.
         check: What alone to judge, instead of all that is wrong with a wheel.
+        min_torch: The oldest torch that the user promises to load with.
+        ignore: The findings that are accepted.
     """
 
     strict: bool = False
@@ -59,6 +67,8 @@ class Options:
     against: Path | None = None
     verify: bool = False
     check: Check | None = None
+    min_torch: Version | None = None
+    ignore: tuple[Ignore, ...] = ()
 
     @property
     def judge(self) -> str:
@@ -83,10 +93,13 @@ def audit(*targets: str | Path, options: Options | None = None) -> Report:
         AuditError: There is no torch at `options.against`, or none that is `options.torch`.
     """
     auditor = Auditor(options or Options())
-    return Report(
-        targets=tuple(report for target in targets for report in auditor.audit(target)),
-        torch_releases=auditor.catalog.releases,
-    )
+    run = auditor.collector()
+    reports = []
+    for target in targets:
+        for report in auditor.audit(target):
+            run.add(report)
+            reports.append(report)
+    return Report(tuple(reports), auditor.catalog.releases, run.finish())
 
 
 class Auditor:
@@ -107,6 +120,8 @@ class Auditor:
             options = replace(options, torch=SpecifierSet(f"=={catalog.newest}"))
         if options.torch is not None and not admitted_torch(options.torch, catalog.releases):
             raise AuditError(f"no torch that the catalog knows is {options.torch}")
+        if options.min_torch is not None and options.min_torch > catalog.newest:
+            raise AuditError(f"no torch that the catalog knows is {options.min_torch} or newer")
         self.catalog = catalog
         self._options = options
         self._site = site
@@ -141,6 +156,10 @@ class Auditor:
             releases=self.catalog.releases,
             error=self._torch_errors.get(self.site.folders),
         )
+
+    def collector(self) -> RunCollector:
+        """Return what takes the reports, for what is true of all of them together."""
+        return RunCollector(self.catalog, self._options.ignore, strict=self._options.strict)
 
     def audit(self, target: str | Path) -> Iterator[TargetReport]:
         """Audit what a target names: one thing, or each wheel of a folder; see `audit`."""
@@ -200,6 +219,8 @@ class Auditor:
             matrix=matrix,
             demands=demands,
             judge=options.judge,
+            defects=opened.defects,
+            min_torch=options.min_torch,
         )
 
     def _here(self, opened: Opened, site: Site) -> Here | None:
@@ -223,22 +244,24 @@ class Auditor:
         return self._installed[site.folders]
 
     def _conclude(self, target: str, kind: TargetKind, subject: Subject) -> TargetReport:
-        findings = run_rules(subject, self.catalog)
+        options = self._options
+        findings, ignored = split(run_rules(subject, self.catalog), options.ignore, self.catalog)
         torch = [item.torch for item in subject.libraries]
         python = [item.python for item in subject.libraries]
         abi, floor = worst_abi(torch), highest_floor(torch)
-        options = self._options
         verdict = judge(subject, findings, abi, strict=options.strict, check=options.check)
+        accepted = f"; {count(len(ignored), 'finding')} accepted" if ignored else ""
         return TargetReport(
             target=target,
             verdict=verdict,
-            summary=summarize(subject, findings, verdict, floor, kind),
+            summary=summarize(subject, findings, verdict, floor, kind) + accepted,
             kind=kind,
             claims=subject.claims,
             libraries=subject.libraries,
             unreadable=subject.unreadable,
             unverified=subject.unverified,
             findings=findings,
+            ignored=ignored,
             matrix=subject.matrix,
             torch_abi=abi,
             torch_floor=floor,

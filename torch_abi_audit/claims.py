@@ -14,7 +14,7 @@ from packaging.version import InvalidVersion, Version
 
 from torch_abi_audit.abi.platform import parse_platform
 from torch_abi_audit.errors import AuditError
-from torch_abi_audit.model import Claims, PythonVersion
+from torch_abi_audit.model import Claims, Interpreter, PythonVersion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # The stable ABI begins with 3.2; the last is far enough ahead to stand for "any later one".
 _PYTHONS = tuple(PythonVersion(3, minor) for minor in range(2, 21))
+ANY_LATER = _PYTHONS[-1]
 _PATCHES = range(40)
 _FUTURE = 100  # minor releases of torch to look ahead
 # What NVIDIA's packages hold, by the name without `nvidia-` and `-cu12`.
@@ -66,13 +67,23 @@ _MARKER_MACHINES = {
     ("windows", "i686"): "x86",
     ("linux", "arm"): "armv7l",
 }
-_INTERPRETER = re.compile(r"([a-z]+)([0-9])([0-9]{0,3})t?")
+_INTERPRETER = re.compile(r"([a-z]+)([0-9])([0-9]{0,3})")
+# What follows the version in CPython's own ABI tags: free-threaded, debug, and what ended
+# with 3.7 (pymalloc) and 3.2 (wide Unicode).
+_ABI_FLAGS = re.compile(r"t?d?m?u?")
 STABLE_ABIS = frozenset({"abi3", "abi3t"})
+FREE_THREADED_SINCE = PythonVersion(3, 13)  # PEP 703
+ABI3T_SINCE = PythonVersion(3, 15)  # PEP 803
 
 
 def claims_abi3(claims: Claims) -> bool:
     """Whether any of the filename's tags promises the stable ABI of CPython."""
     return any(tag.abi in STABLE_ABIS for tag in claims.tags)
+
+
+def claims_abi3t(claims: Claims) -> bool:
+    """Whether any of the tags promises the stable ABI of free-threaded CPython."""
+    return any(tag.abi == "abi3t" for tag in claims.tags)
 
 
 def admitted_pythons(claims: Claims) -> tuple[PythonVersion, ...]:
@@ -85,22 +96,58 @@ def admitted_pythons(claims: Claims) -> tuple[PythonVersion, ...]:
     )
 
 
-def admitted_interpreters(claims: Claims) -> tuple[tuple[PythonVersion, bool], ...]:
-    """Return the releases that the tags admit, each with whether it is free-threaded.
+def admitted_interpreters(claims: Claims) -> tuple[Interpreter, ...]:
+    """Return the builds of CPython that the tags with an ABI and ``Requires-Python`` admit.
 
-    Of a tag without an ABI it says nothing: both kinds take it.
+    A tag without an ABI says nothing of what its libraries find in the interpreter.
     """
+    return _interpreters(claims, [tag for tag in claims.tags if tag.abi != "none"])
+
+
+def installing_interpreters(claims: Claims) -> tuple[Interpreter, ...]:
+    """Return the builds of CPython that install the wheel."""
+    return _interpreters(claims, claims.tags)
+
+
+def _interpreters(claims: Claims, tags: Iterable[Tag]) -> tuple[Interpreter, ...]:
+    admitted = admitted_pythons(claims)
     return tuple(
         sorted(
             {
-                (python, tag.abi.endswith("t"))
-                for tag in claims.tags
-                if tag.abi != "none"
-                for python in admitted_pythons(claims)
+                Interpreter(python, free_threaded)
+                for tag in tags
+                if tag.interpreter.startswith(("cp", "py"))
+                for python in admitted
                 if _tag_admits(tag, python)
+                for free_threaded in _builds(tag)
+                if not free_threaded or python >= FREE_THREADED_SINCE
             }
         )
     )
+
+
+def _builds(tag: Tag) -> tuple[bool, ...]:
+    """Return which builds of a release take a tag: with the GIL, free-threaded, or both."""
+    return (False, True) if tag.abi == "none" else (tag.abi.endswith("t"),)
+
+
+def is_installable(tag: Tag) -> bool:
+    """Whether any installer takes a tag: its Python and its ABI fit together (PEP 425).
+
+    Of implementations other than CPython every tag is taken for one that fits.
+    """
+    if tag.interpreter.startswith("py"):
+        return tag.abi == "none"
+    if not tag.interpreter.startswith("cp"):
+        return True
+    match = _INTERPRETER.fullmatch(tag.interpreter)
+    # `cp315t`: free-threaded Python is in the ABI tag alone. `cp3`: installers know `py3`.
+    if match is None or not match[3]:
+        return False
+    if tag.abi == "none" or tag.abi in STABLE_ABIS:
+        return True
+    flags = tag.abi.removeprefix(tag.interpreter)
+    return flags != tag.abi and _ABI_FLAGS.fullmatch(flags) is not None
 
 
 def _tag_admits(tag: Tag, python: PythonVersion) -> bool:

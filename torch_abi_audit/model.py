@@ -112,6 +112,24 @@ class Cause(StrEnum):
     ALTERNATIVE = "alternative"
 
 
+class DefectKind(StrEnum):
+    """What is wrong with an archive, whatever its members hold."""
+
+    DUPLICATE = "duplicate"
+    CASE = "case"
+    UNSAFE_NAME = "unsafe-name"
+    HEADERS = "headers"
+    STRUCTURE = "structure"
+    DESCRIPTOR = "descriptor"
+    ENCRYPTED = "encrypted"
+    COMPRESSION = "compression"
+    SYMLINK = "symlink"
+    DIST_INFO = "dist-info"
+    METADATA = "metadata"
+    RECORD = "record"
+    LICENSE = "license"
+
+
 class PythonVersion(NamedTuple):
     """A minor release of Python."""
 
@@ -120,6 +138,16 @@ class PythonVersion(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.major}.{self.minor}"
+
+
+class Interpreter(NamedTuple):
+    """A release of CPython, free-threaded or not."""
+
+    python: PythonVersion
+    free_threaded: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.python}{'t' if self.free_threaded else ''}"
 
 
 # --- facts -------------------------------------------------------------------
@@ -206,6 +234,23 @@ class Member:
     verified: bool = False
 
 
+class Defect(NamedTuple):
+    """One thing that is wrong with an archive.
+
+    Attributes:
+        kind: What it is.
+        name: The member that it is about, empty for the archive.
+        detail: What is wrong with it, where the kind does not say it all.
+    """
+
+    kind: DefectKind
+    name: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (self.name, self.detail)))
+
+
 # --- claims ------------------------------------------------------------------
 
 
@@ -224,6 +269,8 @@ class Claims:
         cuda_requirements: Those of NVIDIA's packages, which bring CUDA's libraries.
         extras: ``Provides-Extra``.
         stated: Whether there is metadata at all. Where there is none nothing is promised.
+        filename: The wheel's filename; None for what is no wheel.
+        variant: The label of a variant wheel (PEP 825, a draft).
     """
 
     name: str
@@ -236,15 +283,25 @@ class Claims:
     cuda_requirements: tuple[Requirement, ...] = ()
     extras: frozenset[str] = frozenset()
     stated: bool = True
+    filename: str | None = None
+    variant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A target that was opened: what it is, what it promises, and its compiled members."""
+    """A target that was opened.
+
+    Attributes:
+        kind: What it is.
+        claims: What it promises.
+        members: Its compiled members.
+        defects: What is wrong with the archive.
+    """
 
     kind: TargetKind
     claims: Claims
     members: tuple[Member, ...]
+    defects: tuple[Defect, ...] = ()
 
 
 # --- classification ----------------------------------------------------------
@@ -346,8 +403,11 @@ class PythonUse:
 
     Attributes:
         abi: ``NONE`` without an import of the C API, ``ABI3`` when every import
-            lies in the stable ABI, ``VERSION_SPECIFIC`` otherwise.
+            lies in the stable ABI, ``ABI3T`` where it is made for free-threaded Python too,
+            ``VERSION_SPECIFIC`` otherwise.
         violations: Imports of the C API outside the stable ABI.
+        opaque: Imports in the stable ABI that its form for free-threaded Python, abi3t,
+            has and no extension can use.
         floor: The oldest Python whose stable ABI has every import.
         floor_symbols: The imports, or the export hook, that set the floor.
         linked: CPython's own libraries that it needs, each with the version that it is
@@ -357,6 +417,7 @@ class PythonUse:
 
     abi: PythonAbi
     violations: tuple[str, ...] = ()
+    opaque: tuple[str, ...] = ()
     floor: PythonVersion | None = None
     floor_symbols: tuple[str, ...] = ()
     linked: Mapping[str, str] = field(default_factory=dict)
@@ -402,7 +463,7 @@ class Subject:
 
     `demands` are the releases of torch to judge against: what the metadata asks for,
     in each environment that differs (None: nothing), or what the user named instead;
-    `judge` says which.
+    `judge` says which. `min_torch` is the oldest torch that the user promises.
     """
 
     claims: Claims
@@ -412,6 +473,8 @@ class Subject:
     matrix: Matrix = field(default_factory=Matrix)
     demands: tuple[SpecifierSet | None, ...] = (None,)
     judge: str = BY_METADATA
+    defects: tuple[Defect, ...] = ()
+    min_torch: Version | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,7 +512,7 @@ class Finding:
         rule: The rule's name.
         severity: How much it weighs.
         message: What is wrong, in one sentence.
-        library: The member that it is about, or None for the target.
+        libraries: The members that it is about; none for the target as such.
         evidence: The symbols, names or tags that show it.
         help: What to change.
     """
@@ -457,9 +520,51 @@ class Finding:
     rule: str
     severity: Severity
     message: str
-    library: str | None = None
+    libraries: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
     help: str = ""
+
+    @property
+    def library(self) -> str | None:
+        """The member that it is about, where it is one."""
+        return self.libraries[0] if len(self.libraries) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """A finding that the user accepts.
+
+    Attributes:
+        rule: The rule's name.
+        reason: Why it is accepted.
+        library: A pattern of paths as a shell writes it; without one every finding of the
+            rule is accepted.
+        until_torch: The release of torch with which it expires: once the catalog has it.
+        migrating: It says that a library is still to be moved to the stable ABI.
+    """
+
+    rule: str
+    reason: str
+    library: str | None = None
+    until_torch: Version | None = None
+    migrating: bool = False
+
+    def __str__(self) -> str:
+        return self.rule if self.library is None else f"{self.rule}:{self.library}"
+
+
+class Ignored(NamedTuple):
+    """A finding that is accepted, and what accepts it."""
+
+    finding: Finding
+    ignore: Ignore
+
+
+class Progress(NamedTuple):
+    """How far a target is on its way to the stable ABI: its libraries that use torch."""
+
+    stable: int
+    unstable: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,7 +572,8 @@ class TargetReport:
     """The conclusions for one target.
 
     ``claims`` is None when the target could not be opened; ``error`` then says why.
-    ``error`` is also set when a member could not be read. ``unverified`` are the libraries
+    ``error`` is also set when a member could not be read. ``ignored`` are findings that the
+    user accepts; they count for nothing. ``unverified`` are the libraries
     that were read no further than their tables, so that their checksum was not checked.
     ``here`` is how a package that uses torch stands with the torch that is installed beside
     it; ``said`` is what the user should know about how the target was found.
@@ -482,6 +588,7 @@ class TargetReport:
     unreadable: tuple[Member, ...] = ()
     unverified: frozenset[str] = frozenset()
     findings: tuple[Finding, ...] = ()
+    ignored: tuple[Ignored, ...] = ()
     matrix: Matrix = field(default_factory=Matrix)
     torch_abi: TorchAbi = TorchAbi.NONE
     torch_floor: Floor | None = None
@@ -498,11 +605,95 @@ class TargetReport:
 
 
 @dataclass(frozen=True, slots=True)
+class WheelSummary:
+    """What is kept of a wheel to judge it beside the others of its release.
+
+    `torch` are the releases that it loads with and its metadata admits; None where it uses
+    no torch, or no build of torch for its platform is known.
+    """
+
+    target: str
+    claims: Claims
+    verdict: Verdict
+    python_abi: PythonAbi
+    python_floor: PythonVersion | None
+    compiled: bool
+    torch: tuple[Version, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What wheels of one release serve on one platform.
+
+    Attributes:
+        platform: The system and the machine, as ``linux x86_64``; ``any``.
+        pythons: The builds of CPython that install one of them.
+        torch: The releases of torch that these load with and ask for; None where they use
+            none, or no build of torch for the platform is known.
+        wheels: The wheels.
+    """
+
+    platform: str
+    pythons: tuple[Interpreter, ...]
+    torch: tuple[Version, ...] | None
+    wheels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The wheels of one release of a project that were audited together."""
+
+    name: str
+    version: Version
+    wheels: tuple[WheelSummary, ...]
+    coverage: tuple[Coverage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoreUse:
+    """What came of an `Ignore` in a run.
+
+    Attributes:
+        ignore: What was to be accepted.
+        matched: How many findings were.
+        present: Whether any target has a library that it names.
+        expired: Whether its time is over.
+    """
+
+    ignore: Ignore
+    matched: int
+    present: bool
+    expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What rules about all targets of a run look at."""
+
+    releases: tuple[Release, ...] = ()
+    ignores: tuple[IgnoreUse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What is concluded of all targets of a run together.
+
+    `releases` are those with several wheels; `fails` says whether a finding counts as a
+    failure of the run.
+    """
+
+    releases: tuple[Release, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    fails: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The conclusions for all targets of one run, in the order they were named."""
 
     targets: tuple[TargetReport, ...]
     torch_releases: tuple[Version, ...] = ()
+    run: RunReport = field(default_factory=RunReport)
 
     @property
     def counts(self) -> Mapping[Verdict, int]:
@@ -513,4 +704,5 @@ class Report:
     @property
     def safe(self) -> bool:
         """Whether there was something to audit and all of it may be published."""
-        return bool(self.targets) and all(target.safe for target in self.targets)
+        safe = all(target.safe for target in self.targets)
+        return bool(self.targets) and safe and not self.run.fails

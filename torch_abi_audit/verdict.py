@@ -8,6 +8,7 @@ from torch_abi_audit.claims import requires_torch
 from torch_abi_audit.model import (
     Check,
     Finding,
+    Progress,
     PythonAbi,
     ReleaseStatus,
     Severity,
@@ -18,9 +19,9 @@ from torch_abi_audit.model import (
 from torch_abi_audit.rules.words import count, short
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from torch_abi_audit.model import Floor, Subject, TargetReport
+    from torch_abi_audit.model import Floor, Subject, TargetReport, TorchUse
 
 
 # What `Check.CLAIMS` lets pass: it is no claim that is broken.
@@ -55,6 +56,12 @@ def judge(
     if abi is TorchAbi.NONE and not any(item.torch.needs_torch for item in subject.libraries):
         return Verdict.NOT_APPLICABLE
     return Verdict.SAFE
+
+
+def progress(uses: Iterable[TorchUse]) -> Progress:
+    """Count the libraries that use torch by its stable ABI, and those that do not yet."""
+    abis = [use.abi for use in uses]
+    return Progress(abis.count(TorchAbi.STABLE), abis.count(TorchAbi.UNSTABLE))
 
 
 def fails(report: TargetReport, check: Check | None) -> bool:
@@ -103,7 +110,12 @@ def _safe(subject: Subject, floor: Floor | None) -> str:
     if floor is not None:
         return f"stable ABI only: {_reach(subject, floor)}"
     if any(item.torch.abi is TorchAbi.UNSTABLE for item in subject.libraries):
-        return "its claims hold, and it is for the releases of torch that it is pinned to alone"
+        stable, unstable = progress(item.torch for item in subject.libraries)
+        moved = f" ({stable} of {stable + unstable} libraries stable)" if stable else ""
+        return (
+            "its claims hold, and it is for the releases of torch that it is pinned to alone"
+            f"{moved}"
+        )
     if any(item.torch.foreign for item in subject.libraries):
         return "uses nothing of torch but copies of other projects in its libraries"
     return "loads torch's libraries, and imports nothing from them"

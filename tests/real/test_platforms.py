@@ -146,6 +146,21 @@ def test_a_manylinux_tag_that_is_too_low(capsys: pytest.CaptureFixture[str]) -> 
     wheel = download("sgl-kernel==0.3.21", python="310")
     assert wheel.name == "sgl_kernel-0.3.21-cp310-abi3-manylinux2014_x86_64.whl"
     loaded, plugins = evidence(wheel, "platform-floor-understated", capsys)
-    assert "sgl_kernel/sm100/common_ops.abi3.so: GLIBC_2.27" in loaded
+    assert "sgl_kernel/sm100/common_ops.abi3.so: CXXABI_1.3.11" in loaded
     assert "sgl_kernel/flash_ops.abi3.so: CXXABI_1.3.9" in loaded
     assert plugins[0] == "lib/mscclpp.so: CXXABI_1.3.11"
+
+
+def test_a_record_with_the_paths_of_windows(capsys: pytest.CaptureFixture[str]) -> None:
+    """Uninstalling it leaves all of its files, since no path in RECORD is one."""
+    _, target = audit(download("tensordict==0.10.0", WINDOWS), capsys)
+    (finding,) = [item for item in target["findings"] if item["rule"] == "archive-integrity"]
+    assert finding["severity"] == "error"
+    assert "tensordict\\base.py: in RECORD, and not in the archive" in finding["evidence"]
+    assert "tensordict/base.py: no row in RECORD" in finding["evidence"]
+
+
+def test_debug_companions_of_universal_libraries(capsys: pytest.CaptureFixture[str]) -> None:
+    _, target = audit(download("pyobjc-core==13.0", MACOS), capsys)
+    assert target["verdict"] == "not-applicable"
+    assert not any(".dSYM/" in item["path"] for item in target["libraries"])

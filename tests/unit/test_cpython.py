@@ -22,7 +22,7 @@ from torch_abi_audit.model import (
 
 
 def use_of(item: Library, *own: str) -> PythonUse:
-    return classify_python(item, Scope(symbols=frozenset(own)))
+    return classify_python("x/_C.so", item, Scope(symbols=frozenset(own)))
 
 
 def test_none() -> None:

@@ -163,10 +163,21 @@ def test_a_library_by_name_that_is_none(name: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"INPUT(libx.so.1)\n", "é".encode() * 3000, b"x" + "é".encode() * 3000]
+    "data",
+    [
+        b"INPUT(libx.so.1)\n",
+        b"/* GNU ld script */\nGROUP ( " + "é".encode() * 3000,
+        b"/* GNU ld script */\nGROUP (" + "é".encode() * 3000,
+    ],
 )
-def test_text_is_no_library_whatever_its_name(data: bytes) -> None:
+def test_linker_scripts_are_no_libraries(data: bytes) -> None:
     assert read(data, "libx.so") is None
+
+
+@pytest.mark.parametrize("data", [b"libx.so.1", b"import os\n", b"print('INPUTS')"])
+def test_other_text_is_no_library_either(data: bytes) -> None:
+    with pytest.raises(LibraryError, match="text that is no linker script"):
+        read(data, "libx.so")
 
 
 def test_other_files_are_no_libraries() -> None:

@@ -255,10 +255,16 @@ def test_versioned_python_library(
     assert [finding.severity for finding in found] == ([severity] if severity else [])
 
 
-def test_a_python_of_its_own_is_there() -> None:
+def test_a_python_of_its_own_is_a_second_one() -> None:
     item, own = dylib(needed=("@loader_path/libpython3.12.dylib",)), dylib()
     tag = "cp312-cp312-macosx_11_0_arm64"
-    assert not findings(VERSIONED, tag, ("x/_C.so", item), ("x/libpython3.12.dylib", own))
+    (finding,) = findings(VERSIONED, tag, ("x/_C.so", item), ("x/libpython3.12.dylib", own))
+    assert (finding.severity, finding.libraries) == (Severity.WARNING, ("x/_C.so",))
+    assert finding.evidence == ("x/libpython3.12.dylib",)
+    # Windows takes the one that is loaded under that name.
+    item, own = dll(needed=("python312.dll",)), dll()
+    tag = "cp312-cp312-win_amd64"
+    assert not findings(VERSIONED, tag, ("x/_C.pyd", item), ("x/python312.dll", own))
 
 
 @pytest.mark.parametrize(

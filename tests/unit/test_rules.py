@@ -412,7 +412,6 @@ def test_abi3_floor(tag: str, python: str, understated: bool) -> None:  # noqa: 
     ("path", "item", "promised", "severity"),
     [
         ("_C.cpython-310-x86_64-linux-gnu.so", MODULE, ABI3, Severity.ERROR),
-        ("x/_C.cp310-win_amd64.pyd", MODULE, ABI3, Severity.ERROR),
         ("x/_C.pypy310-pp73-x86_64-linux-gnu.so", MODULE, ABI3, Severity.ERROR),
         ("x/_C.abi3.so", MODULE, ABI3, None),
         ("x/_C.so", MODULE, ABI3, None),

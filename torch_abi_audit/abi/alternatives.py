@@ -24,8 +24,8 @@ _RELEASE = re.compile(
     re.IGNORECASE,
 )
 
-# Alternatives for one release can differ by the CUDA that they were built with too.
-_CUDA = re.compile(r"(?<![a-z0-9])cu[0-9]{2,3}(?![a-z0-9])")
+# Alternatives for one release can differ by the build of torch that they are for too.
+_BUILD = re.compile(r"(?<![a-z0-9])(?:cu[0-9]{2,3}|cpu|cuda|rocm|hip|xpu)(?![a-z0-9])")
 
 
 def find_alternatives(
@@ -52,7 +52,7 @@ def find_alternatives(
             if digits
             else (int(match["major"]), int(match["minor"]))
         )
-        group = _CUDA.sub("cu*", f"{path[: match.start()]}*{path[match.end() :]}")
+        group = _BUILD.sub("*", f"{path[: match.start()]}*{path[match.end() :]}")
         found[path] = Alternative(group, release)
         groups[group].add(release)
     return {

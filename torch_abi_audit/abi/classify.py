@@ -64,5 +64,5 @@ def _classify(
             kind=library_kind(library),
             platform=key,
             torch=classify_torch(library, found[path], catalog, platform),
-            python=classify_python(library, found[path]),
+            python=classify_python(path, library, found[path]),
         )

@@ -10,7 +10,9 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
+from torch_abi_audit.abi.modules import EXPORT_HOOK_SINCE, hooks, is_for_abi3t, only_new_hooks
 from torch_abi_audit.catalog.libraries import python_library
+from torch_abi_audit.claims import ABI3T_SINCE
 from torch_abi_audit.model import Format, LibraryKind, PythonAbi, PythonUse, PythonVersion
 
 if TYPE_CHECKING:
@@ -20,10 +22,9 @@ if TYPE_CHECKING:
     from torch_abi_audit.model import Library, Symbol
 
 _C_API = re.compile(r"_?Py[A-Z_]")
-# PEP 3121, PEP 489 (the U forms hold punycode) and PEP 793: what makes a module of a library.
-_INIT_HOOK = re.compile(r"PyInitU?_")
-_EXPORT_HOOK = re.compile(r"PyModExportU?_")
-_EXPORT_HOOK_SINCE = PythonVersion(3, 15)
+# What abi3t keeps and can't be called: no extension can make the static PyModuleDef that they
+# take (PEP 803).
+_OPAQUE = frozenset({"PyModuleDef_Init", "PyModule_Create2", "PyModule_FromDefAndSpec2"})
 # Names that only some builds of CPython have (`ifdef` in stable_abi.toml).
 _WINDOWS_ONLY = frozenset({"MS_WINDOWS"})
 _NEVER_RELIABLE = frozenset({"Py_REF_DEBUG", "USE_STACKCHECK"})
@@ -32,19 +33,18 @@ _NOT_ON_WINDOWS = frozenset({"HAVE_FORK"})
 
 def library_kind(library: Library) -> LibraryKind:
     """Tell whether Python can import a library as a module."""
-    hooked = any(
-        _INIT_HOOK.match(symbol.name) or _EXPORT_HOOK.match(symbol.name)
-        for symbol in library.exports
-    )
-    return LibraryKind.EXTENSION if hooked else LibraryKind.BUNDLED
+    return LibraryKind.EXTENSION if hooks(library) else LibraryKind.BUNDLED
 
 
-def classify_python(library: Library, scope: Scope) -> PythonUse:
+def classify_python(path: str, library: Library, scope: Scope) -> PythonUse:
     """Tell which part of the C API a library imports.
 
-    Weak imports are left out: they never stop a load.
+    Weak imports are left out: they never stop a load. A library is taken for one of abi3t
+    where its name or the library of Python that it links says so, and it imports nothing
+    that can't be used there.
 
     Args:
+        path: Its path.
         library: The facts.
         scope: What the library finds in its own target.
     """
@@ -60,12 +60,18 @@ def classify_python(library: Library, scope: Scope) -> PythonUse:
             violations.append(symbol.name)
     linked = _linked(library)
     bound = bool(violations) or any("." in version for version in linked.values())
+    opaque = tuple(sorted(_OPAQUE & since.keys()))
+    since |= dict.fromkeys(only_new_hooks(library), EXPORT_HOOK_SINCE)
     if not bound and not since:
         return PythonUse(PythonAbi.NONE, linked=linked)
-    since |= _export_only_hooks(library)
+    abi = PythonAbi.VERSION_SPECIFIC if bound else PythonAbi.ABI3
+    if not bound and not opaque and (is_for_abi3t(path) or "3t" in linked.values()):
+        abi = PythonAbi.ABI3T
+        since.setdefault(path.rpartition("/")[2], ABI3T_SINCE)
     floor = max(since.values()) if since and not bound else None
     return PythonUse(
-        abi=PythonAbi.VERSION_SPECIFIC if bound else PythonAbi.ABI3,
+        abi=abi,
+        opaque=opaque,
         violations=tuple(sorted(violations)),
         floor=floor,
         floor_symbols=tuple(sorted(name for name in since if since[name] == floor)),
@@ -101,14 +107,6 @@ def highest_python_floor(uses: Iterable[PythonUse]) -> PythonVersion | None:
     if worst_python_abi(uses) is PythonAbi.VERSION_SPECIFIC:
         return None
     return max((use.floor for use in uses if use.floor is not None), default=None)
-
-
-def _export_only_hooks(library: Library) -> dict[str, PythonVersion]:
-    """Return the hooks of a module that only Python 3.15 and newer can import."""
-    names = {symbol.name for symbol in library.exports}
-    if any(_INIT_HOOK.match(name) for name in names):
-        return {}
-    return {name: _EXPORT_HOOK_SINCE for name in names if _EXPORT_HOOK.match(name)}
 
 
 @cache

@@ -74,7 +74,7 @@ def make_matrix(
         surroundings: What else is there.
     """
     users = [item for item in items if item.torch.needs_torch]
-    known = {(release.major, release.minor) for release in catalog.releases}
+    known = {(release.major, release.minor) for release in catalog.published}
     alternatives = find_alternatives((item.path for item in users), known)
     cells: dict[str, dict[Version, Cell]] = {item.path: {} for item in users}
     row: dict[Version, Cell] = {}

@@ -49,7 +49,7 @@ _POLICIES: tuple[tuple[int, Mapping[str, tuple[int, ...]]], ...] = tuple(
         (12, 13, 3, (4, 5, 0)),
         (17, 19, 7, (4, 8, 0)),
         (24, 22, 10, (4, 8, 0)),
-        (26, 24, 11, (7, 0, 0)),
+        (27, 24, 11, (7, 0, 0)),
         (31, 28, 12, (7, 0, 0)),
         (34, 29, 13, (11, 0)),
         (35, 30, 13, (12, 0, 0)),
@@ -72,6 +72,24 @@ _LINUX_LIBRARIES = frozenset(
     | {"libgobject-2.0.so.0", "libgthread-2.0.so.0", "libglib-2.0.so.0"}
 )
 
+
+# The platform tags that the package index takes (its upload checks, August 2026). Releases of
+# macOS from 11 on have no minor number there.
+_UNIX_ARCHS = r"(?:x86_64|i686|aarch64|armv7l|ppc64le|s390x|riscv64)"
+_INDEXED = re.compile(
+    r"any|win32|win_amd64|win_arm64|linux_armv[67]l|manylinux(?:1|2010)_(?:x86_64|i686)"
+    r"|manylinux2014_(?:x86_64|i686|aarch64|armv7l|ppc64|ppc64le|s390x)"
+    rf"|manylinux_\d+_\d+_(?:{_UNIX_ARCHS}|ppc64)|musllinux_\d+_\d+_{_UNIX_ARCHS}"
+    r"|macosx_(?:10_\d+|1[1-9]_0|[2-9]\d_0)_"
+    r"(?:x86_64|arm64|universal2|i386|intel|fat|fat3|fat64|universal|ppc|ppc64)"
+    r"|ios_\d+_\d+_(?:arm64|x86_64)_(?:iphoneos|iphonesimulator)"
+    r"|android_\d+_(?:armeabi_v7a|arm64_v8a|x86|x86_64)|pyemscripten_\d+_\d+_wasm32"
+)
+
+_PLAIN_LINUX = re.compile(
+    rf"(?:(?:many|musl)linux_\d+_\d+|linux)_(?:{_UNIX_ARCHS}|ppc64|armv[5-8]l|loongarch64|mips\w*)"
+)
+_ARM64_BEFORE_11 = re.compile(r"macosx_10_\d+_arm64")
 
 _SYSTEMS = {Format.ELF: "linux", Format.MACHO: "macos", Format.PE: "windows"}
 _FORMATS = {
@@ -114,6 +132,22 @@ def parse_platform(tag: str) -> Platform | None:
             floor = (int(major), int(minor or 0))
         return Platform(system, _ARCHS.get(arch, (arch,)), floor)
     return None
+
+
+def index_takes(tag: str) -> bool:
+    """Whether the package index takes a wheel with a platform tag."""
+    return _INDEXED.fullmatch(tag) is not None
+
+
+def is_installed(tag: str) -> bool:
+    """Whether any installer takes a wheel with a platform tag; of PyPy's and others' it is so.
+
+    Installers make no tag of a release of macOS from 11 on with a minor number, nor one for
+    arm64 before it.
+    """
+    if _ARM64_BEFORE_11.fullmatch(tag):
+        return False
+    return index_takes(tag) or _PLAIN_LINUX.fullmatch(tag) is not None
 
 
 def is_linux_library(name: str) -> bool:
@@ -196,7 +230,8 @@ def glibc_with(version: str, arch: str = "x86_64") -> int | None:
             return 17  # CentOS 7, which the tag stands for, has it there
         return number[1] if number[0] == 2 else BEYOND
     fitting = (glibc for glibc, newest in _POLICIES if number <= newest[match[1]])
-    return next(fitting, BEYOND)
+    glibc = next(fitting, BEYOND)
+    return 26 if glibc == 27 and arch == "aarch64" else glibc  # where the policy is older
 
 
 def libstdcxx_is_promised(version: str, tags: Collection[str]) -> bool:

@@ -176,6 +176,9 @@ class _Names:
         scopes = owner(symbol.name)
         if scopes[:2] in _STABLE_SCOPES or not self._is_exported(symbol.name):
             return None
+        exporters = self._platform.table.exporters(symbol.name)
+        if not scopes and all("torch_python" in name for name in exporters):
+            return _Kind.UNSTABLE  # libtorch_python carries no other project's C functions
         return _of_unknown_name(symbol.name)
 
     def _is_exported(self, name: str) -> bool:

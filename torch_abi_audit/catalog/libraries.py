@@ -39,6 +39,11 @@ def is_torch_library(name: str) -> bool:
     return _TORCH_LIBRARY.fullmatch(name) is not None
 
 
+def is_driver(name: str) -> bool:
+    """Whether a library is part of NVIDIA's driver, which every machine with CUDA has."""
+    return name in _DRIVER
+
+
 @lru_cache(maxsize=4096)
 def cuda_library(name: str) -> tuple[str, int] | None:
     """Split the name of one of CUDA's libraries into its stem and number; None for others.

@@ -20,6 +20,7 @@ _MACHO_MAGICS = frozenset(
 _FAT_MAGICS = frozenset(bytes.fromhex(magic) for magic in ("cafebabe", "cafebabf"))
 _LIBRARY_NAME = re.compile(r"\.(so(\.[0-9]+)*|pyd|dll|dylib)$", re.IGNORECASE)
 _HEAD = 4096
+_LINKER_SCRIPT = re.compile(rb"\b(?:INPUT|GROUP|OUTPUT_FORMAT|SEARCH_DIR|EXTERN|VERSION)\b")
 _LFS_POINTER = b"version https://git-lfs"
 
 
@@ -81,7 +82,7 @@ def read_libraries(source: ByteSource, name: str) -> tuple[Library, ...]:
         case Format.MACHO:
             from torch_abi_audit.formats.macho import is_debug_file, read_macho  # noqa: PLC0415
 
-            if is_debug_file(head):
+            if is_debug_file(source):
                 return ()
             found = read_macho(source)
         case Format.PE:
@@ -99,10 +100,17 @@ def read_libraries(source: ByteSource, name: str) -> tuple[Library, ...]:
 
 
 def _check_text(head: bytes) -> None:
+    """Let linker scripts pass, which are text in the place of a library (GNU ld, 3.4).
+
+    Raises:
+        LibraryError: It is anything else.
+    """
     if not _is_text(head):
         raise LibraryError("named like a library, but neither an object file nor text")
     if head.startswith(_LFS_POINTER):
         raise LibraryError("a Git LFS pointer in the place of the library")
+    if not _LINKER_SCRIPT.search(head):
+        raise LibraryError("named like a library, but text that is no linker script")
 
 
 def _is_text(head: bytes) -> bool:

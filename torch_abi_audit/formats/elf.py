@@ -71,11 +71,14 @@ class _Tag(IntEnum):
     DT_RUNPATH = 29
     DT_GNU_HASH = 0x6FFFFEF5
     DT_VERSYM = 0x6FFFFFF0
+    DT_FLAGS_1 = 0x6FFFFFFB
     DT_VERDEF = 0x6FFFFFFC
     DT_VERDEFNUM = 0x6FFFFFFD
     DT_VERNEED = 0x6FFFFFFE
     DT_VERNEEDNUM = 0x6FFFFFFF
 
+
+_DF_1_PIE = 0x08000000  # a program that can be loaded anywhere, static ones among them
 
 # Bounds against hostile files. libtorch_cpu, one of the largest libraries there are,
 # has 80,000 symbols, 14 MB of names, and names of up to some 20,000 bytes.
@@ -258,7 +261,9 @@ def _read_library(elf: _Elf, arch: str) -> Library:
         format=Format.ELF,
         arch=arch,
         # A library can name an interpreter too, to be run for its version.
-        executable=elf.type == _ET_EXEC or (elf.interpreted and soname is None),
+        executable=elf.type == _ET_EXEC
+        or (elf.interpreted and soname is None)
+        or bool((dynamic.get(_Tag.DT_FLAGS_1) or 0) & _DF_1_PIE),
         soname=soname,
         needed=tuple(_text(strings, value, _MAX_PATH) for value in dynamic.all(_Tag.DT_NEEDED)),
         rpath=_paths(strings, dynamic.all(_Tag.DT_RPATH)),

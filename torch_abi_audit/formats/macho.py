@@ -105,10 +105,21 @@ def read_macho(source: ByteSource) -> tuple[Library, ...]:
         raise LibraryError(f"not a readable Mach-O file: {error}") from error
 
 
-def is_debug_file(head: bytes) -> bool:
-    """Whether the first bytes of a Mach-O file say that it holds debug symbols alone."""
+def is_debug_file(source: ByteSource) -> bool:
+    """Whether a Mach-O file, or the first slice of a universal one, holds debug symbols alone."""
+    start = 0
+    layout = _FAT_MAGICS.get(source.read_at(0, 4))
+    if layout is not None:
+        size = struct.calcsize(layout)
+        if source.size < 8 + size:
+            return False
+        _, _, start, *_ = struct.unpack(layout, source.read_at(8, size))
+    if start + 16 > source.size:
+        return False
+    head = source.read_at(start, 16)
     order, _ = _MAGICS.get(head[:4], (">", False))
-    return len(head) >= 16 and struct.unpack_from(f"{order}I", head, 12)[0] == mach_o.MH_DSYM
+    (filetype,) = struct.unpack_from(f"{order}I", head, 12)
+    return bool(filetype == mach_o.MH_DSYM)
 
 
 def _read_slices(source: ByteSource, layout: str) -> Iterator[Library]:

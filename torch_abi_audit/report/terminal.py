@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from torch_abi_audit.abi.names import demangle
-from torch_abi_audit.claims import requires_torch
+from torch_abi_audit.claims import ANY_LATER, requires_torch
 from torch_abi_audit.model import (
     LibraryKind,
     PythonAbi,
@@ -25,14 +25,21 @@ from torch_abi_audit.model import (
 )
 from torch_abi_audit.report.clean import clean
 from torch_abi_audit.rules.judged import LOADING
-from torch_abi_audit.rules.words import count, ranges, short
+from torch_abi_audit.rules.words import count, pythons, ranges, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from packaging.version import Version
 
-    from torch_abi_audit.model import Environment, Finding, Report, TargetReport
+    from torch_abi_audit.model import (
+        Environment,
+        Finding,
+        Release,
+        Report,
+        RunReport,
+        TargetReport,
+    )
 
 _NARROWEST = 40
 _SHOWN = 5  # symbols a finding, unless verbose
@@ -85,7 +92,7 @@ def print_report(report: Report, console: Console, *, verbose: bool = False) -> 
     writer = TerminalWriter(console, verbose=verbose)
     for target in report.targets:
         writer.add(target)
-    writer.finish()
+    writer.finish(report.run)
 
 
 class TerminalWriter:
@@ -130,8 +137,14 @@ class TerminalWriter:
             )
         )
 
-    def finish(self) -> None:
-        """Print one line a target, and a line of totals."""
+    def finish(self, run: RunReport) -> None:
+        """Print what is concluded of all targets: a line a target, releases, totals."""
+        for release in run.releases:
+            self._coverage(release)
+        for finding in run.findings:
+            self._finding(finding, helped=False)
+        if run.findings:
+            self._line()
         if len(self._rows) < 2:
             return
         head = ("verdict", "torch", "python", "errors", "warnings", "target")
@@ -143,6 +156,22 @@ class TerminalWriter:
         totals = [f"{verdicts.count(item)} {item}" for item in Verdict if item in verdicts]
         self._line()
         self._line(f"{count(len(self._rows), 'target')}: {', '.join(totals)}", style="bold")
+
+    def _coverage(self, release: Release) -> None:
+        """Print what the wheels of a release cover."""
+        self._line(f"{clean(release.name)} {release.version}", style="bold")
+        self._line(f"  {count(len(release.wheels), 'wheel')} cover")
+        rows = [
+            (
+                f"  {clean(row.platform)}",
+                f"Python {pythons(map(str, row.pythons), ANY_LATER.minor) or 'none'}",
+                "" if row.torch is None else f"torch {ranges(row.torch, row.torch) or 'none'}",
+            )
+            for row in release.coverage
+        ]
+        for line in _aligned(rows):
+            self._line(f"  {line}")
+        self._line()
 
     def _facts(self, target: TargetReport) -> None:
         claims = target.claims
@@ -255,8 +284,11 @@ class TerminalWriter:
             style=_SEVERITY_STYLES[finding.severity],
             indent=2,
         )
-        if finding.library is not None:
-            self._line(f"  --> {clean(finding.library)}", head=5, style="blue")
+        shown = finding.libraries if self._verbose else finding.libraries[:_SHOWN]
+        for path in shown:
+            self._line(f"  --> {clean(path)}", head=5, style="blue")
+        if len(shown) < len(finding.libraries):
+            self._line(f"      and {len(finding.libraries) - len(shown)} more libraries")
         self._symbols(finding.evidence, indent=6)
         if finding.help and not helped:
             self._prose(f"  = help: {clean(finding.help)}", head=9, style="bold", indent=10)
@@ -336,7 +368,7 @@ class EnvironmentWriter:
         if target.here is not None and not failed:
             self._loading += target.here.cell.status in LOADING
 
-    def finish(self) -> None:
+    def finish(self, run: RunReport) -> None:  # noqa: ARG002 -- no wheels in an environment
         """Print the rows, why packages do not load, and how many do."""
         users = [row for row in self._rows if row[0]]
         others = [row for row in self._rows if not row[0]]

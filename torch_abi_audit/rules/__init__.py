@@ -2,10 +2,11 @@
 
 from importlib import import_module
 
-from torch_abi_audit.rules.registry import RULES, Rule, run_rules
+from torch_abi_audit.rules.registry import RULES, Rule, run_rules, run_run_rules
 
-__all__ = ["RULES", "Rule", "run_rules"]
+__all__ = ["RULES", "Rule", "run_rules", "run_run_rules"]
 
 # Findings of one severity are reported in the order of registration: torch comes first.
-for _module in ("torch_abi", "torch_claims", "cuda", "python", "tags", "platform", "archive"):
+_MODULES = ("torch_abi", "torch_claims", "cuda", "python", "tags", "platform", "archive", "run")
+for _module in _MODULES:
     import_module(f"{__name__}.{_module}")

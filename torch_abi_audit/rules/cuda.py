@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torch_abi_audit.abi.torch import worst_abi
 from torch_abi_audit.claims import names_other_build
-from torch_abi_audit.model import Severity, Subject
+from torch_abi_audit.model import Severity, Subject, TorchAbi
 from torch_abi_audit.rules.judged import LOADING, is_about_cuda, is_missed, judged_releases
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.rules.words import does, join, ranges, requirement
+from torch_abi_audit.rules.words import does, join, ranges, requirement, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
     Severity.ERROR,
     "it needs a CUDA runtime of another major than an admitted torch release brings,"
     " and nothing in the wheel or its requirements brings it",
+    why="torch brings the CUDA runtime as packages of one major version. A library that is "
+    "linked with another finds no libcudart.so of its own, and does not load, whatever its "
+    "ABI.",
+    fix="Admit only the releases with the same CUDA:\n"
+    '    dependencies = ["torch>=2.9,<2.11"]\n'
+    "or publish a wheel for each major of CUDA, or link the runtime statically (nvcc "
+    "-cudart static), or require the packages that bring it:\n"
+    '    dependencies = ["nvidia-cuda-runtime-cu12"]',
 )
 def cuda_major_mismatch(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report releases of torch beside which the CUDA runtime is not found."""
@@ -39,12 +48,13 @@ def cuda_major_mismatch(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     ]
     help_ = "build it with the CUDA of the torch release that it requires"
     if loading:
-        line = requirement(loading, catalog.published, open_ended=True)
+        stable = worst_abi(item.torch for item in subject.libraries) is TorchAbi.STABLE
+        line = requirement(loading, catalog.published, open_ended=stable)
         help_ = f"Requires-Dist: {line}, or publish a wheel for each major of CUDA"
     yield Hit(
         f"it does not load with torch {ranges(broken, catalog.releases)}: it needs"
         f" {example.name}, and {example.detail}",
-        library=min(paths) if len(paths) == 1 else None,
+        libraries=tuple(sorted(paths)),
         evidence=_names(broken),
         help=help_,
     )
@@ -54,6 +64,12 @@ def cuda_major_mismatch(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     "cuda-build-required",
     Severity.NOTE,
     "it links libtorch_cuda or libc10_cuda, so it loads only with a CUDA build of torch",
+    why="libtorch_cuda and libc10_cuda are there only in builds of torch with CUDA. Beside a "
+    "build for the CPU, or on Windows and macOS where the index has no other, the library "
+    "does not load.",
+    fix="Put the CUDA code into a library of its own, which is loaded only where "
+    "torch.version.cuda is set; or publish for such platforms a wheel that is built "
+    "without it.",
 )
 def cuda_build_required(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report libraries that builds of torch without CUDA do not serve.
@@ -62,15 +78,19 @@ def cuda_build_required(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """
     broken = _broken(subject, catalog, built_with_cuda=False)
     if broken:
+        loading = any(subject.matrix.row[r].status in LOADING for r in subject.matrix.row)
         paths = {path for found in broken.values() for path, _ in found}
         keys = {item.platform for item in subject.libraries if item.path in paths}
         yield Hit(
             f"the torch {ranges(broken, catalog.releases)} of the index for"
             f" {join(key for key in keys if key)} is built without CUDA, and"
             f" {does(len(paths), 'library', 'need')} it",
-            library=min(paths) if len(paths) == 1 else None,
+            libraries=tuple(sorted(paths)),
             evidence=_names(broken),
-            help="exclude these releases, or build it without CUDA for this platform",
+            help="exclude these releases, or build it without CUDA for this platform"
+            if loading
+            else "build it without CUDA for this platform; if it is for builds of torch with CUDA"
+            " from another index, judge it with --against one of them",
             severity=Severity.ERROR,
         )
         return
@@ -78,7 +98,7 @@ def cuda_build_required(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     if users:
         yield Hit(
             f"{does(len(users), 'library', 'load')} only with a build of torch with CUDA",
-            library=users[0].path if len(users) == 1 else None,
+            libraries=unique(item.path for item in users),
             evidence=tuple(sorted({n for i in users for n in i.torch.needed if "cuda" in n})),
         )
 

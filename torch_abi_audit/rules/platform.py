@@ -16,7 +16,7 @@ from torch_abi_audit.abi.platform import (
     system_of,
 )
 from torch_abi_audit.abi.scope import basename, names_of
-from torch_abi_audit.catalog.libraries import cuda_library, is_torch_library
+from torch_abi_audit.catalog.libraries import cuda_library, is_driver, is_torch_library
 from torch_abi_audit.model import Format, LibraryAudit, LibraryKind, Severity, Subject
 from torch_abi_audit.rules.registry import Hit, rule
 from torch_abi_audit.rules.words import count, does, join
@@ -36,6 +36,11 @@ _MUSL = ("libc.musl-", "ld-musl-")
     "wrong-architecture",
     Severity.ERROR,
     "a member is for another machine or system than the platform tag, or lacks one of its machines",
+    why="The loader refuses a library for another machine or system: the wheel is installed, "
+    "and `import` fails.",
+    fix="Build the library for the machine of the tag, or give the wheel the tag of what is "
+    "in it. For universal2 build both and join them:\n"
+    "    lipo -create arm64/lib.so x86_64/lib.so -output lib.so",
 )
 def wrong_architecture(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report members that the tag's machine can't load.
@@ -86,7 +91,7 @@ def wrong_architecture(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
         else:
             message = f"it is for {_machines(items, platforms)}"
             help_ = "build it for that machine, or correct the platform tag"
-        yield Hit(message, path, help=help_, severity=None if serious else Severity.WARNING)
+        yield Hit(message, (path,), help=help_, severity=None if serious else Severity.WARNING)
     unserved = _unserved(subject, platforms)
     # What single libraries lack was said of them.
     unserved -= {f"macos {arch}" for arch in universal} if "macos" in systems else set()
@@ -141,6 +146,13 @@ def _is_loaded(item: LibraryAudit) -> bool:
     Severity.ERROR,
     "glibc, libstdc++ or libgcc versions above the manylinux tag, another C library than the"
     " tag's, or a `minos` above the macOS tag",
+    why="The platform tag names the oldest system that the wheel works on. There the loader "
+    "finds a symbol version missing, `GLIBC_2.34 not found`, or macOS refuses the library.",
+    fix="Build in the image of the tag (manylinux_2_28 for torch), and let the repair step "
+    "choose the tag:\n"
+    "    auditwheel repair --exclude 'libtorch*' --exclude 'libc10*' WHEEL\n"
+    "On macOS set the oldest release before building anything, dependencies included:\n"
+    "    MACOSX_DEPLOYMENT_TARGET=11.0",
 )
 def platform_floor_understated(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report libraries that the oldest system of the tag does not load.
@@ -205,6 +217,7 @@ def _is_plugin(item: LibraryAudit, own: Collection[str], needed: Collection[str]
         and not is_linux_library(name)
         and not is_torch_library(name)
         and cuda_library(name) is None
+        and not is_driver(name)
     }
     used = _is_loaded(item) or not names_of(item.path, item.library).isdisjoint(needed)
     return bool(strange) and not used
@@ -218,7 +231,7 @@ def _other_libc(item: LibraryAudit, tags: Iterable[str]) -> Iterator[Hit]:
         if tag and found:
             yield Hit(
                 f"the tag is {tag}, and it needs {libc}",
-                library=item.path,
+                libraries=(item.path,),
                 evidence=tuple(found),
                 help="build it on a system of that kind, or correct the platform tag",
             )
@@ -262,6 +275,6 @@ def _hit(
     """Report one library with what shows it, or several, each with the first of that."""
     (path, evidence), *others = found.items()
     if not others:
-        return Hit(message, path, tuple(evidence), help_, severity)
+        return Hit(message, (path,), tuple(evidence), help_, severity)
     lines = tuple(f"{path}: {evidence[0]}" for path, evidence in found.items())
-    return Hit(message, None, lines, help_, severity)
+    return Hit(message, tuple(found), lines, help_, severity)

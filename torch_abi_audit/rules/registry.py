@@ -1,4 +1,4 @@
-"""The registry of rules: each has a name, a severity, what it means, and one function."""
+"""The registry of rules: each has a name, a severity, what it means, and what finds it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch_abi_audit.model import Finding, Severity, Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from torch_abi_audit.catalog import Catalog
+    from torch_abi_audit.model import Run
 
 
 class Hit(NamedTuple):
@@ -19,53 +20,99 @@ class Hit(NamedTuple):
     """
 
     message: str
-    library: str | None = None
+    libraries: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
     help: str = ""
     severity: Severity | None = None
 
 
-if TYPE_CHECKING:
-    Check = Callable[[Subject, Catalog], Iterator[Hit]]
-
-
 class Rule(NamedTuple):
-    """A rule: `title` completes the sentence "holds when …"."""
+    """A rule, as `explain` tells it.
+
+    Attributes:
+        name: The slug that it goes by everywhere.
+        severity: The usual one; a hit can be graver or more harmless.
+        title: Completes the sentence "holds when …".
+        why: What goes wrong where it holds, and for whom.
+        fix: What to change, with the very lines. Indented lines are code.
+    """
 
     name: str
     severity: Severity
     title: str
-    check: Check
+    why: str
+    fix: str
 
 
 RULES: dict[str, Rule] = {}
 
+if TYPE_CHECKING:
+    Check = Callable[[Subject, Catalog], Iterator[Hit]]
+    RunCheck = Callable[[Run, Catalog], Iterator[Hit]]
 
-def rule(name: str, severity: Severity, title: str) -> Callable[[Check], Check]:
-    """Register the decorated function as the check of a new rule."""
+_CHECKS: dict[str, Check] = {}
+_RUN_CHECKS: dict[str, RunCheck] = {}
+
+
+def rule(
+    name: str, severity: Severity, title: str, *, why: str, fix: str
+) -> Callable[[Check], Check]:
+    """Register a new rule, and the decorated function as what finds it in a target."""
+    _register(Rule(name, severity, title, why, fix))
 
     def register(check: Check) -> Check:
-        if name in RULES:
-            raise ValueError(f"two rules named {name}")
-        RULES[name] = Rule(name, severity, title, check)
+        _CHECKS[name] = check
         return check
 
     return register
 
 
+def run_rule(
+    name: str, severity: Severity, title: str, *, why: str, fix: str
+) -> Callable[[RunCheck], RunCheck]:
+    """Register a new rule about all targets of a run together."""
+    _register(Rule(name, severity, title, why, fix))
+    return also_of_run(name)
+
+
+def also_of_run(name: str) -> Callable[[RunCheck], RunCheck]:
+    """Register what finds a rule in all targets of a run together."""
+
+    def register(check: RunCheck) -> RunCheck:
+        _RUN_CHECKS[RULES[name].name] = check
+        return check
+
+    return register
+
+
+def _register(new: Rule) -> None:
+    if new.name in RULES:
+        raise ValueError(f"two rules named {new.name}")
+    RULES[new.name] = new
+
+
 def run_rules(subject: Subject, catalog: Catalog) -> tuple[Finding, ...]:
     """Run every rule; findings come by severity, then in the order of rules and libraries."""
+    return _findings((name, check(subject, catalog)) for name, check in _CHECKS.items())
+
+
+def run_run_rules(run: Run, catalog: Catalog) -> tuple[Finding, ...]:
+    """Run every rule about the targets together; see `run_rules`."""
+    return _findings((name, check(run, catalog)) for name, check in _RUN_CHECKS.items())
+
+
+def _findings(found: Iterable[tuple[str, Iterator[Hit]]]) -> tuple[Finding, ...]:
     findings = [
         Finding(
-            rule=rule.name,
-            severity=hit.severity or rule.severity,
+            rule=name,
+            severity=hit.severity or RULES[name].severity,
             message=hit.message,
-            library=hit.library,
+            libraries=hit.libraries,
             evidence=hit.evidence,
             help=hit.help,
         )
-        for rule in RULES.values()
-        for hit in rule.check(subject, catalog)
+        for name, hits in found
+        for hit in hits
     ]
     order = list(Severity)
     return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))

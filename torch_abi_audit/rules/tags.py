@@ -5,18 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.abi.cpython import highest_python_floor, worst_python_abi
+from torch_abi_audit.abi.modules import is_for_one_build
+from torch_abi_audit.abi.platform import system_of
 from torch_abi_audit.claims import STABLE_ABIS
 from torch_abi_audit.model import Format, LibraryAudit, LibraryKind, PythonAbi, Severity, Subject
 from torch_abi_audit.rules.registry import Hit, rule
 from torch_abi_audit.rules.words import count, join, limited_api
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch_abi_audit.catalog import Catalog
 
 
-@rule("filename-tag-mismatch", Severity.WARNING, "the filename and `WHEEL` disagree")
+@rule(
+    "filename-tag-mismatch",
+    Severity.WARNING,
+    "the filename and `WHEEL` disagree",
+    why="Installers choose a wheel by its filename; what they record, and what later tools "
+    "read, is the WHEEL file. Where the two differ, `pip check`, uv and lock files take it "
+    "for another wheel.",
+    fix="Never rename a wheel by hand. This writes both:\n"
+    "    python -m wheel tags --platform-tag manylinux_2_28_x86_64 WHEEL",
+)
 def filename_tag_mismatch(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report tags that stand in one place only: installers read either."""
     claims = subject.claims
@@ -33,15 +44,21 @@ def filename_tag_mismatch(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     "binaries-in-pure-wheel",
     Severity.ERROR,
     "`Root-Is-Purelib: true` or platform `any`, with compiled members",
+    why="A wheel for any platform is installed on all of them, and its compiled members load on "
+    "one. Some systems keep such wheels in another folder than compiled ones.",
+    fix="Build a platform wheel. In setuptools a project with ext_modules is one by itself; "
+    "otherwise say so:\n"
+    "    class BinaryDistribution(Distribution):\n"
+    "        def has_ext_modules(self): return True",
 )
 def binaries_in_pure_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report compiled members that a pure wheel takes to systems that can't load them.
 
-    A warning where every compiled member is a program, like the launchers that
-    installers carry for another system, or a DLL that Python does not import: nothing
-    loads them by accident, and packages carry them for Windows on purpose. And where the
-    platform tag is a real one, since such wheels install and load everywhere but on
-    systems that keep two folders for the two kinds.
+    A warning where nothing loads them by accident: every one is a program, like the
+    launchers that installers carry for another system, or a DLL that Python does not
+    import; or they are for several systems, so that one is chosen at run time, and no
+    Python looks for them elsewhere. And where the platform tag is a real one, since such
+    wheels install and load everywhere but on systems that keep two folders.
     """
     claims = subject.claims
     libraries = subject.libraries
@@ -52,9 +69,9 @@ def binaries_in_pure_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
     said = "the platform tag is any" if for_any else "WHEEL says Root-Is-Purelib: true"
     yield Hit(
         f"{said}, and the wheel has {count(len(paths), 'compiled member')}",
-        evidence=paths,
+        libraries=paths,
         help="build a platform wheel: Root-Is-Purelib: false, and a platform tag",
-        severity=None if for_any and not all(map(_is_harmless, libraries)) else Severity.WARNING,
+        severity=None if for_any and not _are_harmless(libraries) else Severity.WARNING,
     )
 
 
@@ -62,6 +79,14 @@ def binaries_in_pure_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
     "tag-overspecific",
     Severity.NOTE,
     "nothing ties it to the tag's Python or ABI: one wheel would do where several are published",
+    why="Nothing breaks; but a wheel for each Python is built, tested, uploaded and stored "
+    "where one would do, and users of a new Python wait for a build that they do not need.",
+    fix="Libraries that torch.ops.load_library loads need no Python at all: tag the wheel "
+    "py3-none. In setup.py:\n"
+    "    class bdist_wheel(_bdist_wheel):\n"
+    '        def get_tag(self): return "py3", "none", super().get_tag()[2]\n'
+    "For modules that keep to the stable ABI, build with py_limited_api=True and tag the "
+    "wheel cp310-abi3.",
 )
 def tag_overspecific(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report wheels for one Python whose libraries would serve others."""
@@ -86,6 +111,17 @@ def tag_overspecific(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
                 help=f"build it with -DPy_LIMITED_API={limited_api(floor)} and"
                 f" py_limited_api=True, and tag it cp{floor.major}{floor.minor}-abi3",
             )
+
+
+def _are_harmless(items: Sequence[LibraryAudit]) -> bool:
+    if all(map(_is_harmless, items)):
+        return True
+    systems = {system_of(item.library) for item in items}
+    return len(systems) > 1 and not any(
+        item.torch.needs_torch
+        or (item.kind is LibraryKind.EXTENSION and not is_for_one_build(item.path))
+        for item in items
+    )
 
 
 def _is_harmless(item: LibraryAudit) -> bool:

@@ -8,7 +8,7 @@ from torch_abi_audit.abi.platform import libstdcxx_is_promised
 from torch_abi_audit.abi.torch import highest_floor, is_torchs
 from torch_abi_audit.model import Severity, Subject
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.rules.words import count, does, join
+from torch_abi_audit.rules.words import count, does, join, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +22,18 @@ if TYPE_CHECKING:
     "unstable-torch-symbol",
     Severity.ERROR,
     "a library imports a symbol of libtorch that is not a stable shim",
+    why="torch promises nothing about its C++ symbols: any release may change, move or drop "
+    "one. The wheel loads with the releases that happen to have all of them, often a single "
+    "one, and a user with another release gets an ImportError with an undefined symbol.",
+    fix="Include the stable headers only, torch/csrc/stable and torch/headeronly, and let the "
+    "compiler refuse all others:\n"
+    "    -DTORCH_TARGET_VERSION=0x020a000000000000\n"
+    "Register operators with STABLE_TORCH_LIBRARY and call others through torch::stable. "
+    "Until that is done, pin the release that the wheel was built with, and gate with "
+    "--check claims:\n"
+    "    Requires-Dist: torch==2.10.*\n"
+    "Libraries that are still to be moved can be listed under `migrating` in the "
+    "configuration.",
 )
 def unstable_torch_symbol(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report what keeps a library off the stable ABI."""
@@ -30,7 +42,7 @@ def unstable_torch_symbol(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
         if unstable:
             yield Hit(
                 f"it imports {count(len(unstable), 'symbol')} of libtorch outside the stable ABI",
-                library=library.path,
+                libraries=(library.path,),
                 evidence=unstable,
                 help=(
                     "use torch::stable and torch::headeronly instead, and build with"
@@ -43,6 +55,12 @@ def unstable_torch_symbol(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     "unknown-shim-symbol",
     Severity.WARNING,
     "a shim-like symbol that the catalog does not know: the floor is a lower bound",
+    why="A name that begins like a function of the C shim, which no release in the catalog "
+    "declares. It may come with a newer torch; then the floor that is reported is too low. "
+    "Or it is nobody's, and the library loads nowhere.",
+    fix="Update torch-abi-audit, whose catalog knows the releases up to its own. To judge "
+    "against a torch that is newer than any catalog, a nightly for example:\n"
+    "    torch-abi-audit --against path/to/site-packages WHEEL",
 )
 def unknown_shim_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report shims that are newer than the catalog, or nobody's."""
@@ -52,7 +70,7 @@ def unknown_shim_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
             yield Hit(
                 f"no torch up to {catalog.newest} declares {count(len(unknown), 'function')} that"
                 " it imports: the floor is a lower bound",
-                library=library.path,
+                libraries=(library.path,),
                 evidence=unknown,
                 help=(
                     "if torch provides it, use a torch-abi-audit whose catalog knows that release"
@@ -64,6 +82,11 @@ def unknown_shim_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     "unguaranteed-shim",
     Severity.NOTE,
     "a C shim outside the headers that the stable ABI's promise names, or deprecated there",
+    why="The promise of ABI stability names shim.h, stable/c/shim.h and the generated c_shim_*.h, "
+    "and holds for two years. Other shims are exported and have been stable so far, and nobody "
+    "promised that they stay.",
+    fix="Use the function of the promised headers where there is one. Otherwise know that a "
+    "later torch may break the wheel, and audit it again with each release.",
 )
 def unguaranteed_shim(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report shims that torch exports and does not promise to keep."""
@@ -74,7 +97,7 @@ def unguaranteed_shim(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
             yield Hit(
                 f"it uses {count(len(names), 'shim')} of {join(headers)}, which the promise of"
                 " ABI stability does not name",
-                library=item.path,
+                libraries=(item.path,),
                 evidence=tuple(names),
             )
 
@@ -83,6 +106,11 @@ def unguaranteed_shim(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     "unstable-inline-code",
     Severity.WARNING,
     "code inlined from libtorch's unstable headers, which no undefined symbol shows",
+    why="Code of torch's C++ headers was compiled into the library. It takes the layout of "
+    "classes for granted, which changes from release to release without any symbol that "
+    "goes missing: it loads, and then crashes.",
+    fix="Build with the macro that makes every other header of torch an error:\n"
+    "    -DTORCH_TARGET_VERSION=0x020a000000000000",
 )
 def unstable_inline_code(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report stable libraries that were not compiled against the stable headers alone."""
@@ -92,7 +120,7 @@ def unstable_inline_code(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
             yield Hit(
                 f"it imports stable shims only, and defines {count(len(inlined), 'function')} of"
                 " torch's unstable headers itself",
-                library=item.path,
+                libraries=(item.path,),
                 evidence=inlined,
                 help="build with -DTORCH_TARGET_VERSION, which makes those headers an error",
             )
@@ -102,6 +130,13 @@ def unstable_inline_code(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     "bundled-libtorch",
     Severity.ERROR,
     "the wheel carries its own libtorch, libc10 or libtorch_python",
+    why="Two copies of libtorch in one process have two registries of operators and two "
+    "allocators. Operators registered with one do not exist in the other, and tensors "
+    "passed between them crash.",
+    fix="Leave torch's libraries out of the repair step:\n"
+    "    auditwheel repair --exclude 'libtorch*' --exclude 'libc10*' WHEEL\n"
+    "    delocate-wheel --exclude libtorch --exclude libc10 WHEEL\n"
+    "    delvewheel repair --exclude 'torch*.dll;c10*.dll' WHEEL",
 )
 def bundled_libtorch(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report copies of torch's libraries: two libtorch in one process do not work together."""
@@ -112,7 +147,7 @@ def bundled_libtorch(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
             yield Hit(
                 "the wheel carries a library of torch's own, beside the one of the torch that"
                 " is installed",
-                library=library.path,
+                libraries=(library.path,),
                 evidence=(library.library.soname,) if library.library.soname else (),
                 help="exclude it from the repair step: auditwheel repair --exclude 'libtorch*'"
                 " --exclude 'libc10*'",
@@ -123,6 +158,13 @@ def bundled_libtorch(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     "leaked-libstdcxx-symbol",
     Severity.WARNING,
     "it takes a symbol of libstdc++ from libtorch, which exports it since some release only",
+    why="The compiler was newer than the oldest system that the platform tag promises, and the "
+    "linker found what that system's libstdc++ lacks in libtorch, which exports it by "
+    "accident since some release. So the wheel needs that release of torch, though no shim "
+    "and no symbol version says so.",
+    fix="Name libstdc++ before torch's libraries when linking, so that the symbol version is "
+    "recorded and auditwheel can see it, or build with an older compiler:\n"
+    '    extra_link_args = ["-lstdc++"]',
 )
 def leaked_libstdcxx_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report names of libstdc++ that are newer than what the platform tag promises."""
@@ -150,7 +192,7 @@ def leaked_libstdcxx_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]
             f" {count(len(since), 'symbol')} of libstdc++ from libtorch, newer than"
             f" the platform tag promises: torch has {newest} since {since[newest]}, libstdc++ since"
             f" {versions[newest]}",
-            library=paths[0] if len(paths) == 1 else None,
+            libraries=tuple(paths),
             evidence=tuple(sorted(since)),
             help="link with -lstdc++ named before torch's libraries",
             # No floor that would not show: the shims ask for as new a torch themselves.
@@ -162,6 +204,9 @@ def leaked_libstdcxx_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]
     "foreign-symbol-from-libtorch",
     Severity.WARNING,
     "it relies on a third-party library's copy that libtorch happens to export",
+    why="libtorch is linked with other projects' code and exports some of it by accident. Any "
+    "release may update that code, hide it or drop it.",
+    fix="Link the library itself, statically best of all, and do not rely on torch for it.",
 )
 def foreign_symbol_from_libtorch(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report functions that are no part of torch and that any release may drop."""
@@ -171,7 +216,7 @@ def foreign_symbol_from_libtorch(subject: Subject, _catalog: Catalog) -> Iterato
             yield Hit(
                 f"it finds {count(len(foreign), 'symbol')} of other projects only in the copies"
                 " that libtorch happens to export",
-                library=item.path,
+                libraries=(item.path,),
                 evidence=foreign,
                 help="link that library itself",
             )
@@ -181,6 +226,12 @@ def foreign_symbol_from_libtorch(subject: Subject, _catalog: Catalog) -> Iterato
     "links-torch-python",
     Severity.NOTE,
     "it needs libtorch_python",
+    why="libtorch_python is built for one Python. A library that needs it can't be loaded where "
+    "torch was built without Python, and one that uses its symbols is bound to the unstable "
+    "ABI.",
+    fix="torch.utils.cpp_extension links it by default; it does not with\n"
+    "    CppExtension(..., py_limited_api=True)\n"
+    "In CMake leave TORCH_PYTHON_LIBRARY out of target_link_libraries.",
 )
 def links_torch_python(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report libraries that are tied to a torch for Python.
@@ -204,15 +255,13 @@ def links_torch_python(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     if using:
         yield Hit(
             f"{does(len(using), 'library', 'use')} libtorch_python, which is built for one Python",
-            library=using[0] if len(using) == 1 else None,
-            evidence=tuple(using) if len(using) > 1 else (),
+            libraries=unique(using),
             severity=Severity.WARNING,
         )
     if linked:
         yield Hit(
             f"{does(len(linked), 'library', 'need')}"
             " libtorch_python, and nothing from it is imported",
-            library=linked[0] if len(linked) == 1 else None,
-            evidence=tuple(linked) if len(linked) > 1 else (),
+            libraries=unique(linked),
             help="leave torch_python out of `libraries`, or build with py_limited_api=True",
         )

@@ -15,7 +15,7 @@ from torch_abi_audit.claims import (
 from torch_abi_audit.model import BY_METADATA, Cause, ReleaseStatus, Severity, Subject, TorchAbi
 from torch_abi_audit.rules.judged import LOADING, is_about_cuda, is_missed, judged_releases
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.rules.words import count, does, join, ranges, requirement, short
+from torch_abi_audit.rules.words import count, does, join, ranges, requirement, short, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from torch_abi_audit.catalog import Catalog
-    from torch_abi_audit.model import Reason
+    from torch_abi_audit.model import Cell, Reason
 
 
 _COMPARED = 1000  # characters of a declaration
@@ -34,6 +34,12 @@ _COMPARED = 1000  # characters of a declaration
     "torch-floor-understated",
     Severity.ERROR,
     "`Requires-Dist: torch` admits releases older than the floor",
+    why="Installers read the metadata alone. They put the wheel beside a torch that lacks what "
+    "it imports, and `import` fails with an undefined symbol on the user's machine.",
+    fix="Ask for what the wheel needs, in pyproject.toml:\n"
+    '    dependencies = ["torch>=2.11"]\n'
+    "or build it for the release that you want to support, and avoid what is newer:\n"
+    "    -DTORCH_TARGET_VERSION=0x020a000000000000",
 )
 def torch_floor_understated(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report releases of torch that installers may choose and the wheel does not load on."""
@@ -60,7 +66,7 @@ def torch_floor_understated(subject: Subject, catalog: Catalog) -> Iterator[Hit]
         help_ += f", or build with -DTORCH_TARGET_VERSION={_target(oldest)}"
     yield Hit(
         f"{subject.judge} admits torch {oldest}, the wheel needs {floor.release} or newer: {why}",
-        library=next(
+        libraries=unique(
             library.path
             for library in subject.libraries
             if library.torch.floor is not None and library.torch.floor.release == floor.release
@@ -79,6 +85,10 @@ def _target(release: Version) -> str:
     "torch-undeclared",
     Severity.WARNING,
     "a library needs torch and the metadata does not require it",
+    why="Without Requires-Dist no installer knows that the wheel needs torch, nor which: it is "
+    "installed beside any release, or none, and updating torch breaks it without a word.",
+    fix="Declare it in pyproject.toml, with the floor that the report names:\n"
+    '    dependencies = ["torch>=2.11"]',
 )
 def torch_undeclared(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report a dependency that no installer knows of."""
@@ -105,8 +115,7 @@ def torch_undeclared(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         line = "Requires-Dist: torch"
     yield Hit(
         f"{does(len(users), 'library', 'need')} torch, and the metadata {where}",
-        library=users[0].path if len(users) == 1 else None,
-        evidence=tuple(library.path for library in users) if len(users) > 1 else (),
+        libraries=unique(library.path for library in users),
         help=f"add {line}",
     )
 
@@ -115,14 +124,25 @@ def torch_undeclared(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     "torch-unpinned",
     Severity.ERROR,
     "unstable ABI, and the metadata admits releases beyond those it links with",
+    why="A wheel on the unstable ABI is for the releases that it links with, often one. "
+    "Metadata that admits others makes installers put it beside a torch that it does not "
+    "load with.",
+    fix="Pin the release that it was built with, in pyproject.toml:\n"
+    '    dependencies = ["torch==2.10.*"]\n'
+    "or move to the stable ABI (see unstable-torch-symbol), and then ask for a floor "
+    "alone.",
 )
 def torch_unpinned(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report an unstable wheel that installers may put beside other releases of torch."""
     if worst_abi(library.torch for library in subject.libraries) is not TorchAbi.UNSTABLE:
         return
     row = subject.matrix.row
-    loading = [release for release, cell in row.items() if cell.status in LOADING]
-    failing = [release for release, cell in row.items() if cell.status is ReleaseStatus.BREAKS]
+    loading = [release for release, cell in row.items() if _loads_but_for_cuda(cell)]
+    failing = [
+        release
+        for release, cell in row.items()
+        if cell.status is ReleaseStatus.BREAKS and release not in loading
+    ]
     judged = bool(loading or failing)
     for specifier in subject.demands:
         admitted = admitted_torch(specifier, catalog.published)
@@ -148,6 +168,13 @@ def torch_unpinned(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         )
 
 
+def _loads_but_for_cuda(cell: Cell) -> bool:
+    """Whether nothing but the CUDA of torch's build, which is another rule's, is in the way."""
+    return cell.status in LOADING or (
+        cell.status is ReleaseStatus.BREAKS and all(map(is_about_cuda, cell.reasons))
+    )
+
+
 def _admits(specifier: SpecifierSet | None, admitted: Sequence[Version], *, future: bool) -> str:
     """Say what a demand admits."""
     if specifier is None:
@@ -164,34 +191,47 @@ def _admits(specifier: SpecifierSet | None, admitted: Sequence[Version], *, futu
     "torch-symbol-missing",
     Severity.ERROR,
     "a torch release that the metadata admits does not provide a symbol, or a library",
+    why="The dynamic loader stops at the first name that it can't find: `import` fails, with "
+    "the mangled name of a symbol. The report says which release lacks what, and what it "
+    "has instead.",
+    fix="Exclude the releases where it breaks, with the line that the finding gives:\n"
+    '    dependencies = ["torch>=2.12"]\n'
+    "or rebuild with the oldest release that is to be supported.",
 )
 def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report what keeps libraries from loading, once for each library.
+    """Report what keeps libraries from loading, once for those that miss the same.
 
     What CUDA is the cause of is reported by the rules about CUDA.
     """
     judged = judged_releases(subject, catalog)
     alternatives = subject.matrix.alternatives
+    # Libraries that miss the same are told of together.
+    alike: dict[tuple[tuple[Version, tuple[Reason, ...]], ...], list[str]] = {}
     for path, row in subject.matrix.libraries.items():
-        missing: dict[Version, list[Reason]] = {}
-        for release in judged:
-            if not is_missed(subject, path, release):
-                continue
-            reasons = [reason for reason in row[release].reasons if not is_about_cuda(reason)]
-            own = [reason for reason in reasons if reason.cause is not Cause.SIBLING]
-            if own:
-                missing[release] = own
-        if missing:
-            newest = max(missing)
-            names = dict.fromkeys(reason.name for found in missing.values() for reason in found)
-            yield Hit(
-                f"torch {ranges(missing, catalog.releases)}, which {subject.judge} admits,"
-                f" {'lacks' if len(missing) == 1 else 'lack'} {count(len(names), 'name')} that it"
-                f" needs; {newest} lacks {missing[newest][0]}",
-                library=path,
-                evidence=tuple(names),
-                help=_instead(subject, catalog, path, missing[newest], newest),
+        missing = {
+            release: tuple(
+                reason
+                for reason in row[release].reasons
+                if not is_about_cuda(reason) and reason.cause is not Cause.SIBLING
             )
+            for release in judged
+            if is_missed(subject, path, release)
+        }
+        found = tuple((release, reasons) for release, reasons in missing.items() if reasons)
+        if found:
+            alike.setdefault(found, []).append(path)
+    for found, paths in alike.items():
+        newest, reasons = max(found)
+        names = unique(reason.name for _, missed in found for reason in missed)
+        yield Hit(
+            f"torch {ranges((release for release, _ in found), catalog.releases)}, which"
+            f" {subject.judge} admits, {'lacks' if len(found) == 1 else 'lack'}"
+            f" {count(len(names), 'name')} that it needs; {newest} lacks {reasons[0]}",
+            libraries=tuple(paths),
+            evidence=names,
+            help=_instead(subject, catalog, paths[0], reasons, newest)
+            or _where_it_loads(subject, catalog, names),
+        )
     unserved: dict[str, list[Version]] = {}
     for release in judged:
         for reason in subject.matrix.row[release].reasons:
@@ -201,9 +241,66 @@ def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         yield Hit(
             f"there is no library for torch {ranges(releases, catalog.releases)}, which"
             f" {subject.judge} admits, among the alternatives of {group}",
-            evidence=tuple(path for path, item in alternatives.items() if item.group == group),
+            libraries=tuple(path for path, item in alternatives.items() if item.group == group),
             help="add one for each release, or exclude the release",
         )
+
+
+@rule(
+    "torch-promise-broken",
+    Severity.ERROR,
+    "it does not load with a torch from the one on that --min-torch promises",
+    why="A project promises its users an oldest torch. One call of a newer function, or a newer"
+    " torch to build with, raises the floor, and nobody sees it before the release is out.",
+    fix="Let the compiler refuse what is newer than the promise:\n"
+    "    -DTORCH_TARGET_VERSION=0x020a000000000000\n"
+    "or make the promise a newer one, in pyproject.toml:\n"
+    "    [tool.torch-abi-audit]\n"
+    '    min-torch = "2.11"',
+)
+def torch_promise_broken(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
+    """Report what breaks the promise: a symbol, a library, or the metadata."""
+    promised = subject.min_torch
+    if promised is None:
+        return
+    said = f"torch {short(promised)} and newer are promised"
+    help_ = f"build it with -DTORCH_TARGET_VERSION={_target(promised)}, or promise less"
+    floors = {i.path: i.torch.floor for i in subject.libraries if i.torch.floor is not None}
+    for path, row in subject.matrix.libraries.items():
+        broken = [
+            release
+            for release, cell in row.items()
+            if release >= promised
+            and cell.status is ReleaseStatus.BREAKS
+            and is_missed(subject, path, release)
+        ]
+        floor = floors.get(path)
+        if broken:
+            # What is missing where most is, which for a floor is all that is newer.
+            reasons = row[broken[0]].reasons
+            yield Hit(
+                f"{said}, and it does not load with torch {ranges(broken, catalog.releases)}:"
+                f" {reasons[0]}",
+                libraries=(path,),
+                evidence=tuple(reason.name for reason in reasons),
+                help=help_,
+            )
+        elif floor is not None and floor.release > promised:
+            since = f"{join(floor.symbols[:1])} first appeared in" if floor.symbols else "it needs"
+            yield Hit(
+                f"{said}, and {since} torch {floor.release}",
+                libraries=(path,),
+                evidence=floor.symbols,
+                help=help_,
+            )
+    kept = [release for release in catalog.published if release >= promised]
+    for demand in subject.demands:
+        if demand is not None and kept and not admitted_torch(demand, kept[:1]):
+            yield Hit(
+                f"{said}, and {subject.judge} does not admit torch {kept[0]}",
+                evidence=(f"torch{demand}",),
+                help=f"Requires-Dist: torch>={short(promised)}",
+            )
 
 
 def _likeness(one: str, other: str) -> float:
@@ -211,6 +308,19 @@ def _likeness(one: str, other: str) -> float:
 
     # Names can be hostile, and the comparison is quadratic.
     return SequenceMatcher(None, one[:_COMPARED], other[:_COMPARED], autojunk=False).ratio()
+
+
+def _where_it_loads(subject: Subject, catalog: Catalog, names: Sequence[str]) -> str:
+    """Return the requirement that admits the releases which the target loads with."""
+    loading = [r for r, cell in subject.matrix.row.items() if cell.status in LOADING]
+    if not loading:
+        return ""
+    stable = worst_abi(item.torch for item in subject.libraries) is TorchAbi.STABLE
+    line = f"Requires-Dist: {requirement(loading, catalog.published, open_ended=stable)}"
+    leaked = {name for item in subject.libraries for name in item.torch.leaked}
+    if leaked.issuperset(names):  # it is libstdc++'s: torch only happens to have it
+        return f"link with -lstdc++ named before torch's libraries, or {line}"
+    return line
 
 
 def _instead(
@@ -244,7 +354,14 @@ def _instead(
     return ""
 
 
-@rule("torch-floor-overstated", Severity.NOTE, "it excludes releases the wheel would run on")
+@rule(
+    "torch-floor-overstated",
+    Severity.NOTE,
+    "it excludes releases the wheel would run on",
+    why="Nothing breaks; but users of the releases that are left out can't install a wheel that "
+    "would work for them, and you may be building wheels that one replaces.",
+    fix='If the wheel is tested there, ask for less:\n    dependencies = ["torch>=2.10"]',
+)
 def torch_floor_overstated(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report releases that the wheel is guaranteed on and installers will not choose."""
     row = subject.matrix.row

@@ -29,6 +29,11 @@ def join(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))
 
 
+def unique(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names without repetition, in their order."""
+    return tuple(dict.fromkeys(names))
+
+
 def short(release: Version) -> str:
     """Return a release as a requirement names it: ``2.11`` for 2.11.0, ``2.9.1`` for 2.9.1."""
     return ".".join(map(str, release.release if release.micro else release.release[:2]))
@@ -51,6 +56,34 @@ def ranges(releases: Iterable[Version], known: Sequence[Version]) -> str:
         f"{known[run[0]]} to {known[run[-1]]}" if len(run) > 1 else str(known[run[0]])
         for run in runs
     )
+
+
+def pythons(names: Iterable[str], newest: int) -> str:
+    """Return builds of CPython in short: ``3.10 to 3.12``, ``3.9 and newer``, ``3.13t, 3.14t``.
+
+    Args:
+        names: As ``3.13`` and ``3.13t``.
+        newest: The minor release that stands for any later one.
+    """
+    parts = []
+    names = list(names)
+    for letter in ("", "t"):
+        minors = sorted(
+            int(name.removesuffix("t").partition(".")[2])
+            for name in names
+            if name.endswith("t") is bool(letter)
+        )
+        runs: list[list[int]] = []
+        for minor in minors:
+            if runs and minor == runs[-1][-1] + 1:
+                runs[-1].append(minor)
+            else:
+                runs.append([minor])
+        for run in runs:
+            first, last = f"3.{run[0]}{letter}", f"3.{run[-1]}{letter}"
+            joint = f"{first} and newer" if run[-1] == newest else f"{first} to {last}"
+            parts.append(joint if len(run) > 1 else first)
+    return ", ".join(parts)
 
 
 def requirement(

@@ -24,6 +24,7 @@ except ImportError:
     import zlib  # type: ignore[no-redef]
 
 if TYPE_CHECKING:
+    import hashlib
     from collections.abc import Iterator
     from typing import IO, Self
 
@@ -66,25 +67,35 @@ class MemberSource(Protocol):
             LibraryError: Either is not what the archive's directory says.
         """
 
+    @property
+    def digest(self) -> bytes:
+        """The hash of the whole member, once it was checked."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
 
 
-def open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: IO[bytes]) -> MemberSource:
+def open_member(
+    archive: zipfile.ZipFile,
+    info: zipfile.ZipInfo,
+    file: IO[bytes],
+    algorithm: str | None = None,
+) -> MemberSource:
     """Open a member.
 
     Args:
         archive: The archive, for its methods of compression that wheels do not use.
         info: The member.
         file: The archive's bytes, in the hands of one thread.
+        algorithm: What to hash the member with while it is checked.
     """
     raw = _Raw(info, file)
     if info.flag_bits & _ENCRYPTED_FLAGS:
         raise LibraryError("can't be inflated: it is encrypted")
     if info.compress_type == zipfile.ZIP_STORED:
-        return _Stored(info, raw)
-    return _Inflated(archive, info, raw)
+        return _Stored(info, raw, algorithm)
+    return _Inflated(archive, info, raw, algorithm)
 
 
 class _Raw:
@@ -136,10 +147,12 @@ class _Raw:
 class _Stored:
     """A member without compression: read in place."""
 
-    def __init__(self, info: zipfile.ZipInfo, raw: _Raw) -> None:
+    def __init__(self, info: zipfile.ZipInfo, raw: _Raw, algorithm: str | None) -> None:
         self.size = info.file_size
+        self.digest = b""
         self._info = info
         self._raw = raw
+        self._algorithm = algorithm
 
     def __enter__(self) -> Self:
         return self
@@ -164,18 +177,26 @@ class _Stored:
             return False
         self._raw.seek(0)
         checksum = length = 0
+        hasher = _hasher(self._algorithm)
         while part := self._raw.read(_SKIPPED):
             checksum = zlib.crc32(part, checksum)
             length += len(part)
+            if hasher is not None:
+                hasher.update(part)
         _compare(self._info, length, checksum)
+        self.digest = b"" if hasher is None else hasher.digest()
         return True
 
 
 class _Inflated:
     """A compressed member: inflated from the start, and again for what was forgotten."""
 
-    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, raw: _Raw) -> None:
+    def __init__(
+        self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, raw: _Raw, algorithm: str | None
+    ) -> None:
         self.size = info.file_size
+        self._algorithm = algorithm
+        self._hasher = _hasher(algorithm)
         self._archive = archive
         self._info = info
         self._raw = raw
@@ -236,6 +257,10 @@ class _Inflated:
         _compare(self._info, self._position, self._checksum)
         return True
 
+    @property
+    def digest(self) -> bytes:
+        return b"" if self._hasher is None else self._hasher.digest()
+
     def _next(self, wanted: int) -> bytes:
         """Inflate the next bytes, and keep them for a while; nothing where they should end."""
         try:
@@ -251,6 +276,8 @@ class _Inflated:
         if self._position + len(chunk) > self.size or (wanted and not chunk):
             raise LibraryError(f"inflates to another size than the {self.size} bytes it declares")
         self._checksum = zlib.crc32(chunk, self._checksum)
+        if self._hasher is not None:
+            self._hasher.update(chunk)
         missing = min(_PREFIX - self._position, len(chunk))
         if self._position == len(self._prefix) and missing > 0:
             self._prefix += chunk[:missing]
@@ -287,12 +314,21 @@ class _Inflated:
         if self._passes >= _MAX_PASSES:
             raise LibraryError("its tables lie back and forth, too often to inflate it")
         self._position = self._checksum = self._kept = 0
+        self._hasher = _hasher(self._algorithm)
         self._window.clear()
 
     def _close(self) -> None:
         if self._stream is not None:
             self._stream.close()  # type: ignore[attr-defined]
         self._stream = None
+
+
+def _hasher(algorithm: str | None) -> hashlib._Hash | None:
+    if algorithm is None:
+        return None
+    import hashlib  # noqa: PLC0415 -- only where members are hashed
+
+    return hashlib.new(algorithm)
 
 
 def _compare(info: zipfile.ZipInfo, length: int, checksum: int) -> None:

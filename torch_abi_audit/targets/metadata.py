@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from email.parser import HeaderParser
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -14,18 +15,63 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import Version
 
 from torch_abi_audit.errors import AuditError
-from torch_abi_audit.model import Claims
+from torch_abi_audit.model import Claims, Defect, DefectKind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from email.message import Message
 
 _MAX_TAGS = 10_000
 _TORCH = re.compile(r"torch")
 _CUDA = re.compile(r"nvidia-.*|cuda-toolkit")
+_VARIANT = re.compile(r"[0-9a-z_.]+")
+_WHEEL_MAJOR = "1"
+_WITHOUT_LICENSE_FILES = frozenset({"1.0", "1.1", "1.2", "2.0", "2.1", "2.2", "2.3"})
 _PROJECT_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
-def parse_claims(filename: str, wheel: bytes, metadata: bytes) -> Claims:
+class Filename(NamedTuple):
+    """A wheel's filename, taken apart.
+
+    Attributes:
+        name: The distribution's normalized name.
+        version: Its version.
+        tags: The tags, expanded.
+        stem: The name and the version as they are written, ``x-1.0``.
+        variant: The label of a variant wheel.
+    """
+
+    name: str
+    version: Version
+    tags: frozenset[Tag]
+    stem: str
+    variant: str | None
+
+
+def parse_filename(filename: str) -> Filename:
+    """Take a wheel's filename apart.
+
+    A variant label is the last part of a name with one part too many; a build tag, which
+    stands where a name without one has the Python tag, begins with a digit (PEP 825).
+
+    Raises:
+        AuditError: It is not one.
+    """
+    parts = filename.removesuffix(".whl").split("-")
+    built = len(parts) > 2 and parts[2][:1].isdigit()
+    variant = parts.pop() if len(parts) == 6 + built else None
+    if variant is not None and not _VARIANT.fullmatch(variant):
+        raise AuditError(f"Invalid wheel filename: {filename!r} has too many parts")
+    try:
+        name, version, _, tags = parse_wheel_filename("-".join(parts) + ".whl")
+    except InvalidWheelFilename as error:
+        raise AuditError(str(error)) from error
+    except ValueError as error:
+        raise AuditError(f"its filename can't be parsed: {str(error)[:200]}") from error
+    return Filename(name, version, tags, "-".join(parts[:2]), variant)
+
+
+def parse_claims(filename: str, wheel: bytes, metadata: bytes) -> tuple[Claims, tuple[Defect, ...]]:
     """Parse what a wheel promises.
 
     Args:
@@ -33,20 +79,35 @@ def parse_claims(filename: str, wheel: bytes, metadata: bytes) -> Claims:
         wheel: The contents of its ``WHEEL`` file.
         metadata: The contents of its ``METADATA`` file.
 
+    Returns:
+        The claims, and where the filename, ``WHEEL`` and ``METADATA`` do not fit together.
+
     Raises:
         AuditError: The name, a tag, ``Requires-Python`` or a requirement of torch is
-            not valid, or the metadata is another distribution's. Other requirements are
-            not looked at.
+            not valid. Other requirements are not looked at.
 
     Reference: the binary distribution format and the core metadata specification.
     """
+    named = parse_filename(filename)
     try:
-        return _parse(filename, _headers(wheel), _headers(metadata))
-    except InvalidWheelFilename as error:
-        raise AuditError(str(error)) from error
+        headers, inside = _headers(wheel), _headers(metadata)
+        claims = _claims(named.name, named.version, named.tags, headers, inside)
+        found = tuple(_metadata_defects(named, headers, inside))
     except (ValueError, RecursionError) as error:
         # Hostile input: numbers of thousands of digits, thousands of parentheses.
         raise AuditError(f"its metadata can't be parsed: {str(error)[:200]}") from error
+    return replace(claims, filename=filename, variant=named.variant), found
+
+
+def license_files(metadata: bytes) -> tuple[str, ...]:
+    """Return what ``License-File`` names: files below ``licenses`` in ``.dist-info`` (PEP 639).
+
+    Metadata older than 2.4 says nothing of where they are.
+    """
+    headers = _headers(metadata)
+    if _first(headers, "Metadata-Version") in _WITHOUT_LICENSE_FILES:
+        return ()
+    return tuple(str(line).strip() for line in headers.get_all("License-File", []))
 
 
 def parse_installed(wheel: bytes, metadata: bytes) -> Claims:
@@ -82,15 +143,18 @@ def without_metadata(name: str) -> Claims:
     )
 
 
-def _parse(filename: str, wheel: Message, metadata: Message) -> Claims:
-    name, version, _, tags = parse_wheel_filename(filename)
+def _metadata_defects(named: Filename, wheel: Message, metadata: Message) -> Iterator[Defect]:
     for field in ("Metadata-Version", "Name", "Version"):
         if not _first(metadata, field):
             raise AuditError(f"METADATA has no {field}")
-    inside = canonicalize_name(_first(metadata, "Name")), Version(_first(metadata, "Version"))
-    if inside != (name, version):
-        raise AuditError(f"METADATA is that of {inside[0]} {inside[1]}")
-    return _claims(name, version, tags, wheel, metadata)
+    name, version = _first(metadata, "Name"), Version(_first(metadata, "Version"))
+    if (canonicalize_name(name), version) != (named.name, named.version):
+        detail = f"METADATA is that of {name} {version}"
+        yield Defect(DefectKind.METADATA, named.stem, detail)
+    major = _first(wheel, "Wheel-Version").partition(".")[0]
+    if major != _WHEEL_MAJOR:
+        said = _first(wheel, "Wheel-Version") or "no Wheel-Version"
+        yield Defect(DefectKind.METADATA, "WHEEL", f"{said}, where installers read 1.0")
 
 
 def _claims(

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.errors import AuditError
-from torch_abi_audit.model import Opened, TargetKind
+from torch_abi_audit.model import TargetKind
 from torch_abi_audit.targets.wheel import read_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from torch_abi_audit.model import Opened
     from torch_abi_audit.targets.installed import Site
 
 
@@ -52,7 +53,7 @@ def resolve(text: str, site: Callable[[], Site], *, verify: bool = False) -> lis
     exists = os.path.exists(text)  # noqa: PTH110
     path = Path(text)
     if path.suffix == ".whl":
-        return [Found(text, partial(_open_wheel, path, verify=verify), TargetKind.WHEEL)]
+        return [Found(text, partial(read_wheel, path, verify=verify), TargetKind.WHEEL)]
     # A folder of wheels is what `dist` means, whoever installs a module of that name.
     wheels = exists and path.is_dir() and any(path.glob("*.whl"))
     if text and os.path.basename(text) == text and not wheels:  # noqa: PTH119 -- a bare name
@@ -72,11 +73,6 @@ def resolve(text: str, site: Callable[[], Site], *, verify: bool = False) -> lis
     return [Found(text, partial(open_library, path), TargetKind.LIBRARY)]
 
 
-def _open_wheel(path: Path, *, verify: bool) -> Opened:
-    claims, members = read_wheel(path, verify=verify)
-    return Opened(TargetKind.WHEEL, claims, members)
-
-
 def _in_folder(text: str, folder: Path, *, verify: bool) -> list[Found]:
     from torch_abi_audit.targets.files import open_folder  # noqa: PLC0415 -- rarely needed
     from torch_abi_audit.targets.installed import Site  # noqa: PLC0415
@@ -84,7 +80,7 @@ def _in_folder(text: str, folder: Path, *, verify: bool) -> list[Found]:
     wheels = sorted(folder.glob("*.whl"))
     if wheels:
         return [
-            Found(str(wheel), partial(_open_wheel, wheel, verify=verify), TargetKind.WHEEL)
+            Found(str(wheel), partial(read_wheel, wheel, verify=verify), TargetKind.WHEEL)
             for wheel in wheels
         ]
     here = folder.absolute()

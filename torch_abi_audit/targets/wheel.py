@@ -5,24 +5,33 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-from collections import Counter
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.errors import AuditError, LibraryError
 from torch_abi_audit.formats import read_libraries
-from torch_abi_audit.model import Claims, Member
+from torch_abi_audit.model import Defect, DefectKind, Member, Opened, TargetKind
+from torch_abi_audit.targets.archive import (
+    HASHES,
+    bounded,
+    dist_info_defects,
+    find_defects,
+    parse_record,
+    record_defects,
+)
 from torch_abi_audit.targets.members import open_member, processors
-from torch_abi_audit.targets.metadata import parse_claims
+from torch_abi_audit.targets.metadata import license_files, parse_claims, parse_filename
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
     from typing import IO
 
-_DIST_INFO_FILE = re.compile(r"[^/]+\.dist-info/(WHEEL|METADATA)")
+    from torch_abi_audit.targets.archive import RecordRow
+
+_DIST_INFO_FILE = re.compile(r"[^/]+\.dist-info/WHEEL")
 _MAX_DIST_INFO_BYTES = 16 << 20
 # The package index refuses an archive that is larger than this and inflates to more
 # than fifty times its size, so no published wheel does.
@@ -33,50 +42,106 @@ _MAX_SYMBOLS = 1_500_000
 _LARGE = 1 << 20  # bytes, compressed
 
 
-def read_wheel(path: Path, *, verify: bool = False) -> tuple[Claims, tuple[Member, ...]]:
-    """Read a wheel's claims and the facts of its compiled members, in the order of their paths.
+def read_wheel(path: Path, *, verify: bool = False) -> Opened:
+    """Read a wheel's claims, the facts of its compiled members, and what is wrong with the archive.
 
-    A member that can't be read is returned with its error; the others are read all the same.
+    Members come in the order of their paths. One that can't be read is returned with its
+    error; the others are read all the same.
 
     Args:
         path: The wheel.
-        verify: Whether to inflate every member to its end and check it. Otherwise that is
-            done for those of which little is left once their tables were read.
+        verify: Whether to inflate every member to its end, check it, and hold its hash
+            against ``RECORD``. Otherwise it is inflated to its end where little is left once
+            its tables were read.
 
     Raises:
         AuditError: The file is not a wheel that can be opened.
     """
     if path.suffix != ".whl":
         raise AuditError("not a wheel: the name does not end in .whl")
-    with _open_archive(path) as archive:
-        wheel = _read_dist_info(archive, "WHEEL")
-        metadata = _read_dist_info(archive, "METADATA")
-        claims = parse_claims(path.name, wheel, metadata)
-        return claims, tuple(_read_members(archive, verify=verify))
+    stem = parse_filename(path.name).stem
+    with _open_archive(path) as archive, path.open("rb") as file:
+        names = archive.namelist()
+        folder = _dist_info(names, stem)
+        wheel = _read_small(archive, f"{folder}/WHEEL")
+        metadata = _read_small(archive, f"{folder}/METADATA")
+        claims, found = parse_claims(path.name, wheel, metadata)
+        defects = [*find_defects(archive, file), *dist_info_defects(names, stem)]
+        rows, in_record = _record(archive, folder)
+        defects += [*found, *in_record, *_licenses(metadata, names, folder)]
+        members = []
+        for read in _read_members(archive, rows, verify=verify):
+            members += [read.member] if read.member else []
+            defects += [read.defect] if read.defect else []
+        return Opened(TargetKind.WHEEL, claims, tuple(members), bounded(defects))
 
 
-def _read_members(archive: zipfile.ZipFile, *, verify: bool) -> Iterator[Member]:
+class _Read(NamedTuple):
+    """A member that was read: as a compiled one, and against ``RECORD``."""
+
+    member: Member | None
+    defect: Defect | None = None
+
+
+def _dist_info(names: Iterable[str], stem: str) -> str:
+    """Return the ``.dist-info`` folder: the filename's own, or else the only one."""
+    folders = {name.partition("/")[0] for name in names if _DIST_INFO_FILE.fullmatch(name)}
+    own = f"{stem}.dist-info"
+    if own in folders:
+        return own
+    if len(folders) != 1:
+        raise AuditError(f"{len(folders) or 'no'} .dist-info with WHEEL and METADATA in it")
+    return folders.pop()
+
+
+def _record(
+    archive: zipfile.ZipFile, folder: str
+) -> tuple[Mapping[str, RecordRow], tuple[Defect, ...]]:
+    """Return the rows of ``RECORD``, and where it and the archive disagree."""
+    name = f"{folder}/RECORD"
+    if name not in archive.NameToInfo:
+        return {}, (Defect(DefectKind.RECORD, name, "not in the archive"),)
+    try:
+        rows = parse_record(_read_small(archive, name))
+    except AuditError as error:
+        return {}, (Defect(DefectKind.RECORD, name, str(error)),)
+    return rows, bounded(record_defects(rows, archive.infolist(), folder))
+
+
+def _licenses(metadata: bytes, names: Iterable[str], folder: str) -> Iterator[Defect]:
+    present = set(names)
+    for file in license_files(metadata):
+        if f"{folder}/licenses/{file}" not in present:
+            yield Defect(DefectKind.LICENSE, file, f"not below {folder}/licenses")
+
+
+def _read_members(
+    archive: zipfile.ZipFile, rows: Mapping[str, RecordRow], *, verify: bool
+) -> Iterator[_Read]:
     infos = [info for info in archive.infolist() if not info.is_dir()]
     budget = _MAX_SYMBOLS
-    for member in _in_threads(archive, sorted(infos, key=lambda i: i.filename), verify=verify):
-        if member is None:
-            continue
-        budget -= sum(len(item.imports) + len(item.exports) for item in member.slices)
+    reading = partial(_read_member, archive, rows=rows if verify else None)
+    for read in _in_threads(archive, sorted(infos, key=lambda i: i.filename), reading):
+        if read.member is not None:
+            slices = read.member.slices
+            budget -= sum(len(item.imports) + len(item.exports) for item in slices)
         if budget < 0:
             raise AuditError(f"its libraries have more than {_MAX_SYMBOLS} dynamic symbols")
-        yield member
+        yield read
 
 
 def _in_threads(
-    archive: zipfile.ZipFile, infos: Sequence[zipfile.ZipInfo], *, verify: bool
-) -> Iterator[Member | None]:
+    archive: zipfile.ZipFile,
+    infos: Sequence[zipfile.ZipInfo],
+    reading: Callable[[zipfile.ZipInfo, IO[bytes]], _Read],
+) -> Iterator[_Read]:
     """Read members in order; large ones in threads, since what inflates runs in parallel."""
     path = str(archive.filename)
     large = [info for info in infos if info.compress_size > _LARGE]
     threads = min(processors(), len(large))
     with ExitStack() as stack:
         file = stack.enter_context(_open_raw(path))
-        futures: dict[str, Future[Member | None]] = {}
+        futures: dict[int, Future[_Read]] = {}  # by the place of the header: names can be twice
         if threads > 1:
             # Only for large wheels: the import costs as much as reading a small one.
             from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
@@ -84,14 +149,10 @@ def _in_threads(
             pool = stack.enter_context(ThreadPoolExecutor(threads))
             # The largest first, so that no thread is left alone with it at the end.
             for info in sorted(large, key=lambda info: -info.compress_size):
-                task = partial(_read_apart, path, archive, info, verify=verify)
-                futures[info.filename] = pool.submit(task)
+                futures[info.header_offset] = pool.submit(_read_apart, path, info, reading)
         for info in infos:
-            future = futures.pop(info.filename, None)
-            if future is None:
-                yield _read_member(archive, info, file, verify=verify)
-            else:
-                yield future.result()
+            future = futures.pop(info.header_offset, None)
+            yield reading(info, file) if future is None else future.result()
 
 
 def _open_raw(path: str) -> IO[bytes]:
@@ -99,20 +160,16 @@ def _open_raw(path: str) -> IO[bytes]:
 
 
 def _read_apart(
-    path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, verify: bool
-) -> Member | None:
+    path: str, info: zipfile.ZipInfo, reading: Callable[[zipfile.ZipInfo, IO[bytes]], _Read]
+) -> _Read:
     """Read a member in a thread of its own, through a file of its own."""
     with _open_raw(path) as file:
-        return _read_member(archive, info, file, verify=verify)
+        return reading(info, file)
 
 
 @contextmanager
 def _open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
     with open_zip(path) as archive:
-        names = Counter(info.filename for info in archive.infolist())
-        name, times = max(names.items(), key=lambda item: item[1], default=("", 0))
-        if times > 1:
-            raise AuditError(f"{times} members named {name}")
         inflated = sum(info.file_size for info in archive.infolist())
         if inflated > max(_BOMB_BYTES, _BOMB_RATIO * path.stat().st_size):
             raise AuditError(f"a decompression bomb: it inflates to {inflated} bytes")
@@ -139,38 +196,53 @@ def open_zip(path: Path) -> zipfile.ZipFile:
         raise AuditError(f"not a zip archive: {error or type(error).__name__}") from error
 
 
-def _read_dist_info(archive: zipfile.ZipFile, name: str) -> bytes:
-    found = [
-        info
-        for info in archive.infolist()
-        if (match := _DIST_INFO_FILE.fullmatch(info.filename)) and match[1] == name
-    ]
-    if len(found) != 1:
-        raise AuditError(f"{len(found) or 'no'} .dist-info/{name} in the archive")
-    size = found[0].file_size
-    if size > _MAX_DIST_INFO_BYTES:
-        raise AuditError(f"{name} of {size} bytes")
+def _read_small(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Return the contents of a member that is to be small.
+
+    Raises:
+        AuditError: It can't be read, or is not small.
+    """
+    info = archive.NameToInfo.get(name)
+    if info is None:
+        raise AuditError(f"no {name} in the archive")
+    if info.file_size > _MAX_DIST_INFO_BYTES:
+        raise AuditError(f"{name} of {info.file_size} bytes")
     try:
-        with (
-            _open_raw(str(archive.filename)) as file,
-            open_member(archive, found[0], file) as source,
-        ):
-            data = source.read_at(0, size)
+        with _open_raw(str(archive.filename)) as file, open_member(archive, info, file) as source:
+            data = source.read_at(0, info.file_size)
             source.verify(whole=True)
             return data
     except LibraryError as error:
-        raise AuditError(f"{found[0].filename}: {error}") from error
+        raise AuditError(f"{name}: {error}") from error
 
 
 def _read_member(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: IO[bytes], *, verify: bool
-) -> Member | None:
+    archive: zipfile.ZipFile,
+    info: zipfile.ZipInfo,
+    file: IO[bytes],
+    *,
+    rows: Mapping[str, RecordRow] | None,
+) -> _Read:
+    """Read a member.
+
+    Args:
+        archive: The archive.
+        info: The member.
+        file: The archive's bytes, in the hands of one thread.
+        rows: Those of ``RECORD``, where every member is to be read to its end and checked.
+    """
+    verify = rows is not None
+    row = rows.get(info.filename) if rows else None
+    algorithm = row.algorithm if row and row.algorithm in HASHES else None
+    defect = None
     try:
-        with open_member(archive, info, file) as source:
+        with open_member(archive, info, file, algorithm) as source:
             slices = read_libraries(source, info.filename)
             if not slices and not verify:
-                return None
+                return _Read(None)
             verified = source.verify(whole=verify)
+            if row and algorithm and source.digest != row.digest:
+                defect = Defect(DefectKind.RECORD, info.filename, f"another {algorithm} in RECORD")
     except LibraryError as error:
-        return Member(info.filename, (), error=str(error))
-    return Member(info.filename, slices, verified=verified) if slices else None
+        return _Read(Member(info.filename, (), error=str(error)))
+    return _Read(Member(info.filename, slices, verified=verified) if slices else None, defect)

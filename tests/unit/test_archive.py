@@ -1,0 +1,289 @@
+"""The archive as such: one thing is wrong at a time."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.builders import METADATA, a_library, record_row, write_wheel
+from torch_abi_audit import Options, Verdict, audit
+from torch_abi_audit.errors import AuditError
+from torch_abi_audit.model import Defect, DefectKind
+from torch_abi_audit.targets.archive import bounded, parse_record
+from torch_abi_audit.targets.wheel import read_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch_abi_audit.model import TargetReport
+
+INFO = "x-1.0.dist-info"
+RULE = "archive-integrity"
+
+
+def defects(path: Path, *, verify: bool = False) -> list[tuple[str, str, str]]:
+    return [(d.kind.value, d.name, d.detail) for d in read_wheel(path, verify=verify).defects]
+
+
+def report(path: Path, *, verify: bool = False) -> TargetReport:
+    (target,) = audit(path, options=Options(verify=verify)).targets
+    return target
+
+
+def patched(path: Path, *edits: tuple[bytes, bytes, int]) -> Path:
+    """Replace the nth occurrence of some bytes."""
+    data = path.read_bytes()
+    for old, new, number in edits:
+        assert len(old) == len(new)
+        place = -1
+        for _ in range(number):
+            place = data.index(old, place + 1)
+        data = data[:place] + new + data[place + len(old) :]
+    path.write_bytes(data)
+    return path
+
+
+def test_a_sound_wheel_has_none(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, {"x/_C.so": a_library(), "x/a.py": b"", "x/ä.py": b"1"})
+    assert defects(path, verify=True) == []
+
+
+def test_a_sound_wheel_of_stored_members_and_folders(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, {"x/": b"", "x/a.py": b""}, compression=zipfile.ZIP_STORED)
+    assert defects(path) == [("record", "x/", "in RECORD, and not in the archive")]
+    path = write_wheel(tmp_path, {"x/a.py": b""}, compression=zipfile.ZIP_STORED)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.mkdir("x")
+    assert defects(path) == []
+
+
+def test_a_sound_wheel_in_zip64(tmp_path: Path) -> None:
+    path = tmp_path / "x-1.0-py39-none-any.whl"
+    files = {"x/a.py": b"1", f"{INFO}/METADATA": METADATA.encode()}
+    files[f"{INFO}/WHEEL"] = b"Wheel-Version: 1.0\nTag: py39-none-any\n"
+    rows = [record_row(name, data) for name, data in files.items()]
+    files[f"{INFO}/RECORD"] = "".join([*rows, f"{INFO}/RECORD,,\n"]).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            with archive.open(name, "w", force_zip64=True) as member:
+                member.write(data)
+    assert defects(path) == []
+
+
+def test_duplicates_are_all_audited(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, {"x/a.so": a_library()})
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("x/a.so", a_library()[:700])
+    assert ("duplicate", "x/a.so", "") in defects(path)
+    found = report(path)
+    assert found.verdict is Verdict.ERROR  # the second of them can't be read
+    assert [item.path for item in found.libraries] == ["x/a.so"]
+    assert [item.path for item in found.unreadable] == ["x/a.so"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "detail"),
+    [
+        ("../x.py", "unsafe-name", "not a plain path"),
+        ("x/./a.py", "unsafe-name", "not a plain path"),
+        ("x//a.py", "unsafe-name", "not a plain path"),
+        ("/x.py", "unsafe-name", "absolute"),
+        ("C:/x.py", "unsafe-name", "absolute"),
+        ("x\\a.py", "unsafe-name", "a backslash"),
+        ("x/a\n.py", "unsafe-name", "control characters"),
+        ("X/B.py", "case", "and x/b.py"),
+    ],
+)
+def test_names(tmp_path: Path, name: str, kind: str, detail: str) -> None:
+    path = write_wheel(tmp_path, {"x/b.py": b"", name: b""}, record=None)
+    found = [item for item in defects(path) if item[0] != "record"]
+    assert found == [(kind, name, detail)]
+
+
+def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, {"x/ab.py": b""}, record=None)
+    patched(path, (b"x/ab.py", b"x/\x81b.py", 1), (b"x/ab.py", b"x/\x81b.py", 1))
+    assert ("unsafe-name", "x/üb.py", "not UTF-8") in defects(path)
+
+
+def test_a_header_with_another_name(tmp_path: Path) -> None:
+    path = patched(write_wheel(tmp_path, {"x/a.py": b""}), (b"x/a.py", b"x/b.py", 1))
+    assert defects(path) == [("headers", "x/a.py", "another name in its header")]
+
+
+def test_a_header_with_other_sizes(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, {"x/a.py": b"1"}, compression=zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    data[18:26] = struct.pack("<2I", 0, 0)  # of the first local header
+    path.write_bytes(data)
+    assert defects(path) == [("headers", "x/a.py", "other sizes in its header")]
+
+
+def test_bytes_around_and_between(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, {"x/a.py": b""})
+    data = path.read_bytes()
+    path.write_bytes(b"#!/bin/sh\n" + data)
+    assert [item[0] for item in defects(path)] == ["structure", "structure"]
+    path.write_bytes(data + b"\0")
+    assert defects(path) == [("structure", "", "bytes after the end of the archive")]
+    path.write_bytes(data)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"a comment is no harm"
+    assert defects(path) == []
+
+
+def test_a_member_that_the_directory_does_not_name(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, {"x/a.py": b""})
+    hidden = io.BytesIO()
+    with zipfile.ZipFile(hidden, "w") as archive:
+        archive.writestr("x/evil.py", b"1")
+    with zipfile.ZipFile(path) as archive:
+        start = archive.start_dir
+    local = hidden.getvalue()[: hidden.getvalue().index(b"PK\x01\x02")]
+    data = path.read_bytes()
+    end = data.rindex(b"PK\x05\x06")
+    moved = data[:start] + local + data[start:end]
+    moved += data[end : end + 16] + struct.pack("<I", start + len(local)) + data[end + 20 :]
+    path.write_bytes(moved)
+    assert defects(path) == [("structure", "", "bytes after the last member that are no member's")]
+
+
+def test_a_directory_that_counts_wrongly(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, {"x/a.py": b""})
+    data = bytearray(path.read_bytes())
+    place = data.rindex(b"PK\x05\x06")
+    data[place + 8 : place + 12] = struct.pack("<2H", 9, 9)
+    path.write_bytes(data)
+    assert defects(path) == [("structure", "", "its end describes another central directory")]
+
+
+def test_a_stream(tmp_path: Path) -> None:
+    class Pipe(io.RawIOBase):
+        def __init__(self) -> None:
+            self.data = bytearray()
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: object) -> int:
+            self.data += bytes(data)  # type: ignore[call-overload]
+            return len(bytes(data))  # type: ignore[call-overload]
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w") as archive:
+        archive.writestr(f"{INFO}/METADATA", METADATA)
+        archive.writestr(f"{INFO}/WHEEL", "Wheel-Version: 1.0\nTag: py39-none-any\n")
+    path = tmp_path / "x-1.0-py39-none-any.whl"
+    path.write_bytes(pipe.data)
+    assert {item[0] for item in defects(path)} == {"descriptor", "record"}
+
+
+def test_methods_and_kinds_of_members(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, record=None)
+    link = zipfile.ZipInfo("x/link.py")
+    link.external_attr = 0o120777 << 16
+    comment = zipfile.ZipInfo("x/c.py")
+    comment.comment = b"for the index"
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(link, "a.py")
+        archive.writestr(comment, "")
+        archive.writestr("x/l.py", "1", zipfile.ZIP_LZMA)
+    assert [item for item in defects(path) if item[0] != "record"] == [
+        ("symlink", "x/link.py", ""),
+        ("structure", "x/c.py", "a comment in the central directory"),
+        ("compression", "x/l.py", "method 14"),
+    ]
+
+
+def test_an_encrypted_member(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, {"x/_C.so": a_library()})
+    data = bytearray(path.read_bytes())
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    assert defects(path) == [("encrypted", "x/_C.so", "")]
+    found = report(path)
+    assert found.verdict is Verdict.ERROR
+    assert {finding.rule for finding in found.findings} == {
+        RULE,
+        "unreadable-library",
+    }
+
+
+def test_dist_info_folders(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, {"y-1.0.dist-info/WHEEL": b"Tag: py3-none-any\n"})
+    assert defects(path) == [
+        ("dist-info", INFO, "one of 2"),
+        ("dist-info", "y-1.0.dist-info", "one of 2"),
+    ]
+    other = write_wheel(tmp_path, name="X-1.0-py39-none-any.whl")
+    assert ("dist-info", INFO, "not X-1.0.dist-info") in defects(other)
+
+
+def test_metadata_of_another_release(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, metadata=METADATA.replace("1.0", "2.0"))
+    assert defects(path) == [("metadata", "x-1.0", "METADATA is that of x 2.0")]
+    path = write_wheel(tmp_path, wheel="Wheel-Version: 2.0\nTag: py39-none-any\n")
+    assert ("metadata", "WHEEL", "2.0, where installers read 1.0") in defects(path)
+
+
+def test_licenses(tmp_path: Path) -> None:
+    named = f"{METADATA}License-File: LICENSE\n"
+    path = write_wheel(tmp_path, metadata=named)
+    assert defects(path) == [("license", "LICENSE", f"not below {INFO}/licenses")]
+    assert defects(write_wheel(tmp_path, {f"{INFO}/licenses/LICENSE": b""}, metadata=named)) == []
+    old = named.replace("2.4", "2.1")
+    assert defects(write_wheel(tmp_path, metadata=old)) == []
+
+
+def test_record(tmp_path: Path) -> None:
+    files = {"x/a.py": b"1"}
+    path = write_wheel(tmp_path, files, record="x/gone.py,sha256=AA,1\n")
+    assert defects(path) == [("record", "x/gone.py", "in RECORD, and not in the archive")]
+    assert defects(write_wheel(tmp_path, files, record=None)) == [
+        ("record", f"{INFO}/RECORD", "not in the archive")
+    ]
+    assert defects(write_wheel(tmp_path, files, record="x/a.py,md5=AA,1\n")) == [
+        ("record", "x/a.py", "no hash of sha256 or better in RECORD")
+    ]
+    assert defects(write_wheel(tmp_path, files, record="x/a.py,sha256=AA,2\n")) == [
+        ("record", "x/a.py", "another size in RECORD")
+    ]
+    assert defects(write_wheel(tmp_path, files, record="a,b\n"))[0][:2] == (
+        "record",
+        f"{INFO}/RECORD",
+    )
+
+
+def test_the_hashes_in_record_are_checked_on_request(tmp_path: Path) -> None:
+    library = a_library()
+    rows = record_row("x/a.py", b"2") + record_row("x/_C.so", library[:-1] + b"?")
+    for compression in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED):
+        files = {"x/a.py": b"1", "x/_C.so": library, "x/b.py": b""}
+        path = write_wheel(tmp_path, files, record=rows, compression=compression)
+        assert defects(path) == []
+        assert defects(path, verify=True) == [
+            ("record", "x/_C.so", "another sha256 in RECORD"),
+            ("record", "x/a.py", "another sha256 in RECORD"),
+        ]
+        (finding,) = [f for f in report(path, verify=True).findings if f.rule == RULE]
+        assert finding.libraries == ()
+        assert finding.evidence == (
+            "x/_C.so: another sha256 in RECORD",
+            "x/a.py: another sha256 in RECORD",
+        )
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"x,y,z,w\n", b"x,sha256=A,1\n", b"x,,one\n", b'"x'])
+def test_a_record_that_is_none(data: bytes) -> None:
+    with pytest.raises(AuditError):
+        parse_record(data)
+
+
+def test_defects_are_bounded() -> None:
+    many = (Defect(DefectKind.RECORD, str(number)) for number in range(5000))
+    assert len(bounded(many)) == 1000

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.version import Version
+
+from torch_abi_audit.config import (
+    Config,
+    find_config,
+    parse_config,
+    parse_ignore,
+    parse_release,
+    parse_torch,
+    read_config,
+)
+from torch_abi_audit.errors import AuditError
+from torch_abi_audit.model import Check, Ignore
+
+WHOLE = """
+[tool.torch-abi-audit]
+check = "claims"
+strict = true
+verify = true
+torch = ">=2.10"
+min-torch = "2.10"
+migrating = ["x/_C.so"]
+
+[[tool.torch-abi-audit.ignore]]
+rule = "cuda-build-required"
+reason = "it is for CUDA"
+library = "x/*.so"
+until-torch = "2.17"
+"""
+
+
+def test_all_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "pyproject.toml"
+    path.write_text(WHOLE)
+    config = read_config(path)
+    assert config == find_config(tmp_path / "a" / "b")
+    assert config == Config(
+        path=path,
+        check=Check.CLAIMS,
+        strict=True,
+        verify=True,
+        torch=config.torch,
+        min_torch=Version("2.10"),
+        ignore=(
+            Ignore("cuda-build-required", "it is for CUDA", "x/*.so", Version("2.17")),
+            Ignore(
+                "unstable-torch-symbol",
+                "still to be moved to the stable ABI",
+                "x/_C.so",
+                migrating=True,
+            ),
+        ),
+    )
+    assert str(config.torch) == ">=2.10"
+
+
+def test_the_nearest_that_has_a_table(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.torch-abi-audit]\nstrict = true\n")
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "pyproject.toml").write_text("[project]\nname = 'x'\n")
+    assert find_config(inner).path == tmp_path / "pyproject.toml"
+    (inner / "pyproject.toml").write_text("[tool.torch-abi-audit]\n")
+    assert find_config(inner) == Config(path=inner / "pyproject.toml")
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ([], "the table is not a table"),
+        ({"ignores": []}, "unknown key 'ignores'; it takes check, strict"),
+        ({"strict": "yes"}, "strict: true or false is expected"),
+        ({"check": "all"}, "check: 'all' is none of torch, abi3, both, claims"),
+        ({"torch": "2.x"}, "torch: Invalid specifier"),
+        ({"min-torch": "two"}, "min-torch: 'two' is not a release of torch"),
+        ({"migrating": "x"}, "migrating: a list is expected"),
+        ({"migrating": [1]}, "migrating: a text is expected"),
+        ({"ignore": ["x"]}, "ignore: an entry is not a table"),
+        ({"ignore": [{"rule": "x"}]}, "ignore: rule: there is no rule 'x'"),
+        (
+            {"ignore": [{"rule": "abi3-sufix"}]},
+            "ignore: rule: there is no rule 'abi3-sufix'; do you mean abi3-suffix",
+        ),
+        ({"ignore": [{"rule": "abi3-suffix"}]}, "ignore: an entry without 'reason'"),
+        ({"ignore": [{"reason": "x"}]}, "ignore: an entry without 'rule'"),
+        ({"ignore": [{"rule": "abi3-suffix", "reason": ""}]}, "reason: a text is expected"),
+    ],
+)
+def test_what_is_wrong_is_said(table: Any, reason: str) -> None:
+    with pytest.raises(AuditError) as error:
+        parse_config(table)
+    assert reason in str(error.value)
+
+
+def test_files_that_can_not_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "pyproject.toml"
+    with pytest.raises(AuditError, match="No such file"):
+        read_config(path)
+    path.write_text("[tool")
+    with pytest.raises(AuditError, match=r"pyproject\.toml: "):
+        read_config(path)
+    path.write_bytes(b"\xff")
+    with pytest.raises(AuditError, match=r"pyproject\.toml: "):
+        find_config(tmp_path)
+    path.write_text("tool = 1")
+    with pytest.raises(AuditError, match=r"no \[tool.torch-abi-audit\] in it"):
+        read_config(path)
+
+
+def test_options() -> None:
+    assert parse_ignore("abi3-suffix") == Ignore("abi3-suffix", "--ignore")
+    assert parse_ignore("abi3-suffix:x/*:y") == Ignore("abi3-suffix", "--ignore", "x/*:y")
+    with pytest.raises(AuditError, match="there is no rule 'x'"):
+        parse_ignore("x")
+    assert str(parse_torch("2.10")) == "==2.10"
+    assert str(parse_torch(" >=2.10 ")) == ">=2.10"
+    assert parse_release("2.10") == Version("2.10")

@@ -1,0 +1,366 @@
+"""All targets of a run together: coverage, what is missing, what differs, what is ignored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from packaging.version import Version
+
+from tests.builders import CATALOG, claims, library, subject
+from torch_abi_audit.model import (
+    Finding,
+    Ignore,
+    Ignored,
+    Library,
+    LibraryAudit,
+    PythonAbi,
+    PythonVersion,
+    RunReport,
+    Severity,
+    TargetKind,
+    TargetReport,
+    Verdict,
+)
+from torch_abi_audit.releases import RunCollector, platforms_of
+from torch_abi_audit.rules import RULES, run_rules
+from torch_abi_audit.rules.words import pythons
+from torch_abi_audit.suppression import split
+
+if TYPE_CHECKING:
+    from torch_abi_audit.model import Claims
+
+X86, ARM, MAC = "manylinux_2_28_x86_64", "manylinux_2_28_aarch64", "macosx_11_0_arm64"
+STABLE = library("torch_ten", needed=("libtorch_cpu.so",))
+
+
+def report(
+    promised: Claims,
+    *,
+    libraries: dict[str, Library] | None = None,
+    abi: PythonAbi = PythonAbi.VERSION_SPECIFIC,
+    floor: PythonVersion | None = None,
+    ignored: tuple[Ignored, ...] = (),
+) -> TargetReport:
+    tags = sorted({str(tag) for tag in promised.tags})
+    filename = f"x-1.0-{tags[0]}.whl"
+    item = subject(libraries or {}, promised)
+    audits: tuple[LibraryAudit, ...] = item.libraries
+    return TargetReport(
+        target=f"dist/{filename}",
+        verdict=Verdict.SAFE,
+        summary="",
+        kind=TargetKind.WHEEL,
+        claims=replace(promised, filename=filename),
+        libraries=audits,
+        matrix=item.matrix,
+        python_abi=abi,
+        python_floor=floor,
+        ignored=ignored,
+    )
+
+
+def run(
+    *reports: TargetReport, ignores: tuple[Ignore, ...] = (), strict: bool = False
+) -> RunReport:
+    collector = RunCollector(CATALOG, ignores, strict=strict)
+    for item in reports:
+        collector.add(item)
+    return collector.finish()
+
+
+def wheels(*tags: str, torch: tuple[str, ...] = ("torch>=2.10",), **facts: object) -> RunReport:
+    found = [
+        report(claims(tag, torch=torch), libraries={"a.so": STABLE}, **facts)  # type: ignore[arg-type]
+        for tag in tags
+    ]
+    return run(*found)
+
+
+def rows(found: RunReport) -> list[tuple[str, str, str]]:
+    (release,) = found.releases
+    return [
+        (
+            row.platform,
+            pythons(map(str, row.pythons), 20),
+            "-" if row.torch is None else " ".join(map(str, row.torch)),
+        )
+        for row in release.coverage
+    ]
+
+
+def messages(found: RunReport, rule: str) -> list[str]:
+    return [finding.message for finding in found.findings if finding.rule == rule]
+
+
+def test_one_wheel_is_no_set() -> None:
+    assert wheels(f"cp312-cp312-{X86}") == RunReport()
+
+
+def test_coverage() -> None:
+    found = wheels(f"cp311-cp311-{X86}", f"cp312-cp312-{X86}", f"cp313-cp313t-{X86}")
+    assert rows(found) == [("linux x86_64", "3.11 to 3.12, 3.13t", "2.10.0 2.11.0")]
+    found = wheels(f"cp310-abi3-{X86}", f"py3-none-{ARM}", "py3-none-musllinux_1_2_x86_64")
+    assert rows(found) == [
+        ("linux aarch64", "3.2 and newer, 3.13t and newer", "2.10.0 2.11.0"),
+        ("linux x86_64", "3.10 and newer", "2.10.0 2.11.0"),
+        ("linux-musl x86_64", "3.2 and newer, 3.13t and newer", "-"),  # no torch is known for it
+    ]
+
+
+def test_wheels_with_other_releases_of_torch_have_a_row_of_their_own() -> None:
+    found = run(
+        report(claims(f"cp311-cp311-{X86}", torch=("torch>=2.10",)), libraries={"a.so": STABLE}),
+        report(claims(f"cp312-cp312-{X86}", torch=("torch>=2.11",)), libraries={"a.so": STABLE}),
+    )
+    assert rows(found) == [
+        ("linux x86_64", "3.11", "2.10.0 2.11.0"),
+        ("linux x86_64", "3.12", "2.11.0"),
+    ]
+    (finding,) = [f for f in found.findings if f.rule == "wheels-disagree"]
+    assert finding.severity is Severity.WARNING
+    assert finding.evidence == (
+        f"torch>=2.10: x-1.0-cp311-cp311-{X86}.whl",
+        f"torch>=2.11: x-1.0-cp312-cp312-{X86}.whl",
+    )
+
+
+def test_what_is_spelled_differently_is_no_disagreement() -> None:
+    one = claims(f"cp311-cp311-{X86}", torch=("torch>=2.10,<3",), extras=("a_b",))
+    other = claims(
+        f"cp311-cp311-{ARM}", torch=("torch<3,>=2.10", "torch<3,>=2.10"), extras=("a-b",)
+    )
+    assert messages(run(report(one), report(other)), "wheels-disagree") == []
+
+
+def test_requires_python_is_compared_too() -> None:
+    found = run(
+        report(claims(f"cp311-cp311-{X86}", python=">=3.10")),
+        report(claims(f"cp311-cp311-{ARM}", python=">=3.11")),
+    )
+    assert messages(found, "wheels-disagree") == [
+        "x 1.0: its wheels say 2 different things in Requires-Python"
+    ]
+
+
+def test_missing_wheels() -> None:
+    found = wheels(
+        f"cp310-cp310-{X86}", f"cp312-cp312-{X86}", f"cp313-cp313t-{X86}", f"cp310-cp310-{MAC}"
+    )
+    assert messages(found, "wheels-missing") == [
+        "x 1.0: no wheel for linux x86_64 for Python 3.11, which others of its wheels are for",
+        (
+            "x 1.0: no wheel for macos arm64 for Python 3.11, 3.12, 3.13t, which others of its"
+            " wheels are for"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        (f"cp311-cp311-{X86}", f"cp312-cp312-{X86}"),
+        (f"cp310-abi3-{X86}", f"cp310-abi3-{ARM}"),
+        (f"cp311-cp311-{X86}", f"py3-none-{MAC}"),
+        (f"cp311-cp311-{X86}", f"cp312-cp312-{MAC}", "py3-none-any"),
+    ],
+)
+def test_nothing_is_missing(tags: tuple[str, ...]) -> None:
+    missing = messages(wheels(*tags), "wheels-missing")
+    # The second platform of the third has all Pythons, of which the first has one.
+    assert missing == [] or tags[1].startswith("py3-none")
+
+
+def test_abi3_beside_a_free_threaded_wheel() -> None:
+    found = wheels(f"cp310-abi3-{X86}", f"cp314-cp314t-{X86}", f"cp310-abi3-{MAC}")
+    assert messages(found, "wheels-missing") == [
+        "x 1.0: no wheel for macos arm64 for Python 3.14t, which others of its wheels are for"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("abi", "floor", "expected"),
+    [
+        (
+            PythonAbi.NONE,
+            None,
+            ["x 1.0: 2 wheels for manylinux_2_28_x86_64 could be one: py3-none"],
+        ),
+        (
+            PythonAbi.ABI3,
+            PythonVersion(3, 10),
+            ["x 1.0: 2 wheels for manylinux_2_28_x86_64 could be one: cp310-abi3"],
+        ),
+        (PythonAbi.VERSION_SPECIFIC, None, []),
+    ],
+)
+def test_wheels_that_could_be_one(
+    abi: PythonAbi, floor: PythonVersion | None, expected: list[str]
+) -> None:
+    found = wheels(f"cp311-cp311-{X86}", f"cp312-cp312-{X86}", abi=abi, floor=floor)
+    assert messages(found, "tag-overspecific") == expected
+
+
+def test_of_different_releases_each_is_looked_at_alone() -> None:
+    one = report(claims(f"cp311-cp311-{X86}"))
+    other = report(claims(f"cp312-cp312-{X86}", name="y"))
+    assert run(one, other) == RunReport()
+
+
+def test_platforms() -> None:
+    assert platforms_of(claims("py3-none-macosx_10_9_universal2")) == (
+        "macos arm64",
+        "macos x86_64",
+    )
+    assert platforms_of(claims("py3-none-macosx_10_9_intel")) == ("macos x86_64",)
+    assert platforms_of(claims("py3-none-any")) == ("any",)
+    assert platforms_of(claims("py3-none-manylinux2014_x86_64.musllinux_1_2_x86_64")) == (
+        "linux x86_64",
+        "linux-musl x86_64",
+    )
+
+
+FINDING = Finding("torch-undeclared", Severity.WARNING, "", ("x/_C.so", "x/_D.so"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "pattern", "until", "accepted"),
+    [
+        ("torch-undeclared", None, None, True),
+        ("torch-undeclared", "x/*", None, True),
+        ("torch-undeclared", "*.so", None, True),
+        ("torch-undeclared", "x/_C.so", None, False),  # it is about another one too
+        ("torch-unpinned", None, None, False),
+        ("torch-undeclared", None, "2.12", True),
+        ("torch-undeclared", None, "2.11", False),  # the catalog has it: expired
+    ],
+)
+def test_what_an_ignore_accepts(
+    rule: str,
+    pattern: str | None,
+    until: str | None,
+    accepted: bool,  # noqa: FBT001
+) -> None:
+    ignore = Ignore(rule, "why", pattern, None if until is None else Version(until))
+    standing, ignored = split([FINDING], [ignore], CATALOG)
+    assert (standing, ignored) == (((), ((FINDING, ignore),)) if accepted else ((FINDING,), ()))
+
+
+def test_a_finding_about_no_library_matches_no_pattern() -> None:
+    finding = replace(FINDING, libraries=())
+    assert split([finding], [Ignore(finding.rule, "why", "*")], CATALOG) == ((finding,), ())
+
+
+@pytest.mark.parametrize(
+    ("ignore", "used", "expected"),
+    [
+        (Ignore("abi3-suffix", "why"), True, []),
+        (
+            Ignore("abi3-suffix", "why"),
+            False,
+            [(Severity.WARNING, "ignore abi3-suffix: there is no such finding")],
+        ),
+        (
+            Ignore("abi3-suffix", "why", "y/*"),
+            False,
+            [
+                (
+                    Severity.NOTE,
+                    "ignore abi3-suffix:y/*: no library of that name in what was audited",
+                )
+            ],
+        ),
+        (
+            Ignore("abi3-suffix", "why", None, Version("2.11")),
+            False,
+            [
+                (
+                    Severity.WARNING,
+                    "ignore abi3-suffix: expired with torch 2.11, and the catalog has 2.11.0",
+                )
+            ],
+        ),
+        (
+            Ignore("unstable-torch-symbol", "why", "a.so", migrating=True),
+            False,
+            [(Severity.WARNING, "migrating a.so: it is on the stable ABI now")],
+        ),
+    ],
+)
+def test_stale_ignores(
+    ignore: Ignore,
+    used: bool,  # noqa: FBT001
+    expected: list[tuple[Severity, str]],
+) -> None:
+    ignored = (Ignored(FINDING, ignore),) if used else ()
+    item = report(claims(), libraries={"a.so": STABLE}, ignored=ignored)
+    found = run(item, ignores=(ignore,))
+    assert [(finding.severity, finding.message) for finding in found.findings] == expected
+    warned = any(severity is Severity.WARNING for severity, _ in expected)
+    assert not found.fails
+    assert run(item, ignores=(ignore,), strict=True).fails is warned
+
+
+PROMISE = "torch-promise-broken"
+
+
+@pytest.mark.parametrize(
+    ("symbol", "promised", "torch", "expected"),
+    [
+        ("torch_ten", "2.10", "torch>=2.10", []),
+        ("torch_ten", "2.9", "torch>=2.9", [(("x/_C.so",), ("torch_ten",))]),
+        ("torch_ten", "2.10", "torch>=2.11", [((), ("torch>=2.11",))]),
+        ("torch_ten", "2.11", "torch>=2.10", []),
+        ("aoti_torch_old", "2.8", "torch>=2.8", [(("x/_C.so",), ())]),  # by the promise alone
+        ("_ZN2at6changeEi", "2.9", "torch==2.9.*", [(("x/_C.so",), ("_ZN2at6changeEi",))]),
+        ("malloc", "2.9", "torch>=2.9", []),
+    ],
+)
+def test_promises(
+    symbol: str,
+    promised: str,
+    torch: str,
+    expected: list[tuple[tuple[str, ...], tuple[str, ...]]],
+) -> None:
+    needed = ("libtorch_cpu.so",)
+    item = subject({"x/_C.so": library(symbol, needed=needed)}, claims(torch=(torch,)))
+    findings = run_rules(replace(item, min_torch=Version(promised)), CATALOG)
+    found = [(f.libraries, f.evidence) for f in findings if f.rule == PROMISE]
+    assert found == expected
+    assert PROMISE not in {f.rule for f in run_rules(item, CATALOG)}
+
+
+def test_what_is_promised_can_be_kept() -> None:
+    item = subject({"x/_C.so": STABLE}, claims(torch=("torch>=2.10",)))
+    (finding,) = [
+        f
+        for f in run_rules(replace(item, min_torch=Version("2.9")), CATALOG)
+        if f.rule == PROMISE and f.libraries
+    ]
+    assert finding.message == (
+        "torch 2.9 and newer are promised, and it does not load with torch 2.9.0 to 2.9.1:"
+        " torch_ten: first appeared in torch 2.10.0"
+    )
+    assert "-DTORCH_TARGET_VERSION=0x0209000000000000" in finding.help
+
+
+def test_every_rule_says_why_and_what_to_do() -> None:
+    for rule in RULES.values():
+        assert len(rule.why) > 80
+        assert len(rule.fix) > 60
+        assert rule.fix.strip() == rule.fix
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ((), ""),
+        (("3.10",), "3.10"),
+        (("3.10", "3.11", "3.13"), "3.10 to 3.11, 3.13"),
+        (("3.19", "3.20"), "3.19 and newer"),
+        (("3.14t", "3.9"), "3.9, 3.14t"),
+    ],
+)
+def test_pythons_in_short(names: tuple[str, ...], expected: str) -> None:
+    assert pythons(names, 20) == expected

@@ -1,0 +1,132 @@
+"""Which builds of CPython import a file as a module: its suffix and its hook decide.
+
+References: PEP 3149 (suffixes), PEP 489 (`PyInit_`), PEP 793 (`PyModExport_`), PEP 803
+(`.abi3t.so`), and `importlib.machinery.EXTENSION_SUFFIXES` of each release.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from torch_abi_audit.abi.scope import basename
+from torch_abi_audit.claims import ABI3T_SINCE
+from torch_abi_audit.model import Format, Interpreter, PythonVersion
+
+if TYPE_CHECKING:
+    from torch_abi_audit.model import Library
+
+_INIT_HOOK = re.compile(r"PyInitU?_")  # the U forms hold punycode
+_EXPORT_HOOK = re.compile(r"PyModExportU?_")
+EXPORT_HOOK_SINCE = PythonVersion(3, 15)
+_MODULE = re.compile(r"(?P<name>[^.]+)(?:\.(?P<tag>[^.]+))?\.(?P<suffix>so|pyd)")
+# `cpython-310-x86_64-linux-gnu`, `cpython-313t-darwin`, `cp310-win_amd64`, `cp313t-win_arm64`.
+_VERSIONED = re.compile(
+    r"(?:cpython-|cp)(?P<major>\d)(?P<minor>\d+)(?P<flags>t?d?)m?u?(?:-(?P<platform>.+))?"
+)
+_OTHER_IMPLEMENTATION = re.compile(r"(?:pypy|graalpy)\d.*")
+# `abi3-x86_64-linux-gnu`: the machine stands in it since 3.15.
+_STABLE = re.compile(r"(?P<abi>abi3t?)(?:-(?P<platform>.+))?")
+_PLATFORM_SINCE = PythonVersion(3, 15)
+# How the suffixes of Linux and Windows spell the machines that `model.Library.arch` names.
+_MACHINES = {
+    "x86_64": "x86_64",
+    "win_amd64": "x86_64",
+    "win_arm64": "arm64",
+    "win32": "i686",
+    "aarch64": "aarch64",
+    "i386": "i686",
+    "powerpc64le": "ppc64le",
+    "s390x": "s390x",
+    "riscv64": "riscv64",
+}
+
+
+def hooks(library: Library) -> tuple[str, ...]:
+    """Return the functions that a library exports for Python to call when it imports it."""
+    names = (symbol.name for symbol in library.exports)
+    return tuple(name for name in names if _INIT_HOOK.match(name) or _EXPORT_HOOK.match(name))
+
+
+def only_new_hooks(library: Library) -> tuple[str, ...]:
+    """Return the hooks of a module that only Python 3.15 and newer can import."""
+    names = hooks(library)
+    return () if any(map(_INIT_HOOK.match, names)) else names
+
+
+def is_for_abi3t(path: str) -> bool:
+    """Whether a file is named for the stable ABI of free-threaded Python."""
+    match = _MODULE.fullmatch(basename(path))
+    stable = _STABLE.fullmatch(match["tag"] or "") if match else None
+    return stable is not None and stable["abi"] == "abi3t"
+
+
+def module_name(path: str) -> str:
+    """Return the path with the suffix that the interpreter chooses left out."""
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/{name.partition('.')[0]}"
+
+
+def is_for_one_build(path: str) -> bool:
+    """Whether a file has a module's name that one build of one Python alone looks for."""
+    match = _MODULE.fullmatch(basename(path))
+    tag = (match["tag"] if match else None) or ""
+    return bool(_VERSIONED.fullmatch(tag) or _OTHER_IMPLEMENTATION.fullmatch(tag))
+
+
+def is_module_name(path: str, library: Library) -> bool:
+    """Whether a file is named as a module is on the system that it is for."""
+    match = _MODULE.fullmatch(basename(path))
+    return match is not None and match["suffix"] == _suffix(library)
+
+
+def _suffix(library: Library) -> str:
+    return "pyd" if library.format is Format.PE else "so"
+
+
+def imports(interpreter: Interpreter, path: str, library: Library) -> bool:
+    """Whether a build of CPython looks for a module in a file of that name.
+
+    Args:
+        interpreter: The build.
+        path: The path of the file.
+        library: The file's facts; a suffix that names another machine is no module's.
+    """
+    match = _MODULE.fullmatch(basename(path))
+    if match is None or match["suffix"] != _suffix(library):
+        return False
+    arch, tag = library.arch, match["tag"]
+    if tag is None:
+        return True
+    if _OTHER_IMPLEMENTATION.fullmatch(tag):
+        return False
+    stable = _STABLE.fullmatch(tag)
+    if stable is not None:
+        return (
+            library.format is not Format.PE  # Windows has no such suffix
+            and _imports_stable(interpreter, stable["abi"], named=stable["platform"] is not None)
+            and _is_machine(stable["platform"], arch)
+        )
+    versioned = _VERSIONED.fullmatch(tag)
+    if versioned is None:
+        return True
+    python = PythonVersion(int(versioned["major"]), int(versioned["minor"]))
+    return (
+        interpreter == Interpreter(python, "t" in versioned["flags"])
+        and "d" not in versioned["flags"]
+        and _is_machine(versioned["platform"], arch)
+    )
+
+
+def _imports_stable(interpreter: Interpreter, abi: str, *, named: bool) -> bool:
+    """Whether a build imports `.abi3.so` or `.abi3t.so`, with the machine in it or without."""
+    if named and interpreter.python < _PLATFORM_SINCE:
+        return False
+    if abi == "abi3t":
+        return interpreter.python >= ABI3T_SINCE
+    return not interpreter.free_threaded or interpreter.python < ABI3T_SINCE
+
+
+def _is_machine(platform: str | None, arch: str) -> bool:
+    named = _MACHINES.get(platform or "") or _MACHINES.get((platform or "").partition("-")[0])
+    return named is None or named == arch

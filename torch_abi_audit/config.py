@@ -1,0 +1,236 @@
+"""The configuration: `[tool.torch-abi-audit]` in `pyproject.toml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from torch_abi_audit.errors import AuditError
+from torch_abi_audit.model import Check, Ignore
+from torch_abi_audit.rules import RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+TABLE = "tool.torch-abi-audit"
+MIGRATING = "unstable-torch-symbol"
+_MAX_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What is configured; None and empty where nothing is said.
+
+    Attributes:
+        path: The file.
+        check: See `Options.check`.
+        strict: See `Options.strict`.
+        verify: See `Options.verify`.
+        torch: See `Options.torch`.
+        min_torch: See `Options.min_torch`.
+        ignore: The findings that are accepted, those of `migrating` among them.
+    """
+
+    path: Path | None = None
+    check: Check | None = None
+    strict: bool = False
+    verify: bool = False
+    torch: SpecifierSet | None = None
+    min_torch: Version | None = None
+    ignore: tuple[Ignore, ...] = ()
+
+
+def find_config(folder: Path) -> Config:
+    """Read the configuration of the nearest `pyproject.toml` that has one, from a folder upwards.
+
+    Raises:
+        AuditError: It can't be read.
+    """
+    for parent in (folder, *folder.parents):
+        path = parent / "pyproject.toml"
+        if path.is_file() and (table := _table(path)) is not None:
+            return _config(path, table)
+    return Config()
+
+
+def read_config(path: Path) -> Config:
+    """Read the configuration in a file.
+
+    Raises:
+        AuditError: It can't be read, or has none.
+    """
+    table = _table(path)
+    if table is None:
+        raise AuditError(f"{path}: no [{TABLE}] in it")
+    return _config(path, table)
+
+
+def _table(path: Path) -> Any:
+    import tomllib  # noqa: PLC0415 -- only where there is a file
+
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise AuditError(f"{path}: larger than {_MAX_BYTES} bytes")
+        tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool")
+    except OSError as error:
+        raise AuditError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise AuditError(f"{path}: {error}") from error
+    return tool.get("torch-abi-audit") if isinstance(tool, dict) else None
+
+
+def _config(path: Path, table: Any) -> Config:
+    try:
+        return parse_config(table, path)
+    except AuditError as error:
+        raise AuditError(f"{path}: [{TABLE}]: {error}") from error
+
+
+def parse_config(table: Any, path: Path | None = None) -> Config:
+    """Check a table of configuration.
+
+    Args:
+        table: What TOML has there.
+        path: The file that it is from.
+
+    Raises:
+        AuditError: A key is unknown, or a value is not what the key is for.
+    """
+    values = _keys(table, _VALUES, "the table")
+    migrating = tuple(
+        Ignore(MIGRATING, "still to be moved to the stable ABI", library=glob, migrating=True)
+        for glob in values.pop("migrating", ())
+    )
+    names = {"min-torch": "min_torch"}
+    ignore = (*values.pop("ignore", ()), *migrating)
+    return Config(path, ignore=ignore, **{names.get(key, key): values[key] for key in values})
+
+
+def parse_ignore(text: str) -> Ignore:
+    """Parse an ignore as an option has it: ``RULE`` or ``RULE:GLOB``.
+
+    Raises:
+        AuditError: There is no such rule.
+    """
+    rule, _, library = text.partition(":")
+    return Ignore(_rule(rule), "--ignore", library or None)
+
+
+def migrating(glob: str) -> Ignore:
+    """Return what accepts that a library is not on the stable ABI yet."""
+    return Ignore(MIGRATING, "--migrating", library=glob, migrating=True)
+
+
+def parse_release(text: Any) -> Version:
+    """Parse a release of torch.
+
+    Raises:
+        AuditError: It is none.
+    """
+    try:
+        return Version(_text(text))
+    except InvalidVersion as error:
+        raise AuditError(f"{text!r} is not a release of torch") from error
+
+
+def parse_torch(text: Any) -> SpecifierSet:
+    """Parse releases of torch; a release alone stands for itself.
+
+    Raises:
+        AuditError: It is no specifier.
+    """
+    said = _text(text).strip()
+    try:
+        return SpecifierSet(f"=={said}" if said[:1].isdigit() else said)
+    except InvalidSpecifier as error:
+        raise AuditError(str(error)) from error
+
+
+def _keys(table: Any, known: Mapping[str, Callable[[Any], Any]], where: str) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        raise AuditError(f"{where} is not a table")
+    unknown = sorted(table.keys() - known.keys())
+    if unknown:
+        raise AuditError(f"unknown key {unknown[0]!r}; it takes {', '.join(known)}")
+    values = {}
+    for key, value in table.items():
+        try:
+            values[key] = known[key](value)
+        except AuditError as error:
+            raise AuditError(f"{key}: {error}") from error
+    return values
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise AuditError("a text is expected")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise AuditError("true or false is expected")
+    return value
+
+
+def _check(value: Any) -> Check:
+    try:
+        return Check(_text(value))
+    except ValueError as error:
+        raise AuditError(f"{value!r} is none of {', '.join(Check)}") from error
+
+
+def _rule(value: Any) -> str:
+    name = _text(value)
+    if name not in RULES:
+        from difflib import get_close_matches  # noqa: PLC0415 -- for bad news only
+
+        alike = get_close_matches(name, RULES, 1)
+        hint = f"; do you mean {alike[0]}?" if alike else ""
+        raise AuditError(f"there is no rule {name!r}{hint}")
+    return name
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise AuditError("a list is expected")
+    return value
+
+
+def _ignores(value: Any) -> tuple[Ignore, ...]:
+    return tuple(map(_ignore, _list(value)))
+
+
+def _ignore(value: Any) -> Ignore:
+    values = _keys(value, _IGNORE, "an entry")
+    for needed in ("rule", "reason"):
+        if needed not in values:
+            raise AuditError(f"an entry without {needed!r}")
+    return Ignore(
+        values["rule"], values["reason"], values.get("library"), values.get("until-torch")
+    )
+
+
+def _globs(value: Any) -> tuple[str, ...]:
+    return tuple(map(_text, _list(value)))
+
+
+_VALUES: dict[str, Callable[[Any], Any]] = {
+    "check": _check,
+    "strict": _flag,
+    "verify": _flag,
+    "torch": parse_torch,
+    "min-torch": parse_release,
+    "ignore": _ignores,
+    "migrating": _globs,
+}
+_IGNORE: dict[str, Callable[[Any], Any]] = {
+    "rule": _rule,
+    "reason": _text,
+    "library": _text,
+    "until-torch": parse_release,
+}

@@ -1,0 +1,140 @@
+"""The targets of a run taken together: the wheels of one release, and what they cover."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from torch_abi_audit.abi.platform import parse_platform
+from torch_abi_audit.claims import admitted_torch, installing_interpreters, torch_specifiers
+from torch_abi_audit.model import (
+    Coverage,
+    IgnoreUse,
+    Release,
+    ReleaseStatus,
+    Run,
+    RunReport,
+    Severity,
+    TargetKind,
+    WheelSummary,
+)
+from torch_abi_audit.rules import run_run_rules
+from torch_abi_audit.rules.judged import LOADING
+from torch_abi_audit.suppression import is_expired
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from packaging.version import Version
+
+    from torch_abi_audit.catalog import Catalog
+    from torch_abi_audit.model import Claims, Ignore, Interpreter, TargetReport
+
+
+class RunCollector:
+    """Takes the reports of a run one by one, and keeps of each what the whole needs.
+
+    Args:
+        catalog: The catalog that they were judged with.
+        ignores: What the user accepts.
+        strict: Whether warnings fail.
+    """
+
+    def __init__(self, catalog: Catalog, ignores: Iterable[Ignore], *, strict: bool) -> None:
+        self._catalog = catalog
+        self._ignores = tuple(ignores)
+        self._strict = strict
+        self._wheels: dict[tuple[str, Version], list[WheelSummary]] = defaultdict(list)
+        self._matched: Counter[Ignore] = Counter()
+        self._present: set[Ignore] = set()
+
+    def add(self, report: TargetReport) -> None:
+        """Take the next target."""
+        paths = {item.path for item in report.libraries}
+        for ignore in self._ignores:
+            if ignore.library is None or any(fnmatchcase(p, ignore.library) for p in paths):
+                self._present.add(ignore)
+        self._matched.update(item.ignore for item in report.ignored)
+        if report.kind is TargetKind.WHEEL and report.claims is not None:
+            claims = report.claims
+            self._wheels[claims.name, claims.version].append(_summary(report, claims))
+
+    def finish(self) -> RunReport:
+        """Return what is true of all targets together."""
+        run = Run(
+            releases=tuple(
+                Release(name, version, tuple(wheels), coverage(wheels))
+                for (name, version), wheels in sorted(self._wheels.items())
+                if len(wheels) > 1
+            ),
+            ignores=tuple(
+                IgnoreUse(
+                    ignore,
+                    matched=self._matched[ignore],
+                    present=ignore in self._present,
+                    expired=is_expired(ignore, self._catalog),
+                )
+                for ignore in self._ignores
+            ),
+        )
+        findings = run_run_rules(run, self._catalog)
+        failing = {Severity.ERROR, Severity.WARNING} if self._strict else {Severity.ERROR}
+        fails = any(finding.severity in failing for finding in findings)
+        return RunReport(run.releases, findings, fails)
+
+
+def _summary(report: TargetReport, claims: Claims) -> WheelSummary:
+    row = report.matrix.row
+    loading = [release for release, cell in row.items() if cell.status in LOADING]
+    demands = torch_specifiers(claims)
+    known = any(cell.status is not ReleaseStatus.UNKNOWN for cell in row.values())
+    admitted = {r for demand in demands for r in admitted_torch(demand, loading)}
+    return WheelSummary(
+        target=report.target,
+        claims=claims,
+        verdict=report.verdict,
+        python_abi=report.python_abi,
+        python_floor=report.python_floor,
+        compiled=bool(report.libraries),
+        torch=tuple(release for release in loading if release in admitted) if known else None,
+    )
+
+
+def platforms_of(claims: Claims) -> tuple[str, ...]:
+    """Return the systems and machines of the platform tags: ``linux x86_64``, ``any``.
+
+    Musl is a system of its own, ``linux-musl``. Tags that are not known stand for themselves.
+    """
+    found = set()
+    for tag in claims.tags:
+        platform = parse_platform(tag.platform)
+        if platform is None:
+            found.add(tag.platform)
+            continue
+        musl = "-musl" if tag.platform.startswith("musllinux") else ""
+        archs = platform.archs
+        if platform.system == "macos":  # nothing runs i386 any more, which `intel` also names
+            archs = tuple(arch for arch in archs if arch != "i686") or archs
+        found |= {f"{platform.system}{musl} {arch}" for arch in archs}
+    return tuple(sorted(found))
+
+
+def coverage(wheels: Iterable[WheelSummary]) -> tuple[Coverage, ...]:
+    """Return what wheels of one release cover: a row for each platform and set of releases.
+
+    Pythons with the same releases of torch share a row.
+    """
+    pythons: dict[tuple[str, tuple[Version, ...] | None], set[Interpreter]] = defaultdict(set)
+    targets: dict[tuple[str, tuple[Version, ...] | None], list[str]] = defaultdict(list)
+    for wheel in wheels:
+        for platform in platforms_of(wheel.claims):
+            key = (platform, wheel.torch)
+            pythons[key] |= set(installing_interpreters(wheel.claims))
+            targets[key].append(wheel.target)
+    return tuple(
+        Coverage(platform, tuple(sorted(found)), torch, tuple(targets[platform, torch]))
+        for (platform, torch), found in sorted(
+            pythons.items(), key=lambda item: (item[0][0], sorted(item[1]))
+        )
+    )

@@ -1,0 +1,186 @@
+"""Rules about all targets of a run together: the wheels of one release, and what is ignored."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+
+from torch_abi_audit.claims import ANY_LATER, STABLE_ABIS, installing_interpreters
+from torch_abi_audit.model import Interpreter, PythonAbi, PythonVersion, Severity
+from torch_abi_audit.rules.registry import Hit, also_of_run, run_rule
+from torch_abi_audit.rules.words import count, join
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from torch_abi_audit.catalog import Catalog
+    from torch_abi_audit.model import Claims, Release, Run, WheelSummary
+
+
+@run_rule(
+    "wheels-disagree",
+    Severity.WARNING,
+    "wheels of one release promise different things in their metadata",
+    why="Lock files and resolvers read the metadata of one wheel and take it for that of the"
+    " release. What another one asks for is then not installed, or is refused.",
+    fix="Give all wheels of a release the same metadata, and say with markers where platforms"
+    " differ:\n"
+    '    dependencies = ["torch>=2.10; sys_platform == \'linux\'", "torch>=2.11"]\n'
+    "Wheels for several builds of torch or CUDA under one version need names, versions (1.0+cu12)"
+    " or indexes of their own.",
+)
+def wheels_disagree(run: Run, _catalog: Catalog) -> Iterator[Hit]:
+    """Report what wheels of one release ask differently of torch or of Python."""
+    topics: dict[str, Callable[[Claims], str]] = {
+        "Requires-Dist: torch": lambda claims: " and ".join(
+            sorted(set(map(str, claims.torch_requirements))) or ["nothing"]
+        ),
+        "Requires-Python": lambda claims: str(claims.requires_python) or "nothing",
+        "Provides-Extra": lambda claims: join(map(canonicalize_name, claims.extras)) or "nothing",
+    }
+    for release in run.releases:
+        for topic, said_by in topics.items():
+            said: dict[str, list[str]] = defaultdict(list)
+            for wheel in release.wheels:
+                said[said_by(wheel.claims)].append(_file(wheel))
+            if len(said) > 1:
+                yield Hit(
+                    f"{_title(release)}: its wheels say {len(said)} different things in {topic}",
+                    evidence=tuple(
+                        f"{text}: {_some(files)}" for text, files in sorted(said.items())
+                    ),
+                    help="build all wheels of a release from the same metadata, with markers",
+                )
+
+
+@run_rule(
+    "wheels-missing",
+    Severity.NOTE,
+    "a release has a wheel for a Python on one platform, and none on another",
+    why="Where there is no wheel, installers take an older release, or build from source, which"
+    " for an extension of torch takes a compiler, a CUDA toolkit and an hour. Since the index takes"
+    " no file for a release that is older than 14 days, what is missing stays so.",
+    fix="Build what is missing, or publish one wheel for all Pythons (see tag-overspecific). A"
+    " wheel for abi3 is not installed by free-threaded Python before 3.15; for that build cp314t"
+    " beside it.",
+)
+def wheels_missing(run: Run, _catalog: Catalog) -> Iterator[Hit]:
+    """Report Pythons that some platform of a release has wheels for and others do not."""
+    for release in run.releases:
+        covered: dict[str, set[Interpreter]] = defaultdict(set)
+        for row in release.coverage:
+            covered[row.platform] |= set(row.pythons)
+        wanted = _wanted(release)
+        for platform, pythons in covered.items():
+            missing = sorted(wanted - pythons)
+            if missing and platform != "any" and "any" not in covered:
+                yield Hit(
+                    f"{_title(release)}: no wheel for {platform} for Python"
+                    f" {', '.join(map(str, missing))}, which others of its wheels are for",
+                )
+
+
+def _wanted(release: Release) -> set[Interpreter]:
+    """Return the Pythons that wheels of a release are for, with those between them.
+
+    Of a wheel for any later Python only the oldest counts, which it names.
+    """
+    named: set[Interpreter] = set()
+    for wheel in release.wheels:
+        builds = installing_interpreters(wheel.claims)
+        open_ended = {build.free_threaded for build in builds if build.python == ANY_LATER}
+        for free_threaded in (False, True):
+            of_kind = [build for build in builds if build.free_threaded is free_threaded]
+            named |= set(of_kind[:1] if free_threaded in open_ended else of_kind)
+    plain = sorted(build.python for build in named if not build.free_threaded)
+    between = range(plain[0].minor, plain[-1].minor) if plain else ()
+    return named | {Interpreter(PythonVersion(3, minor)) for minor in between}
+
+
+@also_of_run("tag-overspecific")
+def wheels_that_one_replaces(run: Run, _catalog: Catalog) -> Iterator[Hit]:
+    """Report wheels for several Pythons of which one would serve them all."""
+    for release in run.releases:
+        groups: dict[frozenset[str], list[WheelSummary]] = defaultdict(list)
+        for wheel in release.wheels:
+            tags = wheel.claims.tags
+            for_one = all(t.interpreter.startswith("cp") and t.abi not in STABLE_ABIS for t in tags)
+            if for_one and wheel.compiled:
+                groups[frozenset(tag.platform for tag in tags)].append(wheel)
+        for platforms, wheels in sorted(groups.items(), key=lambda item: sorted(item[0])):
+            tag, replaced = _one_tag(wheels)
+            if len(replaced) > 1:
+                yield Hit(
+                    f"{_title(release)}: {count(len(replaced), 'wheel')} for {join(platforms)}"
+                    f" could be one: {tag}",
+                    evidence=tuple(map(_file, replaced)),
+                    help="nothing compiled in them is tied to one Python; what differs can only be"
+                    " Python files",
+                )
+
+
+def _one_tag(wheels: Iterable[WheelSummary]) -> tuple[str, list[WheelSummary]]:
+    """Return the tag of the wheel that replaces others, and those that it replaces."""
+    wheels = list(wheels)
+    free = [wheel for wheel in wheels if wheel.python_abi is PythonAbi.NONE]
+    if len(free) == len(wheels):
+        return "py3-none", free
+    kept = [
+        wheel
+        for wheel in wheels
+        if wheel.python_abi in (PythonAbi.NONE, PythonAbi.ABI3)
+        and not any(tag.abi.endswith("t") for tag in wheel.claims.tags)
+    ]
+    floor = max((w.python_floor for w in kept if w.python_floor is not None), default=None)
+    return (f"cp{floor.major}{floor.minor}-abi3", kept) if floor else ("", [])
+
+
+@run_rule(
+    "stale-ignore",
+    Severity.WARNING,
+    "a finding that the configuration accepts is not there any more, or the time of it is over",
+    why="What is accepted for good hides what comes later: a new finding of the same rule in the"
+    " same library passes unseen.",
+    fix="Take the entry out of [tool.torch-abi-audit] in pyproject.toml, or out of the command. One"
+    " that has expired is decided anew: mend what it hides, or set until-torch to a later release.",
+)
+def stale_ignore(run: Run, catalog: Catalog) -> Iterator[Hit]:
+    """Report ignores that accept nothing.
+
+    A note where no target has the library: the wheel that has it may be audited elsewhere.
+    """
+    for use in run.ignores:
+        ignore = use.ignore
+        what = f"migrating {ignore.library}" if ignore.migrating else f"ignore {ignore}"
+        if use.expired:
+            yield Hit(
+                f"{what}: expired with torch {ignore.until_torch}, and the catalog has"
+                f" {catalog.newest}",
+                evidence=(ignore.reason,),
+            )
+        elif not use.present:
+            yield Hit(
+                f"{what}: no library of that name in what was audited", severity=Severity.NOTE
+            )
+        elif not use.matched:
+            yield Hit(
+                f"{what}: it is on the stable ABI now"
+                if ignore.migrating
+                else f"{what}: there is no such finding",
+                help="take it out of the configuration",
+            )
+
+
+def _title(release: Release) -> str:
+    return f"{release.name} {release.version}"
+
+
+def _file(wheel: WheelSummary) -> str:
+    return wheel.claims.filename or wheel.target
+
+
+def _some(files: list[str]) -> str:
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return f"{files[0]}{more}"
