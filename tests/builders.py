@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from torch_abi_audit.catalog.archive import write_archive
 from torch_abi_audit.catalog.exports import Build, Leak, make_table
 from torch_abi_audit.claims import brought_cuda, torch_specifiers
 from torch_abi_audit.model import Claims, Format, Library, MinOS, Subject, Symbol
+from torch_abi_audit.report.json import schema_text
 
 NAME = "x-1.0-py39-none-manylinux_2_28_x86_64.whl"
 METADATA = "Metadata-Version: 2.4\nName: x\nVersion: 1.0\n"
@@ -228,6 +230,10 @@ def subject(
         matrix=make_matrix(items, CATALOG, Surroundings(tags, brought_cuda(promised))),
         demands=torch_specifiers(promised) if judged is None else (SpecifierSet(judged),),
     )
+
+
+def load_schema() -> Any:
+    return json.loads(schema_text())
 
 
 def member_of(scenario: str, path: str) -> bytes:

@@ -7,15 +7,14 @@ Tests hold the README to what this makes.
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 
-from rich.console import Console
-
 from tests.real.download import download
-from torch_abi_audit import audit
-from torch_abi_audit.report.terminal import print_report
+from torch_abi_audit import __version__, audit
+from torch_abi_audit.report.document import report_document
+from torch_abi_audit.report.output import Format, render
+from torch_abi_audit.report.style import Style
 from torch_abi_audit.rules import RULES
 
 README = Path(__file__).parents[1] / "README.md"
@@ -33,9 +32,9 @@ def rules_table() -> str:
 def printed(requirement: str) -> str:
     """Return what the command prints in a log for a published wheel."""
     wheel = download(requirement)
-    output = io.StringIO()
-    print_report(audit(wheel), Console(file=output, markup=False, emoji=False))
-    return output.getvalue().replace(str(wheel), wheel.name).rstrip() + "\n"
+    document = report_document(audit(wheel), __version__)
+    text = render(Format.TEXT, document, Style())
+    return text.replace(str(wheel), wheel.name).rstrip() + "\n"
 
 
 def with_table(text: str) -> str:

@@ -177,11 +177,14 @@ class Auditor:
                 said = f"{target}: the torch that is installed beside it can't be read: {unread}"
             yield replace(report, said=said)
 
-    def packages(self) -> Iterator[TargetReport]:
-        """Audit every package of the environment, in the order of their names."""
-        for name in sorted(self.site.packages):
-            package = self.site.packages[name]
-            yield self._audit(Found(name, package.open, TargetKind.PACKAGE, self.site))
+    def package_names(self) -> list[str]:
+        """Return the packages of the environment, in the order of their names."""
+        return sorted(self.site.packages)
+
+    def package(self, name: str) -> Iterator[TargetReport]:
+        """Audit one of the packages of the environment."""
+        package = self.site.packages[name]
+        yield self._audit(Found(name, package.open, TargetKind.PACKAGE, self.site))
 
     def _audit(self, found: Found) -> TargetReport:
         try:

@@ -2,49 +2,35 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import glob
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from torch_abi_audit import __version__
+from torch_abi_audit.arguments import make_parser
 from torch_abi_audit.audit import Auditor, Options
-from torch_abi_audit.config import (
-    Config,
-    find_config,
-    migrating,
-    parse_ignore,
-    parse_release,
-    parse_torch,
-    read_config,
-)
+from torch_abi_audit.config import Config, find_config, read_config
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Check, Verdict
 from torch_abi_audit.report.clean import clean
+from torch_abi_audit.report.document import head_document
+from torch_abi_audit.report.output import Destination, Format, Outputs
+from torch_abi_audit.report.progress import Progress, is_long
+from torch_abi_audit.report.style import Style
 from torch_abi_audit.rules import RULES
 from torch_abi_audit.verdict import fails
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from typing import Protocol
+    import argparse
+    from collections.abc import Iterable, Sequence
 
-    from torch_abi_audit.model import Environment, RunReport, TargetReport
+    from torch_abi_audit.model import TargetReport
     from torch_abi_audit.targets.installed import Site
 
-    class Writer(Protocol):
-        """What renders a report."""
 
-        def add(self, target: TargetReport) -> None:
-            """Write the next target."""
-
-        def finish(self, run: RunReport) -> None:
-            """Write what comes after the last one."""
-
-
-_T = TypeVar("_T")
 EXIT_SAFE, EXIT_UNSAFE, EXIT_ERROR = 0, 1, 2
 
 
@@ -57,7 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["explain"]:
         return _explain(given[1:])
-    parser = _parser()
+    if given == ["schema"]:
+        from torch_abi_audit.report.json import schema_text  # noqa: PLC0415
+
+        _say(schema_text().rstrip())
+        return EXIT_SAFE
+    parser = make_parser()
     options = parser.parse_args(given)
     whole = options.env or (options.site_packages is not None and not options.targets)
     if bool(options.targets) is whole or (options.env and options.site_packages):
@@ -70,18 +61,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             None if options.site_packages is None else _site(options.site_packages),
         )
         environment = auditor.environment if whole else None
+        destinations = _destinations(options)
     except AuditError as error:
         _complain(str(error))
         return EXIT_ERROR
     path = None if config.path is None else str(config.path)
-    output = _Output(auditor, options, environment, path)
+    head = head_document(__version__, auditor.catalog.releases, environment, path)
+    style = Style(options.verbose, options.quiet, options.all, options.color)
+    output = Outputs(destinations, head, style, _complain)
     run = auditor.collector()
-    found = auditor.packages() if whole else _each(auditor, expand(options.targets))
+    targets = auditor.package_names() if whole else expand(options.targets)
+    progress = Progress(len(targets), shown=not options.quiet and (whole or is_long(targets)))
+    audit = auditor.package if whole else auditor.audit
     codes = set()
     if environment is not None and environment.error is not None:
         _complain(f"the torch that is installed can't be read: {environment.error}")
         codes.add(EXIT_ERROR)
-    for report in found:
+    for report in (report for name in progress.targets(targets) for report in audit(name)):
+        progress.hide()
         codes.add(exit_code(report, judging.check))
         _print_notices(report)
         run.add(report)
@@ -117,6 +114,23 @@ def _options(options: argparse.Namespace, config: Config) -> Options:
     )
 
 
+def _destinations(options: argparse.Namespace) -> list[Destination]:
+    """Return where reports go.
+
+    Raises:
+        AuditError: The job has no summary.
+    """
+    found = [Destination(options.format), *options.output]
+    if any(destination.path is None for destination in options.output):
+        found = found[1:]  # a report to `-` takes the place of the usual one
+    if options.github_summary:
+        path = os.environ.get("GITHUB_STEP_SUMMARY")
+        if not path:
+            raise AuditError("--github-summary: GITHUB_STEP_SUMMARY is not set")
+        found.append(Destination(Format.MARKDOWN, Path(path), append=True))
+    return found
+
+
 def _explain(names: Sequence[str]) -> int:
     """Print what rules mean; without a name list them all."""
     # Only where it is asked for.
@@ -139,11 +153,6 @@ def _say(text: str) -> None:
         print(text, flush=True)  # noqa: T201
 
 
-def _each(auditor: Auditor, targets: Iterable[str]) -> Iterator[TargetReport]:
-    for target in targets:
-        yield from auditor.audit(target)
-
-
 def _site(folder: Path) -> Site:
     """Return the environment that was named.
 
@@ -156,75 +165,6 @@ def _site(folder: Path) -> Site:
     if not folder.is_dir():
         raise AuditError(f"{folder}: no such folder")
     return Site([folder])
-
-
-class _Output:
-    """Standard output, which the report is written to target by target.
-
-    What can't be written does not keep the other targets from being audited.
-    """
-
-    def __init__(
-        self,
-        auditor: Auditor,
-        options: argparse.Namespace,
-        environment: Environment | None,
-        configuration: str | None,
-    ) -> None:
-        self.failed = False
-        self._writer: Writer | None = None
-        with self._guarded():
-            if sys.stdout is None:
-                raise OSError("standard output is closed")
-            # A terminal that can't show a character gets its escape, not a traceback.
-            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-            # Only the renderer that is asked for is imported.
-            if options.json:
-                from torch_abi_audit.report.document import head_document  # noqa: PLC0415
-                from torch_abi_audit.report.json import JsonWriter  # noqa: PLC0415
-
-                head = head_document(
-                    __version__, auditor.catalog.releases, environment, configuration
-                )
-                self._writer = JsonWriter(sys.stdout, head)
-            else:
-                from torch_abi_audit.report.terminal import (  # noqa: PLC0415
-                    EnvironmentWriter,
-                    StandardOutput,
-                    TerminalWriter,
-                )
-
-                console = StandardOutput()
-                self._writer = (
-                    TerminalWriter(console, verbose=options.verbose)
-                    if environment is None
-                    else EnvironmentWriter(console, environment, everything=options.all)
-                )
-
-    def add(self, report: TargetReport) -> None:
-        with self._guarded():
-            if self._writer is not None:
-                self._writer.add(report)
-                sys.stdout.flush()
-
-    def finish(self, run: RunReport) -> None:
-        with self._guarded():
-            if self._writer is not None:
-                self._writer.finish(run)
-                sys.stdout.flush()
-
-    @contextlib.contextmanager
-    def _guarded(self) -> Iterator[None]:
-        try:
-            yield
-        except BrokenPipeError:
-            # The reader, such as `head`, has seen enough. Python would complain at exit.
-            self._writer = None
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except OSError as error:
-            self._writer = None
-            self.failed = True
-            _complain(f"the report can't be written: {error}")
 
 
 def expand(targets: Iterable[str]) -> list[str]:
@@ -246,112 +186,6 @@ def exit_code(report: TargetReport, check: Check | None = None) -> int:
     if report.verdict is Verdict.ERROR:
         return EXIT_ERROR
     return EXIT_UNSAFE if fails(report, check) else EXIT_SAFE
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="torch-abi-audit",
-        description="Audit wheels that extend PyTorch before you upload them: which torch "
-        "releases and Pythons they really work on, and whether they promise just that.",
-        epilog="`torch-abi-audit explain RULE` tells what a rule means, and how to fix it. Exit"
-        " code: 0 all safe or not applicable; 1 a target is unsafe; 2 wrong usage, or a target"
-        " could not be audited",
-    )
-    parser.add_argument(
-        "targets",
-        nargs="*",
-        metavar="TARGET",
-        help="a .whl file or a pattern, an installed package, a folder, or a library",
-    )
-    parser.add_argument(
-        "--env", action="store_true", help="audit every package of the interpreter that runs this"
-    )
-    parser.add_argument(
-        "--site-packages",
-        type=Path,
-        metavar="DIR",
-        help="audit every package installed in a folder, of any interpreter, or those named",
-    )
-    parser.add_argument(
-        "--all", action="store_true", help="show the packages of it that do not use torch too"
-    )
-    parser.add_argument(
-        "--check",
-        type=Check,
-        choices=list(Check),
-        help="fail for this alone: libraries on torch's unstable ABI, libraries bound to one"
-        " Python, either, or claims that do not hold. Nothing but wheels fails unasked",
-    )
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument("--strict", action="store_true", help="let warnings fail a wheel too")
-    judging = parser.add_mutually_exclusive_group()
-    judging.add_argument(
-        "--torch",
-        type=_parsed(parse_torch),
-        metavar="SPEC",
-        help="judge against these releases, as '>=2.10', not those that the metadata asks for",
-    )
-    judging.add_argument(
-        "--against",
-        type=Path,
-        metavar="TORCH",
-        help="judge against one torch: a wheel, or the site-packages where it is installed",
-    )
-    parser.add_argument(
-        "--min-torch",
-        type=_parsed(parse_release),
-        metavar="RELEASE",
-        help="the oldest torch that is promised: name what breaks the promise",
-    )
-    parser.add_argument(
-        "--ignore",
-        type=_parsed(parse_ignore),
-        action="append",
-        default=[],
-        metavar="RULE[:GLOB]",
-        help="accept the findings of a rule, in the libraries that a pattern matches",
-    )
-    parser.add_argument(
-        "--migrating",
-        type=migrating,
-        action="append",
-        default=[],
-        metavar="GLOB",
-        help="accept that these libraries are on the unstable ABI still",
-    )
-    configuration = parser.add_mutually_exclusive_group()
-    configuration.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="read [tool.torch-abi-audit] of this file, not of the nearest pyproject.toml",
-    )
-    configuration.add_argument(
-        "--no-config", action="store_true", help="read no configuration at all"
-    )
-    parser.add_argument(
-        "--verify",
-        action="store_true",
-        help="read every member to its end, check its checksum, and its hash in RECORD;"
-        " otherwise what follows the tables of a large library is not read",
-    )
-    parser.add_argument(
-        "-v", "--verbose", action="store_true", help="print every symbol and every library"
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    return parser
-
-
-def _parsed(parse: Callable[[str], _T]) -> Callable[[str], _T]:
-    """Let a parser complain as argparse expects it."""
-
-    def parsed(text: str) -> _T:
-        try:
-            return parse(text)
-        except AuditError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    return parsed
 
 
 def _print_notices(target: TargetReport) -> None:

@@ -14,10 +14,18 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from tests.builders import METADATA, NAME, TEST_WHEELS, a_library, member_of, write_wheel
+from tests.builders import (
+    METADATA,
+    NAME,
+    TEST_WHEELS,
+    a_library,
+    load_schema,
+    member_of,
+    write_wheel,
+)
 from torch_abi_audit import __version__, audit
+from torch_abi_audit.catalog import load_catalog
 from torch_abi_audit.cli import expand, main
-from torch_abi_audit.report.json import load_schema
 
 GOOD = str(next((TEST_WHEELS / "stable-2.11").glob("*.whl")))
 BAD = str(next((TEST_WHEELS / "unstable").glob("*.whl")))
@@ -35,7 +43,10 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 def test_version() -> None:
-    assert run("--version").stdout == f"torch-abi-audit {__version__}\n"
+    releases = load_catalog().releases
+    assert run("--version").stdout == (
+        f"torch-abi-audit {__version__} (knows torch {releases[0]} to {releases[-1]})\n"
+    )
 
 
 def test_no_targets_is_wrong_usage() -> None:
@@ -150,8 +161,8 @@ def test_on_a_terminal_prose_is_wrapped_and_symbols_are_not() -> None:
     lines = run_on_terminal(80, unstable)
     prose = [line for line in lines if not line.strip().startswith("_ZN")]
     assert max(len(line) for line in prose if "::" not in line and "/" not in line) <= 80
-    assert "      _ZN3c104warnERKNS_7WarningE" in lines
-    assert "        c10::warn(c10::Warning const&)" in lines
+    assert "   | _ZN3c104warnERKNS_7WarningE" in lines
+    assert "   |   c10::warn(c10::Warning const&)" in lines
 
 
 def run_on_terminal(columns: int, *arguments: str) -> list[str]:
@@ -205,7 +216,7 @@ def test_from_python() -> None:
 def test_the_matrix_on_paper(capsys: pytest.CaptureFixture[str]) -> None:
     main([str(next((TEST_WHEELS / "alternatives").glob("*.whl")))])
     lines = capsys.readouterr().out.splitlines()
-    start = lines.index("  torch 2.  4  5  6  7  8  9 10 11 12 13 14 15")
+    start = lines.index("  torch 2.    4  5  6  7  8  9 10 11 12 13 14 15")
     group = "alternatives/*/lib/libx.so: alternatives, each for one release of torch"
     assert [line.strip() for line in lines[start + 1 : start + 6]] == [
         "-  -  -  -  l  l  l  -  -  -  -  -  the whole wheel",

@@ -15,11 +15,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.builders import TEST_WHEELS, a_library, member_of
+from tests.builders import TEST_WHEELS, a_library, load_schema, member_of
 from tests.unit.test_catalog import declare, torch_wheel
 from torch_abi_audit import TargetKind, audit
 from torch_abi_audit.cli import main
-from torch_abi_audit.report.json import load_schema
 from torch_abi_audit.targets.installed import Site
 
 
@@ -142,7 +141,7 @@ def test_a_wheel_that_is_honest_passes_the_check_of_its_claims(
     assert main([str(pinned)]) == 1
     capsys.readouterr()
     assert main([str(pinned), "--check", "claims"]) == 0
-    assert capsys.readouterr().out.splitlines()[-2] == (
+    assert capsys.readouterr().out.splitlines()[-1] == (
         "safe: its claims hold, and it is for the releases of torch that it is pinned to alone"
     )
     assert main([str(undeclared), "--check", "claims"]) == 1
@@ -237,7 +236,7 @@ def test_a_name_that_is_both(
     assert main(["--site-packages", str(site), "links_only"]) == 0
     output = capsys.readouterr()
     assert output.err == ""
-    assert f"{Path('links_only') / wheel_of('no-torch').name}" in output.out
+    assert wheel_of("no-torch").name in output.out
 
 
 def test_a_package_that_can_not_be_read_hides_no_other(

@@ -10,8 +10,8 @@ import jsonschema
 import pytest
 from packaging.specifiers import SpecifierSet
 
+from tests.builders import load_schema
 from torch_abi_audit.cli import main
-from torch_abi_audit.report.json import load_schema
 from torch_abi_audit.rules import RULES
 
 SCENARIOS = Path(__file__).parents[2] / "test_wheels"
@@ -96,14 +96,16 @@ def test_json_says_what_is_expected(name: str, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize("name", NAMES)
 def test_text_says_the_same(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     want = expected(name)
-    assert main(arguments_of(name)) == want["exit_code"]
+    assert main(["-v", *arguments_of(name)]) == want["exit_code"]
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith(f"{want['verdict']}: ") for line in lines)
     for finding in want["findings"]:
         label = f"{finding['severity']}[{finding['rule']}]: "
         assert any(line.startswith(label) for line in lines)
-        for symbol in finding["evidence"][:5]:
-            assert f"      {symbol}" in lines
+        for path in finding["libraries"] if len(finding["libraries"]) == 1 else ():
+            assert f"  --> {path}" in lines
+        for symbol in finding["evidence"]:
+            assert f"   | {symbol}" in lines
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -131,13 +133,14 @@ def test_all_wheels_in_one_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--no-config", *map(str, wheels)]) == 2
     output = capsys.readouterr()
     verdicts = [expected(name)["verdict"] for name in wheels.values()]
-    table = output.out.splitlines()[-len(wheels) - 2 : -2]
-    rows = {line.split()[-1]: line.split()[0] for line in table}
-    for wheel, name in wheels.items():
-        assert rows[wheel.name] == expected(name)["verdict"]
+    lines = [line.split() for line in output.out.splitlines()]
+    table = lines[next(n for n, words in enumerate(lines) if words[:1] == ["verdict"]) :]
+    rows = {words[-1]: words[0] for words in table if words and words[-1].endswith(".whl")}
+    assert rows == {wheel.name: expected(name)["verdict"] for wheel, name in wheels.items()}
     assert output.out.splitlines()[-1] == (
-        f"{len(wheels)} targets: {verdicts.count('safe')} safe, {verdicts.count('unsafe')} unsafe, "
-        f"{verdicts.count('not-applicable')} not-applicable, {verdicts.count('error')} error"
+        f"error: do not publish {verdicts.count('unsafe')} of {len(wheels)} wheels;"
+        f" 1 of {len(wheels)} wheels could not be audited"
+        " (corrupt_library-1.0-py39-none-manylinux_2_28_x86_64.whl)"
     )
     (wheel,) = wheels_of("corrupt-library")
     reason = "truncated: bytes 752 to 1024 are outside its 700 bytes"

@@ -12,7 +12,7 @@ import jsonschema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.builders import METADATA, NAME, a_library, member_of
+from tests.builders import METADATA, NAME, a_library, load_schema, member_of
 from tests.objects import ARM64, LOAD, PE, WEAK, X86_64, MachO, chained, trie, universal
 from torch_abi_audit import audit
 from torch_abi_audit.abi.names import demangle, owner
@@ -21,7 +21,9 @@ from torch_abi_audit.errors import AuditError, LibraryError
 from torch_abi_audit.formats import BytesSource, read_libraries
 from torch_abi_audit.model import Verdict
 from torch_abi_audit.report.clean import clean
-from torch_abi_audit.report.json import load_schema, render_json
+from torch_abi_audit.report.document import report_document
+from torch_abi_audit.report.output import Format, render
+from torch_abi_audit.report.style import Style
 
 SCHEMA = load_schema()
 LIBRARIES = [
@@ -109,7 +111,9 @@ def test_a_damaged_wheel_has_a_verdict(library: bytes, data: st.DataObject) -> N
         report = audit(path)
     (target,) = report.targets
     assert (target.verdict is Verdict.ERROR) == (target.error is not None)
-    jsonschema.validate(json.loads(render_json(report, "0")), SCHEMA)
+    jsonschema.validate(
+        json.loads(render(Format.JSON, report_document(report, "0"), Style())), SCHEMA
+    )
 
 
 @given(st.text(max_size=200))

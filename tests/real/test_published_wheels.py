@@ -14,9 +14,9 @@ from typing import Any
 import jsonschema
 import pytest
 
+from tests.builders import load_schema
 from tests.real.download import download
 from torch_abi_audit.cli import main
-from torch_abi_audit.report.json import load_schema
 
 pytestmark = pytest.mark.real
 

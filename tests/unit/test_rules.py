@@ -117,7 +117,8 @@ def test_undeclared_for_some() -> None:
         ("_ZN2at6TensorD1Ev", ("torch>=2.9,<2.13",), {"torch-unpinned"}),
         ("_ZN2at6TensorD1Ev", ("torch",), {"torch-unpinned"}),
         ("_ZN2at6TensorD1Ev", (), {"torch-unpinned", "torch-undeclared"}),
-        ("_ZN2at6TensorD1Ev", ("torch==2.77.*",), set()),  # not out yet, and one only
+        ("_ZN2at6TensorD1Ev", ("torch==2.77.*",), {"unknown-release"}),  # not out yet
+        ("_ZN2at6TensorD1Ev", ("torch==2.1.*",), {"unknown-release"}),  # older than the catalog
         # in 2.10.0 and 2.11.0
         ("_ZN2at3newEv", ("torch==2.11.*",), set()),
         ("_ZN2at3newEv", ("torch>=2.10,<2.12",), set()),
@@ -157,6 +158,25 @@ def test_unpinned_where_no_data_is() -> None:
     findings = run_rules(subject({"a.so": UNSTABLE}, promised), CATALOG)
     (hit,) = [finding for finding in findings if finding.rule == "torch-unpinned"]
     assert hit.help == "Requires-Dist: torch==X.Y.*, the release that it was built with"
+
+
+@pytest.mark.parametrize(
+    ("tag", "torch", "symbol", "severity"),
+    [
+        (LINUX, "torch==2.77.*", "_ZN2at6TensorD1Ev", Severity.ERROR),
+        (LINUX, "torch==2.77.*", "torch_ten", Severity.WARNING),
+        (LINUX, "torch>=2.11", "torch_ten", None),
+        ("musllinux_1_2_x86_64", "torch==2.11.*", "_ZN2at6TensorD1Ev", Severity.ERROR),
+        ("musllinux_1_2_x86_64", "torch==2.11.*", "torch_ten", None),  # its floor is known
+        (LINUX, "torch==2.77.*", "malloc", None),
+    ],
+)
+def test_what_can_not_be_judged_is_said(
+    tag: str, torch: str, symbol: str, severity: Severity | None
+) -> None:
+    promised = claims(f"py39-none-{tag}", torch=(torch,))
+    hits = found_for({"a.so": library(symbol, needed=TORCH)}, promised)
+    assert hits.get("unknown-release") is severity
 
 
 def test_symbol_missing_names_symbols_releases_and_what_is_there_instead() -> None:

@@ -28,11 +28,14 @@ if TYPE_CHECKING:
         LibraryAudit,
         Member,
         Release,
+        Report,
         RunReport,
         TargetReport,
     )
 
 SCHEMA_VERSION = 1
+# The keys that stand before the targets.
+HEAD = ("schema_version", "tool", "catalog", "configuration", "environment")
 
 
 def head_document(
@@ -76,6 +79,7 @@ def tail_document(targets: Iterable[Mapping[str, Any]], run: RunReport) -> dict[
     return {
         "releases": list(map(_release, run.releases)),
         "findings": list(map(_finding, run.findings)),
+        "run_fails": run.fails,
         "counts": {
             "targets": len(targets),
             "safe": verdicts.count(Verdict.SAFE),
@@ -256,3 +260,10 @@ def _coverage(row: Coverage) -> dict[str, Any]:
         "torch": None if row.torch is None else list(map(str, row.torch)),
         "wheels": list(row.wheels),
     }
+
+
+def report_document(report: Report, tool_version: str) -> dict[str, Any]:
+    """Return the document of a whole report."""
+    targets = list(map(target_document, report.targets))
+    head = head_document(tool_version, report.torch_releases)
+    return {**head, "targets": targets, **tail_document(targets, report.run)}

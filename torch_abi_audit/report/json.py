@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch_abi_audit.report.document import counted, head_document, tail_document, target_document
+from torch_abi_audit.report.document import HEAD
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TextIO
 
-    from torch_abi_audit.model import Report, RunReport, TargetReport
 
-
-def load_schema() -> Any:
-    """Return the JSON Schema that every report keeps."""
-    return json.loads(Path(__file__).with_name("schema.json").read_text(encoding="utf-8"))
+def schema_text() -> str:
+    """Return the JSON Schema that every report keeps, as it is packaged."""
+    return Path(__file__).with_name("schema.json").read_text(encoding="utf-8")
 
 
 class JsonWriter:
@@ -27,36 +25,24 @@ class JsonWriter:
 
     Args:
         stream: Where to.
-        head: See `head_document`.
+        head: See `document.head_document`.
     """
 
-    def __init__(self, stream: TextIO, head: dict[str, Any]) -> None:
+    def __init__(self, stream: TextIO, head: Mapping[str, Any]) -> None:
         self._stream = stream
-        self._targets: list[dict[str, Any]] = []
-        self._write(json.dumps(head, indent=2).removesuffix("\n}"), ',\n  "targets": [')
+        self._separator = "\n    "
+        before = {key: head[key] for key in HEAD}
+        self._write(json.dumps(before, indent=2).removesuffix("\n}"), ',\n  "targets": [')
 
-    def add(self, target: TargetReport) -> None:
+    def add(self, target: Mapping[str, Any]) -> None:
         """Write the next target."""
-        document = target_document(target)
-        separator = "," if self._targets else ""
-        self._targets.append(counted(document))
-        self._write(separator, "\n    ", json.dumps(document, indent=2).replace("\n", "\n    "))
+        self._write(self._separator, json.dumps(target, indent=2).replace("\n", "\n    "))
+        self._separator = ",\n    "
 
-    def finish(self, run: RunReport) -> None:
+    def finish(self, tail: Mapping[str, Any]) -> None:
         """Write what is concluded of all targets."""
-        end = "\n  ]" if self._targets else "]"
-        tail = json.dumps(tail_document(self._targets, run), indent=2).removeprefix("{")
-        self._write(end, ",", tail, "\n")
+        end = "\n  ]" if self._separator.startswith(",") else "]"
+        self._write(end, ",", json.dumps(dict(tail), indent=2).removeprefix("{"), "\n")
 
     def _write(self, *parts: str) -> None:
         self._stream.write("".join(parts))
-
-
-def render_json(report: Report, tool_version: str) -> str:
-    """Return a whole report."""
-    stream = StringIO()
-    writer = JsonWriter(stream, head_document(tool_version, report.torch_releases))
-    for target in report.targets:
-        writer.add(target)
-    writer.finish(report.run)
-    return stream.getvalue()

@@ -247,6 +247,47 @@ def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
 
 
 @rule(
+    "unknown-release",
+    Severity.WARNING,
+    "the metadata admits no release of torch that the catalog knows for its platform",
+    why="Of a torch that is newer than the catalog, or older, nobody knows here what it exports."
+    " For a wheel on the stable ABI its symbols still give the floor; one on the unstable ABI may"
+    " load with what it asks for, or not.",
+    fix="Update torch-abi-audit, whose catalog knows the releases up to its own, or judge the wheel"
+    " against the torch that it is for, which is read and never imported:\n"
+    "    torch-abi-audit --against path/to/site-packages WHEEL",
+)
+def unknown_release(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
+    """Report wheels that can't be held against any release that they ask for.
+
+    An error for the unstable ABI, of which nothing is known without the release.
+    """
+    abi = worst_abi(library.torch for library in subject.libraries)
+    if abi is TorchAbi.NONE or not any(demand is not None for demand in subject.demands):
+        return
+    row = subject.matrix.row.values()
+    if abi is TorchAbi.UNSTABLE and all(cell.status is ReleaseStatus.UNKNOWN for cell in row):
+        yield Hit(
+            "no build of torch for its platform is known: whether it loads with what"
+            f" {subject.judge} asks for is not known",
+            evidence=tuple(sorted(tag.platform for tag in subject.claims.tags)),
+            help="judge it with --against the torch that it is for",
+            severity=Severity.ERROR,
+        )
+        return
+    if any(admitted_torch(demand, catalog.releases) for demand in subject.demands):
+        return
+    asked = " or ".join(f"torch{demand}" for demand in subject.demands if demand is not None)
+    yield Hit(
+        f"{subject.judge} asks for {asked}, and the catalog knows {catalog.releases[0]} to"
+        f" {catalog.newest}: whether it loads there is not known",
+        evidence=(asked,),
+        help="use a torch-abi-audit that knows that release, or --against with that torch",
+        severity=Severity.ERROR if abi is TorchAbi.UNSTABLE else None,
+    )
+
+
+@rule(
     "torch-promise-broken",
     Severity.ERROR,
     "it does not load with a torch from the one on that --min-torch promises",

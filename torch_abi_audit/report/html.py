@@ -1,0 +1,233 @@
+"""The report as one page of HTML: no script, nothing from any network, light and dark.
+
+All that comes from a target is escaped, and the page's own policy forbids it to load anything.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch_abi_audit.abi.names import demangle
+from torch_abi_audit.model import ReleaseStatus, Severity
+from torch_abi_audit.report import told
+from torch_abi_audit.report.clean import clean
+from torch_abi_audit.rules import RULES
+from torch_abi_audit.rules.words import count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    Document = Mapping[str, Any]
+
+_SHOWN = 8
+_FIXES = 2  # of a target, in the overview
+
+
+def render_html(document: Document) -> str:
+    """Return the report of a whole document."""
+    return "\n".join(_page(document)) + "\n"
+
+
+def _page(document: Document) -> Iterator[str]:
+    targets = document["targets"]
+    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8").strip()
+    said = "nothing was audited"
+    if targets:
+        said = told.conclusion(targets, document["findings"], fails=document["run_fails"])
+    verdict = said.partition(":")[0] if targets else "error"
+    yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
+    yield (
+        '<meta http-equiv="Content-Security-Policy"'
+        " content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+    )
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield f"<title>torch-abi-audit: {_text(said)}</title>"
+    yield f"<style>\n{style}\n</style>\n</head>\n<body>\n<header>"
+    yield "<h1>torch-abi-audit</h1>"
+    yield f'<p class="said"><span class="badge {verdict}">{verdict}</span>'
+    yield f"{_text(said.partition(': ')[2] or said)}</p>\n</header>\n<main>"
+    yield from _overview(document)
+    for release in document["releases"]:
+        yield from _release(release, document["catalog"]["torch_releases"])
+    if document["findings"]:
+        yield '<section class="card" aria-label="All targets together">\n<h2>Together</h2>'
+        for finding in document["findings"]:
+            yield from _finding(finding)
+        yield "</section>"
+    for number, target in enumerate(targets, 1):
+        yield from _target(target, number)
+    newest = document["catalog"]["torch_releases"][-1:]
+    yield f'</main>\n<footer class="dim">torch-abi-audit {_text(document["tool"]["version"])},'
+    yield f"which knows torch up to {_text(', '.join(newest))}</footer>\n</body>\n</html>"
+
+
+def _overview(document: Document) -> Iterator[str]:
+    """Yield the matrix of all targets: a row each, a column for each release of torch."""
+    targets = document["targets"]
+    table = told.overview(targets, document["catalog"]["torch_releases"])
+    yield '<section class="card">'
+    yield '<div class="scroll" tabindex="0" role="region" aria-label="All targets">'
+    yield '<table class="cells">\n<thead><tr><th scope="col">verdict</th>'
+    yield '<th scope="col">target</th>'
+    labels = [f"{table.major}{label}" for label in table.labels]
+    yield "".join(f'<th scope="col" class="release">{_text(label)}</th>' for label in labels)
+    yield "</tr></thead>\n<tbody>"
+    for number, (target, (name, cells)) in enumerate(zip(targets, table.rows, strict=True), 1):
+        yield f"<tr><td>{_badge(target['verdict'])}</td>"
+        yield f'<th scope="row"><a href="#t{number}">{_text(name)}</a>'
+        if told.is_fine(target):
+            yield f'<p class="why">{_text(told.in_short(target))}</p></th>'
+        else:
+            yield f'<p class="why">{_text(target["summary"])}</p>'
+            fixes = told.fixes(target)[:_FIXES]
+            yield "".join(f'<p class="fix">{_text(fix)}</p>' for fix in fixes) + "</th>"
+        empty = '<td class="cell"></td>' * len(labels)
+        yield ("".join(map(_cell, cells)) or empty) + "</tr>"
+    yield "</tbody>\n</table>\n</div>"
+    yield from _legend(told.legend(table))
+    yield "</section>"
+
+
+def _legend(statuses: Sequence[ReleaseStatus]) -> Iterator[str]:
+    if statuses:
+        items = "".join(
+            f'<span class="cell {status}"><span>{told.LETTERS[status]}</span> '
+            f"{told.LEGEND[status]}</span>"
+            for status in statuses
+        )
+        if ReleaseStatus.BREAKS in statuses:
+            items += (
+                '<span class="cell breaks aside"><span>-</span> does not load, and is not asked'
+                " for</span>"
+            )
+        yield f'<p class="legend">{items}</p>'
+
+
+def _cell(cell: told.MatrixCell) -> str:
+    status, asked = cell
+    said, aside = told.LEGEND[status], ""
+    if not asked and status not in told.LOADING:  # what nobody asks for need not load
+        said, aside = f"{said}, and is not asked for", " aside"
+    return (
+        f'<td class="cell {status}{aside}"><span role="img" aria-label="{said}" title="{said}">'
+        f"{told.LETTERS[status]}</span></td>"
+    )
+
+
+def _release(release: Document, known: Sequence[str]) -> Iterator[str]:
+    wheels = count(len(release["wheels"]), "wheel")
+    yield '<section class="card">'
+    yield f"<h2>{_text(release['name'])} {_text(release['version'])}: {wheels}</h2>"
+    yield '<div class="scroll" tabindex="0" role="region" aria-label="What the release covers">'
+    yield "<table>\n<thead><tr>"
+    yield "".join(f'<th scope="col">{name}</th>' for name in ("platform", "Pythons", "torch"))
+    yield "</tr></thead>\n<tbody>"
+    for platform, *others in told.coverage(release, known):
+        cells = "".join(f"<td>{_text(text)}</td>" for text in others)
+        yield f'<tr><th scope="row">{_text(platform)}</th>{cells}</tr>'
+    yield "</tbody>\n</table>\n</div>\n</section>"
+
+
+def _target(target: Document, number: int) -> Iterator[str]:
+    yield f'<article class="card" id="t{number}">'
+    yield f"<h2>{_badge(target['verdict'])} <code>{_text(told.filename(target))}</code></h2>"
+    yield f"<p>{_text(target['summary'])}</p>"
+    if target["error"] is not None:
+        yield f'<p class="finding error">Not audited: {_text(target["error"])}</p>'
+    if told.readable(target):
+        yield f'<p class="dim">{_text(told.contents(target))}</p>'
+        yield '<div class="scroll" tabindex="0" role="region" aria-label="Facts beside claims">'
+        yield '<table>\n<thead><tr><td></td><th scope="col">found</th>'
+        yield '<th scope="col">claimed</th></tr></thead>\n<tbody>'
+        for fact in told.facts(target):
+            yield f'<tr><th scope="row">{fact.topic}</th><td>{_text(fact.found)}</td>'
+            yield f"<td>{_text(fact.claimed or '')}</td></tr>"
+        yield "</tbody>\n</table>\n</div>"
+    for aside in told.asides(target):
+        yield f'<p class="dim">{_text(aside)}</p>'
+    yield from _matrix(target)
+    findings = [f for f in target["findings"] if f["severity"] != Severity.NOTE]
+    notes = [f for f in target["findings"] if f["severity"] == Severity.NOTE]
+    for finding in findings:
+        yield from _finding(finding)
+    if notes or target["ignored"]:
+        said = [count(len(notes), "note")] if notes else []
+        said += [f"{len(target['ignored'])} accepted"] if target["ignored"] else []
+        yield f"<details>\n<summary>{', '.join(said)}</summary>"
+        for finding in notes:
+            yield from _finding(finding)
+        for item in target["ignored"]:
+            yield f'<div class="finding"><p>{_badge("accepted")} {_code(item["rule"])}'
+            yield f"{_text(item['message'])}</p><p>{_text(item['ignore']['reason'])}</p></div>"
+        yield "</details>"
+    yield "</article>"
+
+
+def _matrix(target: Document) -> Iterator[str]:
+    """Yield the matrix of a target, and why it does not load where it does not."""
+    table = told.matrix(target)
+    if table is None:
+        return
+    yield "<h3>Releases of torch</h3>"
+    yield '<div class="scroll" tabindex="0" role="region" aria-label="Releases of torch">'
+    yield '<table class="cells">\n<thead><tr>'
+    labels = [f"{table.major}{label}" for label in table.labels]
+    yield "".join(f'<th scope="col" class="release">{_text(label)}</th>' for label in labels)
+    yield "<td></td></tr></thead>\n<tbody>"
+    for name, cells in table.rows:
+        yield f'<tr>{"".join(map(_cell, cells))}<th scope="row">{_text(name)}</th></tr>'
+    yield "</tbody>\n</table>\n</div>"
+    yield from _legend(told.legend(table))
+    for text in told.alternatives(target):
+        yield f'<p class="dim">{_text(text)}</p>'
+    row = target["torch"]["releases"].items()
+    broken = [(release, cell["reasons"]) for release, cell in row if cell["reasons"]]
+    if broken:
+        yield "<details>\n<summary>Why it does not load</summary>\n<ul>"
+        for release, reasons in broken:
+            more = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+            yield f"<li>torch {_text(release)}: {_text(reasons[0])}{more}</li>"
+        yield "</ul>\n</details>"
+
+
+def _finding(finding: Document) -> Iterator[str]:
+    severity, rule = finding["severity"], finding["rule"]
+    yield f'<div class="finding {severity}">'
+    yield f"<p>{_badge(severity)} {_code(rule)} {_text(finding['message'])}</p>"
+    for path in finding["libraries"][:_SHOWN]:
+        yield f"<p>in {_code(path)}</p>"
+    left = len(finding["libraries"]) - _SHOWN
+    if left > 0:
+        yield f'<p class="dim">and {count(left, "library")} more</p>'
+    shown = finding["evidence"][:_SHOWN]
+    if shown:
+        yield f"<ul>{''.join(f'<li>{_symbol(name)}</li>' for name in shown)}</ul>"
+    left = len(finding["evidence"]) - len(shown)
+    if left > 0:
+        yield f'<p class="dim">and {left} more</p>'
+    if finding["help"]:
+        yield f'<p class="fix">{_text(finding["help"])}</p>'
+    yield "<details>\n<summary>Why it matters, and how to fix it</summary>"
+    yield f"<p>{_text(RULES[rule].why)}</p>"
+    yield f"<pre>{_text(RULES[rule].fix)}</pre>\n</details>\n</div>"
+
+
+def _symbol(name: str) -> str:
+    declaration = demangle(name)
+    if declaration is None:
+        return _code(name)
+    return f'{_code(name)}<br><span class="dim">{_text(declaration)}</span>'
+
+
+def _badge(kind: str) -> str:
+    return f'<span class="badge {kind}">{kind}</span>'
+
+
+def _code(text: str) -> str:
+    return f"<code>{_text(text)}</code>"
+
+
+def _text(text: str) -> str:
+    return escape(clean(text))

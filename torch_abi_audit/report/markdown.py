@@ -1,0 +1,184 @@
+"""The report in GitHub's Markdown: for a job's summary, a pull request, release notes."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from torch_abi_audit.abi.names import demangle
+from torch_abi_audit.model import ReleaseStatus, Severity, Verdict
+from torch_abi_audit.report import told
+from torch_abi_audit.report.clean import clean
+from torch_abi_audit.rules.words import count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    Document = Mapping[str, Any]
+
+_VERDICTS = {
+    Verdict.SAFE: "✅ safe",
+    Verdict.UNSAFE: "❌ unsafe",
+    Verdict.NOT_APPLICABLE: "➖ not applicable",  # noqa: RUF001
+    Verdict.ERROR: "💥 error",
+}
+_SEVERITIES = {Severity.ERROR: "❌", Severity.WARNING: "⚠️", Severity.NOTE: "ℹ️"}  # noqa: RUF001
+_CELLS = {
+    ReleaseStatus.GUARANTEED: "✅",
+    ReleaseStatus.LINKS: "🟡",
+    ReleaseStatus.BREAKS: "❌",
+    ReleaseStatus.UNKNOWN: "❔",
+}
+_SHOWN = 10
+_SPECIAL = re.compile(r"([\\`*_\[\]|~&#])")
+# What escapes of Markdown leave to HTML, and the beginning of a mention.
+_ENTITIES = str.maketrans({"<": "&lt;", ">": "&gt;", "@": "&#64;"})
+
+
+def render_markdown(document: Document) -> str:
+    """Return the report of a whole document."""
+    return "\n".join(_lines(document)) + "\n"
+
+
+def _lines(document: Document) -> Iterator[str]:
+    targets = document["targets"]
+    yield "## torch-abi-audit"
+    yield ""
+    if targets:
+        said = told.conclusion(targets, document["findings"], fails=document["run_fails"])
+        yield f"**{_text(said)}**"
+        yield ""
+    yield "| verdict | target | torch | python | errors | warnings | why |"
+    yield "|---|---|---|---|---|---|---|"
+    for target in targets:
+        findings = target["findings"]
+        why = target["summary"] if not told.is_fine(target) else told.in_short(target)
+        cells = [
+            _VERDICTS[Verdict(target["verdict"])],
+            _code(told.filename(target)),
+            _text(told.torch_in_short(target)),
+            _text(told.python_in_short(target)),
+            str(told.severities(findings, Severity.ERROR)),
+            str(told.severities(findings, Severity.WARNING)),
+            _text(why),
+        ]
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+    for release in document["releases"]:
+        yield from _release(release, document["catalog"]["torch_releases"])
+    for finding in document["findings"]:
+        yield from _finding(finding)
+    for target in targets:
+        yield from _target(target)
+    newest = document["catalog"]["torch_releases"][-1:]
+    made = f"torch-abi-audit {document['tool']['version']}"
+    yield f"{_text(made)}, which knows torch up to {_text(', '.join(newest) or 'none')}"
+
+
+def _release(release: Document, known: Sequence[str]) -> Iterator[str]:
+    wheels = count(len(release["wheels"]), "wheel")
+    yield f"### {_text(release['name'])} {_text(release['version'])}: {wheels}"
+    yield ""
+    yield "| platform | Pythons | torch |"
+    yield "|---|---|---|"
+    for row in told.coverage(release, known):
+        yield f"| {' | '.join(map(_text, row))} |"
+    yield ""
+
+
+def _target(target: Document) -> Iterator[str]:
+    """Yield the details of a target, folded where it is fine."""
+    fine = told.is_fine(target)
+    yield "<details>" if fine else "<details open>"
+    verdict = _VERDICTS[Verdict(target["verdict"])]
+    yield f"<summary>{verdict}: <code>{_html(told.filename(target))}</code></summary>"
+    yield ""
+    yield f"{_text(target['summary'])}"
+    yield ""
+    if target["error"] is not None:
+        yield f"Not audited: {_text(target['error'])}"
+        yield ""
+    if told.readable(target):
+        yield _text(told.contents(target))
+        yield ""
+        yield "| | found | claimed |"
+        yield "|---|---|---|"
+        for fact in told.facts(target):
+            cells = [fact.topic, _text(fact.found), _text(fact.claimed or "")]
+            yield f"| {' | '.join(cells)} |"
+        yield ""
+    for aside in told.asides(target):
+        yield _text(aside)
+        yield ""
+    yield from _matrix(target)
+    for finding in target["findings"]:
+        yield from _finding(finding)
+    for item in target["ignored"]:
+        yield f"- accepted {_code(item['rule'])}: {_text(item['ignore']['reason'])}"
+        yield ""
+    yield "</details>"
+    yield ""
+
+
+def _matrix(target: Document) -> Iterator[str]:
+    table = told.matrix(target)
+    if table is None:
+        return
+    labels = [f"{table.major}{label}" for label in table.labels]
+    yield f"| torch | {' | '.join(labels)} |"
+    yield f"|---|{'---|' * len(labels)}"
+    for name, cells in table.rows:
+        yield f"| {_text(name)} | {' | '.join(map(_cell, cells))} |"
+    yield ""
+    said = [f"{_CELLS[status]} {told.LEGEND[status]}" for status in told.legend(table)]
+    yield ", ".join([*said, "➖ does not load, and is not asked for"])  # noqa: RUF001
+    yield ""
+    for text in told.alternatives(target):
+        yield _text(text)
+        yield ""
+
+
+def _cell(cell: told.MatrixCell) -> str:
+    if cell.status is ReleaseStatus.BREAKS and not cell.asked:
+        return "➖"  # noqa: RUF001 -- what nobody asks for need not load
+    return _CELLS[cell.status]
+
+
+def _finding(finding: Document) -> Iterator[str]:
+    mark = _SEVERITIES[Severity(finding["severity"])]
+    label = f"{finding['severity']}[{finding['rule']}]"
+    yield f"- {mark} {_code(label)} {_text(finding['message'])}"
+    for path in _some(finding["libraries"]):
+        yield f"  - in {path}"
+    for name in _some(finding["evidence"], declared=True):
+        yield f"  - {name}"
+    if finding["help"]:
+        yield f"  - **help**: {_text(finding['help'])}"
+    yield ""
+
+
+def _some(names: Sequence[str], *, declared: bool = False) -> Iterator[str]:
+    for name in names[:_SHOWN]:
+        declaration = demangle(name) if declared else None
+        yield f"{_code(name)}: {_code(declaration)}" if declaration else _code(name)
+    if len(names) > _SHOWN:
+        yield f"and {len(names) - _SHOWN} more"
+
+
+def _text(text: str) -> str:
+    """Escape text, so that nothing in it is markup, or calls anybody."""
+    return _SPECIAL.sub(r"\\\1", clean(text)).translate(_ENTITIES)
+
+
+def _code(text: str) -> str:
+    """Put text into a code span, whatever backticks are in it; cells of tables end at pipes."""
+    text = clean(text).replace("|", "\\|")
+    fence = "`" * (1 + max((len(run) for run in re.findall(r"`+", text)), default=0))
+    space = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{space}{text}{space}{fence}"
+
+
+def _html(text: str) -> str:
+    from html import escape  # noqa: PLC0415
+
+    return escape(clean(text))

@@ -1,0 +1,71 @@
+"""A progress bar for long work: on standard error, and on a terminal only."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from torch_abi_audit.report.clean import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from rich.progress import Progress as Bar
+
+_LONG = 50 << 20  # bytes: about half a second
+_MANY = 20  # targets
+
+
+def is_long(targets: Sequence[str]) -> bool:
+    """Whether there is so much to audit that somebody wonders."""
+    sizes = (os.path.getsize(path) for path in targets if os.path.isfile(path))  # noqa: PTH113, PTH202
+    return len(targets) >= _MANY or sum(sizes) >= _LONG
+
+
+class Progress:
+    """Shows what is being audited, and nothing of itself while a report is printed.
+
+    Args:
+        total: How many targets there are.
+        shown: Whether to show anything; only where standard error is a terminal.
+    """
+
+    def __init__(self, total: int, *, shown: bool) -> None:
+        self._total = total
+        self._bar: Bar | None = None
+        if shown and sys.stderr is not None and sys.stderr.isatty():
+            # Only for a terminal: the import costs as much as a small wheel.
+            from rich.console import Console  # noqa: PLC0415
+            from rich.progress import (  # noqa: PLC0415
+                BarColumn,
+                MofNCompleteColumn,
+                TextColumn,
+                TimeElapsedColumn,
+            )
+            from rich.progress import Progress as NewBar  # noqa: PLC0415
+
+            self._bar = NewBar(
+                BarColumn(20),
+                MofNCompleteColumn(),
+                TextColumn("{task.description}", markup=False),
+                TimeElapsedColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=total)
+
+    def targets(self, names: Iterable[str]) -> Iterator[str]:
+        """Yield names, each shown while whoever takes it is busy with it."""
+        for number, name in enumerate(names):
+            if self._bar is not None:
+                said = clean(name.rpartition("/")[2])
+                self._bar.update(self._task, completed=number, description=said)
+                self._bar.start()
+            yield name
+            self.hide()
+
+    def hide(self) -> None:
+        """Clear the line, before something is printed."""
+        if self._bar is not None:
+            self._bar.stop()

@@ -1,0 +1,414 @@
+"""How a target is told in few words: what all reports for people say alike.
+
+Everything here takes the document of a target (see `document.py`), and what it returns is
+text as it is in the document: whoever renders it escapes it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from torch_abi_audit.claims import ANY_LATER
+from torch_abi_audit.model import ReleaseStatus, Severity, TargetKind, Verdict
+from torch_abi_audit.rules.words import count, pythons, ranges, short
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    Document = Mapping[str, Any]
+
+LETTERS = {
+    ReleaseStatus.GUARANTEED: "G",
+    ReleaseStatus.LINKS: "l",
+    ReleaseStatus.BREAKS: "-",
+    ReleaseStatus.UNKNOWN: "?",
+}
+LEGEND = {
+    ReleaseStatus.GUARANTEED: "guaranteed",
+    ReleaseStatus.LINKS: "loads, without a promise",
+    ReleaseStatus.BREAKS: "does not load",
+    ReleaseStatus.UNKNOWN: "not known",
+}
+_NAMED = 3  # targets in the last line
+LOADING = frozenset({ReleaseStatus.GUARANTEED, ReleaseStatus.LINKS})
+
+
+class Fact(NamedTuple):
+    """What was found of one topic beside what is claimed; None where there is no metadata."""
+
+    topic: str
+    found: str
+    claimed: str | None
+
+
+def is_fine(target: Document) -> bool:
+    """Whether there is nothing to read but the verdict: a wheel without error or warning.
+
+    Of anything else somebody asks what it is, not whether it may be published.
+    """
+    if target["kind"] != TargetKind.WHEEL or target["verdict"] in (Verdict.UNSAFE, Verdict.ERROR):
+        return False
+    grave = (Severity.ERROR, Severity.WARNING)
+    return not any(finding["severity"] in grave for finding in target["findings"])
+
+
+def filename(target: Document) -> str:
+    """Return what a target is called in a table: the last part of its path."""
+    return str(target["target"]).rpartition("/")[2] or str(target["target"])
+
+
+def contents(target: Document) -> str:
+    """Say how many libraries there are in it, and how well they could be read."""
+    files = {item["path"]: item for item in target["libraries"]}
+    extensions = sum(item["kind"] == "extension" for item in files.values())
+    unread = sum(item["error"] is not None for item in files.values())
+    parts = [count(len(files), "library"), count(extensions, "extension")]
+    parts += [f"{unread} unreadable"] if unread else []
+    return ", ".join([*parts, *_cut_short(target)])
+
+
+def _cut_short(target: Document) -> list[str]:
+    """Say how many libraries were read no further than their tables."""
+    cut = {i["path"] for i in target["libraries"] if i["error"] is None and not i["verified"]}
+    return [f"{len(cut)} not read to the end (--verify)"] if cut else []
+
+
+def facts(target: Document) -> list[Fact]:
+    """Return what was found of torch, Python and the machine, beside what is claimed of them."""
+    claims = target["claims"]
+    found = [("torch", found_torch(target)), ("python", found_python(target))]
+    found.append(("machine", _set(item["arch"] for item in readable(target))))
+    claimed: list[str | None] = [None, None, None]
+    if claims is not None:
+        tags = [tag.split("-") for tag in claims["tags"]]
+        asked = claims["requires_torch"]
+        python = claims["requires_python"]
+        claimed = [
+            f"torch{asked}" if asked is not None else "no release of torch",
+            _set(f"{tag[0]}-{tag[1]}" for tag in tags)
+            + (f", Requires-Python {python}" if python else ""),
+            _set(tag[2] for tag in tags),
+        ]
+    return [Fact(topic, said, claim) for (topic, said), claim in zip(found, claimed, strict=True)]
+
+
+def readable(target: Document) -> list[Document]:
+    """Return the libraries that could be read."""
+    return [item for item in target["libraries"] if item["error"] is None]
+
+
+def found_torch(target: Document) -> str:
+    """Say how a target uses torch."""
+    users = [
+        item["torch"]
+        for item in readable(target)
+        if item["torch"]["abi"] != "none" or item["torch"]["needed"]
+    ]
+    torch = target["torch"]
+    if not users:
+        return "not used"
+    if torch["abi"] == "unstable":
+        unstable = sum(item["abi"] == "unstable" for item in users)
+        return f"unstable ABI, in {unstable} of {count(len(users), 'library')} with torch"
+    if torch["floor"] is None:
+        return "linked, and nothing of it used"
+    newer = ", perhaps newer still" if any(item["unknown_shims"] for item in users) else ""
+    because = "" if torch["floor_symbols"] else ", where its promise begins"
+    return f"stable ABI, needs {torch['floor']} or newer{newer}{because}"
+
+
+def found_python(target: Document) -> str:
+    """Say how a target uses CPython's C API."""
+    match target["python"]["abi"]:
+        case "none":
+            return "C API not used"
+        case "version-specific":
+            users = [i for i in readable(target) if i["python"]["abi"] == "version-specific"]
+            return f"C API of one version, in {count(len(users), 'library')}"
+        case "abi3t":
+            return f"stable ABI of {target['python']['floor']} and newer, free-threaded too"
+        case _:
+            return f"stable ABI of {target['python']['floor']} and newer"
+
+
+def asides(target: Document) -> list[str]:
+    """Return what is no finding and worth knowing."""
+    weak = sum(len(item["torch"]["weak_symbols"]) for item in readable(target))
+    stable, unstable = target["torch"]["progress"].values()
+    said = []
+    if weak:
+        said.append(f"{count(weak, 'weak import')} of torch not counted: the loader does without")
+    if stable and unstable:
+        said.append(f"{stable} of {stable + unstable} libraries are on the stable ABI")
+    return said
+
+
+def in_short(target: Document) -> str:
+    """Say in a few words what a target that is fine is for."""
+    if target["verdict"] == Verdict.NOT_APPLICABLE:
+        parts = ["no torch" if target["libraries"] else "nothing compiled"]
+    elif target["torch"]["floor"] is not None:
+        parts = [f"stable ABI, torch {short(Version(target['torch']['floor']))} and newer"]
+    else:
+        asked = (target["claims"] or {}).get("requires_torch")
+        parts = [f"torch{asked}" if asked else "torch"]
+    match target["python"]["abi"]:
+        case "abi3" | "abi3t":
+            parts.append(f"Python {target['python']['floor']} and newer")
+        case "version-specific":
+            parts.append("one Python")
+        case _ if target["libraries"]:
+            parts.append("any Python")
+    notes = len(target["findings"])
+    parts += [count(notes, "note")] if notes else []
+    accepted = len(target["ignored"])
+    parts += [f"{count(accepted, 'finding')} accepted"] if accepted else []
+    return ", ".join([*parts, *_cut_short(target)])
+
+
+def torch_in_short(target: Document) -> str:
+    """Return the ABI of torch that a target uses, and its floor, for a table."""
+    if target["name"] is None:
+        return "-"
+    floor = f" {target['torch']['floor']}" if target["torch"]["floor"] else ""
+    return f"{target['torch']['abi']}{floor}"
+
+
+def python_in_short(target: Document) -> str:
+    """Return the ABI of CPython that a target uses, and its floor, for a table."""
+    if target["name"] is None:
+        return "-"
+    floor = f" {target['python']['floor']}" if target["python"]["floor"] else ""
+    return f"{target['python']['abi']}{floor}"
+
+
+def severities(findings: Iterable[Document], severity: Severity) -> int:
+    """Count the findings of a severity."""
+    return sum(finding["severity"] == severity for finding in findings)
+
+
+class MatrixCell(NamedTuple):
+    """A cell of the matrix, and whether the metadata asks for that release at all."""
+
+    status: ReleaseStatus
+    asked: bool
+
+
+class MatrixTable(NamedTuple):
+    """The compatibility matrix, ready to be drawn.
+
+    Attributes:
+        major: What the releases share, as ``2.``, and the labels leave out.
+        labels: The releases; patch releases share a column where they agree.
+        rows: Each with its name and its cells: the target's own, and libraries that agree.
+    """
+
+    major: str
+    labels: list[str]
+    rows: list[tuple[str, list[MatrixCell]]]
+
+
+def _asked(target: Document, releases: Iterable[str]) -> list[bool]:
+    """Whether the metadata asks for releases; where it says nothing it asks for all."""
+    claims = target["claims"]
+    said = None if claims is None else claims["requires_torch"]
+    if said is None:
+        return [True for _ in releases]
+    demands = [SpecifierSet(text) for text in said.split(" || ")]
+    return [any(demand.contains(release) for demand in demands) for release in releases]
+
+
+def matrix(target: Document) -> MatrixTable | None:
+    """Return the matrix of a target; None where nothing of it needs torch."""
+    row = target["torch"]["releases"]
+    if not row:
+        return None
+    releases = [Version(release) for release in row]
+    own = tuple(ReleaseStatus(cell["status"]) for cell in row.values())
+    rows = [(f"the whole {target['kind']}", own)]
+    paths: dict[tuple[ReleaseStatus, ...], list[str]] = {}
+    for item in readable(target):
+        cells = item["torch"]["releases"]
+        if cells:
+            statuses = tuple(ReleaseStatus(cell["status"]) for cell in cells.values())
+            of_row = paths.setdefault(statuses, [])
+            of_row += [item["path"]] if item["path"] not in of_row else []
+    if set(paths) != {own}:  # one line says it all where all libraries agree
+        for statuses, of_row in paths.items():
+            more = f" and {len(of_row) - 1} more" if len(of_row) > 1 else ""
+            rows.append((f"{of_row[0]}{more}", statuses))
+    asked = _asked(target, row)
+    drawn = [(name, list(map(MatrixCell, statuses, asked))) for name, statuses in rows]
+    major, columns = _fold(releases, [cells for _, cells in drawn])
+    return MatrixTable(
+        major,
+        [label for label, _ in columns],
+        [(name, [cells[place] for _, place in columns]) for name, cells in drawn],
+    )
+
+
+def _fold(
+    releases: Sequence[Version], rows: Sequence[Sequence[MatrixCell]]
+) -> tuple[str, list[tuple[str, int]]]:
+    """Return the columns to print, each with its label and the place of its release.
+
+    Patch releases stand in one column with the first of their minor where all rows agree.
+    A major number that all share is returned first, and left out of the labels.
+    """
+    shared = f"{releases[0].major}." if len({r.major for r in releases}) == 1 else ""
+    columns: list[tuple[str, int]] = []
+    for place, release in enumerate(releases):
+        before = columns[-1][1] if columns else None
+        if (
+            before is not None
+            and releases[before].release[:2] == release.release[:2]
+            and all(row[before].status is row[place].status for row in rows)
+        ):
+            continue
+        label = f"{release.major}.{release.minor}" if release.micro == 0 else str(release)
+        columns.append((label.removeprefix(shared), place))
+    return shared, columns
+
+
+def overview(targets: Sequence[Document], known: Sequence[str]) -> MatrixTable:
+    """Return one matrix of all targets; where a target has no cell the status is unknown.
+
+    Args:
+        targets: Their documents; those without a cell at all have an empty row.
+        known: The releases of torch that the catalog has.
+    """
+    rows: list[tuple[str, list[MatrixCell]]] = []
+    for target in targets:
+        cells = target["torch"]["releases"]
+        statuses = [
+            ReleaseStatus(cells[release]["status"]) if release in cells else ReleaseStatus.UNKNOWN
+            for release in known
+        ]
+        asked = _asked(target, known)
+        rows.append((filename(target), list(map(MatrixCell, statuses, asked)) if cells else []))
+    drawn = [cells for _, cells in rows if cells]
+    if not drawn:
+        return MatrixTable("", [], rows)
+    major, columns = _fold(list(map(Version, known)), drawn)
+    return MatrixTable(
+        major,
+        [label for label, _ in columns],
+        [(name, [cells[place] for _, place in columns if cells]) for name, cells in rows],
+    )
+
+
+def fixes(target: Document) -> list[str]:
+    """Return what to change about the errors of a target, and where it has none its warnings."""
+    for severity in (Severity.ERROR, Severity.WARNING):
+        found = [f["help"] for f in target["findings"] if f["severity"] == severity and f["help"]]
+        if found:
+            return list(dict.fromkeys(found))
+    return []
+
+
+def legend(table: MatrixTable) -> list[ReleaseStatus]:
+    """Return the statuses that a matrix has, in the order of their worth."""
+    used = {cell.status for _, cells in table.rows for cell in cells}
+    return [status for status in LEGEND if status in used]
+
+
+def alternatives(target: Document) -> list[str]:
+    """Say which libraries were taken for alternatives, of which torch's release chooses one."""
+    groups: dict[str, list[tuple[int, ...]]] = {}
+    for item in target["torch"]["alternatives"]:
+        release = tuple(map(int, item["release"].split(".")))
+        groups.setdefault(item["group"], []).append(release)
+    return [
+        f"{group}: alternatives, each for one release of torch"
+        f" ({', '.join('.'.join(map(str, release)) for release in sorted(set(releases)))})"
+        for group, releases in groups.items()
+    ]
+
+
+def broken_here(target: Document, known: Iterable[str]) -> str | None:
+    """Say why a package does not load with the torch beside it, and with which it does.
+
+    Args:
+        target: The package.
+        known: The releases of torch that the catalog has.
+    """
+    here = target["here"]
+    if here is None or here["status"] != ReleaseStatus.BREAKS:
+        return None
+    name = f"{target['name']} {target['version']}"
+    reason, floor, torch = here["reasons"][0], target["torch"]["floor"], here["torch"]
+    if floor is not None and Version(floor) > Version(torch):
+        symbols = target["torch"]["floor_symbols"]
+        of_floor = (item for item in here["reasons"] if item.partition(": ")[0] in symbols)
+        needs = short(Version(floor))
+        return (
+            f"{name} needs torch >= {needs}, this environment has {torch}"
+            f" ({next(of_floor, reason)})"
+        )
+    which = loading(target, known)
+    said = f"torch {which}" if which else "no torch"
+    return f"{name} does not load with torch {torch}: {reason}; it loads with {said} of the index"
+
+
+def loading(target: Document, known: Iterable[str]) -> str:
+    """Return the releases that a target loads with, as runs; empty for none."""
+    cells = target["torch"]["releases"].items()
+    found = [Version(release) for release, cell in cells if cell["status"] in LOADING]
+    return ranges(found, list(map(Version, known))) if found else ""
+
+
+def coverage(release: Document, known: Iterable[str]) -> list[tuple[str, str, str]]:
+    """Return what the wheels of a release cover: platform, Pythons, releases of torch."""
+    releases = list(map(Version, known))
+    return [
+        (
+            row["platform"],
+            f"Python {pythons(row['pythons'], ANY_LATER.minor) or 'none'}",
+            ""
+            if row["torch"] is None
+            else f"torch {ranges(map(Version, row['torch']), releases) or 'none'}",
+        )
+        for row in release["coverage"]
+    ]
+
+
+def conclusion(targets: Sequence[Document], findings: Iterable[Document], *, fails: bool) -> str:
+    """Say in one sentence what several targets come to.
+
+    Args:
+        targets: Their documents, or what `document.counted` keeps.
+        findings: What is found in all of them together.
+        fails: Whether one of those fails the run.
+    """
+    total = len(targets)
+    bad = [item for item in targets if item["verdict"] == Verdict.UNSAFE]
+    unread = [item for item in targets if item["verdict"] == Verdict.ERROR]
+    wheels = all(item["kind"] == "wheel" for item in targets)
+    noun = "wheel" if wheels else "target"
+    if not bad and not unread:
+        if fails:
+            grave = [f["rule"] for f in findings if f["severity"] != Severity.NOTE]
+            rules = ", ".join(dict.fromkeys(grave))
+            return f"unsafe: each of {count(total, noun)} holds, together they do not: {rules}"
+        return f"safe: all {count(total, noun)}{' may be published' if wheels else ''}"
+    parts = []
+    if bad:
+        verb = "do not publish" if wheels else "claims do not hold of"
+        parts.append(f"{verb} {len(bad)} of {count(total, noun)}{_named(bad)}")
+    if unread:
+        parts.append(f"{len(unread)} of {count(total, noun)} could not be audited{_named(unread)}")
+    return f"{'error' if unread else 'unsafe'}: {'; '.join(parts)}"
+
+
+def _named(targets: Sequence[Document]) -> str:
+    """Name targets, where they are few."""
+    if len(targets) > _NAMED:
+        return ""
+    return f" ({', '.join(map(filename, targets))})"
+
+
+def _set(names: Iterable[str]) -> str:
+    return ", ".join(sorted(set(names)))
