@@ -120,7 +120,8 @@ class Auditor:
             options = replace(options, torch=SpecifierSet(f"=={catalog.newest}"))
         if options.torch is not None and not admitted_torch(options.torch, catalog.releases):
             raise AuditError(f"no torch that the catalog knows is {options.torch}")
-        if options.min_torch is not None and options.min_torch > catalog.newest:
+        newest = catalog.newest
+        if options.min_torch is not None and options.min_torch > newest and not options.against:
             raise AuditError(f"no torch that the catalog knows is {options.min_torch} or newer")
         self.catalog = catalog
         self._options = options
@@ -159,7 +160,9 @@ class Auditor:
 
     def collector(self) -> RunCollector:
         """Return what takes the reports, for what is true of all of them together."""
-        return RunCollector(self.catalog, self._options.ignore, strict=self._options.strict)
+        options = self._options
+        together = options.check in (None, Check.CLAIMS)  # others ask for one thing alone
+        return RunCollector(load_catalog(), options.ignore, strict=options.strict, judged=together)
 
     def audit(self, target: str | Path) -> Iterator[TargetReport]:
         """Audit what a target names: one thing, or each wheel of a folder; see `audit`."""
@@ -209,11 +212,9 @@ class Auditor:
         if options.against is not None and any(unknown):
             keys = ", ".join(sorted({item.platform or "another platform" for item in items}))
             raise AuditError(f"{options.against} is not for its platform, {keys}")
-        demands: tuple[SpecifierSet | None, ...] = ()  # where there is no metadata
-        if options.torch is not None:
-            demands = (options.torch,)
-        elif claims.stated:
-            demands = torch_specifiers(claims)
+        # Markers that can't be evaluated are an error, whatever is judged.
+        asked = torch_specifiers(claims) if claims.stated else ()
+        demands = asked if options.torch is None else (options.torch,)
         return Subject(
             claims=claims,
             libraries=items,
@@ -248,7 +249,7 @@ class Auditor:
 
     def _conclude(self, target: str, kind: TargetKind, subject: Subject) -> TargetReport:
         options = self._options
-        findings, ignored = split(run_rules(subject, self.catalog), options.ignore, self.catalog)
+        findings, ignored = split(run_rules(subject, self.catalog), options.ignore, load_catalog())
         torch = [item.torch for item in subject.libraries]
         python = [item.python for item in subject.libraries]
         abi, floor = worst_abi(torch), highest_floor(torch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _PYTHONS = tuple(PythonVersion(3, minor) for minor in range(2, 21))
 ANY_LATER = _PYTHONS[-1]
 _PATCHES = range(40)
+_MAX_EVALUATIONS = 50_000  # of markers; 300 requirements on three systems take 17,000
 _FUTURE = 100  # minor releases of torch to look ahead
 # What NVIDIA's packages hold, by the name without `nvidia-` and `-cu12`.
 _CUDA_PACKAGES = {
@@ -71,6 +73,9 @@ _INTERPRETER = re.compile(r"([a-z]+)([0-9])([0-9]{0,3})")
 # What follows the version in CPython's own ABI tags: free-threaded, debug, and what ended
 # with 3.7 (pymalloc) and 3.2 (wide Unicode).
 _ABI_FLAGS = re.compile(r"t?d?m?u?")
+_LAST_PYMALLOC, _LAST_WIDE = PythonVersion(3, 7), PythonVersion(3, 2)
+_IMPLEMENTATIONS = frozenset({"py", "cp", "pp", "ip", "jy", "graalpy"})
+_FREE_THREADED_ABI = re.compile(r"abi3t|cp\d+td?")
 STABLE_ABIS = frozenset({"abi3", "abi3t"})
 FREE_THREADED_SINCE = PythonVersion(3, 13)  # PEP 703
 ABI3T_SINCE = PythonVersion(3, 15)  # PEP 803
@@ -128,7 +133,9 @@ def _interpreters(claims: Claims, tags: Iterable[Tag]) -> tuple[Interpreter, ...
 
 def _builds(tag: Tag) -> tuple[bool, ...]:
     """Return which builds of a release take a tag: with the GIL, free-threaded, or both."""
-    return (False, True) if tag.abi == "none" else (tag.abi.endswith("t"),)
+    if tag.abi == "none":
+        return (False, True)
+    return (_FREE_THREADED_ABI.fullmatch(tag.abi) is not None,)
 
 
 def is_installable(tag: Tag) -> bool:
@@ -136,18 +143,32 @@ def is_installable(tag: Tag) -> bool:
 
     Of implementations other than CPython every tag is taken for one that fits.
     """
-    if tag.interpreter.startswith("py"):
-        return tag.abi == "none"
-    if not tag.interpreter.startswith("cp"):
-        return True
     match = _INTERPRETER.fullmatch(tag.interpreter)
-    # `cp315t`: free-threaded Python is in the ABI tag alone. `cp3`: installers know `py3`.
-    if match is None or not match[3]:
+    # `cp315t`: free-threaded Python is in the ABI tag alone.
+    if match is None or match[1] not in _IMPLEMENTATIONS:
         return False
-    if tag.abi == "none" or tag.abi in STABLE_ABIS:
+    if match[1] not in ("py", "cp"):
         return True
-    flags = tag.abi.removeprefix(tag.interpreter)
-    return flags != tag.abi and _ABI_FLAGS.fullmatch(flags) is not None
+    if match[2] not in "23" or len(match[3]) > 2:
+        return False
+    if match[1] == "py":
+        return tag.abi == "none"
+    # `cp3`: installers know `py3`
+    return bool(match[3]) and _is_cpythons(tag.abi, PythonVersion(int(match[2]), int(match[3])))
+
+
+def _is_cpythons(abi: str, python: PythonVersion) -> bool:
+    """Whether an ABI tag is one of a release of CPython."""
+    if abi == "none" or abi in STABLE_ABIS:
+        return True
+    flags = abi.removeprefix(f"cp{python.major}{python.minor}")
+    return (
+        flags != abi
+        and _ABI_FLAGS.fullmatch(flags) is not None
+        and ("t" not in flags or python >= FREE_THREADED_SINCE)
+        and ("m" not in flags or python <= _LAST_PYMALLOC)
+        and ("u" not in flags or python <= _LAST_WIDE)
+    )
 
 
 def _tag_admits(tag: Tag, python: PythonVersion) -> bool:
@@ -169,6 +190,7 @@ def _specifier_admits(specifier: SpecifierSet, python: PythonVersion) -> bool:
     )
 
 
+@lru_cache(maxsize=256)
 def torch_specifiers(claims: Claims) -> tuple[SpecifierSet | None, ...]:
     """Return what the metadata asks of torch, over the environments that the wheel installs in.
 
@@ -177,9 +199,15 @@ def torch_specifiers(claims: Claims) -> tuple[SpecifierSet | None, ...]:
     Returns:
         Each distinct demand, in a fixed order; None stands for an environment that
         nothing is asked in.
+
+    Raises:
+        AuditError: A marker compares what can't be compared.
     """
     demands: set[SpecifierSet | None] = set()
-    for environment in _environments(claims):
+    environments = _environments(claims)
+    asked = len(claims.torch_requirements) + len(claims.cuda_requirements)
+    _check_work(asked * len(environments))
+    for environment in environments:
         applying = [
             _specifier(requirement)
             for requirement in claims.torch_requirements
@@ -202,19 +230,30 @@ def requires_torch(claims: Claims) -> str | None:
 
 
 def extras_with_torch(claims: Claims) -> tuple[str, ...]:
-    """Return the extras that ask for torch in some environment."""
+    """Return the extras that ask for torch in some environment.
+
+    Raises:
+        AuditError: There are more markers than can be evaluated.
+    """
+    asking = [(item, str(item.marker)) for item in claims.torch_requirements if item.marker]
+    pairs = [(extra, item) for item, text in asking for extra in claims.extras if extra in text]
+    environments = _environments(claims)
+    _check_work(len(pairs) * len(environments))
     return tuple(
         sorted(
-            extra
-            for extra in claims.extras
-            if any(
-                requirement.marker is not None
-                and _applies(requirement, {**environment, "extra": extra})
-                for requirement in claims.torch_requirements
-                for environment in _environments(claims)
-            )
+            {
+                extra
+                for extra, requirement in pairs
+                if any(_applies(requirement, {**e, "extra": extra}) for e in environments)
+            }
         )
     )
+
+
+def _check_work(evaluations: int) -> None:
+    """Raise for hostile metadata, which would take minutes."""
+    if evaluations > _MAX_EVALUATIONS:
+        raise AuditError("METADATA has more markers, for more platforms, than can be evaluated")
 
 
 def admitted_torch(

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if bool(options.targets) is whole or (options.env and options.site_packages):
         parser.error("name targets, or an environment with --env or --site-packages")
     try:
-        config = _config(options)
+        config = _config(options, whole=whole)
         judging = _options(options, config)
         auditor = Auditor(
             judging,
@@ -89,15 +89,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_ERROR if output.failed or not codes else max(codes)
 
 
-def _config(options: argparse.Namespace) -> Config:
-    """Return what is configured.
+def _config(options: argparse.Namespace, *, whole: bool) -> Config:
+    """Return what is configured; a project's own is not for a whole environment.
 
     Raises:
         AuditError: It can't be read.
     """
-    if options.no_config:
-        return Config()
-    return find_config(Path.cwd()) if options.config is None else read_config(options.config)
+    if options.config is not None:
+        return read_config(options.config)
+    return Config() if options.no_config or whole else find_config(Path.cwd())
 
 
 def _options(options: argparse.Namespace, config: Config) -> Options:

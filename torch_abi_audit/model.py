@@ -127,7 +127,9 @@ class DefectKind(StrEnum):
     DIST_INFO = "dist-info"
     METADATA = "metadata"
     RECORD = "record"
+    RECORD_STYLE = "record-style"
     LICENSE = "license"
+    ENTRY_POINTS = "entry-points"
 
 
 class PythonVersion(NamedTuple):
@@ -678,12 +680,13 @@ class Run:
 class RunReport:
     """What is concluded of all targets of a run together.
 
-    `releases` are those with several wheels; `fails` says whether a finding counts as a
-    failure of the run.
+    `releases` are those with several wheels; `ignored` are findings that the user accepts;
+    `fails` says whether one of the others counts as a failure of the run.
     """
 
     releases: tuple[Release, ...] = ()
     findings: tuple[Finding, ...] = ()
+    ignored: tuple[Ignored, ...] = ()
     fails: bool = False
 
 

@@ -21,7 +21,7 @@ from torch_abi_audit.model import (
 )
 from torch_abi_audit.rules import run_run_rules
 from torch_abi_audit.rules.judged import LOADING
-from torch_abi_audit.suppression import is_expired
+from torch_abi_audit.suppression import accepts, is_expired, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from torch_abi_audit.catalog import Catalog
-    from torch_abi_audit.model import Claims, Ignore, Interpreter, TargetReport
+    from torch_abi_audit.model import Claims, Ignore, Ignored, Interpreter, TargetReport
 
 
 class RunCollector:
@@ -39,12 +39,21 @@ class RunCollector:
         catalog: The catalog that they were judged with.
         ignores: What the user accepts.
         strict: Whether warnings fail.
+        judged: Whether what is found in all targets together can fail a run.
     """
 
-    def __init__(self, catalog: Catalog, ignores: Iterable[Ignore], *, strict: bool) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        ignores: Iterable[Ignore],
+        *,
+        strict: bool,
+        judged: bool = True,
+    ) -> None:
         self._catalog = catalog
         self._ignores = tuple(ignores)
         self._strict = strict
+        self._judged = judged
         self._wheels: dict[tuple[str, Version], list[WheelSummary]] = defaultdict(list)
         self._matched: Counter[Ignore] = Counter()
         self._present: set[Ignore] = set()
@@ -52,36 +61,43 @@ class RunCollector:
     def add(self, report: TargetReport) -> None:
         """Take the next target."""
         paths = {item.path for item in report.libraries}
+        paths |= {item.path for item in report.unreadable}
         for ignore in self._ignores:
             if ignore.library is None or any(fnmatchcase(p, ignore.library) for p in paths):
                 self._present.add(ignore)
-        self._matched.update(item.ignore for item in report.ignored)
+        self._count(report.ignored)
         if report.kind is TargetKind.WHEEL and report.claims is not None:
             claims = report.claims
             self._wheels[claims.name, claims.version].append(_summary(report, claims))
 
     def finish(self) -> RunReport:
         """Return what is true of all targets together."""
-        run = Run(
-            releases=tuple(
-                Release(name, version, tuple(wheels), coverage(wheels))
-                for (name, version), wheels in sorted(self._wheels.items())
-                if len(wheels) > 1
-            ),
-            ignores=tuple(
-                IgnoreUse(
-                    ignore,
-                    matched=self._matched[ignore],
-                    present=ignore in self._present,
-                    expired=is_expired(ignore, self._catalog),
-                )
-                for ignore in self._ignores
-            ),
+        releases = tuple(
+            Release(name, version, tuple(wheels), coverage(wheels))
+            for (name, version), wheels in sorted(self._wheels.items())
+            if len(wheels) > 1
         )
-        findings = run_run_rules(run, self._catalog)
+        found = run_run_rules(Run(releases), self._catalog)
+        findings, ignored = split(found, self._ignores, self._catalog)
+        self._count(ignored)
+        # What is ignored for nothing is known only now.
+        findings += run_run_rules(Run(ignores=tuple(map(self._use, self._ignores))), self._catalog)
         failing = {Severity.ERROR, Severity.WARNING} if self._strict else {Severity.ERROR}
-        fails = any(finding.severity in failing for finding in findings)
-        return RunReport(run.releases, findings, fails)
+        fails = self._judged and any(finding.severity in failing for finding in findings)
+        return RunReport(releases, findings, ignored, fails)
+
+    def _count(self, ignored: Iterable[Ignored]) -> None:
+        """Count what each ignore accepts, where another accepts it too as well."""
+        for item in ignored:
+            self._matched.update(i for i in self._ignores if accepts(i, item.finding))
+
+    def _use(self, ignore: Ignore) -> IgnoreUse:
+        return IgnoreUse(
+            ignore,
+            matched=self._matched[ignore],
+            present=ignore in self._present or bool(self._matched[ignore]),
+            expired=is_expired(ignore, self._catalog),
+        )
 
 
 def _summary(report: TargetReport, claims: Claims) -> WheelSummary:

@@ -25,7 +25,7 @@ def split(
     standing: list[Finding] = []
     accepted: list[Ignored] = []
     for finding in findings:
-        ignore = next((item for item in alive if _accepts(item, finding)), None)
+        ignore = next((item for item in alive if accepts(item, finding)), None)
         if ignore is None:
             standing.append(finding)
         else:
@@ -33,7 +33,7 @@ def split(
     return tuple(standing), tuple(accepted)
 
 
-def _accepts(ignore: Ignore, finding: Finding) -> bool:
+def accepts(ignore: Ignore, finding: Finding) -> bool:
     """Whether an ignore speaks of a finding; its pattern has to match all of its libraries."""
     if ignore.rule != finding.rule:
         return False

@@ -82,7 +82,7 @@ def test_a_module_that_is_there_for_the_others_too() -> None:
         ("cp313-cp313t", "_C.cpython-313-x86_64-linux-gnu.so", [ERROR]),
         ("cp313-cp313t", "_C.abi3.so", []),
         ("cp315-cp315t", "_C.abi3.so", [ERROR]),
-        ("cp311.cp312-cp311.cp312", "_C.cpython-312-x86_64-linux-gnu.so", []),
+        ("cp311.cp312-cp311.cp312", "_C.cpython-312-x86_64-linux-gnu.so", [ERROR]),  # none for 3.11
         ("pp311-pypy311_pp73", "_C.pypy311-pp73-x86_64-linux-gnu.so", []),
         ("graalpy312-graalpy250_312_native", "_C.graalpy250-312-native-x86_64-linux.so", []),
     ],
@@ -91,6 +91,11 @@ def test_suffixes_of_other_wheels(tag: str, file: str, expected: list[Severity])
     hits = found({file: PRIVATE}, f"{tag}-{PLATFORM}")
     assert [severity for rule, severity, _ in hits if rule == "unimportable-extension"] == expected
     assert {rule for rule, *_ in hits} <= {"unimportable-extension"}
+
+
+def test_a_wheel_for_two_pythons_has_a_module_for_each() -> None:
+    both = {f"_C.cpython-3{n}-x86_64-linux-gnu.so": PRIVATE for n in (11, 12)}
+    assert found(both, f"cp311.cp312-cp311.cp312-{PLATFORM}") == []
 
 
 def test_a_suffix_for_musl() -> None:

@@ -284,7 +284,7 @@ def test_a_finding_about_no_library_matches_no_pattern() -> None:
         (
             Ignore("unstable-torch-symbol", "why", "a.so", migrating=True),
             False,
-            [(Severity.WARNING, "migrating a.so: it is on the stable ABI now")],
+            [(Severity.WARNING, "migrating a.so: nothing of it is on the unstable ABI any more")],
         ),
     ],
 )
@@ -293,13 +293,35 @@ def test_stale_ignores(
     used: bool,  # noqa: FBT001
     expected: list[tuple[Severity, str]],
 ) -> None:
-    ignored = (Ignored(FINDING, ignore),) if used else ()
+    finding = replace(FINDING, rule=ignore.rule, libraries=("y/a.so",))
+    ignored = (Ignored(finding, ignore),) if used else ()
     item = report(claims(), libraries={"a.so": STABLE}, ignored=ignored)
     found = run(item, ignores=(ignore,))
     assert [(finding.severity, finding.message) for finding in found.findings] == expected
     warned = any(severity is Severity.WARNING for severity, _ in expected)
     assert not found.fails
     assert run(item, ignores=(ignore,), strict=True).fails is warned
+
+
+def test_ignores_that_accept_the_same_are_all_used() -> None:
+    finding = Finding("unstable-torch-symbol", Severity.ERROR, "", ("a.so",))
+    one = Ignore(finding.rule, "why")
+    other = Ignore(finding.rule, "why", "*", migrating=True)
+    item = report(claims(), libraries={"a.so": STABLE}, ignored=(Ignored(finding, one),))
+    assert run(item, ignores=(one, other)).findings == ()
+
+
+def test_what_is_found_in_all_together_can_be_accepted() -> None:
+    items = (
+        report(claims(f"cp311-cp311-{X86}", torch=("torch>=2.10",))),
+        report(claims(f"cp311-cp311-{MAC}", torch=("torch>=2.11",))),
+    )
+    ignore = Ignore("wheels-disagree", "why")
+    found = run(*items, ignores=(ignore,), strict=True)
+    assert found.findings == ()
+    assert [item.finding.rule for item in found.ignored] == ["wheels-disagree"]
+    assert not found.fails
+    assert run(*items, strict=True).fails
 
 
 PROMISE = "torch-promise-broken"

@@ -123,7 +123,11 @@ def test_bad_names(tmp_path: Path, name: str, reason: str) -> None:
         (METADATA.replace("1.0", "9" * 5000), "can't be parsed"),
         (f"{METADATA}Requires-Python: three\n", "Requires-Python 'three'"),
         (f"{METADATA}Requires-Dist: torch >>2\n", "Requires-Dist 'torch >>2'"),
-        (f"{METADATA}Requires-Dist: torch; {'(' * 20000}\n", "can't be parsed"),
+        (f"{METADATA}Requires-Dist: torch; {'(' * 1900}\n", "can't be parsed"),
+        (f"{METADATA}Requires-Dist: torch; {'(' * 20000}\n", "Requires-Dist of 20007 characters"),
+        (f"{METADATA}Requires-Dist: torch\n" * 301, "more than 300 of one Requires-Dist"),
+        (f"{METADATA}Requires-Python: >={'9' * 2001}\n", "a longer Requires-Python"),
+        (METADATA + "".join(f"Provides-Extra: x{n}\n" for n in range(2001)), "more extras"),
     ],
 )
 def test_bad_metadata(tmp_path: Path, metadata: str | None, reason: str) -> None:
@@ -142,7 +146,7 @@ def test_a_bad_requirement_of_something_else_is_not_ours(tmp_path: Path) -> None
     [
         ("py3-any", "the tag 'py3-any'"),
         ("--", "the tag '--'"),
-        (".".join(["a"] * 200) + "-" + ".".join(["b"] * 200) + "-any", "more than 10000"),
+        (".".join(["a"] * 200) + "-" + ".".join(["b"] * 200) + "-any", "more than 1000"),
     ],
 )
 def test_bad_tags(tmp_path: Path, tag: str, reason: str) -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 # The keys that stand before the targets.
+TAIL = ("releases", "findings", "ignored", "run_fails", "counts")
 HEAD = ("schema_version", "tool", "catalog", "configuration", "environment")
 
 
@@ -79,6 +80,7 @@ def tail_document(targets: Iterable[Mapping[str, Any]], run: RunReport) -> dict[
     return {
         "releases": list(map(_release, run.releases)),
         "findings": list(map(_finding, run.findings)),
+        "ignored": list(map(_ignored, run.ignored)),
         "run_fails": run.fails,
         "counts": {
             "targets": len(targets),

@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from torch_abi_audit.rules import Rule
 
 _WIDTH = 88
+_ACCEPTED = """\
+      [[tool.torch-abi-audit.ignore]]
+      rule = "{}"
+      reason = "..."\
+"""
+# What could not be read, and what accepting itself went wrong with.
+_NEVER_ACCEPTED = frozenset({"unreadable-library", "stale-ignore"})
 
 
 def explain(rule: Rule) -> str:
@@ -22,9 +29,12 @@ def explain(rule: Rule) -> str:
         _prose(rule.why),
         "How to fix it",
         _prose(rule.fix),
-        "To accept it, with a reason, in pyproject.toml",
-        f'      [[tool.torch-abi-audit.ignore]]\n      rule = "{rule.name}"\n      reason = "..."',
     ]
+    if rule.name not in _NEVER_ACCEPTED:
+        parts += [
+            "To accept it, with a reason, in pyproject.toml",
+            _ACCEPTED.format(rule.name),
+        ]
     return "\n\n".join(parts) + "\n"
 
 

@@ -8,7 +8,7 @@ import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from torch_abi_audit.report.document import counted, tail_document, target_document
+from torch_abi_audit.report.document import TAIL, counted, tail_document, target_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -105,7 +105,7 @@ def render(format_: Format, document: Document, style: Style) -> str:
     writer = open_writer(format_, stream, document, style)
     for target in document["targets"]:
         writer.add(target)
-    writer.finish({key: document[key] for key in ("releases", "findings", "run_fails", "counts")})
+    writer.finish({key: document[key] for key in TAIL})
     return stream.getvalue()
 
 

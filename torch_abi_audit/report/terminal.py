@@ -164,6 +164,7 @@ class TerminalWriter:
         for release in tail["releases"] if loud else ():
             self._coverage(release)
         self._findings(tail["findings"])
+        self._accepted(tail["ignored"])
         several = len(self._rows) > 1
         if several and loud and not all(verdict == Verdict.SAFE for verdict, *_ in self._rows):
             self._table()

@@ -13,7 +13,7 @@ from packaging.version import Version
 
 from torch_abi_audit.claims import ANY_LATER
 from torch_abi_audit.model import ReleaseStatus, Severity, TargetKind, Verdict
-from torch_abi_audit.rules.words import count, pythons, ranges, short
+from torch_abi_audit.rules.words import count, join, pythons, ranges, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -411,4 +411,4 @@ def _named(targets: Sequence[Document]) -> str:
 
 
 def _set(names: Iterable[str]) -> str:
-    return ", ".join(sorted(set(names)))
+    return join(set(names))

@@ -75,8 +75,17 @@ _DEFECTS = {
         "rename wheels with `wheel tags`, and never change the version in the filename",
     ),
     DefectKind.RECORD: _Words(
-        "RECORD and the archive disagree: installers may refuse it, and uninstalling leaves files",
+        "RECORD and the archive disagree, for which installers and the index may refuse it",
         "change members with `wheel unpack` and `wheel pack`, which write RECORD anew",
+    ),
+    DefectKind.RECORD_STYLE: _Words(
+        "RECORD is not written as the specification has it",
+        "build the wheel again, with a current build backend",
+        Severity.WARNING,
+    ),
+    DefectKind.ENTRY_POINTS: _Words(
+        "entry_points.txt can't be read, so that the index refuses it",
+        "correct the scripts and entry points in pyproject.toml",
     ),
     DefectKind.LICENSE: _Words(
         "License-File names files that are not in the wheel, so that the index refuses it",
@@ -88,8 +97,8 @@ _DEFECTS = {
 @rule(
     "archive-integrity",
     Severity.ERROR,
-    "duplicate or unsafe member names, headers, RECORD or .dist-info that disagree with the"
-    " members, encrypted or unsupported members",
+    "the archive has duplicate or unsafe names, headers, RECORD or .dist-info that disagree with"
+    " the members, encrypted or unsupported members",
     why="The package index refuses such a file at upload, and where it does not, two installers see"
     " two different wheels: what was tested, or audited, is not what users get.",
     fix="Build the wheel again with a current build backend, and change it with nothing but tools"
@@ -137,7 +146,14 @@ def refused_filename(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     claims = subject.claims
     if claims.filename is None:
         return
-    nobodys = {tag for tag in claims.tags if not is_installable(tag)}
+    # A compressed set stands for combinations that nobody means; each part has to have one.
+    fitting = {tag for tag in claims.tags if is_installable(tag)}
+    nobodys = {
+        tag
+        for tag in claims.tags - fitting
+        if tag.interpreter not in {other.interpreter for other in fitting}
+        or tag.abi not in {other.abi for other in fitting}
+    }
     if nobodys:
         drafts = sorted({tag.abi for tag in nobodys if _DRAFT_ABI.fullmatch(tag.abi)})
         why = f": {join(drafts)} is a draft (PEP 809)" if drafts else ""
@@ -180,6 +196,12 @@ def refused_filename(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
             f"it is a variant wheel, {claims.variant}: a draft (PEP 817, PEP 825) that released"
             " installers and the package index do not take",
             help="publish it on an index of your own, beside a wheel without a label",
+            severity=Severity.WARNING,
+        )
+    if claims.version.local:
+        yield Hit(
+            f"the package index refuses local versions, and this is one: {claims.version}",
+            help="publish it on an index of your own, or under a version without +",
             severity=Severity.WARNING,
         )
     written = claims.filename.partition("-")[0]

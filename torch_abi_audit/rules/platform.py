@@ -144,8 +144,8 @@ def _is_loaded(item: LibraryAudit) -> bool:
 @rule(
     "platform-floor-understated",
     Severity.ERROR,
-    "glibc, libstdc++ or libgcc versions above the manylinux tag, another C library than the"
-    " tag's, or a `minos` above the macOS tag",
+    "a library needs glibc, libstdc++ or libgcc versions above the manylinux tag, or another C"
+    " library than the tag's, or has a `minos` above the macOS tag",
     why="The platform tag names the oldest system that the wheel works on. There the loader "
     "finds a symbol version missing, `GLIBC_2.34 not found`, or macOS refuses the library.",
     fix="Build in the image of the tag (manylinux_2_28 for torch), and let the repair step "

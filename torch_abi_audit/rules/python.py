@@ -171,9 +171,10 @@ def abi3_floor_understated(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
     why="Python looks for modules by suffix: `.cpython-310-x86_64-linux-gnu.so` is a module for "
     "3.10 alone, `.abi3.so` none for free-threaded 3.15, `.abi3.pyd` none for any. The "
     "wheel is installed, and `import` says that there is no such module.",
-    fix="Name it .abi3.so on Linux and macOS, .abi3t.so where it also serves free-threaded "
-    "Python, and .pyd on Windows; setuptools does with\n"
-    "    Extension(..., py_limited_api=True)",
+    fix="Name it .abi3.so on Linux and macOS and .pyd on Windows, as setuptools does with\n"
+    "    Extension(..., py_limited_api=True)\n"
+    "Where it also serves free-threaded Python 3.15 and newer, name it .abi3t.so (meson-python"
+    " does for abi3t; with setuptools rename it after the build).",
 )
 def abi3_suffix(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report modules that some of the Pythons that the tags promise do not find.
@@ -221,12 +222,16 @@ def unimportable_extension(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
         return
     said = join(map(str, interpreters))
     for item, without, others in _unfound(subject):
-        if set(without) == set(interpreters):
+        missing = [build for build in without if build not in others]
+        if missing or set(without) == set(interpreters):
+            which = f"no Python that the tags admit ({said}) looks"
+            if set(without) != set(interpreters):
+                which = f"Python {join(map(str, missing))}, which the tags admit, does not look"
             yield Hit(
-                f"no Python that the tags admit ({said}) looks for a module in a file of this name",
+                f"{which} for a module in a file of this name",
                 libraries=(item.path,),
                 help="build it with the Python, and for the machine, of the tag",
-                severity=Severity.WARNING if set(without) <= set(others) else None,
+                severity=None if missing else Severity.WARNING,
             )
     strangers = [
         item
@@ -351,7 +356,8 @@ def python_api_in_none_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hi
     fix="On Windows link python3.dll, which\n"
     "    -DPy_LIMITED_API=0x030a0000\n"
     "chooses by itself. Elsewhere link no library of Python's: the interpreter has the "
-    "symbols. In CMake link Python::Module, not Python::Python.",
+    "symbols. In CMake link Python::SABIModule for abi3 and Python::Module for one version, "
+    "never Python::Python.",
 )
 def versioned_python_library(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report libraries of CPython's that are not there wherever the wheel is installed.

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     " release. What another one asks for is then not installed, or is refused.",
     fix="Give all wheels of a release the same metadata, and say with markers where platforms"
     " differ:\n"
-    '    dependencies = ["torch>=2.10; sys_platform == \'linux\'", "torch>=2.11"]\n'
+    "    dependencies = [\n"
+    "        \"torch>=2.10; sys_platform == 'linux'\",\n"
+    "        \"torch>=2.11; sys_platform != 'linux'\",\n"
+    "    ]\n"
     "Wheels for several builds of torch or CUDA under one version need names, versions (1.0+cu12)"
     " or indexes of their own.",
 )
@@ -166,7 +169,7 @@ def stale_ignore(run: Run, catalog: Catalog) -> Iterator[Hit]:
             )
         elif not use.matched:
             yield Hit(
-                f"{what}: it is on the stable ABI now"
+                f"{what}: nothing of it is on the unstable ABI any more"
                 if ignore.migrating
                 else f"{what}: there is no such finding",
                 help="take it out of the configuration",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from packaging.tags import parse_tag
 
 from torch_abi_audit.abi.cpython import highest_python_floor, worst_python_abi
 from torch_abi_audit.abi.modules import is_for_one_build
 from torch_abi_audit.abi.platform import system_of
-from torch_abi_audit.claims import STABLE_ABIS
+from torch_abi_audit.claims import STABLE_ABIS, admitted_pythons
 from torch_abi_audit.model import Format, LibraryAudit, LibraryKind, PythonAbi, Severity, Subject
 from torch_abi_audit.rules.registry import Hit, rule
 from torch_abi_audit.rules.words import count, join, limited_api
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from torch_abi_audit.catalog import Catalog
+
+_ANY_PYTHON = parse_tag("py3-none-any")
 
 
 @rule(
@@ -43,13 +48,15 @@ def filename_tag_mismatch(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
 @rule(
     "binaries-in-pure-wheel",
     Severity.ERROR,
-    "`Root-Is-Purelib: true` or platform `any`, with compiled members",
+    "a wheel with `Root-Is-Purelib: true` or platform `any` has compiled members",
     why="A wheel for any platform is installed on all of them, and its compiled members load on "
     "one. Some systems keep such wheels in another folder than compiled ones.",
     fix="Build a platform wheel. In setuptools a project with ext_modules is one by itself; "
     "otherwise say so:\n"
+    "    from setuptools import Distribution, setup\n"
     "    class BinaryDistribution(Distribution):\n"
-    "        def has_ext_modules(self): return True",
+    "        def has_ext_modules(self): return True\n"
+    "    setup(..., distclass=BinaryDistribution)",
 )
 def binaries_in_pure_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report compiled members that a pure wheel takes to systems that can't load them.
@@ -83,8 +90,10 @@ def binaries_in_pure_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
     "where one would do, and users of a new Python wait for a build that they do not need.",
     fix="Libraries that torch.ops.load_library loads need no Python at all: tag the wheel "
     "py3-none. In setup.py:\n"
-    "    class bdist_wheel(_bdist_wheel):\n"
+    "    from setuptools.command.bdist_wheel import bdist_wheel\n"
+    "    class AnyPython(bdist_wheel):\n"
     '        def get_tag(self): return "py3", "none", super().get_tag()[2]\n'
+    '    setup(..., cmdclass={"bdist_wheel": AnyPython})\n'
     "For modules that keep to the stable ABI, build with py_limited_api=True and tag the "
     "wheel cp310-abi3.",
 )
@@ -105,11 +114,13 @@ def tag_overspecific(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     elif not free_threaded:
         floor = highest_python_floor(library.python for library in subject.libraries)
         if floor is not None:
+            pythons = admitted_pythons(replace(subject.claims, tags=_ANY_PYTHON))
+            oldest = max(floor, pythons[0]) if pythons else floor
             yield Hit(
                 f"the tag says {said}, and all that it imports of CPython's C API is in the"
                 f" stable ABI of {floor} and newer",
-                help=f"build it with -DPy_LIMITED_API={limited_api(floor)} and"
-                f" py_limited_api=True, and tag it cp{floor.major}{floor.minor}-abi3",
+                help=f"build it with -DPy_LIMITED_API={limited_api(oldest)} and"
+                f" py_limited_api=True, and tag it cp{oldest.major}{oldest.minor}-abi3",
             )
 
 

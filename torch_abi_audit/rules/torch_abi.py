@@ -54,7 +54,8 @@ def unstable_torch_symbol(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
 @rule(
     "unknown-shim-symbol",
     Severity.WARNING,
-    "a shim-like symbol that the catalog does not know: the floor is a lower bound",
+    "a library imports a shim-like symbol that the catalog does not know: the floor is a lower"
+    " bound",
     why="A name that begins like a function of the C shim, which no release in the catalog "
     "declares. It may come with a newer torch; then the floor that is reported is too low. "
     "Or it is nobody's, and the library loads nowhere.",
@@ -81,7 +82,8 @@ def unknown_shim_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
 @rule(
     "unguaranteed-shim",
     Severity.NOTE,
-    "a C shim outside the headers that the stable ABI's promise names, or deprecated there",
+    "a library uses a C shim outside the headers that the stable ABI's promise names, or"
+    " deprecated there",
     why="The promise of ABI stability names shim.h, stable/c/shim.h and the generated c_shim_*.h, "
     "and holds for two years. Other shims are exported and have been stable so far, and nobody "
     "promised that they stay.",
@@ -105,7 +107,7 @@ def unguaranteed_shim(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
 @rule(
     "unstable-inline-code",
     Severity.WARNING,
-    "code inlined from libtorch's unstable headers, which no undefined symbol shows",
+    "a library has code inlined from libtorch's unstable headers, which no undefined symbol shows",
     why="Code of torch's C++ headers was compiled into the library. It takes the layout of "
     "classes for granted, which changes from release to release without any symbol that "
     "goes missing: it loads, and then crashes.",
@@ -136,7 +138,7 @@ def unstable_inline_code(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     fix="Leave torch's libraries out of the repair step:\n"
     "    auditwheel repair --exclude 'libtorch*' --exclude 'libc10*' WHEEL\n"
     "    delocate-wheel --exclude libtorch --exclude libc10 WHEEL\n"
-    "    delvewheel repair --exclude 'torch*.dll;c10*.dll' WHEEL",
+    '    delvewheel repair --exclude "torch*.dll;c10*.dll" WHEEL',
 )
 def bundled_libtorch(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report copies of torch's libraries: two libtorch in one process do not work together."""

@@ -123,7 +123,7 @@ def torch_undeclared(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
 @rule(
     "torch-unpinned",
     Severity.ERROR,
-    "unstable ABI, and the metadata admits releases beyond those it links with",
+    "a library is on the unstable ABI, and the metadata admits releases beyond those it links with",
     why="A wheel on the unstable ABI is for the releases that it links with, often one. "
     "Metadata that admits others makes installers put it beside a torch that it does not "
     "load with.",
@@ -305,7 +305,10 @@ def torch_promise_broken(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     if promised is None:
         return
     said = f"torch {short(promised)} and newer are promised"
-    help_ = f"build it with -DTORCH_TARGET_VERSION={_target(promised)}, or promise less"
+    help_ = "promise less"
+    if promised >= catalog.promised_since:
+        help_ = f"build it with -DTORCH_TARGET_VERSION={_target(promised)}, or promise less"
+    kept_by_all = True
     floors = {i.path: i.torch.floor for i in subject.libraries if i.torch.floor is not None}
     for path, row in subject.matrix.libraries.items():
         broken = [
@@ -318,6 +321,7 @@ def torch_promise_broken(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         floor = floors.get(path)
         if broken:
             # What is missing where most is, which for a floor is all that is newer.
+            kept_by_all = False
             reasons = row[broken[0]].reasons
             yield Hit(
                 f"{said}, and it does not load with torch {ranges(broken, catalog.releases)}:"
@@ -327,6 +331,7 @@ def torch_promise_broken(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
                 help=help_,
             )
         elif floor is not None and floor.release > promised:
+            kept_by_all = False
             since = f"{join(floor.symbols[:1])} first appeared in" if floor.symbols else "it needs"
             yield Hit(
                 f"{said}, and {since} torch {floor.release}",
@@ -336,7 +341,7 @@ def torch_promise_broken(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
             )
     kept = [release for release in catalog.published if release >= promised]
     for demand in subject.demands:
-        if demand is not None and kept and not admitted_torch(demand, kept[:1]):
+        if kept_by_all and demand is not None and kept and not admitted_torch(demand, kept[:1]):
             yield Hit(
                 f"{said}, and {subject.judge} does not admit torch {kept[0]}",
                 evidence=(f"torch{demand}",),

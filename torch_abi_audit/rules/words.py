@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.model import PythonVersion
 
+_NAMED = 20  # names in one line
 _PLURALS = {"library": "libraries"}
 
 
@@ -25,8 +26,10 @@ def does(number: int, noun: str, verb: str) -> str:
 
 
 def join(names: Iterable[str]) -> str:
-    """Return names in one line, in a fixed order."""
-    return ", ".join(sorted(names))
+    """Return names in one line, in a fixed order; of very many the first."""
+    ordered = sorted(names)
+    more = [f"and {len(ordered) - _NAMED} more"] if len(ordered) > _NAMED else []
+    return ", ".join([*ordered[:_NAMED], *more])
 
 
 def unique(names: Iterable[str]) -> tuple[str, ...]:

@@ -12,33 +12,37 @@ from __future__ import annotations
 
 import base64
 import csv
+import io
 import re
 import stat
-import struct
 import zipfile
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Defect, DefectKind
+from torch_abi_audit.targets.headers import (
+    DESCRIPTOR_FLAG,
+    ENCRYPTED_FLAGS,
+    LOCAL,
+    UTF8_FLAG,
+    LocalHeader,
+    after_descriptor,
+    directory_errors,
+    parse_extra,
+    parse_local,
+    sizes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import IO
 
-_LOCAL = struct.Struct("<4s5H3I2H")
-_END = struct.Struct("<4s4H2IH")
-_END64 = struct.Struct("<4sQ2H2I4Q")
-_LOCATOR_SIZE = 20
-_LONGEST_COMMENT = 0xFFFF
-_IN_ZIP64 = 0xFFFFFFFF
-_DESCRIPTOR_FLAG, _UTF8_FLAG, _ENCRYPTED_FLAGS = 0x8, 0x800, 0x1 | 0x20 | 0x40
-# Extra fields that may stand only once: ZIP64 sizes, and Info-ZIP's Unicode path.
-_ONCE = frozenset({0x0001, 0x7075})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _SIGNATURES = ("RECORD.jws", "RECORD.p7s")  # of RECORD itself (PEP 427), which has no row of them
 # What RECORD may hash with: sha256 or better (PEP 427).
 HASHES = frozenset({"sha256", "sha384", "sha512"})
+_ENTRY_POINT = re.compile(r"[\w.-]+")
 _SHOWN = 1000  # defects of one kind that are kept
 
 
@@ -61,7 +65,7 @@ def find_defects(archive: zipfile.ZipFile, file: IO[bytes]) -> Iterator[Defect]:
     yield from _bad_names(infos)
     for info in infos:
         name = info.filename
-        if info.flag_bits & _ENCRYPTED_FLAGS:
+        if info.flag_bits & ENCRYPTED_FLAGS:
             yield Defect(DefectKind.ENCRYPTED, name)
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             yield Defect(DefectKind.COMPRESSION, name, f"method {info.compress_type}")
@@ -69,8 +73,16 @@ def find_defects(archive: zipfile.ZipFile, file: IO[bytes]) -> Iterator[Defect]:
             yield Defect(DefectKind.STRUCTURE, name, "a comment in the central directory")
         if stat.S_ISLNK(info.external_attr >> 16):
             yield Defect(DefectKind.SYMLINK, name)
+        if is_folder(info) and info.file_size:
+            yield Defect(DefectKind.UNSAFE_NAME, name, "a folder with contents")
     yield from _headers(infos, file, archive.start_dir)
-    yield from _end(infos, file, archive.start_dir)
+    for detail in directory_errors(file, archive.start_dir, len(infos)):
+        yield Defect(DefectKind.STRUCTURE, "", detail)
+
+
+def is_folder(info: zipfile.ZipInfo) -> bool:
+    """Whether a member is a folder, as its name says."""
+    return info.filename.endswith("/")
 
 
 def _bad_names(infos: Sequence[zipfile.ZipInfo]) -> Iterator[Defect]:
@@ -87,147 +99,62 @@ def _bad_names(infos: Sequence[zipfile.ZipInfo]) -> Iterator[Defect]:
             yield Defect(DefectKind.CASE, name, f"and {same}")
         if _CONTROL.search(info.orig_filename):
             yield Defect(DefectKind.UNSAFE_NAME, name, "control characters")
-        elif not info.flag_bits & _UTF8_FLAG and not info.orig_filename.isascii():
+        elif not info.flag_bits & UTF8_FLAG and not info.orig_filename.isascii():
             yield Defect(DefectKind.UNSAFE_NAME, name, "not UTF-8")
         if "\\" in info.orig_filename:
             yield Defect(DefectKind.UNSAFE_NAME, name, "a backslash")
+        elif not path:
+            yield Defect(DefectKind.UNSAFE_NAME, name, "empty")
         elif path.startswith("/") or _DRIVE.match(path):
             yield Defect(DefectKind.UNSAFE_NAME, name, "absolute")
         elif not set(path.split("/")).isdisjoint({"..", ".", ""}):
             yield Defect(DefectKind.UNSAFE_NAME, name, "not a plain path")
 
 
-class _Header(NamedTuple):
-    """What a member's own header says, and where what it holds begins."""
-
-    flags: int
-    method: int
-    packed: int
-    size: int
-    name: str
-    extra: bytes
-    start: int
-
-
-def _read_header(info: zipfile.ZipInfo, file: IO[bytes]) -> _Header | None:
-    file.seek(info.header_offset)
-    head = file.read(_LOCAL.size)
-    if len(head) < _LOCAL.size or head[:4] != b"PK\x03\x04":
-        return None
-    _, _, flags, method, *_, packed, size, length, extra_length = _LOCAL.unpack(head)
-    raw = file.read(length)
-    name = raw.decode("utf-8" if flags & _UTF8_FLAG else "cp437", "replace")
-    start = info.header_offset + _LOCAL.size + length + extra_length
-    return _Header(flags, method, packed, size, name, file.read(extra_length), start)
-
-
 def _headers(infos: Sequence[zipfile.ZipInfo], file: IO[bytes], end: int) -> Iterator[Defect]:
     """Hold each member's own header against the central directory, and look between them."""
-    position = 0
+    position, before = 0, -1
     for info in sorted(infos, key=lambda info: info.header_offset):
-        header = _read_header(info, file)
+        if info.header_offset == before:
+            yield Defect(DefectKind.HEADERS, info.filename, "the header of another member")
+            continue
+        before = info.header_offset
+        file.seek(before)
+        data = file.read(LOCAL.size)
+        header = parse_local(data + file.read(int.from_bytes(data[26:28], "little")))
         if header is None:
             yield Defect(DefectKind.HEADERS, info.filename, "no header where the directory says")
-            position = max(position, info.header_offset)
+            position = max(position, before)
             continue
-        if info.header_offset != position:
+        if before != position:
             yield Defect(
                 DefectKind.STRUCTURE, info.filename, "bytes before it that are no member's"
             )
-        yield from _disagreements(info, header)
-        position = header.start + info.compress_size
-        if header.flags & _DESCRIPTOR_FLAG:
-            position = _after_descriptor(file, position, info)
+        yield from _disagreements(info, header, file.read(header.extra_length))
+        position = before + header.length + info.compress_size
+        if header.flags & DESCRIPTOR_FLAG:
+            position = after_descriptor(file, position, info)
     if position != end:
         yield Defect(DefectKind.STRUCTURE, "", "bytes after the last member that are no member's")
 
 
-def _disagreements(info: zipfile.ZipInfo, header: _Header) -> Iterator[Defect]:
+def _disagreements(info: zipfile.ZipInfo, header: LocalHeader, data: bytes) -> Iterator[Defect]:
     name = info.filename
     if header.name != info.orig_filename:
         yield Defect(DefectKind.HEADERS, name, "another name in its header")
-    if header.method != info.compress_type or (header.flags ^ info.flag_bits) & _ENCRYPTED_FLAGS:
+    if header.method != info.compress_type or (header.flags ^ info.flag_bits) & ENCRYPTED_FLAGS:
         yield Defect(DefectKind.HEADERS, name, "another method in its header")
-    for side, data in (("its header", header.extra), ("the directory", info.extra)):
-        ids = _extra_ids(data)
-        if ids is None or any(ids.count(once) > 1 for once in _ONCE):
-            yield Defect(DefectKind.STRUCTURE, name, f"malformed extra fields in {side}")
-    if header.flags & _DESCRIPTOR_FLAG:
-        yield Defect(DefectKind.DESCRIPTOR, name)
-    elif (info.compress_size, info.file_size) != _sizes(header):
-        yield Defect(DefectKind.HEADERS, name, "other sizes in its header")
-
-
-def _extra_ids(data: bytes) -> list[int] | None:
-    """Return the ids of extra fields, None where they overrun their space."""
-    ids = []
-    while data:
-        if len(data) < 4:
-            return None
-        field, size = struct.unpack_from("<2H", data)
-        if size + 4 > len(data):
-            return None
-        ids.append(field)
-        data = data[size + 4 :]
-    return ids
-
-
-def _sizes(header: _Header) -> tuple[int, int]:
-    """Return a header's compressed and inflated sizes, which ZIP64 keeps in an extra field."""
-    packed, size, extra = header.packed, header.size, header.extra
-    wide: list[int] = []
-    while len(extra) >= 4:
-        field, length = struct.unpack_from("<2H", extra)
-        if field == 1:
-            whole = min(length, len(extra) - 4) // 8
-            wide = list(struct.unpack_from(f"<{whole}Q", extra, 4))
+    extra, of_directory = parse_extra(data), parse_extra(info.extra)
+    for fields in (extra, of_directory):
+        if fields is not None and not set(fields.names) <= {info.orig_filename}:
+            yield Defect(DefectKind.HEADERS, name, "another name in an extra field")
             break
-        extra = extra[length + 4 :]
-    if size == _IN_ZIP64 and wide:
-        size = wide.pop(0)
-    if packed == _IN_ZIP64 and wide:
-        packed = wide.pop(0)
-    return packed, size
-
-
-def _after_descriptor(file: IO[bytes], position: int, info: zipfile.ZipInfo) -> int:
-    """Return where the data descriptor ends that follows a member, with or without signature."""
-    file.seek(position)
-    data = file.read(24)
-    start = 4 if data[:4] == b"PK\x07\x08" else 0
-    for sizes in ("<I2I", "<I2Q"):
-        end = start + struct.calcsize(sizes)
-        if len(data) >= end and struct.unpack_from(sizes, data, start) == (
-            info.CRC,
-            info.compress_size,
-            info.file_size,
-        ):
-            return position + end
-    return position
-
-
-def _end(infos: Sequence[zipfile.ZipInfo], file: IO[bytes], start: int) -> Iterator[Defect]:
-    """Hold the end of the central directory against the directory."""
-    size = file.seek(0, 2)
-    tail_start = max(0, size - _END.size - _LONGEST_COMMENT)
-    file.seek(tail_start)
-    tail = file.read(size - tail_start)
-    place = tail.rfind(b"PK\x05\x06")
-    if place < 0 or len(tail) - place < _END.size:
-        yield Defect(DefectKind.STRUCTURE, "", "no end of the central directory")
-        return
-    _, _, _, here, total, length, offset, comment = _END.unpack_from(tail, place)
-    end = tail_start + place
-    if end + _END.size + comment != size:
-        yield Defect(DefectKind.STRUCTURE, "", "bytes after the end of the archive")
-    if _IN_ZIP64 in (length, offset) or total == 0xFFFF:
-        file.seek(max(0, end - _LOCATOR_SIZE - _END64.size))
-        wide = file.read(_END64.size)
-        if len(wide) == _END64.size and wide[:4] == b"PK\x06\x06":
-            *_, here, total, length, offset = _END64.unpack(wide)
-            end -= _LOCATOR_SIZE + _END64.size
-    if not (here == total == len(infos)) or offset != start or start + length != end:
-        yield Defect(DefectKind.STRUCTURE, "", "its end describes another central directory")
+    if extra is None:
+        yield Defect(DefectKind.STRUCTURE, name, "malformed extra fields in its header")
+    elif header.flags & DESCRIPTOR_FLAG:
+        yield Defect(DefectKind.DESCRIPTOR, name)
+    elif (info.compress_size, info.file_size) != sizes(header, extra):
+        yield Defect(DefectKind.HEADERS, name, "other sizes in its header")
 
 
 def dist_info_defects(names: Iterable[str], stem: str) -> Iterator[Defect]:
@@ -246,53 +173,92 @@ def dist_info_defects(names: Iterable[str], stem: str) -> Iterator[Defect]:
         yield Defect(DefectKind.DIST_INFO, found[0], f"not {stem}.dist-info")
 
 
-def parse_record(data: bytes) -> dict[str, RecordRow]:
-    """Parse ``RECORD``: a row a file, by path.
+def parse_record(data: bytes, names: Iterable[str]) -> tuple[dict[str, RecordRow], list[Defect]]:
+    """Parse ``RECORD``: a row a file.
+
+    Args:
+        data: Its contents.
+        names: The members, whose rows are kept; of others there is only so much to say.
+
+    Returns:
+        The rows, by path, and those that are of no member or not written as they should.
 
     Raises:
         AuditError: It is not such a file.
     """
-    rows: dict[str, RecordRow] = {}
+    known, rows = set(names), {}
+    strange: list[Defect] = []
+    backslashes = 0
     try:
-        for row in csv.reader(data.decode("utf-8").splitlines()):
+        for row in csv.reader(io.TextIOWrapper(io.BytesIO(data), "utf-8", newline="")):
             if not row:
                 continue
             path, hashed, size = row
             algorithm, _, digest = hashed.partition("=")
             padded = digest + "=" * (-len(digest) % 4)
-            rows[path] = RecordRow(
-                algorithm, base64.urlsafe_b64decode(padded), int(size) if size else None
-            )
+            if path not in known and path.replace("\\", "/") in known:
+                path = path.replace("\\", "/")
+                backslashes += 1
+            if path in known:
+                rows[path] = RecordRow(
+                    algorithm, base64.urlsafe_b64decode(padded), int(size) if size else None
+                )
+            elif len(strange) < _SHOWN:
+                strange.append(Defect(DefectKind.RECORD, path, "in RECORD, and not in the archive"))
     except (ValueError, csv.Error) as error:
         raise AuditError(f"{str(error)[:100] or type(error).__name__}") from error
-    return rows
+    if backslashes:
+        strange.append(Defect(DefectKind.RECORD_STYLE, "", f"{backslashes} paths with backslashes"))
+    return rows, strange
 
 
 def record_defects(
     rows: Mapping[str, RecordRow], infos: Iterable[zipfile.ZipInfo], folder: str
 ) -> Iterator[Defect]:
-    """Yield where ``RECORD`` and the members disagree, by name and size.
+    """Yield where ``RECORD`` does not say what the members are, by name and size.
 
     Args:
         rows: See `parse_record`.
         infos: The members.
         folder: The ``.dist-info`` folder.
     """
-    exempt = {f"{folder}/{name}" for name in ("RECORD", *_SIGNATURES)}
-    files = {info.filename: info for info in infos if not info.is_dir()}
-    for name, info in files.items():
-        row = rows.get(name)
-        if name in exempt:
+    own = f"{folder}/RECORD"
+    exempt = {own, *(f"{folder}/{name}" for name in _SIGNATURES)}
+    if own not in rows:
+        yield Defect(DefectKind.RECORD_STYLE, "", "no row for RECORD itself")
+    for info in infos:
+        name = info.filename
+        if name in exempt or is_folder(info):
             continue
+        row = rows.get(name)
         if row is None:
             yield Defect(DefectKind.RECORD, name, "no row in RECORD")
         elif row.algorithm not in HASHES:
             yield Defect(DefectKind.RECORD, name, "no hash of sha256 or better in RECORD")
         elif row.size is not None and row.size != info.file_size:
             yield Defect(DefectKind.RECORD, name, "another size in RECORD")
-    for name in rows:
-        if name not in files and name not in exempt:
-            yield Defect(DefectKind.RECORD, name, "in RECORD, and not in the archive")
+
+
+def entry_point_defects(data: bytes, name: str) -> Iterator[Defect]:
+    """Yield why the index refuses an ``entry_points.txt`` (the entry points specification).
+
+    Args:
+        data: Its contents.
+        name: Its path.
+    """
+    import configparser  # noqa: PLC0415 -- few wheels have entry points
+
+    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None)
+    parser.optionxform = str  # type: ignore[method-assign, assignment] # names keep their case
+    try:
+        parser.read_string(data.decode("utf-8"))
+    except (ValueError, configparser.Error) as error:
+        yield Defect(DefectKind.ENTRY_POINTS, name, str(error).partition("\n")[0][:200])
+        return
+    for section in ("console_scripts", "gui_scripts"):
+        for entry in parser[section] if parser.has_section(section) else ():
+            if not _ENTRY_POINT.fullmatch(entry):
+                yield Defect(DefectKind.ENTRY_POINTS, name, f"the name {entry[:100]!r}")
 
 
 def bounded(defects: Iterable[Defect]) -> tuple[Defect, ...]:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import struct
 import zipfile
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from torch_abi_audit.errors import LibraryError
 from torch_abi_audit.formats.source import check_range
+from torch_abi_audit.targets.headers import ENCRYPTED_FLAGS, LOCAL, parse_local
 
 try:  # Inflates libraries in half the time; there are wheels of it for common platforms only.
     from isal import isal_zlib as zlib
@@ -38,9 +38,6 @@ _SNIFFED, _FIRST_READ, _USUAL_EXTRA = 64, 512, 32
 # in two places at most; a file made to step back and forth is refused.
 _MAX_PASSES = 8
 _READ_TO_THE_END = 4 << 20
-
-_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-_UTF8_FLAG, _ENCRYPTED_FLAGS = 0x800, 0x1 | 0x20 | 0x40
 
 
 class MemberSource(Protocol):
@@ -91,7 +88,7 @@ def open_member(
         algorithm: What to hash the member with while it is checked.
     """
     raw = _Raw(info, file)
-    if info.flag_bits & _ENCRYPTED_FLAGS:
+    if info.flag_bits & ENCRYPTED_FLAGS:
         raise LibraryError("can't be inflated: it is encrypted")
     if info.compress_type == zipfile.ZIP_STORED:
         return _Stored(info, raw, algorithm)
@@ -130,18 +127,13 @@ class _Raw:
         """
         info = self._info
         self._file.seek(info.header_offset)
-        usual = _LOCAL_HEADER.size + len(info.orig_filename) + _USUAL_EXTRA
+        usual = LOCAL.size + len(info.orig_filename) + _USUAL_EXTRA
         data = self._file.read(usual + size)
-        if len(data) < _LOCAL_HEADER.size:
-            raise LibraryError("can't be inflated: its header lies outside the archive")
-        magic, _, flags, *_, name_length, extra = _LOCAL_HEADER.unpack_from(data)
-        name = data[_LOCAL_HEADER.size : _LOCAL_HEADER.size + name_length]
-        encoding = "utf-8" if flags & _UTF8_FLAG else "cp437"
-        if magic != b"PK\x03\x04" or name.decode(encoding, "replace") != info.orig_filename:
+        header = parse_local(data)
+        if header is None or header.name != info.orig_filename:
             raise LibraryError("can't be inflated: its header is not that of the directory")
-        head = _LOCAL_HEADER.size + name_length + extra
-        self._start = info.header_offset + head
-        return data[head : head + size] if not self._position else b""
+        self._start = info.header_offset + header.length
+        return data[header.length : header.length + size] if not self._position else b""
 
 
 class _Stored:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from email.message import Message
 
-_MAX_TAGS = 10_000
+# Far more than any wheel has; each costs as much as all others, or is printed.
+_MAX_TAGS, _MAX_REQUIREMENTS, _MAX_EXTRAS, _MAX_LINE = 1_000, 300, 2_000, 2_000
 _TORCH = re.compile(r"torch")
 _CUDA = re.compile(r"nvidia-.*|cuda-toolkit")
 _VARIANT = re.compile(r"[0-9a-z_.]+")
@@ -161,6 +162,9 @@ def _claims(
     name: str, version: Version, tags: frozenset[Tag], wheel: Message, metadata: Message
 ) -> Claims:
     requires_python = _first(metadata, "Requires-Python")
+    extras = frozenset(map(str, metadata.get_all("Provides-Extra", [])))
+    if len(requires_python) > _MAX_LINE or len(extras) > _MAX_EXTRAS:
+        raise AuditError("METADATA has more extras, or a longer Requires-Python, than any project")
     try:
         python = SpecifierSet(requires_python)
     except InvalidSpecifier as error:
@@ -174,7 +178,7 @@ def _claims(
         requires_python=python,
         torch_requirements=_requirements(metadata, _TORCH),
         cuda_requirements=_requirements(metadata, _CUDA),
-        extras=frozenset(map(str, metadata.get_all("Provides-Extra", []))),
+        extras=extras,
     )
 
 
@@ -196,16 +200,22 @@ def _wheel_tags(headers: Message) -> frozenset[Tag]:
         if prod(part.count(".") + 1 for part in parts) > _MAX_TAGS:
             raise AuditError(f"WHEEL has a tag that stands for more than {_MAX_TAGS}")
         tags |= parse_tag(tag)
+        if len(tags) > _MAX_TAGS:
+            raise AuditError(f"WHEEL has more than {_MAX_TAGS} tags")
     return frozenset(tags)
 
 
 def _requirements(headers: Message, pattern: re.Pattern[str]) -> tuple[Requirement, ...]:
     """Return the requirements of the projects whose normalized names a pattern matches."""
-    requirements = []
+    requirements: list[Requirement] = []
     for line in map(str, headers.get_all("Requires-Dist", [])):
         name = _PROJECT_NAME.match(line)
         if name is None or pattern.fullmatch(canonicalize_name(name[1])) is None:
             continue
+        if len(requirements) == _MAX_REQUIREMENTS:
+            raise AuditError(f"METADATA has more than {_MAX_REQUIREMENTS} of one Requires-Dist")
+        if len(line) > _MAX_LINE:
+            raise AuditError(f"METADATA has a Requires-Dist of {len(line)} characters")
         try:
             requirements.append(Requirement(line))
         except InvalidRequirement as error:

@@ -16,7 +16,9 @@ from torch_abi_audit.targets.archive import (
     HASHES,
     bounded,
     dist_info_defects,
+    entry_point_defects,
     find_defects,
+    is_folder,
     parse_record,
     record_defects,
 )
@@ -61,19 +63,31 @@ def read_wheel(path: Path, *, verify: bool = False) -> Opened:
         raise AuditError("not a wheel: the name does not end in .whl")
     stem = parse_filename(path.name).stem
     with _open_archive(path) as archive, path.open("rb") as file:
-        names = archive.namelist()
-        folder = _dist_info(names, stem)
-        wheel = _read_small(archive, f"{folder}/WHEEL")
-        metadata = _read_small(archive, f"{folder}/METADATA")
+        members = _by_name(archive)
+        folder = _dist_info(members, stem)
+        wheel = _read_small(archive, members, f"{folder}/WHEEL")
+        metadata = _read_small(archive, members, f"{folder}/METADATA")
         claims, found = parse_claims(path.name, wheel, metadata)
-        defects = [*find_defects(archive, file), *dist_info_defects(names, stem)]
-        rows, in_record = _record(archive, folder)
-        defects += [*found, *in_record, *_licenses(metadata, names, folder)]
-        members = []
+        defects = [*find_defects(archive, file), *dist_info_defects(members, stem), *found]
+        rows, in_record = _record(archive, members, folder)
+        defects += [*in_record, *_licenses(metadata, members, folder)]
+        defects += _entry_points(archive, members, folder)
+        libraries = []
         for read in _read_members(archive, rows, verify=verify):
-            members += [read.member] if read.member else []
+            libraries += [read.member] if read.member else []
             defects += [read.defect] if read.defect else []
-        return Opened(TargetKind.WHEEL, claims, tuple(members), bounded(defects))
+        return Opened(TargetKind.WHEEL, claims, tuple(libraries), bounded(defects))
+
+
+def _by_name(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Return the members by the names that the directory has, of several the last.
+
+    Newer releases of Python take another name from an extra field, which older ones, and
+    other installers, do not: the report is to be the same on every host.
+    """
+    for info in archive.infolist():
+        info.filename = info.orig_filename
+    return {info.filename: info for info in archive.infolist()}
 
 
 class _Read(NamedTuple):
@@ -95,17 +109,28 @@ def _dist_info(names: Iterable[str], stem: str) -> str:
 
 
 def _record(
-    archive: zipfile.ZipFile, folder: str
-) -> tuple[Mapping[str, RecordRow], tuple[Defect, ...]]:
+    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], folder: str
+) -> tuple[Mapping[str, RecordRow], Iterable[Defect]]:
     """Return the rows of ``RECORD``, and where it and the archive disagree."""
     name = f"{folder}/RECORD"
-    if name not in archive.NameToInfo:
-        return {}, (Defect(DefectKind.RECORD, name, "not in the archive"),)
+    if name not in members:
+        return {}, [Defect(DefectKind.RECORD, name, "not in the archive")]
     try:
-        rows = parse_record(_read_small(archive, name))
+        rows, strange = parse_record(_read_small(archive, members, name), members)
     except AuditError as error:
-        return {}, (Defect(DefectKind.RECORD, name, str(error)),)
-    return rows, bounded(record_defects(rows, archive.infolist(), folder))
+        return {}, [Defect(DefectKind.RECORD, name, str(error))]
+    return rows, [*record_defects(rows, archive.infolist(), folder), *strange]
+
+
+def _entry_points(
+    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], folder: str
+) -> Iterator[Defect]:
+    name = f"{folder}/entry_points.txt"
+    if name in members:
+        try:
+            yield from entry_point_defects(_read_small(archive, members, name), name)
+        except AuditError as error:
+            yield Defect(DefectKind.ENTRY_POINTS, name, str(error))
 
 
 def _licenses(metadata: bytes, names: Iterable[str], folder: str) -> Iterator[Defect]:
@@ -118,7 +143,8 @@ def _licenses(metadata: bytes, names: Iterable[str], folder: str) -> Iterator[De
 def _read_members(
     archive: zipfile.ZipFile, rows: Mapping[str, RecordRow], *, verify: bool
 ) -> Iterator[_Read]:
-    infos = [info for info in archive.infolist() if not info.is_dir()]
+    # A folder has no contents; one that has some is read as the file that others see.
+    infos = [info for info in archive.infolist() if info.file_size or not is_folder(info)]
     budget = _MAX_SYMBOLS
     reading = partial(_read_member, archive, rows=rows if verify else None)
     for read in _in_threads(archive, sorted(infos, key=lambda i: i.filename), reading):
@@ -141,7 +167,7 @@ def _in_threads(
     threads = min(processors(), len(large))
     with ExitStack() as stack:
         file = stack.enter_context(_open_raw(path))
-        futures: dict[int, Future[_Read]] = {}  # by the place of the header: names can be twice
+        futures: dict[int, Future[_Read]] = {}  # by identity: names, and headers, can be twice
         if threads > 1:
             # Only for large wheels: the import costs as much as reading a small one.
             from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
@@ -149,9 +175,9 @@ def _in_threads(
             pool = stack.enter_context(ThreadPoolExecutor(threads))
             # The largest first, so that no thread is left alone with it at the end.
             for info in sorted(large, key=lambda info: -info.compress_size):
-                futures[info.header_offset] = pool.submit(_read_apart, path, info, reading)
+                futures[id(info)] = pool.submit(_read_apart, path, info, reading)
         for info in infos:
-            future = futures.pop(info.header_offset, None)
+            future = futures.pop(id(info), None)
             yield reading(info, file) if future is None else future.result()
 
 
@@ -196,13 +222,15 @@ def open_zip(path: Path) -> zipfile.ZipFile:
         raise AuditError(f"not a zip archive: {error or type(error).__name__}") from error
 
 
-def _read_small(archive: zipfile.ZipFile, name: str) -> bytes:
+def _read_small(
+    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], name: str
+) -> bytes:
     """Return the contents of a member that is to be small.
 
     Raises:
         AuditError: It can't be read, or is not small.
     """
-    info = archive.NameToInfo.get(name)
+    info = members.get(name)
     if info is None:
         raise AuditError(f"no {name} in the archive")
     if info.file_size > _MAX_DIST_INFO_BYTES:
