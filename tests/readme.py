@@ -37,6 +37,14 @@ def printed(requirement: str) -> str:
     return text.replace(str(wheel), wheel.name).rstrip() + "\n"
 
 
+def recipe(name: str) -> str:
+    """Return the code of a recipe."""
+    pattern = rf"<!-- recipe: {name} -->\n```\w+\n(.*?)```\n"
+    match = re.search(pattern, README.read_text(encoding="utf-8"), re.DOTALL)
+    assert match is not None
+    return match[1]
+
+
 def with_table(text: str) -> str:
     """Return the README with the table of rules as the registry has it."""
     return _TABLE.sub(lambda match: match[1] + rules_table(), text)

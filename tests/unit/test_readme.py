@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from tests.readme import README, rules_table, with_outputs, with_table
+from tests.readme import README, recipe, rules_table, with_outputs, with_table
+from torch_abi_audit.config import read_config
+from torch_abi_audit.model import Check
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_the_readme_has_the_rules() -> None:
@@ -11,8 +18,19 @@ def test_the_readme_has_the_rules() -> None:
     assert with_table(text) == text
 
 
+def test_the_configuration_in_the_readme_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "pyproject.toml"
+    path.write_text(recipe("configuration"), encoding="utf-8")
+    config = read_config(path)
+    assert config.check is Check.CLAIMS
+    assert [str(item) for item in config.ignore] == [
+        "cuda-build-required:x/_C*.so",
+        "unstable-torch-symbol:x/_C.abi3.so",
+    ]
+
+
 @pytest.mark.real
 def test_the_readme_shows_real_output() -> None:
     text = README.read_text(encoding="utf-8")
-    assert text.count("<!-- output of: ") == 2
+    assert text.count("<!-- output of: ") == 3
     assert with_outputs(text) == text

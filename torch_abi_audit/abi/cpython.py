@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.abi.modules import EXPORT_HOOK_SINCE, hooks, is_for_abi3t, only_new_hooks
+from torch_abi_audit.abi.scope import basename
 from torch_abi_audit.catalog.libraries import python_library
 from torch_abi_audit.claims import ABI3T_SINCE
 from torch_abi_audit.model import Format, LibraryKind, PythonAbi, PythonUse, PythonVersion
@@ -67,7 +68,7 @@ def classify_python(path: str, library: Library, scope: Scope) -> PythonUse:
     abi = PythonAbi.VERSION_SPECIFIC if bound else PythonAbi.ABI3
     if not bound and not opaque and (is_for_abi3t(path) or "3t" in linked.values()):
         abi = PythonAbi.ABI3T
-        since.setdefault(path.rpartition("/")[2], ABI3T_SINCE)
+        since.setdefault(basename(path), ABI3T_SINCE)
     floor = max(since.values()) if since and not bound else None
     return PythonUse(
         abi=abi,

@@ -1,9 +1,10 @@
-"""The releases of torch that a target is judged against."""
+"""What several rules ask of a target: the releases to judge against, its own libraries."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torch_abi_audit.abi.scope import names_of
 from torch_abi_audit.abi.torch import highest_floor
 from torch_abi_audit.claims import admitted_torch
 from torch_abi_audit.model import Cause, Reason, ReleaseStatus
@@ -36,6 +37,11 @@ def judged_releases(subject: Subject, catalog: Catalog) -> list[Version]:
         and (floor is None or release >= floor.release)
         and any(admitted_torch(demand, [release]) for demand in subject.demands)
     ]
+
+
+def own_names(subject: Subject) -> frozenset[str]:
+    """Return the names by which a target's libraries can need each other."""
+    return frozenset[str]().union(*(names_of(i.path, i.library) for i in subject.libraries))
 
 
 def is_missed(subject: Subject, path: str, release: Version) -> bool:

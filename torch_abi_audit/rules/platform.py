@@ -18,6 +18,7 @@ from torch_abi_audit.abi.platform import (
 from torch_abi_audit.abi.scope import basename, names_of
 from torch_abi_audit.catalog.libraries import cuda_library, is_driver, is_torch_library
 from torch_abi_audit.model import Format, LibraryAudit, LibraryKind, Severity, Subject
+from torch_abi_audit.rules.judged import own_names
 from torch_abi_audit.rules.registry import Hit, rule
 from torch_abi_audit.rules.words import count, does, join
 
@@ -173,7 +174,7 @@ def _glibc(subject: Subject, tags: frozenset[str]) -> Iterator[Hit]:
     lowest = lowest_glibc(tags)
     if lowest is None:
         return
-    own = {name for item in subject.libraries for name in names_of(item.path, item.library)}
+    own = own_names(subject)
     above = {item.path: _versions_above(item.library, lowest, own) for item in subject.libraries}
     needed = {basename(name) for item in subject.libraries for name in item.library.needed}
     plugins = {item.path for item in subject.libraries if _is_plugin(item, own, needed)}

@@ -15,7 +15,7 @@ from torch_abi_audit.abi.modules import (
     only_new_hooks,
 )
 from torch_abi_audit.abi.platform import system_of
-from torch_abi_audit.abi.scope import basename, names_of
+from torch_abi_audit.abi.scope import basename
 from torch_abi_audit.catalog.libraries import is_torch_library, python_library
 from torch_abi_audit.claims import (
     ABI3T_SINCE,
@@ -25,6 +25,7 @@ from torch_abi_audit.claims import (
     claims_abi3t,
 )
 from torch_abi_audit.model import Format, LibraryKind, PythonAbi, Severity, Subject
+from torch_abi_audit.rules.judged import own_names
 from torch_abi_audit.rules.registry import Hit, rule
 from torch_abi_audit.rules.words import count, does, join, limited_api, unique
 
@@ -61,7 +62,7 @@ def abi3_violation(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """
     if not claims_abi3(subject.claims):
         return
-    own = {name for item in subject.libraries for name in names_of(item.path, item.library)}
+    own = own_names(subject)
     free_threaded = claims_abi3t(subject.claims)
     for library in subject.libraries:
         violations = library.python.violations
@@ -386,7 +387,7 @@ def versioned_python_library(subject: Subject, _catalog: Catalog) -> Iterator[Hi
             help="leave the library of Python out: the interpreter has the symbols",
             severity=Severity.WARNING,
         )
-    own = {name for item in subject.libraries for name in names_of(item.path, item.library)}
+    own = own_names(subject)
     for library in subject.libraries:
         linked = {n: v for n, v in library.python.linked.items() if basename(n) not in own}
         without = [

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
 
+from torch_abi_audit.abi.scope import basename
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.formats import is_library_name
 from torch_abi_audit.model import Opened, TargetKind
@@ -111,7 +112,7 @@ class Package:
     def _mapped(self) -> Iterator[tuple[str, Path]]:
         """Yield what a finder of setuptools maps; it is read, not run."""
         for item in self.recorded or ():
-            name = item.rpartition("/")[2]
+            name = basename(item)
             finder = self.info.parent / item
             if not (name.startswith("__editable__") and name.endswith(".py") and finder.is_file()):
                 continue
@@ -238,7 +239,7 @@ class Site:
         found = set()
         for package in self.packages.values():
             try:
-                names = {item.rpartition("/")[2] for item in package.recorded or ()}
+                names = {basename(item) for item in package.recorded or ()}
             except AuditError:
                 continue  # its own audit says so
             found |= {name for name in names if is_library_name(name)}
