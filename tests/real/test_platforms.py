@@ -152,12 +152,11 @@ def test_a_manylinux_tag_that_is_too_low(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_record_with_the_paths_of_windows(capsys: pytest.CaptureFixture[str]) -> None:
-    """Uninstalling it leaves all of its files, since no path in RECORD is one."""
+    """The index and pip read them as if they were written with slashes."""
     _, target = audit(download("tensordict==0.10.0", WINDOWS), capsys)
     (finding,) = [item for item in target["findings"] if item["rule"] == "archive-integrity"]
-    assert finding["severity"] == "error"
-    assert "tensordict\\base.py: in RECORD, and not in the archive" in finding["evidence"]
-    assert "tensordict/base.py: no row in RECORD" in finding["evidence"]
+    assert finding["severity"] == "warning"
+    assert finding["evidence"] == ["48 paths with backslashes"]
 
 
 def test_debug_companions_of_universal_libraries(capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,7 @@ _CELLS = {
     ReleaseStatus.UNKNOWN: "❔",
 }
 _SHOWN = 10
+_DETAILED = 50  # targets
 _SPECIAL = re.compile(r"([\\`*_\[\]|~&#])")
 # What escapes of Markdown leave to HTML, and the beginning of a mention.
 _ENTITIES = str.maketrans({"<": "&lt;", ">": "&gt;", "@": "&#64;"})
@@ -68,8 +69,10 @@ def _lines(document: Document) -> Iterator[str]:
         yield from _release(release, document["catalog"]["torch_releases"])
     for finding in document["findings"]:
         yield from _finding(finding)
+    # A job's summary takes a mebibyte: of many targets those that are fine have their row alone.
     for target in targets:
-        yield from _target(target)
+        if len(targets) <= _DETAILED or not told.is_fine(target):
+            yield from _target(target)
     newest = document["catalog"]["torch_releases"][-1:]
     made = f"torch-abi-audit {document['tool']['version']}"
     yield f"{_text(made)}, which knows torch up to {_text(', '.join(newest) or 'none')}"
