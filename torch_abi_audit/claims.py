@@ -93,11 +93,16 @@ def claims_abi3t(claims: Claims) -> bool:
 
 def admitted_pythons(claims: Claims) -> tuple[PythonVersion, ...]:
     """Return the minor releases that tags and ``Requires-Python`` together admit, oldest first."""
+    return _admitted(claims.tags, claims.requires_python)
+
+
+@lru_cache(maxsize=256)  # rules ask for it again and again, and wheels of a release alike
+def _admitted(tags: frozenset[Tag], requires_python: SpecifierSet) -> tuple[PythonVersion, ...]:
     return tuple(
         python
         for python in _PYTHONS
-        if any(_tag_admits(tag, python) for tag in claims.tags)
-        and _specifier_admits(claims.requires_python, python)
+        if any(_tag_admits(tag, python) for tag in tags)
+        and _specifier_admits(requires_python, python)
     )
 
 
@@ -265,8 +270,13 @@ def admitted_torch(
     """
     if specifier is None:
         return tuple(releases)
-    released = SpecifierSet(",".join(map(_released, specifier)))
+    released = _of_releases(specifier)
     return tuple(release for release in releases if released.contains(release, prereleases=False))
+
+
+@lru_cache(maxsize=256)
+def _of_releases(specifier: SpecifierSet) -> SpecifierSet:
+    return SpecifierSet(",".join(map(_released, specifier)))
 
 
 def _released(specifier: Specifier) -> str:
