@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 
 EXIT_SAFE, EXIT_UNSAFE, EXIT_ERROR = 0, 1, 2
+EXIT_INTERRUPTED = 130  # as shells count a process that Ctrl-C ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,18 +42,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     or a target that could not be audited, or nothing to audit; 2 goes before 1.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["explain"]:
-        return _explain(given[1:])
-    if given == ["schema"]:
-        from torch_abi_audit.report.json import schema_text  # noqa: PLC0415
+    try:
+        if given[:1] == ["explain"]:
+            return _explain(given[1:])
+        if given == ["schema"]:
+            return _schema()
+        parser = make_parser()
+        options = parser.parse_args(given)
+        whole = options.env or (options.site_packages is not None and not options.targets)
+        if bool(options.targets) is whole or (options.env and options.site_packages):
+            parser.error("name targets, or an environment with --env or --site-packages")
+        return _audit(options, whole=whole)
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return EXIT_INTERRUPTED
 
-        _say(schema_text().rstrip())
-        return EXIT_SAFE
-    parser = make_parser()
-    options = parser.parse_args(given)
-    whole = options.env or (options.site_packages is not None and not options.targets)
-    if bool(options.targets) is whole or (options.env and options.site_packages):
-        parser.error("name targets, or an environment with --env or --site-packages")
+
+def _audit(options: argparse.Namespace, *, whole: bool) -> int:
+    """Audit what is named, or a whole environment."""
     try:
         config = _config(options, whole=whole)
         judging = _options(options, config)
@@ -77,16 +84,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if environment is not None and environment.error is not None:
         _complain(f"the torch that is installed can't be read: {environment.error}")
         codes.add(EXIT_ERROR)
-    for report in (report for name in progress.targets(targets) for report in audit(name)):
+    try:
+        for report in (report for name in progress.targets(targets) for report in audit(name)):
+            progress.hide()
+            codes.add(exit_code(report, judging.check))
+            _print_notices(report)
+            run.add(report)
+            output.add(report)
+    finally:
         progress.hide()
-        codes.add(exit_code(report, judging.check))
-        _print_notices(report)
-        run.add(report)
-        output.add(report)
     concluded = run.finish()
     output.finish(concluded)
     codes |= {EXIT_UNSAFE} if concluded.fails else set()
     return EXIT_ERROR if output.failed or not codes else max(codes)
+
+
+def _schema() -> int:
+    """Print the JSON Schema of the report."""
+    from torch_abi_audit.report.json import schema_text  # noqa: PLC0415
+
+    _say(schema_text().rstrip())
+    return EXIT_SAFE
 
 
 def _config(options: argparse.Namespace, *, whole: bool) -> Config:

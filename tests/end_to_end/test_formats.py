@@ -331,6 +331,15 @@ def test_colors(arguments: tuple[str, ...], environment: dict[str, str], colored
     assert bool(re.search(rb"\x1b\[(?:[0-9]+;)*3[0-9]m", output)) is colored
 
 
+def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torch_abi_audit.audit.Auditor.audit", interrupted)
+    assert main([WHEELS[0]]) == 130
+    assert capsys.readouterr().err == "torch-abi-audit: interrupted\n"
+
+
 def test_completion() -> None:
     pytest.importorskip("shtab")
     for shell in ("bash", "zsh", "tcsh"):
