@@ -18,6 +18,15 @@ _T = TypeVar("_T")
 COLORS = ("auto", "always", "never")
 
 
+def _print(parser: argparse.ArgumentParser, text: str) -> None:
+    """Print what was asked for, and end."""
+    try:
+        print(text, flush=True)  # noqa: T201
+    except OSError as error:
+        parser.exit(2, f"{parser.prog}: can't be written: {error.strerror or error}\n")
+    parser.exit()
+
+
 class _Version(argparse.Action):
     """Prints the version, with the releases of torch that the catalog knows."""
 
@@ -27,8 +36,7 @@ class _Version(argparse.Action):
 
         releases = load_catalog().releases
         known = f"knows torch {releases[0]} to {releases[-1]}"
-        print(f"{parser.prog} {__version__} ({known})")  # noqa: T201
-        parser.exit()
+        _print(parser, f"{parser.prog} {__version__} ({known})")
 
 
 class _Completion(argparse.Action):
@@ -50,8 +58,7 @@ class _Completion(argparse.Action):
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
             if action.metavar == "DIR":
                 action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
-        print(shtab.complete(parser, shell=str(shell)))  # noqa: T201
-        parser.exit()
+        _print(parser, shtab.complete(parser, shell=str(shell)))
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -35,7 +35,7 @@ from torch_abi_audit.rules import run_rules
 from torch_abi_audit.rules.words import count
 from torch_abi_audit.suppression import split
 from torch_abi_audit.targets.resolve import Found, resolve
-from torch_abi_audit.verdict import judge, summarize
+from torch_abi_audit.verdict import fails, judge, summarize, weigh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -162,7 +162,9 @@ class Auditor:
         """Return what takes the reports, for what is true of all of them together."""
         options = self._options
         together = options.check in (None, Check.CLAIMS)  # others ask for one thing alone
-        return RunCollector(load_catalog(), options.ignore, strict=options.strict, judged=together)
+        return RunCollector(
+            load_catalog(), options.ignore, strict=options.strict, can_fail=together
+        )
 
     def audit(self, target: str | Path) -> Iterator[TargetReport]:
         """Audit what a target names: one thing, or each wheel of a folder; see `audit`."""
@@ -249,13 +251,14 @@ class Auditor:
 
     def _conclude(self, target: str, kind: TargetKind, subject: Subject) -> TargetReport:
         options = self._options
-        findings, ignored = split(run_rules(subject, self.catalog), options.ignore, load_catalog())
+        found = weigh(run_rules(subject, self.catalog), options.check)
+        findings, ignored = split(found, options.ignore, load_catalog())
         torch = [item.torch for item in subject.libraries]
         python = [item.python for item in subject.libraries]
         abi, floor = worst_abi(torch), highest_floor(torch)
-        verdict = judge(subject, findings, abi, strict=options.strict, check=options.check)
+        verdict = judge(subject, findings, abi, strict=options.strict)
         accepted = f"; {count(len(ignored), 'finding')} accepted" if ignored else ""
-        return TargetReport(
+        report = TargetReport(
             target=target,
             verdict=verdict,
             summary=summarize(subject, findings, verdict, floor, kind) + accepted,
@@ -267,12 +270,18 @@ class Auditor:
             findings=findings,
             ignored=ignored,
             matrix=subject.matrix,
+            asked=tuple(
+                release
+                for release in self.catalog.releases
+                if any(admitted_torch(demand, [release]) for demand in subject.demands or (None,))
+            ),
             torch_abi=abi,
             torch_floor=floor,
             python_abi=worst_python_abi(python),
             python_floor=highest_python_floor(python),
             error=_error(subject.unreadable),
         )
+        return replace(report, fails=fails(report, options.check))
 
 
 def _catalog_of(torch: Path) -> Catalog:
@@ -305,6 +314,7 @@ def _failed(target: str, reason: str, kind: TargetKind | None = None) -> TargetR
         target=target,
         verdict=Verdict.ERROR,
         summary=f"not audited: {reason}",
+        fails=True,
         error=reason,
     )
 

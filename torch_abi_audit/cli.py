@@ -14,14 +14,13 @@ from torch_abi_audit.arguments import make_parser
 from torch_abi_audit.audit import Auditor, Options
 from torch_abi_audit.config import Config, find_config, read_config
 from torch_abi_audit.errors import AuditError
-from torch_abi_audit.model import Check, Verdict
+from torch_abi_audit.model import Verdict
 from torch_abi_audit.report.clean import clean
 from torch_abi_audit.report.document import head_document
 from torch_abi_audit.report.output import Destination, Format, Outputs
 from torch_abi_audit.report.progress import Progress, is_long
 from torch_abi_audit.report.style import Style
 from torch_abi_audit.rules import RULES
-from torch_abi_audit.verdict import fails
 
 if TYPE_CHECKING:
     import argparse
@@ -45,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given[:1] == ["explain"]:
             return _explain(given[1:])
-        if given == ["schema"]:
-            return _schema()
+        if given[:1] == ["schema"]:
+            return _schema(given[1:])
         parser = make_parser()
         options = parser.parse_args(given)
         whole = options.env or (options.site_packages is not None and not options.targets)
@@ -73,7 +72,7 @@ def _audit(options: argparse.Namespace, *, whole: bool) -> int:
         _complain(str(error))
         return EXIT_ERROR
     path = None if config.path is None else str(config.path)
-    head = head_document(__version__, auditor.catalog.releases, environment, path)
+    head = head_document(__version__, auditor.catalog.releases, environment, path, judging)
     style = Style(options.verbose, options.quiet, options.all, options.color)
     output = Outputs(destinations, head, style, _complain)
     run = auditor.collector()
@@ -81,14 +80,15 @@ def _audit(options: argparse.Namespace, *, whole: bool) -> int:
     progress = Progress(len(targets), shown=not options.quiet and (whole or is_long(targets)))
     audit = auditor.package if whole else auditor.audit
     codes = set()
+    on_screen = _is_on_screen(destinations)
     if environment is not None and environment.error is not None:
         _complain(f"the torch that is installed can't be read: {environment.error}")
         codes.add(EXIT_ERROR)
     try:
         for report in (report for name in progress.targets(targets) for report in audit(name)):
             progress.hide()
-            codes.add(exit_code(report, judging.check))
-            _print_notices(report)
+            codes.add(exit_code(report))
+            _print_notices(report, once=on_screen)
             run.add(report)
             output.add(report)
     finally:
@@ -99,12 +99,21 @@ def _audit(options: argparse.Namespace, *, whole: bool) -> int:
     return EXIT_ERROR if output.failed or not codes else max(codes)
 
 
-def _schema() -> int:
+def _is_on_screen(destinations: Iterable[Destination]) -> bool:
+    """Whether text for people goes to the terminal that complaints go to."""
+    text = Destination(Format.TEXT) in destinations
+    streams = (sys.stdout, sys.stderr)
+    return text and all(stream is not None and stream.isatty() for stream in streams)
+
+
+def _schema(more: Sequence[str]) -> int:
     """Print the JSON Schema of the report."""
     from torch_abi_audit.report.json import schema_text  # noqa: PLC0415
 
-    _say(schema_text().rstrip())
-    return EXIT_SAFE
+    if more:
+        said = "usage: torch-abi-audit schema"
+        return _say(said) if {"-h", "--help"} & set(more) else _refuse(said)
+    return _say(schema_text().rstrip())
 
 
 def _config(options: argparse.Namespace, *, whole: bool) -> Config:
@@ -141,6 +150,12 @@ def _destinations(options: argparse.Namespace) -> list[Destination]:
     found = [Destination(options.format), *options.output]
     if any(destination.path is None for destination in options.output):
         found = found[1:]  # a report to `-` takes the place of the usual one
+    paths = ["-" if d.path is None else os.path.realpath(d.path) for d in found]
+    read = {os.path.realpath(target) for target in expand(options.targets)}
+    for path in paths:
+        if paths.count(path) > 1 or path in read:
+            why = "it is to be audited" if path in read else "two reports would go there"
+            raise AuditError(f"--output: {path}: {why}")
     if options.github_summary:
         path = os.environ.get("GITHUB_STEP_SUMMARY")
         if not path:
@@ -155,20 +170,33 @@ def _explain(names: Sequence[str]) -> int:
     from torch_abi_audit.report.explain import explain, list_rules  # noqa: PLC0415
 
     if {"-h", "--help"} & set(names):
-        _say("usage: torch-abi-audit explain [RULE ...]")
-        return EXIT_SAFE
+        return _say("usage: torch-abi-audit explain [RULE ...]")
     unknown = [name for name in names if name not in RULES]
     for name in unknown:
         _complain(f"there is no rule {name!r}; `torch-abi-audit explain` lists them")
     known = [RULES[name] for name in names if name in RULES]
+    code = EXIT_SAFE
     if known or not names:
-        _say("\n".join(map(explain, known)) if names else list_rules(RULES.values()))
-    return EXIT_ERROR if unknown else EXIT_SAFE
+        code = _say("\n".join(map(explain, known)) if names else list_rules(RULES.values()))
+    return EXIT_ERROR if unknown else code
 
 
-def _say(text: str) -> None:
-    with contextlib.suppress(BrokenPipeError):
+def _say(text: str) -> int:
+    """Print what was asked for; return the exit code."""
+    if sys.stdout is None:
+        return _refuse("standard output is closed")
+    try:
         print(text, flush=True)  # noqa: T201
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        return _refuse(f"can't be written: {error.strerror or error}")
+    return EXIT_SAFE
+
+
+def _refuse(message: str) -> int:
+    _complain(message)
+    return EXIT_ERROR
 
 
 def _site(folder: Path) -> Site:
@@ -196,20 +224,28 @@ def expand(targets: Iterable[str]) -> list[str]:
         exists = os.path.exists(target)  # noqa: PTH110
         matches = [] if exists else sorted(glob.glob(target, recursive=True))  # noqa: PTH207
         found += matches or [target]
-    return list(dict.fromkeys(found))
+    # A file that is named twice is one target.
+    return list({os.path.realpath(path): path for path in reversed(found)}.values())[::-1]
 
 
-def exit_code(report: TargetReport, check: Check | None = None) -> int:
+def exit_code(report: TargetReport) -> int:
     """Return the exit code that one target stands for; of several the highest counts."""
     if report.verdict is Verdict.ERROR:
         return EXIT_ERROR
-    return EXIT_UNSAFE if fails(report, check) else EXIT_SAFE
+    return EXIT_UNSAFE if report.fails else EXIT_SAFE
 
 
-def _print_notices(target: TargetReport) -> None:
-    """Say on stderr, one line each, what could not be audited, and how a target was taken."""
+def _print_notices(target: TargetReport, *, once: bool) -> None:
+    """Say on stderr, one line each, what could not be audited, and how a target was taken.
+
+    Args:
+        target: The target.
+        once: Whether the report itself is on the same screen, and says the first.
+    """
     if target.said:
         _complain(target.said)
+    if once:
+        return
     reasons = [f"{item.path}: {item.error}" for item in target.unreadable]
     for reason in reasons or ([target.error] if target.error else []):
         _complain(f"{target.target}: {reason}")

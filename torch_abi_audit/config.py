@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-TABLE = "tool.torch-abi-audit"
+_NAME = "torch-abi-audit"
+TABLE = f"tool.{_NAME}"
 MIGRATING = "unstable-torch-symbol"
 _MAX_BYTES = 16 << 20
 
@@ -80,7 +82,12 @@ def _table(path: Path) -> Any:
         raise AuditError(f"{path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise AuditError(f"{path}: {error}") from error
-    return tool.get("torch-abi-audit") if isinstance(tool, dict) else None
+    if not isinstance(tool, dict):
+        return None
+    for name in tool:
+        if name != _NAME and re.sub(r"[^a-z]", "", name.lower()) == "torchabiaudit":
+            raise AuditError(f"{path}: [tool.{name}]: its name is [{TABLE}]")
+    return tool.get(_NAME)
 
 
 def _config(path: Path, table: Any) -> Config:
@@ -167,7 +174,7 @@ def _keys(table: Any, known: Mapping[str, Callable[[Any], Any]], where: str) -> 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise AuditError("a text is expected")
+        raise AuditError("a text is expected, in quotes")
     return value
 
 
@@ -192,6 +199,8 @@ def _rule(value: Any) -> str:
         alike = get_close_matches(name, RULES, 1)
         hint = f"; do you mean {alike[0]}?" if alike else ""
         raise AuditError(f"there is no rule {name!r}{hint}")
+    if not RULES[name].acceptable:
+        raise AuditError(f"{name} can't be accepted")
     return name
 
 

@@ -71,6 +71,11 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
+def failing(*, strict: bool) -> frozenset[Severity]:
+    """Return the severities that make a target, or a run, fail."""
+    return frozenset({Severity.ERROR, Severity.WARNING} if strict else {Severity.ERROR})
+
+
 class Verdict(StrEnum):
     """The answer for one target."""
 
@@ -575,7 +580,8 @@ class TargetReport:
 
     ``claims`` is None when the target could not be opened; ``error`` then says why.
     ``error`` is also set when a member could not be read. ``ignored`` are findings that the
-    user accepts; they count for nothing. ``unverified`` are the libraries
+    user accepts; they count for nothing. ``asked`` are the releases of torch that it was judged
+    against. ``fails`` says whether it makes a run fail. ``unverified`` are the libraries
     that were read no further than their tables, so that their checksum was not checked.
     ``here`` is how a package that uses torch stands with the torch that is installed beside
     it; ``said`` is what the user should know about how the target was found.
@@ -592,10 +598,12 @@ class TargetReport:
     findings: tuple[Finding, ...] = ()
     ignored: tuple[Ignored, ...] = ()
     matrix: Matrix = field(default_factory=Matrix)
+    asked: tuple[Version, ...] = ()
     torch_abi: TorchAbi = TorchAbi.NONE
     torch_floor: Floor | None = None
     python_abi: PythonAbi = PythonAbi.NONE
     python_floor: PythonVersion | None = None
+    fails: bool = False
     here: Here | None = None
     said: str | None = None
     error: str | None = None

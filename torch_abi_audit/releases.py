@@ -15,9 +15,9 @@ from torch_abi_audit.model import (
     ReleaseStatus,
     Run,
     RunReport,
-    Severity,
     TargetKind,
     WheelSummary,
+    failing,
 )
 from torch_abi_audit.rules import run_run_rules
 from torch_abi_audit.rules.judged import LOADING
@@ -36,10 +36,10 @@ class RunCollector:
     """Takes the reports of a run one by one, and keeps of each what the whole needs.
 
     Args:
-        catalog: The catalog that they were judged with.
+        catalog: What is known of torch, whichever release targets were judged against.
         ignores: What the user accepts.
         strict: Whether warnings fail.
-        judged: Whether what is found in all targets together can fail a run.
+        can_fail: Whether what is found in all targets together can fail a run.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class RunCollector:
         ignores: Iterable[Ignore],
         *,
         strict: bool,
-        judged: bool = True,
+        can_fail: bool = True,
     ) -> None:
         self._catalog = catalog
         self._ignores = tuple(ignores)
         self._strict = strict
-        self._judged = judged
+        self._can_fail = can_fail
         self._wheels: dict[tuple[str, Version], list[WheelSummary]] = defaultdict(list)
         self._matched: Counter[Ignore] = Counter()
         self._present: set[Ignore] = set()
@@ -82,12 +82,12 @@ class RunCollector:
         self._count(ignored)
         # What is ignored for nothing is known only now.
         findings += run_run_rules(Run(ignores=tuple(map(self._use, self._ignores))), self._catalog)
-        failing = {Severity.ERROR, Severity.WARNING} if self._strict else {Severity.ERROR}
-        fails = self._judged and any(finding.severity in failing for finding in findings)
+        grave = failing(strict=self._strict)
+        fails = self._can_fail and any(finding.severity in grave for finding in findings)
         return RunReport(releases, findings, ignored, fails)
 
     def _count(self, ignored: Iterable[Ignored]) -> None:
-        """Count what each ignore accepts, where another accepts it too as well."""
+        """Count what each ignore accepts, whether or not another accepts it as well."""
         for item in ignored:
             self._matched.update(i for i in self._ignores if accepts(i, item.finding))
 

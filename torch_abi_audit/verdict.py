@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.claims import requires_torch
@@ -15,6 +16,7 @@ from torch_abi_audit.model import (
     TargetKind,
     TorchAbi,
     Verdict,
+    failing,
 )
 from torch_abi_audit.rules.words import count, short
 
@@ -28,13 +30,20 @@ if TYPE_CHECKING:
 _NO_CLAIM = frozenset({"unstable-torch-symbol"})
 
 
+def weigh(findings: Sequence[Finding], check: Check | None) -> tuple[Finding, ...]:
+    """Return findings with the severity that they have for what is checked, the gravest first."""
+    if check is not Check.CLAIMS:
+        return tuple(findings)
+    weighed = [replace(f, severity=Severity.NOTE) if f.rule in _NO_CLAIM else f for f in findings]
+    return tuple(sorted(weighed, key=lambda finding: list(Severity).index(finding.severity)))
+
+
 def judge(
     subject: Subject,
     findings: Sequence[Finding],
     abi: TorchAbi,
     *,
     strict: bool,
-    check: Check | None = None,
 ) -> Verdict:
     """Return the verdict for a target that could be opened.
 
@@ -43,15 +52,11 @@ def judge(
         findings: What the rules found.
         abi: The worst ABI of its libraries.
         strict: Whether warnings make it unsafe too.
-        check: What alone to judge.
     """
     if subject.unreadable:
         return Verdict.ERROR
-    failing = {Severity.ERROR, Severity.WARNING} if strict else {Severity.ERROR}
-    if any(
-        finding.severity in failing and not (check is Check.CLAIMS and finding.rule in _NO_CLAIM)
-        for finding in findings
-    ):
+    grave = failing(strict=strict)
+    if any(finding.severity in grave for finding in findings):
         return Verdict.UNSAFE
     if abi is TorchAbi.NONE and not any(item.torch.needs_torch for item in subject.libraries):
         return Verdict.NOT_APPLICABLE
@@ -67,11 +72,15 @@ def progress(uses: Iterable[TorchUse]) -> Progress:
 def fails(report: TargetReport, check: Check | None) -> bool:
     """Whether a target makes a run fail: a wheel that is unsafe, or what is checked for.
 
+    What could not be audited always does.
+
     Nothing but wheels fails unless it is asked for.
     """
     # Not what is accepted: libraries that are still to be moved, for example.
     torch = any(finding.rule == "unstable-torch-symbol" for finding in report.findings)
     abi3 = report.python_abi is PythonAbi.VERSION_SPECIFIC
+    if report.verdict is Verdict.ERROR:
+        return True
     match check:
         case Check.TORCH:
             return torch
@@ -98,6 +107,8 @@ def summarize(
             return f"not audited: {count(len(subject.unreadable), 'member')} can't be read"
         case Verdict.UNSAFE:
             found = _reasons(findings)
+            if {f.rule for f in findings if f.severity is Severity.ERROR} == _NO_CLAIM:
+                found += "; its claims hold (--check claims passes it)"
             return f"do not publish: {found}" if kind is TargetKind.WHEEL else found
         case Verdict.NOT_APPLICABLE if not subject.libraries:
             return "nothing compiled in it: no ABI to keep"

@@ -222,7 +222,7 @@ def test_the_matrix_on_paper(capsys: pytest.CaptureFixture[str]) -> None:
         "-  -  -  -  l  l  l  -  -  -  -  -  the whole wheel",
         "l  l  l  l  l  l  l  l  l  l  l  l  alternatives/torch-2.10/lib/libx.so",
         "l  l  l  l  l  l  -  -  -  -  -  -  alternatives/torch-2.8/lib/libx.so and 1 more",
-        "l loads, without a promise, - does not load",
+        "l loads, without a promise; - does not load",
         f"{group} (2.8, 2.9, 2.10)",
     ]
 

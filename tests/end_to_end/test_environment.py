@@ -141,6 +141,10 @@ def test_a_wheel_that_is_honest_passes_the_check_of_its_claims(
     assert main([str(pinned)]) == 1
     capsys.readouterr()
     assert main([str(pinned), "--check", "claims"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"safe: {pinned.name}: unstable ABI, for torch==2.14.* alone, any Python, 1 note (-v)"
+    ]
+    assert main(["-v", str(pinned), "--check", "claims"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
         "safe: its claims hold, and it is for the releases of torch that it is pinned to alone"
     )

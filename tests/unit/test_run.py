@@ -94,6 +94,9 @@ def messages(found: RunReport, rule: str) -> list[str]:
     return [finding.message for finding in found.findings if finding.rule == rule]
 
 
+ELSEWHERE = "the release has some for other platforms, or for the Pythons around it"
+
+
 def test_one_wheel_is_no_set() -> None:
     assert wheels(f"cp312-cp312-{X86}") == RunReport()
 
@@ -149,11 +152,8 @@ def test_missing_wheels() -> None:
         f"cp310-cp310-{X86}", f"cp312-cp312-{X86}", f"cp313-cp313t-{X86}", f"cp310-cp310-{MAC}"
     )
     assert messages(found, "wheels-missing") == [
-        "x 1.0: no wheel for linux x86_64 for Python 3.11, which others of its wheels are for",
-        (
-            "x 1.0: no wheel for macos arm64 for Python 3.11, 3.12, 3.13t, which others of its"
-            " wheels are for"
-        ),
+        f"x 1.0: no wheel for linux x86_64 for Python 3.11: {ELSEWHERE}",
+        f"x 1.0: no wheel for macos arm64 for Python 3.11, 3.12, 3.13t: {ELSEWHERE}",
     ]
 
 
@@ -175,7 +175,7 @@ def test_nothing_is_missing(tags: tuple[str, ...]) -> None:
 def test_abi3_beside_a_free_threaded_wheel() -> None:
     found = wheels(f"cp310-abi3-{X86}", f"cp314-cp314t-{X86}", f"cp310-abi3-{MAC}")
     assert messages(found, "wheels-missing") == [
-        "x 1.0: no wheel for macos arm64 for Python 3.14t, which others of its wheels are for"
+        f"x 1.0: no wheel for macos arm64 for Python 3.14t: {ELSEWHERE}"
     ]
 
 
@@ -190,7 +190,9 @@ def test_abi3_beside_a_free_threaded_wheel() -> None:
         (
             PythonAbi.ABI3,
             PythonVersion(3, 10),
-            ["x 1.0: 2 wheels for manylinux_2_28_x86_64 could be one: cp310-abi3"],
+            [
+                "x 1.0: 2 wheels for manylinux_2_28_x86_64 could be one: cp311-abi3"
+            ],  # no older than the wheels
         ),
         (PythonAbi.VERSION_SPECIFIC, None, []),
     ],

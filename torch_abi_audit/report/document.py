@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
+    from torch_abi_audit.audit import Options
     from torch_abi_audit.model import (
         Cell,
         Claims,
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
     )
 
 SCHEMA_VERSION = 1
-# The keys that stand before the targets.
+# The keys that stand before the targets, and those that stand after them.
+HEAD = ("schema_version", "tool", "catalog", "configuration", "options", "environment")
 TAIL = ("releases", "findings", "ignored", "run_fails", "counts")
-HEAD = ("schema_version", "tool", "catalog", "configuration", "environment")
 
 
 def head_document(
@@ -44,6 +45,7 @@ def head_document(
     releases: Iterable[Version],
     environment: Environment | None = None,
     configuration: str | None = None,
+    options: Options | None = None,
 ) -> dict[str, Any]:
     """Return what stands before the targets.
 
@@ -52,12 +54,17 @@ def head_document(
         releases: Those of torch that the catalog has.
         environment: The environment that is audited as a whole.
         configuration: The file that the configuration is from.
+        options: What makes the run fail.
     """
     return {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "torch-abi-audit", "version": tool_version},
         "catalog": {"torch_releases": list(map(str, releases))},
         "configuration": configuration,
+        "options": {
+            "check": options and options.check,
+            "strict": options is not None and options.strict,
+        },
         "environment": environment
         and {
             "site_packages": list(environment.folders),
@@ -94,8 +101,8 @@ def tail_document(targets: Iterable[Mapping[str, Any]], run: RunReport) -> dict[
 
 
 def counted(target: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the counts need of a target's document."""
-    return {"verdict": target["verdict"], "here": target["here"]}
+    """Return what the counts, and the closing sentence, need of a target's document."""
+    return {key: target[key] for key in ("target", "kind", "verdict", "fails", "here")}
 
 
 def target_document(target: TargetReport) -> dict[str, Any]:
@@ -113,12 +120,14 @@ def target_document(target: TargetReport) -> dict[str, Any]:
         "name": claims and claims.name,
         "version": str(claims.version) if claims and claims.stated else None,
         "verdict": target.verdict,
+        "fails": target.fails,
         "summary": target.summary,
         "error": target.error,
         "torch": {
             "abi": target.torch_abi,
             **_floor(target.torch_floor),
             "releases": _releases(target.matrix.row),
+            "asked": list(map(str, target.asked)),
             "progress": progress(item.torch for item in target.libraries)._asdict(),
             "alternatives": [
                 {"library": path, "group": item.group, "release": "{}.{}".format(*item.release)}

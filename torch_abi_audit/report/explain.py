@@ -16,8 +16,6 @@ _ACCEPTED = """\
       rule = "{}"
       reason = "..."\
 """
-# What could not be read, and what accepting itself went wrong with.
-_NEVER_ACCEPTED = frozenset({"unreadable-library", "stale-ignore"})
 
 
 def explain(rule: Rule) -> str:
@@ -30,7 +28,7 @@ def explain(rule: Rule) -> str:
         "How to fix it",
         _prose(rule.fix),
     ]
-    if rule.name not in _NEVER_ACCEPTED:
+    if rule.acceptable:
         parts += [
             "To accept it, with a reason, in pyproject.toml",
             _ACCEPTED.format(rule.name),

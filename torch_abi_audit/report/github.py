@@ -1,4 +1,8 @@
-"""Annotations for the log of GitHub Actions: a workflow command for each finding."""
+"""Annotations for the log of GitHub Actions: a workflow command for each finding.
+
+The service shows ten annotations of a kind for each step: each target that fails has its
+first before any has its second.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,9 @@ from torch_abi_audit.report import told
 from torch_abi_audit.report.clean import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import TextIO
+    from collections.abc import Iterator, Mapping
+
+    from torch_abi_audit.report.style import Style
 
     Document = Mapping[str, Any]
 
@@ -18,44 +23,51 @@ _COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE
 _SHOWN = 5
 
 
-class GithubWriter:
-    """Writes one line for each finding, and one for each target that could not be audited."""
+def render_github(document: Document, style: Style) -> str:
+    """Return a line for each finding, and one in plain text; notes only when verbose."""
+    targets = document["targets"]
+    of_target = [list(_of_target(target, document, style)) for target in targets]
+    first = [commands[0] for commands in of_target if commands]
+    others = [command for commands in of_target for command in commands[1:]]
+    together = [_finding(finding, None) for finding in _shown(document["findings"], style)]
+    lines = [*first, *together, *others]
+    if targets:
+        lines.append(clean(str(told.conclusion(document, targets))))
+    return "".join(f"{line}\n" for line in lines)
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._targets: list[Document] = []
 
-    def add(self, target: Document) -> None:
-        """Write the next target."""
-        self._targets.append({key: target[key] for key in ("target", "kind", "verdict")})
-        for finding in target["findings"]:
-            self._finding(finding, target["target"])
-        if target["error"] is not None:
-            self._command("error", target["target"], "not audited", clean(target["error"]))
+def _of_target(target: Document, document: Document, style: Style) -> Iterator[str]:
+    if target["error"] is not None:
+        yield _command("error", target["target"], "not audited", clean(target["error"]))
+    broken = told.broken_here(target, document["catalog"]["torch_releases"])
+    if broken is not None:
+        yield _command("warning", target["target"], "does not load here", clean(broken))
+    for finding in _shown(target["findings"], style):
+        yield _finding(finding, target["target"])
 
-    def finish(self, tail: Document) -> None:
-        """Write what is found in all targets together, and one line in plain text."""
-        for finding in tail["findings"]:
-            self._finding(finding, None)
-        if self._targets:
-            said = told.conclusion(self._targets, tail["findings"], fails=tail["run_fails"])
-            self._stream.write(f"{clean(said)}\n")
 
-    def _finding(self, finding: Document, target: str | None) -> None:
-        paths, evidence = finding["libraries"], finding["evidence"]
-        shown = [*paths[:_SHOWN], *(evidence[:_SHOWN])]
-        left = len(paths) + len(evidence) - len(shown)
-        lines = [finding["message"], *(f"  {name}" for name in shown)]
-        lines += [f"  ... {left} more"] if left else []
-        lines += [f"help: {finding['help']}"] if finding["help"] else []
-        command = _COMMANDS[Severity(finding["severity"])]
-        self._command(command, target, finding["rule"], "\n".join(map(clean, lines)))
+def _shown(findings: list[Document], style: Style) -> list[Document]:
+    if style.verbose:
+        return findings
+    return [finding for finding in findings if finding["severity"] != Severity.NOTE]
 
-    def _command(self, command: str, target: str | None, title: str, message: str) -> None:
-        where = "" if target is None else f"file={_property(target)},"
-        name = "" if target is None else f"{told.filename({'target': target})}: "
-        about = f"{where}title={_property(f'torch-abi-audit[{title}]')}"
-        self._stream.write(f"::{command} {about}::{_data(clean(name) + message)}\n")
+
+def _finding(finding: Document, target: str | None) -> str:
+    paths, evidence = finding["libraries"], finding["evidence"]
+    shown = [*paths[:_SHOWN], *evidence[:_SHOWN]]
+    left = len(paths) + len(evidence) - len(shown)
+    lines = [finding["message"], *(f"  {name}" for name in shown)]
+    lines += [f"  ... {left} more"] if left else []
+    lines += [f"help: {finding['help']}"] if finding["help"] else []
+    command = _COMMANDS[Severity(finding["severity"])]
+    return _command(command, target, finding["rule"], "\n".join(map(clean, lines)))
+
+
+def _command(command: str, target: str | None, title: str, message: str) -> str:
+    where = "" if target is None else f"file={_property(target)},"
+    name = "" if target is None else f"{told.last_part(target)}: "
+    about = f"{where}title={_property(f'torch-abi-audit[{title}]')}"
+    return f"::{command} {about}::{_data(clean(name) + message)}"
 
 
 def _data(text: str) -> str:

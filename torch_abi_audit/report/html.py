@@ -14,6 +14,7 @@ from torch_abi_audit.model import ReleaseStatus, Severity
 from torch_abi_audit.report import told
 from torch_abi_audit.report.clean import clean
 from torch_abi_audit.rules import RULES
+from torch_abi_audit.rules.judged import LOADING
 from torch_abi_audit.rules.words import count
 
 if TYPE_CHECKING:
@@ -33,31 +34,32 @@ def render_html(document: Document) -> str:
 def _page(document: Document) -> Iterator[str]:
     targets = document["targets"]
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8").strip()
-    said = "nothing was audited"
+    said = told.Conclusion("error", "nothing was audited")
     if targets:
-        said = told.conclusion(targets, document["findings"], fails=document["run_fails"])
-    verdict = said.partition(":")[0] if targets else "error"
+        said = told.conclusion(document, targets)
+    badge = "safe" if said.word in told.GOOD_WORDS else "unsafe"
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
     yield (
         '<meta http-equiv="Content-Security-Policy"'
         " content=\"default-src 'none'; style-src 'unsafe-inline'\">"
     )
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<title>torch-abi-audit: {_text(said)}</title>"
+    yield f"<title>torch-abi-audit: {_text(str(said))}</title>"
     yield f"<style>\n{style}\n</style>\n</head>\n<body>\n<header>"
     yield "<h1>torch-abi-audit</h1>"
-    yield f'<p class="said"><span class="badge {verdict}">{verdict}</span>'
-    yield f"{_text(said.partition(': ')[2] or said)}</p>\n</header>\n<main>"
+    yield f'<p class="said"><span class="badge {badge}">{said.word}</span>'
+    yield f"{_text(said.why)}</p>\n</header>\n<main>"
     yield from _overview(document)
     for release in document["releases"]:
         yield from _release(release, document["catalog"]["torch_releases"])
-    if document["findings"]:
+    if document["findings"] or document["ignored"]:
         yield '<section class="card" aria-label="All targets together">\n<h2>Together</h2>'
         for finding in document["findings"]:
             yield from _finding(finding)
+        yield from _accepted(document["ignored"])
         yield "</section>"
     for number, target in enumerate(targets, 1):
-        yield from _target(target, number)
+        yield from _target(target, number, document["catalog"]["torch_releases"])
     newest = document["catalog"]["torch_releases"][-1:]
     yield f'</main>\n<footer class="dim">torch-abi-audit {_text(document["tool"]["version"])},'
     yield f"which knows torch up to {_text(', '.join(newest))}</footer>\n</body>\n</html>"
@@ -67,7 +69,7 @@ def _overview(document: Document) -> Iterator[str]:
     """Yield the matrix of all targets: a row each, a column for each release of torch."""
     targets = document["targets"]
     table = told.overview(targets, document["catalog"]["torch_releases"])
-    yield '<section class="card">'
+    yield '<section class="card">\n<h2>Overview</h2>'
     yield '<div class="scroll" tabindex="0" role="region" aria-label="All targets">'
     yield '<table class="cells">\n<thead><tr><th scope="col">verdict</th>'
     yield '<th scope="col">target</th>'
@@ -84,7 +86,7 @@ def _overview(document: Document) -> Iterator[str]:
             fixes = told.fixes(target)[:_FIXES]
             yield "".join(f'<p class="fix">{_text(fix)}</p>' for fix in fixes) + "</th>"
         empty = '<td class="cell"></td>' * len(labels)
-        yield ("".join(map(_cell, cells)) or empty) + "</tr>"
+        yield ("".join(map(_cell, cells, labels)) or empty) + "</tr>"
     yield "</tbody>\n</table>\n</div>"
     yield from _legend(told.legend(table))
     yield "</section>"
@@ -105,14 +107,14 @@ def _legend(statuses: Sequence[ReleaseStatus]) -> Iterator[str]:
         yield f'<p class="legend">{items}</p>'
 
 
-def _cell(cell: told.MatrixCell) -> str:
+def _cell(cell: told.MatrixCell, release: str) -> str:
     status, asked = cell
     said, aside = told.LEGEND[status], ""
-    if not asked and status not in told.LOADING:  # what nobody asks for need not load
+    if not asked and status not in LOADING:  # what nobody asks for need not load
         said, aside = f"{said}, and is not asked for", " aside"
     return (
-        f'<td class="cell {status}{aside}"><span role="img" aria-label="{said}" title="{said}">'
-        f"{told.LETTERS[status]}</span></td>"
+        f'<td class="cell {status}{aside}" data-release="{_text(release)}">'
+        f'<span role="img" aria-label="{said}" title="{said}">{told.LETTERS[status]}</span></td>'
     )
 
 
@@ -130,7 +132,16 @@ def _release(release: Document, known: Sequence[str]) -> Iterator[str]:
     yield "</tbody>\n</table>\n</div>\n</section>"
 
 
-def _target(target: Document, number: int) -> Iterator[str]:
+def _accepted(ignored: Sequence[Document]) -> Iterator[str]:
+    for item in ignored:
+        yield f'<div class="finding"><p>{_badge("accepted")} {_code(item["rule"])}'
+        yield f"{_text(item['message'])}</p>"
+        for path in item["libraries"][:_SHOWN]:
+            yield f"<p>in {_code(path)}</p>"
+        yield f"<p>{_text(item['ignore']['reason'])}</p></div>"
+
+
+def _target(target: Document, number: int, known: Sequence[str]) -> Iterator[str]:
     yield f'<article class="card" id="t{number}">'
     yield f"<h2>{_badge(target['verdict'])} <code>{_text(told.filename(target))}</code></h2>"
     yield f"<p>{_text(target['summary'])}</p>"
@@ -148,6 +159,9 @@ def _target(target: Document, number: int) -> Iterator[str]:
     for aside in told.asides(target):
         yield f'<p class="dim">{_text(aside)}</p>'
     yield from _matrix(target)
+    here = told.here(target, known)
+    if here is not None:
+        yield f"<p><strong>here</strong>: {_text(here)}</p>"
     findings = [f for f in target["findings"] if f["severity"] != Severity.NOTE]
     notes = [f for f in target["findings"] if f["severity"] == Severity.NOTE]
     for finding in findings:
@@ -158,9 +172,7 @@ def _target(target: Document, number: int) -> Iterator[str]:
         yield f"<details>\n<summary>{', '.join(said)}</summary>"
         for finding in notes:
             yield from _finding(finding)
-        for item in target["ignored"]:
-            yield f'<div class="finding"><p>{_badge("accepted")} {_code(item["rule"])}'
-            yield f"{_text(item['message'])}</p><p>{_text(item['ignore']['reason'])}</p></div>"
+        yield from _accepted(target["ignored"])
         yield "</details>"
     yield "</article>"
 
@@ -177,7 +189,7 @@ def _matrix(target: Document) -> Iterator[str]:
     yield "".join(f'<th scope="col" class="release">{_text(label)}</th>' for label in labels)
     yield "<td></td></tr></thead>\n<tbody>"
     for name, cells in table.rows:
-        yield f'<tr>{"".join(map(_cell, cells))}<th scope="row">{_text(name)}</th></tr>'
+        yield f'<tr>{"".join(map(_cell, cells, labels))}<th scope="row">{_text(name)}</th></tr>'
     yield "</tbody>\n</table>\n</div>"
     yield from _legend(told.legend(table))
     for text in told.alternatives(target):

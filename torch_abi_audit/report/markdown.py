@@ -31,14 +31,35 @@ _CELLS = {
 }
 _SHOWN = 10
 _DETAILED = 50  # targets
+_LONGEST = 900_000  # bytes, of the mebibyte that a job's summary takes
 _SPECIAL = re.compile(r"([\\`*_\[\]|~&#])")
 # What escapes of Markdown leave to HTML, and the beginning of a mention.
 _ENTITIES = str.maketrans({"<": "&lt;", ">": "&gt;", "@": "&#64;"})
 
 
 def render_markdown(document: Document) -> str:
-    """Return the report of a whole document."""
-    return "\n".join(_lines(document)) + "\n"
+    """Return the report of a whole document, no longer than a job's summary may be.
+
+    Targets that there is no room for have their row in the table alone.
+    """
+    lines, length, left_out = list(_lines(document)), 0, 0
+    length = sum(map(len, lines))
+    known = document["catalog"]["torch_releases"]
+    for target in document["targets"]:
+        # Of many targets those that are fine have their row alone.
+        if told.is_fine(target) and len(document["targets"]) > _DETAILED:
+            continue
+        details = list(_target(target, known))
+        length += sum(len(line.encode()) + 1 for line in details)
+        if length > _LONGEST:
+            left_out += 1
+            continue
+        lines += details
+    if left_out:
+        lines += [f"The details of {count(left_out, 'target')} are left out: there is no room.", ""]
+    newest = ", ".join(known[-1:]) or "none"
+    made = f"torch-abi-audit {document['tool']['version']}, which knows torch up to {newest}"
+    return "\n".join([*lines, _text(made)]) + "\n"
 
 
 def _lines(document: Document) -> Iterator[str]:
@@ -46,8 +67,7 @@ def _lines(document: Document) -> Iterator[str]:
     yield "## torch-abi-audit"
     yield ""
     if targets:
-        said = told.conclusion(targets, document["findings"], fails=document["run_fails"])
-        yield f"**{_text(said)}**"
+        yield f"**{_text(str(told.conclusion(document, targets)))}**"
         yield ""
     yield "| verdict | target | torch | python | errors | warnings | why |"
     yield "|---|---|---|---|---|---|---|"
@@ -56,7 +76,7 @@ def _lines(document: Document) -> Iterator[str]:
         why = target["summary"] if not told.is_fine(target) else told.in_short(target)
         cells = [
             _VERDICTS[Verdict(target["verdict"])],
-            _code(told.filename(target)),
+            _code(told.filename(target)).replace("|", "\\|"),  # which would end the cell
             _text(told.torch_in_short(target)),
             _text(told.python_in_short(target)),
             str(told.severities(findings, Severity.ERROR)),
@@ -69,13 +89,7 @@ def _lines(document: Document) -> Iterator[str]:
         yield from _release(release, document["catalog"]["torch_releases"])
     for finding in document["findings"]:
         yield from _finding(finding)
-    # A job's summary takes a mebibyte: of many targets those that are fine have their row alone.
-    for target in targets:
-        if len(targets) <= _DETAILED or not told.is_fine(target):
-            yield from _target(target)
-    newest = document["catalog"]["torch_releases"][-1:]
-    made = f"torch-abi-audit {document['tool']['version']}"
-    yield f"{_text(made)}, which knows torch up to {_text(', '.join(newest) or 'none')}"
+    yield from _accepted(document["ignored"])
 
 
 def _release(release: Document, known: Sequence[str]) -> Iterator[str]:
@@ -89,7 +103,15 @@ def _release(release: Document, known: Sequence[str]) -> Iterator[str]:
     yield ""
 
 
-def _target(target: Document) -> Iterator[str]:
+def _accepted(ignored: Sequence[Document]) -> Iterator[str]:
+    for item in ignored:
+        where = "".join(f" in {_code(path)}" for path in item["libraries"][:1])
+        yield f"- accepted {_code(item['rule'])}{where}: {_text(item['message'])}"
+        yield f"  - {_text(item['ignore']['reason'])}"
+        yield ""
+
+
+def _target(target: Document, known: Sequence[str]) -> Iterator[str]:
     """Yield the details of a target, folded where it is fine."""
     fine = told.is_fine(target)
     yield "<details>" if fine else "<details open>"
@@ -114,11 +136,13 @@ def _target(target: Document) -> Iterator[str]:
         yield _text(aside)
         yield ""
     yield from _matrix(target)
+    here = told.here(target, known)
+    if here is not None:
+        yield f"**here**: {_text(here)}"
+        yield ""
     for finding in target["findings"]:
         yield from _finding(finding)
-    for item in target["ignored"]:
-        yield f"- accepted {_code(item['rule'])}: {_text(item['ignore']['reason'])}"
-        yield ""
+    yield from _accepted(target["ignored"])
     yield "</details>"
     yield ""
 
@@ -133,8 +157,8 @@ def _matrix(target: Document) -> Iterator[str]:
     for name, cells in table.rows:
         yield f"| {_text(name)} | {' | '.join(map(_cell, cells))} |"
     yield ""
-    said = [f"{_CELLS[status]} {told.LEGEND[status]}" for status in told.legend(table)]
-    yield ", ".join([*said, "➖ does not load, and is not asked for"])  # noqa: RUF001
+    drawn = {(_cell(cell), _meaning(cell)) for _, cells in table.rows for cell in cells}
+    yield "; ".join(f"{mark} {meaning}" for mark, meaning in sorted(drawn))
     yield ""
     for text in told.alternatives(target):
         yield _text(text)
@@ -145,6 +169,11 @@ def _cell(cell: told.MatrixCell) -> str:
     if cell.status is ReleaseStatus.BREAKS and not cell.asked:
         return "➖"  # noqa: RUF001 -- what nobody asks for need not load
     return _CELLS[cell.status]
+
+
+def _meaning(cell: told.MatrixCell) -> str:
+    aside = cell.status is ReleaseStatus.BREAKS and not cell.asked
+    return told.LEGEND[cell.status] + (", and is not asked for" if aside else "")
 
 
 def _finding(finding: Document) -> Iterator[str]:
@@ -174,8 +203,8 @@ def _text(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Put text into a code span, whatever backticks are in it; cells of tables end at pipes."""
-    text = clean(text).replace("|", "\\|")
+    """Put text into a code span, whatever backticks are in it."""
+    text = clean(text)
     fence = "`" * (1 + max((len(run) for run in re.findall(r"`+", text)), default=0))
     space = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{fence}{space}{text}{space}{fence}"

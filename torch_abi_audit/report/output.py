@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from torch_abi_audit.report.document import TAIL, counted, tail_document, target_document
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from torch_abi_audit.report.style import Style
 
     Document = Mapping[str, Any]
+
+
+_STANDARD_OUTPUT = "the report"
 
 
 class Format(StrEnum):
@@ -80,9 +84,9 @@ def open_writer(format_: Format, stream: TextIO, head: Document, style: Style) -
 
             return JsonWriter(stream, head)
         case Format.GITHUB:
-            from torch_abi_audit.report.github import GithubWriter  # noqa: PLC0415
+            from torch_abi_audit.report.github import render_github  # noqa: PLC0415
 
-            return GithubWriter(stream)
+            return _Whole(stream, head, partial(render_github, style=style))
         case Format.MARKDOWN:
             from torch_abi_audit.report.markdown import render_markdown  # noqa: PLC0415
 
@@ -142,7 +146,7 @@ class Outputs:
         self._counted: list[Document] = []
         self._sinks: list[tuple[str, TextIO, Writer]] = []
         for destination in destinations:
-            name = "the report" if destination.path is None else str(destination.path)
+            name = _STANDARD_OUTPUT if destination.path is None else str(destination.path)
             with self._guarded(name):
                 stream = _open(destination)
                 writer = open_writer(destination.format, stream, head, style)
@@ -175,7 +179,8 @@ class Outputs:
         except BrokenPipeError:
             # The reader, such as `head`, has seen enough. Python would complain at exit.
             self._drop(name)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if name == _STANDARD_OUTPUT:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
             self._drop(name)
             self.failed = True

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.report.clean import clean
+from torch_abi_audit.report.told import last_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -19,8 +21,19 @@ _MANY = 20  # targets
 
 def is_long(targets: Sequence[str]) -> bool:
     """Whether there is so much to audit that somebody wonders."""
-    sizes = (os.path.getsize(path) for path in targets if os.path.isfile(path))  # noqa: PTH113, PTH202
-    return len(targets) >= _MANY or sum(sizes) >= _LONG
+    files: list[str] = []
+    for target in targets:
+        folder = os.path.isdir(target)  # noqa: PTH112 -- pathlib raises for some strings
+        files += [entry.path for entry in os.scandir(target)] if folder else [target]
+    sizes = (os.path.getsize(path) for path in files if os.path.isfile(path))  # noqa: PTH113, PTH202
+    return len(files) >= _MANY or sum(sizes) >= _LONG
+
+
+def _is_piped() -> bool:
+    try:
+        return sys.stdout is not None and stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode)
+    except (OSError, ValueError):  # a stream that is no file
+        return False
 
 
 class Progress:
@@ -28,13 +41,13 @@ class Progress:
 
     Args:
         total: How many targets there are.
-        shown: Whether to show anything; only where standard error is a terminal.
+        shown: Whether to show anything; only where standard error is a terminal, and no
+            pager draws on it what is printed.
     """
 
     def __init__(self, total: int, *, shown: bool) -> None:
-        self._total = total
         self._bar: Bar | None = None
-        if shown and sys.stderr is not None and sys.stderr.isatty():
+        if shown and sys.stderr is not None and sys.stderr.isatty() and not _is_piped():
             # Only for a terminal: the import costs as much as a small wheel.
             from rich.console import Console  # noqa: PLC0415
             from rich.progress import (  # noqa: PLC0415
@@ -59,7 +72,7 @@ class Progress:
         """Yield names, each shown while whoever takes it is busy with it."""
         for number, name in enumerate(names):
             if self._bar is not None:
-                said = clean(name.rpartition("/")[2])
+                said = clean(last_part(name))
                 self._bar.update(self._task, completed=number, description=said)
                 self._bar.start()
             yield name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -21,6 +22,10 @@ _SCHEMA = (
 )
 # SARIF's levels have the names of our severities.
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
+_SHOWN = 10  # pieces of evidence in a message
+_FINGERPRINT = "primaryLocationLineHash"  # the one that code scanning goes by
+_VERSION = re.compile(r"-[0-9][^-]*-")
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 _INDICES = {name: number for number, name in enumerate(RULES)}
 
 
@@ -31,15 +36,19 @@ def render_sarif(document: Document) -> str:
 
 def _log(document: Document) -> dict[str, Any]:
     targets = document["targets"]
-    results = [
-        _result(finding, target["target"]) for target in targets for finding in target["findings"]
+    # Services take no result without a place: what is found in all together is at each target.
+    everywhere = [target["target"] for target in targets]
+    places = [(target["findings"], target["ignored"], [target["target"]]) for target in targets]
+    places.append((document["findings"], document["ignored"], everywhere))
+    results = [_result(item, where) for findings, _, where in places for item in findings]
+    results += [
+        {
+            **_result(item, where),
+            "suppressions": [{"kind": "external", "justification": item["ignore"]["reason"]}],
+        }
+        for _, ignored, where in places
+        for item in ignored
     ]
-    results += [_result(finding, None) for finding in document["findings"]]
-    for target in targets:
-        for item in target["ignored"]:
-            suppression = {"kind": "external", "justification": item["ignore"]["reason"]}
-            result = _result(item, target["target"])
-            results.append({**result, "suppressions": [suppression]})
     return {
         "$schema": _SCHEMA,
         "version": "2.1.0",
@@ -85,19 +94,21 @@ def _driver(document: Document) -> dict[str, Any]:
     }
 
 
-def _result(finding: Document, target: str | None) -> dict[str, Any]:
-    text = finding["message"]
-    if finding["evidence"]:
-        text += "\n" + "\n".join(finding["evidence"])
-    if finding["help"]:
-        text += f"\nhelp: {finding['help']}"
+def _result(finding: Document, targets: list[str]) -> dict[str, Any]:
+    """Return a result; all of the evidence is among its properties."""
+    where = [told.last_part(targets[0])] if len(targets) == 1 else []
+    where += finding["libraries"] if len(finding["libraries"]) == 1 else []
+    lines = [": ".join([*where, finding["message"]]), *finding["evidence"][:_SHOWN]]
+    left = len(finding["evidence"]) - _SHOWN
+    lines += [f"and {left} more"] if left > 0 else []
+    lines += [f"help: {finding['help']}"] if finding["help"] else []
     return {
         "ruleId": finding["rule"],
         "ruleIndex": _INDICES[finding["rule"]],
         "level": _LEVELS[Severity(finding["severity"])],
-        "message": {"text": text},
-        "locations": [] if target is None else [_location(target, finding["libraries"])],
-        "partialFingerprints": {"finding/v1": _fingerprint(finding, target)},
+        "message": {"text": "\n".join(lines)},
+        "locations": [_location(target, finding["libraries"]) for target in targets],
+        "partialFingerprints": {_FINGERPRINT: _fingerprint(finding, targets)},
         "properties": {key: finding[key] for key in ("libraries", "evidence", "help")},
     }
 
@@ -114,15 +125,24 @@ def _location(target: str, libraries: list[str]) -> dict[str, Any]:
     }
 
 
-def _fingerprint(finding: Document, target: str | None) -> str:
-    """Return what stays the same while a finding does: not the message, nor the version."""
-    name = "" if target is None else told.filename({"target": target}).partition("-")[0]
-    parts = "\0".join([finding["rule"], name, *finding["libraries"]])
+def _fingerprint(finding: Document, targets: list[str]) -> str:
+    """Return what stays the same while a finding does: neither versions nor counts."""
+    names = [_VERSION.sub("-", told.last_part(target), count=1) for target in targets]
+    said = _NUMBER.sub("", finding["message"]) if len(targets) != 1 else ""
+    parts = "\0".join([finding["rule"], said, *sorted(set(names)), *finding["libraries"]])
     return hashlib.sha256(parts.encode("utf-8", "backslashreplace")).hexdigest()[:32]
 
 
 def _notifications(document: Document) -> Iterator[dict[str, Any]]:
+    """Yield what could not be audited, and what does not load where it is installed."""
     for target in document["targets"]:
+        broken = told.broken_here(target, document["catalog"]["torch_releases"])
+        if broken is not None:
+            yield {
+                "level": "warning",
+                "message": {"text": broken},
+                "locations": [_location(target["target"], [])],
+            }
         if target["error"]:
             yield {
                 "level": "error",

@@ -17,9 +17,11 @@ from rich.console import Console
 from rich.text import Text
 
 from torch_abi_audit.abi.names import demangle
-from torch_abi_audit.model import ReleaseStatus, Severity, Verdict
+from torch_abi_audit.model import Check, ReleaseStatus, Severity, Verdict, failing
 from torch_abi_audit.report import told
 from torch_abi_audit.report.clean import clean
+from torch_abi_audit.report.document import counted
+from torch_abi_audit.rules.judged import LOADING
 from torch_abi_audit.rules.words import count
 
 if TYPE_CHECKING:
@@ -132,13 +134,14 @@ class TerminalWriter:
         self._style = style
         self._targets: list[dict[str, Any]] = []
         self._rows: list[tuple[str, ...]] = []
+        self._grave = failing(strict=head["options"]["strict"])
         self._fixes: list[str] = []  # of each row the first, empty for none
         self._gap = False  # whether a blank line stands between the last target and the next
 
     def add(self, target: Document) -> None:
         """Print the next target."""
         fine = told.is_fine(target) and not self._style.verbose
-        self._targets.append({key: target[key] for key in ("target", "kind", "verdict")})
+        self._targets.append(counted(target))
         self._rows.append(
             (
                 target["verdict"],
@@ -151,7 +154,7 @@ class TerminalWriter:
         )
         fixes = [] if told.is_fine(target) else told.fixes(target)
         self._fixes.append(clean(fixes[0]) if fixes else "")
-        if fine and self._style.quiet:
+        if self._style.quiet and not target["fails"]:
             return
         if fine:
             self._fine(target)
@@ -168,13 +171,18 @@ class TerminalWriter:
         several = len(self._rows) > 1
         if several and loud and not all(verdict == Verdict.SAFE for verdict, *_ in self._rows):
             self._table()
-        fails = tail["run_fails"]
-        bad = {Verdict.UNSAFE, Verdict.ERROR} & {row[0] for row in self._rows}
-        if (several or fails) and (loud or bad or fails):
-            said = clean(told.conclusion(self._targets, tail["findings"], fails=fails))
-            verdict = said.partition(":")[0]
+        # Of one target the last line says it all, unless something else is said after it.
+        checked = self._head["options"]["check"] not in (None, Check.CLAIMS)
+        more = tail["findings"] or tail["ignored"] or checked
+        if (several or more) and (loud or tail["run_fails"] or self._failed):
+            word, why = told.conclusion({**self._head, **tail}, self._targets)
+            style = "bold green" if word in told.GOOD_WORDS else "bold red"
             self._out.line()
-            self._out.prose(said, head=len(verdict), style=_VERDICT_STYLES[Verdict(verdict)])
+            self._out.prose(f"{word}: {clean(why)}", head=len(word), style=style)
+
+    @property
+    def _failed(self) -> bool:
+        return any(target["fails"] for target in self._targets)
 
     def _fine(self, target: Document) -> None:
         """Print the one line of a target that is fine."""
@@ -229,7 +237,10 @@ class TerminalWriter:
         for aside in told.asides(target):
             self._out.prose(f"  {aside}", indent=2)
         self._matrix(target)
-        self._here(target)
+        here = told.here(target, self._known)
+        if here is not None:
+            self._out.line()
+            self._out.prose(f"  here: {clean(here)}", indent=8, head=7, style="bold")
         if self._style.verbose:
             self._libraries(target)
 
@@ -254,25 +265,15 @@ class TerminalWriter:
             line = Text(" " * 13)
             for (status, asked), width in zip(cells, widths, strict=True):
                 # What nobody asks for need not load.
-                style = _STATUS_STYLES[status] if asked or status in told.LOADING else "dim"
+                style = _STATUS_STYLES[status] if asked or status in LOADING else "dim"
                 line.append(told.LETTERS[status].rjust(width), style)
                 line.append(" ")
             line.append(f" {clean(name)}")
             self._out.text(line)
         said = [f"{told.LETTERS[status]} {told.LEGEND[status]}" for status in told.legend(table)]
-        self._out.line(f"{' ' * 14}{', '.join(said)}", style="dim")
+        self._out.line(f"{' ' * 14}{'; '.join(said)}", style="dim")
         for text in told.alternatives(target):
             self._out.prose(f"{' ' * 14}{clean(text)}", indent=14)
-
-    def _here(self, target: Document) -> None:
-        """Print how a package stands with the torch beside it."""
-        here = target["here"]
-        if here is None:
-            return
-        broken = told.broken_here(target, self._known)
-        said = broken or f"{told.LEGEND[ReleaseStatus(here['status'])]} with torch {here['torch']}"
-        self._out.line()
-        self._out.prose(f"  here: {clean(said)}", indent=8, head=7, style="bold")
 
     @property
     def _known(self) -> Sequence[str]:
@@ -294,7 +295,7 @@ class TerminalWriter:
         folded: list[str] = []
         for finding in findings:
             note = finding["severity"] == Severity.NOTE
-            if self._style.quiet and finding["severity"] != Severity.ERROR:
+            if self._style.quiet and finding["severity"] not in self._grave:
                 continue
             if note and not self._style.verbose:
                 folded.append(finding["rule"])
@@ -414,7 +415,7 @@ class EnvironmentWriter:
         uses = bool(target["torch"]["releases"]) if self._torch is None else here is not None
         self._rows.append((uses or failed, cells, clean(why)))
         if here is not None and not failed:
-            self._loading += here["status"] in told.LOADING
+            self._loading += here["status"] in LOADING
 
     def finish(self, _tail: Document) -> None:
         """Print the rows, why packages do not load, and how many do."""
@@ -424,7 +425,8 @@ class EnvironmentWriter:
             head = ("package", "version", "extensions", "bundled", "torch", "python", "loads here")
             rows = [*users, *others] if self._everything else users
             heading, *lines = _aligned([head, *(cells for _, cells, _ in rows)])
-            self._out.line(heading, style="dim")
+            if rows:
+                self._out.line(heading, style="dim")
             for line in lines:
                 self._out.line(line)
             if others and not self._everything:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from torch_abi_audit.claims import ANY_LATER
 from torch_abi_audit.model import ReleaseStatus, Severity, TargetKind, Verdict
+from torch_abi_audit.rules.judged import LOADING
 from torch_abi_audit.rules.words import count, join, pythons, ranges, short
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ LEGEND = {
     ReleaseStatus.UNKNOWN: "not known",
 }
 _NAMED = 3  # targets in the last line
-LOADING = frozenset({ReleaseStatus.GUARANTEED, ReleaseStatus.LINKS})
 
 
 class Fact(NamedTuple):
@@ -57,7 +56,12 @@ def is_fine(target: Document) -> bool:
 
 def filename(target: Document) -> str:
     """Return what a target is called in a table: the last part of its path."""
-    return str(target["target"]).rpartition("/")[2] or str(target["target"])
+    return last_part(str(target["target"]))
+
+
+def last_part(path: str) -> str:
+    """Return the last part of a path, of Windows too."""
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2] or path
 
 
 def contents(target: Document) -> str:
@@ -153,8 +157,9 @@ def in_short(target: Document) -> str:
     elif target["torch"]["floor"] is not None:
         parts = [f"stable ABI, torch {short(Version(target['torch']['floor']))} and newer"]
     else:
-        asked = (target["claims"] or {}).get("requires_torch")
-        parts = [f"torch{asked}" if asked else "torch"]
+        asked = (target["claims"] or {}).get("requires_torch") or ""
+        unstable = target["torch"]["abi"] == "unstable"
+        parts = [f"unstable ABI, for torch{asked} alone" if unstable else f"torch{asked}"]
     match target["python"]["abi"]:
         case "abi3" | "abi3t":
             parts.append(f"Python {target['python']['floor']} and newer")
@@ -171,7 +176,7 @@ def in_short(target: Document) -> str:
 
 def torch_in_short(target: Document) -> str:
     """Return the ABI of torch that a target uses, and its floor, for a table."""
-    if target["name"] is None:
+    if target["error"] is not None and not target["libraries"]:
         return "-"
     floor = f" {target['torch']['floor']}" if target["torch"]["floor"] else ""
     return f"{target['torch']['abi']}{floor}"
@@ -179,7 +184,7 @@ def torch_in_short(target: Document) -> str:
 
 def python_in_short(target: Document) -> str:
     """Return the ABI of CPython that a target uses, and its floor, for a table."""
-    if target["name"] is None:
+    if target["error"] is not None and not target["libraries"]:
         return "-"
     floor = f" {target['python']['floor']}" if target["python"]["floor"] else ""
     return f"{target['python']['abi']}{floor}"
@@ -212,13 +217,9 @@ class MatrixTable(NamedTuple):
 
 
 def _asked(target: Document, releases: Iterable[str]) -> list[bool]:
-    """Whether the metadata asks for releases; where it says nothing it asks for all."""
-    claims = target["claims"]
-    said = None if claims is None else claims["requires_torch"]
-    if said is None:
-        return [True for _ in releases]
-    demands = [SpecifierSet(text) for text in said.split(" || ")]
-    return [any(demand.contains(release) for demand in demands) for release in releases]
+    """Whether releases are among those that a target was judged against."""
+    asked = set(target["torch"]["asked"])
+    return [release in asked for release in releases]
 
 
 def matrix(target: Document) -> MatrixTable | None:
@@ -305,8 +306,18 @@ def fixes(target: Document) -> list[str]:
     for severity in (Severity.ERROR, Severity.WARNING):
         found = [f["help"] for f in target["findings"] if f["severity"] == severity and f["help"]]
         if found:
-            return list(dict.fromkeys(found))
+            # The one line to change first, then what takes a rewrite.
+            return sorted(dict.fromkeys(found), key=lambda text: "Requires-Dist" not in text)
     return []
+
+
+def here(target: Document, known: Iterable[str]) -> str | None:
+    """Say how a package stands with the torch that is installed beside it."""
+    found = target["here"]
+    if found is None:
+        return None
+    status = LEGEND[ReleaseStatus(found["status"])]
+    return broken_here(target, known) or f"{status} with torch {found['torch']}"
 
 
 def legend(table: MatrixTable) -> list[ReleaseStatus]:
@@ -375,32 +386,55 @@ def coverage(release: Document, known: Iterable[str]) -> list[tuple[str, str, st
     ]
 
 
-def conclusion(targets: Sequence[Document], findings: Iterable[Document], *, fails: bool) -> str:
-    """Say in one sentence what several targets come to.
+class Conclusion(NamedTuple):
+    """The closing sentence: what it comes to in a word, and why."""
+
+    word: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.word}: {self.why}"
+
+
+GOOD_WORDS = frozenset({"safe", "passed"})
+
+
+def conclusion(document: Document, targets: Sequence[Document]) -> Conclusion:
+    """Say in one sentence what all targets come to; the exit code says the same.
 
     Args:
-        targets: Their documents, or what `document.counted` keeps.
-        findings: What is found in all of them together.
-        fails: Whether one of those fails the run.
+        document: What stands before the targets, and what stands after them.
+        targets: The targets, or of each what `document.counted` keeps.
     """
     total = len(targets)
-    bad = [item for item in targets if item["verdict"] == Verdict.UNSAFE]
-    unread = [item for item in targets if item["verdict"] == Verdict.ERROR]
-    wheels = all(item["kind"] == "wheel" for item in targets)
+    wheels = all(item["kind"] == TargetKind.WHEEL for item in targets)
     noun = "wheel" if wheels else "target"
-    if not bad and not unread:
-        if fails:
-            grave = [f["rule"] for f in findings if f["severity"] != Severity.NOTE]
-            rules = ", ".join(dict.fromkeys(grave))
-            return f"unsafe: each of {count(total, noun)} holds, together they do not: {rules}"
-        return f"safe: all {count(total, noun)}{' may be published' if wheels else ''}"
+    of_all = f"of {count(total, noun)}"
+    unread = [item for item in targets if item["verdict"] == Verdict.ERROR]
+    check = document["options"]["check"]
+    if check is None:
+        bad = [item for item in targets if item["verdict"] == Verdict.UNSAFE]
+    else:
+        bad = [item for item in targets if item["fails"] and item not in unread]
     parts = []
     if bad:
-        verb = "do not publish" if wheels else "claims do not hold of"
-        parts.append(f"{verb} {len(bad)} of {count(total, noun)}{_named(bad)}")
+        said = "do not publish" if wheels else "claims do not hold in"
+        said = said if check in (None, "claims") else "it does not hold in"
+        parts.append(f"{said} {len(bad)} {of_all}{_named(bad)}")
     if unread:
-        parts.append(f"{len(unread)} of {count(total, noun)} could not be audited{_named(unread)}")
-    return f"{'error' if unread else 'unsafe'}: {'; '.join(parts)}"
+        parts.append(f"{len(unread)} {of_all} could not be audited{_named(unread)}")
+    if not parts and document["run_fails"]:
+        grave = [f["rule"] for f in document["findings"] if f["severity"] != Severity.NOTE]
+        rules = ", ".join(dict.fromkeys(grave))
+        return Conclusion("unsafe", f"each {of_all} holds, together they do not: {rules}")
+    by_check = f"--check {check}: " if check is not None else ""
+    if parts:
+        word = "error" if unread else "unsafe" if check is None else "failed"
+        return Conclusion(word, by_check + "; ".join(parts))
+    said = f"all {count(total, noun)}" if total > 1 else count(total, noun)
+    if check is not None:
+        return Conclusion("passed", f"{by_check}{said}")
+    return Conclusion("safe", f"{said} may be published" if wheels else said)
 
 
 def _named(targets: Sequence[Document]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NotRequired, TypedDict, Unpack
 
 from torch_abi_audit.model import Finding, Severity, Subject
 
@@ -35,6 +35,7 @@ class Rule(NamedTuple):
         title: Completes the sentence "holds when …".
         why: What goes wrong where it holds, and for whom.
         fix: What to change, with the very lines. Indented lines are code.
+        acceptable: Whether a finding can be accepted; not what could not be read.
     """
 
     name: str
@@ -42,9 +43,19 @@ class Rule(NamedTuple):
     title: str
     why: str
     fix: str
+    acceptable: bool = True
 
 
 RULES: dict[str, Rule] = {}
+
+
+class _More(TypedDict):
+    """What else is said of a rule; see `Rule`."""
+
+    why: str
+    fix: str
+    acceptable: NotRequired[bool]
+
 
 if TYPE_CHECKING:
     Check = Callable[[Subject, Catalog], Iterator[Hit]]
@@ -55,10 +66,10 @@ _RUN_CHECKS: dict[str, RunCheck] = {}
 
 
 def rule(
-    name: str, severity: Severity, title: str, *, why: str, fix: str
+    name: str, severity: Severity, title: str, **more: Unpack[_More]
 ) -> Callable[[Check], Check]:
     """Register a new rule, and the decorated function as what finds it in a target."""
-    _register(Rule(name, severity, title, why, fix))
+    _register(Rule(name, severity, title, **more))
 
     def register(check: Check) -> Check:
         _CHECKS[name] = check
@@ -68,10 +79,10 @@ def rule(
 
 
 def run_rule(
-    name: str, severity: Severity, title: str, *, why: str, fix: str
+    name: str, severity: Severity, title: str, **more: Unpack[_More]
 ) -> Callable[[RunCheck], RunCheck]:
     """Register a new rule about all targets of a run together."""
-    _register(Rule(name, severity, title, why, fix))
+    _register(Rule(name, severity, title, **more))
     return also_of_run(name)
 
 

@@ -78,10 +78,11 @@ def wheels_missing(run: Run, _catalog: Catalog) -> Iterator[Hit]:
         wanted = _wanted(release)
         for platform, pythons in covered.items():
             missing = sorted(wanted - pythons)
-            if missing and platform != "any" and "any" not in covered:
+            if missing and "any" not in covered:
                 yield Hit(
                     f"{_title(release)}: no wheel for {platform} for Python"
-                    f" {', '.join(map(str, missing))}, which others of its wheels are for",
+                    f" {', '.join(map(str, missing))}: the release has some for other platforms, or"
+                    " for the Pythons around it",
                 )
 
 
@@ -136,7 +137,10 @@ def _one_tag(wheels: Iterable[WheelSummary]) -> tuple[str, list[WheelSummary]]:
         if wheel.python_abi in (PythonAbi.NONE, PythonAbi.ABI3)
         and not any(tag.abi.endswith("t") for tag in wheel.claims.tags)
     ]
-    floor = max((w.python_floor for w in kept if w.python_floor is not None), default=None)
+    floors = [wheel.python_floor for wheel in kept if wheel.python_floor is not None]
+    # No older than any Python that the wheels are for: there is nothing to be gained.
+    oldest = [build.python for wheel in kept for build in installing_interpreters(wheel.claims)[:1]]
+    floor = max(*floors, min(oldest)) if floors and oldest else None
     return (f"cp{floor.major}{floor.minor}-abi3", kept) if floor else ("", [])
 
 
@@ -148,6 +152,7 @@ def _one_tag(wheels: Iterable[WheelSummary]) -> tuple[str, list[WheelSummary]]:
     " same library passes unseen.",
     fix="Take the entry out of [tool.torch-abi-audit] in pyproject.toml, or out of the command. One"
     " that has expired is decided anew: mend what it hides, or set until-torch to a later release.",
+    acceptable=False,
 )
 def stale_ignore(run: Run, catalog: Catalog) -> Iterator[Hit]:
     """Report ignores that accept nothing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.model import Opened
     from torch_abi_audit.targets.installed import Site
+
+
+_WILDCARDS = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ def resolve(text: str, site: Callable[[], Site], *, verify: bool = False) -> lis
     # os.path answers for any string, where pathlib raises for some.
     exists = os.path.exists(text)  # noqa: PTH110
     path = Path(text)
+    if not exists and _WILDCARDS.search(text):
+        raise AuditError("the pattern matches nothing")
     if path.suffix == ".whl":
         return [Found(text, partial(read_wheel, path, verify=verify), TargetKind.WHEEL)]
     # A folder of wheels is what `dist` means, whoever installs a module of that name.
