@@ -15,7 +15,7 @@ from packaging.version import InvalidVersion, Version
 
 from torch_abi_audit.abi.platform import parse_platform
 from torch_abi_audit.errors import AuditError
-from torch_abi_audit.model import Claims, Interpreter, PythonVersion
+from torch_abi_audit.model import FREE_THREADED_SINCE, Claims, Interpreter, PythonVersion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,8 +77,6 @@ _LAST_PYMALLOC, _LAST_WIDE = PythonVersion(3, 7), PythonVersion(3, 2)
 _IMPLEMENTATIONS = frozenset({"py", "cp", "pp", "ip", "jy", "graalpy"})
 _FREE_THREADED_ABI = re.compile(r"abi3t|cp\d+td?")
 STABLE_ABIS = frozenset({"abi3", "abi3t"})
-FREE_THREADED_SINCE = PythonVersion(3, 13)  # PEP 703
-ABI3T_SINCE = PythonVersion(3, 15)  # PEP 803
 
 
 def claims_abi3(claims: Claims) -> bool:

@@ -107,6 +107,9 @@ class ReleaseStatus(StrEnum):
     UNKNOWN = "unknown"
 
 
+LOADING = frozenset({ReleaseStatus.GUARANTEED, ReleaseStatus.LINKS})
+
+
 class Cause(StrEnum):
     """Why a library does not load with a torch release."""
 
@@ -145,6 +148,10 @@ class PythonVersion(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.major}.{self.minor}"
+
+
+FREE_THREADED_SINCE = PythonVersion(3, 13)  # PEP 703
+ABI3T_SINCE = PythonVersion(3, 15)  # PEP 803
 
 
 class Interpreter(NamedTuple):

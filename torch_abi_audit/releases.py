@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch_abi_audit.abi.platform import parse_platform
 from torch_abi_audit.claims import admitted_torch, installing_interpreters, torch_specifiers
 from torch_abi_audit.model import (
+    LOADING,
     Coverage,
     IgnoreUse,
     Release,
@@ -20,7 +21,6 @@ from torch_abi_audit.model import (
     failing,
 )
 from torch_abi_audit.rules import run_run_rules
-from torch_abi_audit.rules.judged import LOADING
 from torch_abi_audit.suppression import accepts, is_expired, split
 
 if TYPE_CHECKING:

@@ -13,8 +13,14 @@ from typing import TYPE_CHECKING
 from torch_abi_audit.abi.modules import EXPORT_HOOK_SINCE, hooks, is_for_abi3t, only_new_hooks
 from torch_abi_audit.abi.scope import basename
 from torch_abi_audit.catalog.libraries import python_library
-from torch_abi_audit.claims import ABI3T_SINCE
-from torch_abi_audit.model import Format, LibraryKind, PythonAbi, PythonUse, PythonVersion
+from torch_abi_audit.model import (
+    ABI3T_SINCE,
+    Format,
+    LibraryKind,
+    PythonAbi,
+    PythonUse,
+    PythonVersion,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,8 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.abi.scope import basename
-from torch_abi_audit.claims import ABI3T_SINCE
-from torch_abi_audit.model import Format, Interpreter, PythonVersion
+from torch_abi_audit.model import ABI3T_SINCE, Format, Interpreter, PythonVersion
 
 if TYPE_CHECKING:
     from torch_abi_audit.model import Library

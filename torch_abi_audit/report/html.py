@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch_abi_audit.abi.names import demangle
-from torch_abi_audit.model import ReleaseStatus, Severity
+from torch_abi_audit.model import LOADING, ReleaseStatus, Severity
 from torch_abi_audit.report import told
 from torch_abi_audit.report.clean import clean
 from torch_abi_audit.rules import RULES
-from torch_abi_audit.rules.judged import LOADING
 from torch_abi_audit.rules.words import count
 
 if TYPE_CHECKING:

@@ -17,11 +17,10 @@ from rich.console import Console
 from rich.text import Text
 
 from torch_abi_audit.abi.names import demangle
-from torch_abi_audit.model import Check, ReleaseStatus, Severity, Verdict, failing
+from torch_abi_audit.model import LOADING, Check, ReleaseStatus, Severity, Verdict, failing
 from torch_abi_audit.report import told
 from torch_abi_audit.report.clean import clean
 from torch_abi_audit.report.document import counted
-from torch_abi_audit.rules.judged import LOADING
 from torch_abi_audit.rules.words import count
 
 if TYPE_CHECKING:

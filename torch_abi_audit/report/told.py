@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from packaging.version import Version
 
 from torch_abi_audit.claims import ANY_LATER
-from torch_abi_audit.model import ReleaseStatus, Severity, TargetKind, Verdict
-from torch_abi_audit.rules.judged import LOADING
+from torch_abi_audit.model import LOADING, ReleaseStatus, Severity, TargetKind, Verdict
 from torch_abi_audit.rules.words import count, join, pythons, ranges, short
 
 if TYPE_CHECKING:

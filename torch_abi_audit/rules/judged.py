@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 from torch_abi_audit.abi.scope import names_of
 from torch_abi_audit.abi.torch import highest_floor
 from torch_abi_audit.claims import admitted_torch
-from torch_abi_audit.model import Cause, Reason, ReleaseStatus
+from torch_abi_audit.model import LOADING, Cause, Reason
 
 if TYPE_CHECKING:
     from packaging.version import Version
 
     from torch_abi_audit.catalog import Catalog
     from torch_abi_audit.model import Subject
-
-LOADING = frozenset({ReleaseStatus.GUARANTEED, ReleaseStatus.LINKS})
 
 
 def is_about_cuda(reason: Reason) -> bool:

@@ -18,13 +18,12 @@ from torch_abi_audit.abi.platform import system_of
 from torch_abi_audit.abi.scope import basename
 from torch_abi_audit.catalog.libraries import is_torch_library, python_library
 from torch_abi_audit.claims import (
-    ABI3T_SINCE,
     admitted_interpreters,
     admitted_pythons,
     claims_abi3,
     claims_abi3t,
 )
-from torch_abi_audit.model import Format, LibraryKind, PythonAbi, Severity, Subject
+from torch_abi_audit.model import ABI3T_SINCE, Format, LibraryKind, PythonAbi, Severity, Subject
 from torch_abi_audit.rules.judged import own_names
 from torch_abi_audit.rules.registry import Hit, rule
 from torch_abi_audit.rules.words import count, does, join, limited_api, unique

@@ -12,8 +12,16 @@ from torch_abi_audit.claims import (
     future_torch,
     torch_specifiers,
 )
-from torch_abi_audit.model import BY_METADATA, Cause, ReleaseStatus, Severity, Subject, TorchAbi
-from torch_abi_audit.rules.judged import LOADING, is_about_cuda, is_missed, judged_releases
+from torch_abi_audit.model import (
+    BY_METADATA,
+    LOADING,
+    Cause,
+    ReleaseStatus,
+    Severity,
+    Subject,
+    TorchAbi,
+)
+from torch_abi_audit.rules.judged import is_about_cuda, is_missed, judged_releases
 from torch_abi_audit.rules.registry import Hit, rule
 from torch_abi_audit.rules.words import count, does, join, ranges, requirement, short, unique
 
