@@ -28,6 +28,7 @@ from torch_abi_audit.targets.headers import (
     LocalHeader,
     after_descriptor,
     directory_errors,
+    is_plain,
     parse_extra,
     parse_local,
     sizes,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from typing import IO
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# ASCII, with a slash between parts that are neither empty nor dots.
+_PLAIN = re.compile(r"(?:(?!\.{1,2}(?:/|$))[^\x00-\x1f\x7f-\U0010ffff\\/:]+(?:/|$))*")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _SIGNATURES = ("RECORD.jws", "RECORD.p7s")  # of RECORD itself (PEP 427), which has no row of them
 # What RECORD may hash with: sha256 or better (PEP 427).
@@ -47,11 +50,22 @@ _SHOWN = 1000  # defects of one kind that are kept
 
 
 class RecordRow(NamedTuple):
-    """What ``RECORD`` says of a file: the hash as ``sha256`` and its digest, and the size."""
+    """What ``RECORD`` says of a file: the hash as ``sha256`` and its digest, and the size.
+
+    The digest is as it stands there, in base64 without padding: most are never looked at.
+    """
 
     algorithm: str
-    digest: bytes
+    digest: str
     size: int | None
+
+    def has(self, digest: bytes) -> bool:
+        """Whether its digest is that of a file."""
+        padded = self.digest + "=" * (-len(self.digest) % 4)
+        try:
+            return base64.urlsafe_b64decode(padded) == digest
+        except ValueError:
+            return False
 
 
 def find_defects(archive: zipfile.ZipFile, file: IO[bytes]) -> Iterator[Defect]:
@@ -97,18 +111,25 @@ def _bad_names(infos: Sequence[zipfile.ZipInfo]) -> Iterator[Defect]:
         same = folded.setdefault(path.casefold(), path)
         if same != path:
             yield Defect(DefectKind.CASE, name, f"and {same}")
-        if _CONTROL.search(info.orig_filename):
-            yield Defect(DefectKind.UNSAFE_NAME, name, "control characters")
-        elif not info.flag_bits & UTF8_FLAG and not info.orig_filename.isascii():
-            yield Defect(DefectKind.UNSAFE_NAME, name, "not UTF-8")
-        if "\\" in info.orig_filename:
-            yield Defect(DefectKind.UNSAFE_NAME, name, "a backslash")
-        elif not path:
-            yield Defect(DefectKind.UNSAFE_NAME, name, "empty")
-        elif path.startswith("/") or _DRIVE.match(path):
-            yield Defect(DefectKind.UNSAFE_NAME, name, "absolute")
-        elif not set(path.split("/")).isdisjoint({"..", ".", ""}):
-            yield Defect(DefectKind.UNSAFE_NAME, name, "not a plain path")
+        if not path or not _PLAIN.fullmatch(name):  # nearly all are plain
+            yield from _unsafe(info, path)
+
+
+def _unsafe(info: zipfile.ZipInfo, path: str) -> Iterator[Defect]:
+    """Yield what is wrong with one name; `path` is it without a slash at its end."""
+    kind, name = DefectKind.UNSAFE_NAME, info.filename
+    if _CONTROL.search(name):
+        yield Defect(kind, name, "control characters")
+    elif not info.flag_bits & UTF8_FLAG and not name.isascii():
+        yield Defect(kind, name, "not UTF-8")
+    if "\\" in name:
+        yield Defect(kind, name, "a backslash")
+    elif not path:
+        yield Defect(kind, name, "empty")
+    elif path.startswith("/") or _DRIVE.match(path):
+        yield Defect(kind, name, "absolute")
+    elif not set(path.split("/")).isdisjoint({"..", ".", ""}):
+        yield Defect(kind, name, "not a plain path")
 
 
 def _headers(infos: Sequence[zipfile.ZipInfo], file: IO[bytes], end: int) -> Iterator[Defect]:
@@ -119,6 +140,11 @@ def _headers(infos: Sequence[zipfile.ZipInfo], file: IO[bytes], end: int) -> Ite
             yield Defect(DefectKind.HEADERS, info.filename, "the header of another member")
             continue
         before = info.header_offset
+        file.seek(before)
+        data = file.read(LOCAL.size + len(info.orig_filename))
+        if before == position and is_plain(data, info):
+            position += len(data) + info.compress_size
+            continue
         file.seek(before)
         data = file.read(LOCAL.size)
         header = parse_local(data + file.read(int.from_bytes(data[26:28], "little")))
@@ -195,14 +221,11 @@ def parse_record(data: bytes, names: Iterable[str]) -> tuple[dict[str, RecordRow
                 continue
             path, hashed, size = row
             algorithm, _, digest = hashed.partition("=")
-            padded = digest + "=" * (-len(digest) % 4)
             if path not in known and path.replace("\\", "/") in known:
                 path = path.replace("\\", "/")
                 backslashes += 1
             if path in known:
-                rows[path] = RecordRow(
-                    algorithm, base64.urlsafe_b64decode(padded), int(size) if size else None
-                )
+                rows[path] = RecordRow(algorithm, digest, int(size) if size else None)
             elif len(strange) < _SHOWN:
                 strange.append(Defect(DefectKind.RECORD, path, "in RECORD, and not in the archive"))
     except (ValueError, csv.Error) as error:

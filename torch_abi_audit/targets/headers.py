@@ -56,6 +56,36 @@ def parse_local(data: bytes) -> LocalHeader | None:
     return LocalHeader(flags, method, packed, size, name, extra_length, whole)
 
 
+def is_plain(data: bytes, info: zipfile.ZipInfo) -> bool:
+    """Whether a header says just what the directory says, and has no extra fields.
+
+    As nearly all have it, which need no closer look.
+
+    Args:
+        data: The header, as long as it then is.
+        info: The member, as the directory has it; its name is ASCII then.
+    """
+    expected = LOCAL.pack(
+        b"PK\x03\x04",
+        int.from_bytes(data[4:6], "little"),
+        info.flag_bits,
+        info.compress_type,
+        int.from_bytes(data[10:12], "little"),
+        int.from_bytes(data[12:14], "little"),
+        info.CRC,
+        info.compress_size & _IN_ZIP64,
+        info.file_size & _IN_ZIP64,
+        len(info.orig_filename) & 0xFFFF,
+        0,
+    )
+    return (
+        data == expected + info.orig_filename.encode("utf-8")
+        and not info.extra
+        and not info.flag_bits & (DESCRIPTOR_FLAG | ENCRYPTED_FLAGS)
+        and max(info.compress_size, info.file_size) < _IN_ZIP64
+    )
+
+
 class Extra(NamedTuple):
     """The extra fields that say what the header also says; None where malformed.
 

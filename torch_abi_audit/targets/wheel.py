@@ -7,6 +7,7 @@ import re
 import zipfile
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.errors import AuditError, LibraryError
@@ -68,12 +69,15 @@ def read_wheel(path: Path, *, verify: bool = False) -> Opened:
         wheel = _read_small(archive, members, f"{folder}/WHEEL")
         metadata = _read_small(archive, members, f"{folder}/METADATA")
         claims, found = parse_claims(path.name, wheel, metadata)
-        defects = [*find_defects(archive, file), *dist_info_defects(members, stem), *found]
         rows, in_record = _record(archive, members, folder)
+        reads = _read_members(archive, rows, verify=verify)
+        # With the first of them the threads begin to inflate; the archive is looked at meanwhile.
+        first = list(islice(reads, 1))
+        defects = [*find_defects(archive, file), *dist_info_defects(members, stem), *found]
         defects += [*in_record, *_licenses(metadata, members, folder)]
         defects += _entry_points(archive, members, folder)
         libraries = []
-        for read in _read_members(archive, rows, verify=verify):
+        for read in chain(first, reads):
             libraries += [read.member] if read.member else []
             defects += [read.defect] if read.defect else []
         return Opened(TargetKind.WHEEL, claims, tuple(libraries), bounded(defects))
@@ -269,7 +273,7 @@ def _read_member(
             if not slices and not verify:
                 return _Read(None)
             verified = source.verify(whole=verify)
-            if row and algorithm and source.digest != row.digest:
+            if row and algorithm and not row.has(source.digest):
                 defect = Defect(DefectKind.RECORD, info.filename, f"another {algorithm} in RECORD")
     except LibraryError as error:
         return _Read(Member(info.filename, (), error=str(error)))
