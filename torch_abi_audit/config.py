@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+_MENTION = re.compile(r"torch.{0,9}abi", re.IGNORECASE)
 _NAME = "torch-abi-audit"
 TABLE = f"tool.{_NAME}"
 MIGRATING = "unstable-torch-symbol"
@@ -72,12 +73,15 @@ def read_config(path: Path) -> Config:
 
 
 def _table(path: Path) -> Any:
-    import tomllib  # noqa: PLC0415 -- only where there is a file
-
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise AuditError(f"{path}: larger than {_MAX_BYTES} bytes")
-        tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool")
+        text = path.read_text(encoding="utf-8")
+        if not _MENTION.search(text):
+            return None
+        import tomllib  # noqa: PLC0415 -- the import costs more than most projects need
+
+        tool = tomllib.loads(text).get("tool")
     except OSError as error:
         raise AuditError(f"{path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:

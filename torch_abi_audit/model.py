@@ -544,8 +544,7 @@ class Finding:
         return self.libraries[0] if len(self.libraries) == 1 else None
 
 
-@dataclass(frozen=True, slots=True)
-class Ignore:
+class Ignore(NamedTuple):
     """A finding that the user accepts.
 
     Attributes:
@@ -621,8 +620,7 @@ class TargetReport:
         return self.verdict in (Verdict.SAFE, Verdict.NOT_APPLICABLE)
 
 
-@dataclass(frozen=True, slots=True)
-class WheelSummary:
+class WheelSummary(NamedTuple):
     """What is kept of a wheel to judge it beside the others of its release.
 
     `torch` are the releases that it loads with and its metadata admits; None where it uses
@@ -638,8 +636,7 @@ class WheelSummary:
     torch: tuple[Version, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
+class Coverage(NamedTuple):
     """What wheels of one release serve on one platform.
 
     Attributes:
@@ -656,8 +653,7 @@ class Coverage:
     wheels: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(NamedTuple):
     """The wheels of one release of a project that were audited together."""
 
     name: str
@@ -666,8 +662,7 @@ class Release:
     coverage: tuple[Coverage, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class IgnoreUse:
+class IgnoreUse(NamedTuple):
     """What came of an `Ignore` in a run.
 
     Attributes:
@@ -683,16 +678,14 @@ class IgnoreUse:
     expired: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """What rules about all targets of a run look at."""
 
     releases: tuple[Release, ...] = ()
     ignores: tuple[IgnoreUse, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RunReport:
+class RunReport(NamedTuple):
     """What is concluded of all targets of a run together.
 
     `releases` are those with several wheels; `ignored` are findings that the user accepts;

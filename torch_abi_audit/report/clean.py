@@ -1,4 +1,4 @@
-"""Text that comes from a target, made fit for a terminal."""
+"""Text that comes from a target, made fit to be shown."""
 
 from __future__ import annotations
 
@@ -17,3 +17,8 @@ def clean(text: str) -> str:
         else character
         for character in text
     )
+
+
+def last_part(path: str) -> str:
+    """Return the last part of a path, of Windows too."""
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2] or path

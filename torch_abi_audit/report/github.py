@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch_abi_audit.model import Severity
 from torch_abi_audit.report import told
-from torch_abi_audit.report.clean import clean
+from torch_abi_audit.report.clean import clean, last_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -65,7 +65,7 @@ def _finding(finding: Document, target: str | None) -> str:
 
 def _command(command: str, target: str | None, title: str, message: str) -> str:
     where = "" if target is None else f"file={_property(target)},"
-    name = "" if target is None else f"{told.last_part(target)}: "
+    name = "" if target is None else f"{last_part(target)}: "
     about = f"{where}title={_property(f'torch-abi-audit[{title}]')}"
     return f"::{command} {about}::{_data(clean(name) + message)}"
 

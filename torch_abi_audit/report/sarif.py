@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from torch_abi_audit.model import Severity
 from torch_abi_audit.report import told
+from torch_abi_audit.report.clean import last_part
 from torch_abi_audit.rules import RULES
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _driver(document: Document) -> dict[str, Any]:
 
 def _result(finding: Document, targets: list[str]) -> dict[str, Any]:
     """Return a result; all of the evidence is among its properties."""
-    where = [told.last_part(targets[0])] if len(targets) == 1 else []
+    where = [last_part(targets[0])] if len(targets) == 1 else []
     where += finding["libraries"] if len(finding["libraries"]) == 1 else []
     lines = [": ".join([*where, finding["message"]]), *finding["evidence"][:_SHOWN]]
     left = len(finding["evidence"]) - _SHOWN
@@ -127,7 +128,7 @@ def _location(target: str, libraries: list[str]) -> dict[str, Any]:
 
 def _fingerprint(finding: Document, targets: list[str]) -> str:
     """Return what stays the same while a finding does: neither versions nor counts."""
-    names = [_VERSION.sub("-", told.last_part(target), count=1) for target in targets]
+    names = [_VERSION.sub("-", last_part(target), count=1) for target in targets]
     said = _NUMBER.sub("", finding["message"]) if len(targets) != 1 else ""
     parts = "\0".join([finding["rule"], said, *sorted(set(names)), *finding["libraries"]])
     return hashlib.sha256(parts.encode("utf-8", "backslashreplace")).hexdigest()[:32]

@@ -12,6 +12,7 @@ from packaging.version import Version
 
 from torch_abi_audit.claims import ANY_LATER
 from torch_abi_audit.model import LOADING, ReleaseStatus, Severity, TargetKind, Verdict
+from torch_abi_audit.report.clean import last_part
 from torch_abi_audit.rules.words import count, join, pythons, ranges, short
 
 if TYPE_CHECKING:
@@ -56,11 +57,6 @@ def is_fine(target: Document) -> bool:
 def filename(target: Document) -> str:
     """Return what a target is called in a table: the last part of its path."""
     return last_part(str(target["target"]))
-
-
-def last_part(path: str) -> str:
-    """Return the last part of a path, of Windows too."""
-    return path.replace("\\", "/").rstrip("/").rpartition("/")[2] or path
 
 
 def contents(target: Document) -> str:

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from typing import IO
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# ASCII, with a slash between parts that are neither empty nor dots.
-_PLAIN = re.compile(r"(?:(?!\.{1,2}(?:/|$))[^\x00-\x1f\x7f-\U0010ffff\\/:]+(?:/|$))*")
+# What an ordinary name has none of: a part that is empty or dots, a drive, a backslash.
+_NOT_PLAIN = re.compile(r"[\x00-\x1f\x7f\\:]|(?:^|/)\.{0,2}(?:/|$)")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _SIGNATURES = ("RECORD.jws", "RECORD.p7s")  # of RECORD itself (PEP 427), which has no row of them
 # What RECORD may hash with: sha256 or better (PEP 427).
@@ -111,7 +111,7 @@ def _bad_names(infos: Sequence[zipfile.ZipInfo]) -> Iterator[Defect]:
         same = folded.setdefault(path.casefold(), path)
         if same != path:
             yield Defect(DefectKind.CASE, name, f"and {same}")
-        if not path or not _PLAIN.fullmatch(name):  # nearly all are plain
+        if not name.isascii() or _NOT_PLAIN.search(name):  # few are
             yield from _unsafe(info, path)
 
 
