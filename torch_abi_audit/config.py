@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-_MENTION = re.compile(r"torch.{0,9}abi", re.IGNORECASE)
+_MENTION = r"(?i)torch.{0,9}abi"
 _NAME = "torch-abi-audit"
 TABLE = f"tool.{_NAME}"
 MIGRATING = "unstable-torch-symbol"
@@ -77,7 +77,7 @@ def _table(path: Path) -> Any:
         if path.stat().st_size > _MAX_BYTES:
             raise AuditError(f"{path}: larger than {_MAX_BYTES} bytes")
         text = path.read_text(encoding="utf-8")
-        if not _MENTION.search(text):
+        if not re.search(_MENTION, text):
             return None
         import tomllib  # noqa: PLC0415 -- the import costs more than most projects need
 

@@ -15,17 +15,16 @@ from torch_abi_audit.model import ABI3T_SINCE, Format, Interpreter, PythonVersio
 if TYPE_CHECKING:
     from torch_abi_audit.model import Library
 
-_INIT_HOOK = re.compile(r"PyInitU?_")  # the U forms hold punycode
-_EXPORT_HOOK = re.compile(r"PyModExportU?_")
+_INIT_HOOK = ("PyInit_", "PyInitU_")  # the U forms hold punycode
+_EXPORT_HOOK = ("PyModExport_", "PyModExportU_")
 EXPORT_HOOK_SINCE = PythonVersion(3, 15)
-_MODULE = re.compile(r"(?P<name>[^.]+)(?:\.(?P<tag>[^.]+))?\.(?P<suffix>so|pyd)")
+# Texts, which the first use compiles: few wheels have modules that need them.
+_MODULE = r"(?P<name>[^.]+)(?:\.(?P<tag>[^.]+))?\.(?P<suffix>so|pyd)"
 # `cpython-310-x86_64-linux-gnu`, `cpython-313t-darwin`, `cp310-win_amd64`, `cp313t-win_arm64`.
-_VERSIONED = re.compile(
-    r"(?:cpython-|cp)(?P<major>\d)(?P<minor>\d+)(?P<flags>t?d?)m?u?(?:-(?P<platform>.+))?"
-)
-_OTHER_IMPLEMENTATION = re.compile(r"(?:pypy|graalpy)\d.*")
+_VERSIONED = r"(?:cpython-|cp)(?P<major>\d)(?P<minor>\d+)(?P<flags>t?d?)m?u?(?:-(?P<platform>.+))?"
+_OTHER_IMPLEMENTATION = r"(?:pypy|graalpy)\d.*"
 # `abi3-x86_64-linux-gnu`: the machine stands in it since 3.15.
-_STABLE = re.compile(r"(?P<abi>abi3t?)(?:-(?P<platform>.+))?")
+_STABLE = r"(?P<abi>abi3t?)(?:-(?P<platform>.+))?"
 _PLATFORM_SINCE = PythonVersion(3, 15)
 # How the suffixes of Linux and Windows spell the machines that `model.Library.arch` names.
 _MACHINES = {
@@ -44,19 +43,19 @@ _MACHINES = {
 def hooks(library: Library) -> tuple[str, ...]:
     """Return the functions that a library exports for Python to call when it imports it."""
     names = (symbol.name for symbol in library.exports)
-    return tuple(name for name in names if _INIT_HOOK.match(name) or _EXPORT_HOOK.match(name))
+    return tuple(name for name in names if name.startswith((*_INIT_HOOK, *_EXPORT_HOOK)))
 
 
 def only_new_hooks(library: Library) -> tuple[str, ...]:
     """Return the hooks of a module that only Python 3.15 and newer can import."""
     names = hooks(library)
-    return () if any(map(_INIT_HOOK.match, names)) else names
+    return () if any(name.startswith(_INIT_HOOK) for name in names) else names
 
 
 def is_for_abi3t(path: str) -> bool:
     """Whether a file is named for the stable ABI of free-threaded Python."""
-    match = _MODULE.fullmatch(basename(path))
-    stable = _STABLE.fullmatch(match["tag"] or "") if match else None
+    match = re.fullmatch(_MODULE, basename(path))
+    stable = re.fullmatch(_STABLE, match["tag"] or "") if match else None
     return stable is not None and stable["abi"] == "abi3t"
 
 
@@ -68,14 +67,14 @@ def module_name(path: str) -> str:
 
 def is_for_one_build(path: str) -> bool:
     """Whether a file has a module's name that one build of one Python alone looks for."""
-    match = _MODULE.fullmatch(basename(path))
+    match = re.fullmatch(_MODULE, basename(path))
     tag = (match["tag"] if match else None) or ""
-    return bool(_VERSIONED.fullmatch(tag) or _OTHER_IMPLEMENTATION.fullmatch(tag))
+    return bool(re.fullmatch(_VERSIONED, tag) or re.fullmatch(_OTHER_IMPLEMENTATION, tag))
 
 
 def is_module_name(path: str, library: Library) -> bool:
     """Whether a file is named as a module is on the system that it is for."""
-    match = _MODULE.fullmatch(basename(path))
+    match = re.fullmatch(_MODULE, basename(path))
     return match is not None and match["suffix"] == _suffix(library)
 
 
@@ -91,22 +90,22 @@ def imports(interpreter: Interpreter, path: str, library: Library) -> bool:
         path: The path of the file.
         library: The file's facts; a suffix that names another machine is no module's.
     """
-    match = _MODULE.fullmatch(basename(path))
+    match = re.fullmatch(_MODULE, basename(path))
     if match is None or match["suffix"] != _suffix(library):
         return False
     arch, tag = library.arch, match["tag"]
     if tag is None:
         return True
-    if _OTHER_IMPLEMENTATION.fullmatch(tag):
+    if re.fullmatch(_OTHER_IMPLEMENTATION, tag):
         return False
-    stable = _STABLE.fullmatch(tag)
+    stable = re.fullmatch(_STABLE, tag)
     if stable is not None:
         return (
             library.format is not Format.PE  # Windows has no such suffix
             and _imports_stable(interpreter, stable["abi"], named=stable["platform"] is not None)
             and _is_machine(stable["platform"], arch)
         )
-    versioned = _VERSIONED.fullmatch(tag)
+    versioned = re.fullmatch(_VERSIONED, tag)
     if versioned is None:
         return True
     python = PythonVersion(int(versioned["major"]), int(versioned["minor"]))

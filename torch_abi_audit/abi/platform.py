@@ -73,23 +73,27 @@ _LINUX_LIBRARIES = frozenset(
 )
 
 
-# The platform tags that the package index takes (its upload checks, August 2026). Releases of
-# macOS from 11 on have no minor number there.
-_UNIX_ARCHS = r"(?:x86_64|i686|aarch64|armv7l|ppc64le|s390x|riscv64)"
-_INDEXED = re.compile(
-    r"any|win32|win_amd64|win_arm64|linux_armv[67]l|manylinux(?:1|2010)_(?:x86_64|i686)"
-    r"|manylinux2014_(?:x86_64|i686|aarch64|armv7l|ppc64|ppc64le|s390x)"
-    rf"|manylinux_\d+_\d+_(?:{_UNIX_ARCHS}|ppc64)|musllinux_\d+_\d+_{_UNIX_ARCHS}"
-    r"|macosx_(?:10_\d+|1[1-9]_0|[2-9]\d_0)_"
-    r"(?:x86_64|arm64|universal2|i386|intel|fat|fat3|fat64|universal|ppc|ppc64)"
-    r"|ios_\d+_\d+_(?:arm64|x86_64)_(?:iphoneos|iphonesimulator)"
-    r"|android_\d+_(?:armeabi_v7a|arm64_v8a|x86|x86_64)|pyemscripten_\d+_\d+_wasm32"
-)
-
-_PLAIN_LINUX = re.compile(
-    rf"(?:(?:many|musl)linux_\d+_\d+|linux)_(?:{_UNIX_ARCHS}|ppc64|armv[5-8]l|loongarch64|mips\w*)"
-)
-_ARM64_BEFORE_11 = re.compile(r"macosx_10_\d+_arm64")
+# The platform tags that the package index takes (its upload checks, August 2026): whole ones,
+# and the machines of those with the number of a release in them. No regular expressions, since
+# these are asked for every wheel, and to compile them takes longer than to audit a small one.
+_INDEXED = frozenset({"any", "win32", "win_amd64", "win_arm64", "linux_armv6l", "linux_armv7l"})
+_UNIX_ARCHS = frozenset({"x86_64", "i686", "aarch64", "armv7l", "ppc64le", "s390x", "riscv64"})
+_INDEXED_ARCHS = {
+    "manylinux1": frozenset({"x86_64", "i686"}),
+    "manylinux2010": frozenset({"x86_64", "i686"}),
+    "manylinux2014": _UNIX_ARCHS - {"riscv64"} | {"ppc64"},
+    "manylinux": _UNIX_ARCHS | {"ppc64"},
+    "musllinux": _UNIX_ARCHS,
+    "macosx": frozenset({"x86_64", "arm64", "universal2", "i386", "intel", "fat", "fat3"})
+    | {"fat64", "universal", "ppc", "ppc64"},
+    "ios": frozenset(
+        f"{m}_{s}" for m in ("arm64", "x86_64") for s in ("iphoneos", "iphonesimulator")
+    ),
+    "android": frozenset({"armeabi_v7a", "arm64_v8a", "x86", "x86_64"}),
+    "pyemscripten": frozenset({"wasm32"}),
+}
+_NUMBERS = {"manylinux1": 0, "manylinux2010": 0, "manylinux2014": 0, "android": 1}  # others: 2
+_LINUX_ARCHS = _UNIX_ARCHS | {"ppc64", "armv5l", "armv6l", "armv8l", "loongarch64", "mips64"}
 
 _SYSTEMS = {Format.ELF: "linux", Format.MACHO: "macos", Format.PE: "windows"}
 _FORMATS = {
@@ -136,18 +140,38 @@ def parse_platform(tag: str) -> Platform | None:
 
 def index_takes(tag: str) -> bool:
     """Whether the package index takes a wheel with a platform tag."""
-    return _INDEXED.fullmatch(tag) is not None
+    name, numbers, arch = _taken_apart(tag)
+    if tag in _INDEXED:
+        return True
+    # Releases of macOS from 11 on have no minor number.
+    if name == "macosx" and numbers and numbers[0] > 10 and numbers[1]:
+        return False
+    return numbers is not None and arch in _INDEXED_ARCHS.get(name, ())
 
 
 def is_installed(tag: str) -> bool:
-    """Whether any installer takes a wheel with a platform tag; of PyPy's and others' it is so.
+    """Whether any installer takes a wheel with a platform tag.
 
     Installers make no tag of a release of macOS from 11 on with a minor number, nor one for
     arm64 before it.
     """
-    if _ARM64_BEFORE_11.fullmatch(tag):
+    name, numbers, arch = _taken_apart(tag)
+    if name == "macosx" and numbers and numbers[0] == 10 and arch == "arm64":
         return False
-    return index_takes(tag) or _PLAIN_LINUX.fullmatch(tag) is not None
+    if name == "linux":
+        return tag.partition("_")[2] in _LINUX_ARCHS
+    of_linux = name in ("manylinux", "musllinux") and numbers is not None and arch in _LINUX_ARCHS
+    return of_linux or index_takes(tag)
+
+
+def _taken_apart(tag: str) -> tuple[str, tuple[int, ...] | None, str]:
+    """Return a tag's name, the numbers after it, None without as many as it needs, and the rest."""
+    name, *rest = tag.split("_", 1 + _NUMBERS.get(tag.partition("_")[0], 2))
+    arch = rest.pop() if rest else ""
+    wanted = _NUMBERS.get(name, 2)
+    if len(rest) != wanted or not all(part.isdecimal() and len(part) < 6 for part in rest):
+        return name, None, arch
+    return name, tuple(map(int, rest)), arch
 
 
 def is_linux_library(name: str) -> bool:

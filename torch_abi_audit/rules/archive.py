@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.catalog import Catalog
 
-_DRAFT_ABI = re.compile(r"abi20\d\dt?")
+_DRAFT_ABI = r"abi20\d\dt?"
 
 
 class _Words(NamedTuple):
@@ -155,7 +155,7 @@ def refused_filename(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
         or tag.abi not in {other.abi for other in fitting}
     }
     if nobodys:
-        drafts = sorted({tag.abi for tag in nobodys if _DRAFT_ABI.fullmatch(tag.abi)})
+        drafts = sorted({tag.abi for tag in nobodys if re.fullmatch(_DRAFT_ABI, tag.abi)})
         why = f": {join(drafts)} is a draft (PEP 809)" if drafts else ""
         yield Hit(
             f"no installer takes {join({f'{tag.interpreter}-{tag.abi}' for tag in nobodys})}{why}",

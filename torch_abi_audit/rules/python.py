@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch_abi_audit.model import Interpreter, LibraryAudit
 
 # Systems where interpreters are built with and without a shared library.
-_MADE_FOR_PYTHON = re.compile(r"abi3|(?<![a-z])(?:lib)?(?:boost_)?py(?!ro)", re.IGNORECASE)
+_MADE_FOR_PYTHON = r"(?i)abi3|(?<![a-z])(?:lib)?(?:boost_)?py(?!ro)"
 _OFTEN_STATIC = frozenset({"linux", "macos"})
 
 
@@ -102,7 +102,7 @@ def _python_helper(item: LibraryAudit, own: Collection[str]) -> str | None:
             name
             for name in names
             if name not in own
-            and _MADE_FOR_PYTHON.search(name)
+            and re.search(_MADE_FOR_PYTHON, name)
             and not is_torch_library(name)
             and python_library(name) is None
         ),

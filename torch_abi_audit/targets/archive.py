@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import IO
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = r"[\x00-\x1f\x7f]"
 # What an ordinary name has none of: a part that is empty or dots, a drive, a backslash.
 _NOT_PLAIN = re.compile(r"[\x00-\x1f\x7f\\:]|(?:^|/)\.{0,2}(?:/|$)")
-_DRIVE = re.compile(r"[A-Za-z]:")
+_DRIVE = r"[A-Za-z]:"
 _SIGNATURES = ("RECORD.jws", "RECORD.p7s")  # of RECORD itself (PEP 427), which has no row of them
 # What RECORD may hash with: sha256 or better (PEP 427).
 HASHES = frozenset({"sha256", "sha384", "sha512"})
-_ENTRY_POINT = re.compile(r"[\w.-]+")
+_ENTRY_POINT = r"[\w.-]+"
 _SHOWN = 1000  # defects of one kind that are kept
 
 
@@ -118,7 +118,7 @@ def _bad_names(infos: Sequence[zipfile.ZipInfo]) -> Iterator[Defect]:
 def _unsafe(info: zipfile.ZipInfo, path: str) -> Iterator[Defect]:
     """Yield what is wrong with one name; `path` is it without a slash at its end."""
     kind, name = DefectKind.UNSAFE_NAME, info.filename
-    if _CONTROL.search(name):
+    if re.search(_CONTROL, name):
         yield Defect(kind, name, "control characters")
     elif not info.flag_bits & UTF8_FLAG and not name.isascii():
         yield Defect(kind, name, "not UTF-8")
@@ -126,7 +126,7 @@ def _unsafe(info: zipfile.ZipInfo, path: str) -> Iterator[Defect]:
         yield Defect(kind, name, "a backslash")
     elif not path:
         yield Defect(kind, name, "empty")
-    elif path.startswith("/") or _DRIVE.match(path):
+    elif path.startswith("/") or re.match(_DRIVE, path):
         yield Defect(kind, name, "absolute")
     elif not set(path.split("/")).isdisjoint({"..", ".", ""}):
         yield Defect(kind, name, "not a plain path")
@@ -280,7 +280,7 @@ def entry_point_defects(data: bytes, name: str) -> Iterator[Defect]:
         return
     for section in ("console_scripts", "gui_scripts"):
         for entry in parser[section] if parser.has_section(section) else ():
-            if not _ENTRY_POINT.fullmatch(entry):
+            if not re.fullmatch(_ENTRY_POINT, entry):
                 yield Defect(DefectKind.ENTRY_POINTS, name, f"the name {entry[:100]!r}")
 
 

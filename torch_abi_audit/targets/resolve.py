@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from torch_abi_audit.targets.installed import Site
 
 
-_WILDCARDS = re.compile(r"[*?\[]")
+_WILDCARDS = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def resolve(text: str, site: Callable[[], Site], *, verify: bool = False) -> lis
     # os.path answers for any string, where pathlib raises for some.
     exists = os.path.exists(text)  # noqa: PTH110
     path = Path(text)
-    if not exists and _WILDCARDS.search(text):
+    if not exists and not _WILDCARDS.isdisjoint(text):
         raise AuditError("the pattern matches nothing")
     if path.suffix == ".whl":
         return [Found(text, partial(read_wheel, path, verify=verify), TargetKind.WHEEL)]
