@@ -12,7 +12,7 @@ from torch_abi_audit.abi.cpython import highest_python_floor, worst_python_abi
 from torch_abi_audit.abi.matrix import Surroundings, make_matrix
 from torch_abi_audit.abi.torch import highest_floor, worst_abi
 from torch_abi_audit.catalog import load_catalog
-from torch_abi_audit.claims import admitted_torch, brought_cuda, torch_specifiers
+from torch_abi_audit.claims import admitted_by_any, admitted_torch, brought_cuda, torch_specifiers
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import (
     BY_METADATA,
@@ -256,6 +256,7 @@ class Auditor:
         torch = [item.torch for item in subject.libraries]
         python = [item.python for item in subject.libraries]
         abi, floor = worst_abi(torch), highest_floor(torch)
+        asked = admitted_by_any(subject.demands or (None,), self.catalog.releases)
         verdict = judge(subject, findings, abi, strict=options.strict)
         accepted = f"; {count(len(ignored), 'finding')} accepted" if ignored else ""
         report = TargetReport(
@@ -270,11 +271,7 @@ class Auditor:
             findings=findings,
             ignored=ignored,
             matrix=subject.matrix,
-            asked=tuple(
-                release
-                for release in self.catalog.releases
-                if any(admitted_torch(demand, [release]) for demand in subject.demands or (None,))
-            ),
+            asked=tuple(release for release in self.catalog.releases if release in asked),
             torch_abi=abi,
             torch_floor=floor,
             python_abi=worst_python_abi(python),

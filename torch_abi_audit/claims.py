@@ -18,7 +18,7 @@ from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import FREE_THREADED_SINCE, Claims, Interpreter, PythonVersion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from packaging.requirements import Requirement
     from packaging.tags import Tag
@@ -270,6 +270,13 @@ def admitted_torch(
         return tuple(releases)
     released = _of_releases(specifier)
     return tuple(release for release in releases if released.contains(release, prereleases=False))
+
+
+def admitted_by_any(
+    demands: Iterable[SpecifierSet | None], releases: Sequence[Version]
+) -> frozenset[Version]:
+    """Return the releases that one demand or another admits; see `admitted_torch`."""
+    return frozenset(r for demand in demands for r in admitted_torch(demand, releases))
 
 
 @lru_cache(maxsize=256)

@@ -112,12 +112,10 @@ def parse_config(table: Any, path: Path | None = None) -> Config:
         AuditError: A key is unknown, or a value is not what the key is for.
     """
     values = _keys(table, _VALUES, "the table")
-    migrating = tuple(
-        Ignore(MIGRATING, "still to be moved to the stable ABI", library=glob, migrating=True)
-        for glob in values.pop("migrating", ())
-    )
+    reason = "still to be moved to the stable ABI"
+    globs = values.pop("migrating", ())
     names = {"min-torch": "min_torch"}
-    ignore = (*values.pop("ignore", ()), *migrating)
+    ignore = (*values.pop("ignore", ()), *(migrating(glob, reason) for glob in globs))
     return Config(path, ignore=ignore, **{names.get(key, key): values[key] for key in values})
 
 
@@ -131,9 +129,9 @@ def parse_ignore(text: str) -> Ignore:
     return Ignore(_rule(rule), "--ignore", library or None)
 
 
-def migrating(glob: str) -> Ignore:
+def migrating(glob: str, reason: str = "--migrating") -> Ignore:
     """Return what accepts that a library is not on the stable ABI yet."""
-    return Ignore(MIGRATING, "--migrating", library=glob, migrating=True)
+    return Ignore(MIGRATING, reason, library=glob, migrating=True)
 
 
 def parse_release(text: Any) -> Version:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
@@ -542,6 +542,12 @@ class Finding:
     def library(self) -> str | None:
         """The member that it is about, where it is one."""
         return self.libraries[0] if len(self.libraries) == 1 else None
+
+
+def gravest_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return findings by severity, and within one in the order that they have."""
+    order = list(Severity)
+    return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
 
 
 class Ignore(NamedTuple):

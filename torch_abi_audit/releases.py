@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.abi.platform import parse_platform
-from torch_abi_audit.claims import admitted_torch, installing_interpreters, torch_specifiers
+from torch_abi_audit.claims import admitted_by_any, installing_interpreters, torch_specifiers
 from torch_abi_audit.model import (
     LOADING,
     Coverage,
@@ -103,9 +103,8 @@ class RunCollector:
 def _summary(report: TargetReport, claims: Claims) -> WheelSummary:
     row = report.matrix.row
     loading = [release for release, cell in row.items() if cell.status in LOADING]
-    demands = torch_specifiers(claims)
     known = any(cell.status is not ReleaseStatus.UNKNOWN for cell in row.values())
-    admitted = {r for demand in demands for r in admitted_torch(demand, loading)}
+    admitted = admitted_by_any(torch_specifiers(claims), loading)
     return WheelSummary(
         target=report.target,
         claims=claims,

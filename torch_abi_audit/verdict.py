@@ -17,6 +17,7 @@ from torch_abi_audit.model import (
     TorchAbi,
     Verdict,
     failing,
+    gravest_first,
 )
 from torch_abi_audit.rules.words import count, short
 
@@ -34,8 +35,9 @@ def weigh(findings: Sequence[Finding], check: Check | None) -> tuple[Finding, ..
     """Return findings with the severity that they have for what is checked, the gravest first."""
     if check is not Check.CLAIMS:
         return tuple(findings)
-    weighed = [replace(f, severity=Severity.NOTE) if f.rule in _NO_CLAIM else f for f in findings]
-    return tuple(sorted(weighed, key=lambda finding: list(Severity).index(finding.severity)))
+    return gravest_first(
+        replace(f, severity=Severity.NOTE) if f.rule in _NO_CLAIM else f for f in findings
+    )
 
 
 def judge(

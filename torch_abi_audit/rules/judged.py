@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch_abi_audit.abi.scope import names_of
 from torch_abi_audit.abi.torch import highest_floor
-from torch_abi_audit.claims import admitted_torch
+from torch_abi_audit.claims import admitted_by_any
 from torch_abi_audit.model import LOADING, Cause, Reason
 
 if TYPE_CHECKING:
@@ -28,12 +28,13 @@ def judged_releases(subject: Subject, catalog: Catalog) -> list[Version]:
     others are judged.
     """
     floor = highest_floor(item.torch for item in subject.libraries)
+    admitted = admitted_by_any(subject.demands, catalog.releases)
     return [
         release
         for release in catalog.releases
         if release in subject.matrix.row
         and (floor is None or release >= floor.release)
-        and any(admitted_torch(demand, [release]) for demand in subject.demands)
+        and release in admitted
     ]
 
 

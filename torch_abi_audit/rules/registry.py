@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, NotRequired, TypedDict, Unpack
 
-from torch_abi_audit.model import Finding, Severity, Subject
+from torch_abi_audit.model import Finding, Severity, Subject, gravest_first
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -113,7 +113,7 @@ def run_run_rules(run: Run, catalog: Catalog) -> tuple[Finding, ...]:
 
 
 def _findings(found: Iterable[tuple[str, Iterator[Hit]]]) -> tuple[Finding, ...]:
-    findings = [
+    return gravest_first(
         Finding(
             rule=name,
             severity=hit.severity or RULES[name].severity,
@@ -124,6 +124,4 @@ def _findings(found: Iterable[tuple[str, Iterator[Hit]]]) -> tuple[Finding, ...]
         )
         for name, hits in found
         for hit in hits
-    ]
-    order = list(Severity)
-    return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch_abi_audit.abi.names import demangle, owner_prefix, qualified_name
 from torch_abi_audit.abi.torch import highest_floor, worst_abi
 from torch_abi_audit.claims import (
+    admitted_by_any,
     admitted_torch,
     extras_with_torch,
     future_torch,
@@ -422,12 +423,7 @@ def torch_floor_overstated(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     guaranteed = {r for r, cell in row.items() if cell.status is ReleaseStatus.GUARANTEED}
     if None in subject.demands or not subject.demands or subject.judge != BY_METADATA:
         return
-    admitted = {
-        release
-        for demand in subject.demands
-        for release in admitted_torch(demand, catalog.releases)
-    }
-    excluded = guaranteed - admitted
+    excluded = guaranteed - admitted_by_any(subject.demands, catalog.releases)
     if excluded:
         yield Hit(
             f"the metadata excludes torch {ranges(excluded, catalog.releases)}, where the stable"

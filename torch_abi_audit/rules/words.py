@@ -49,16 +49,21 @@ def limited_api(python: PythonVersion) -> str:
 
 def ranges(releases: Iterable[Version], known: Sequence[Version]) -> str:
     """Return releases as runs of those that follow each other: ``2.9.0 to 2.10.0, 2.13.0``."""
-    runs: list[list[int]] = []
-    for place in sorted(known.index(release) for release in set(releases)):
-        if runs and place == runs[-1][-1] + 1:
-            runs[-1].append(place)
-        else:
-            runs.append([place])
     return ", ".join(
         f"{known[run[0]]} to {known[run[-1]]}" if len(run) > 1 else str(known[run[0]])
-        for run in runs
+        for run in _runs(known.index(release) for release in set(releases))
     )
+
+
+def _runs(numbers: Iterable[int]) -> list[list[int]]:
+    """Part numbers, each there once, into runs of those that follow each other, in order."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return runs
 
 
 def pythons(names: Iterable[str], newest: int) -> str:
@@ -71,18 +76,12 @@ def pythons(names: Iterable[str], newest: int) -> str:
     parts = []
     names = list(names)
     for letter in ("", "t"):
-        minors = sorted(
+        minors = (
             int(name.removesuffix("t").partition(".")[2])
             for name in names
             if name.endswith("t") is bool(letter)
         )
-        runs: list[list[int]] = []
-        for minor in minors:
-            if runs and minor == runs[-1][-1] + 1:
-                runs[-1].append(minor)
-            else:
-                runs.append([minor])
-        for run in runs:
+        for run in _runs(minors):
             first, last = f"3.{run[0]}{letter}", f"3.{run[-1]}{letter}"
             joint = f"{first} and newer" if run[-1] == newest else f"{first} to {last}"
             parts.append(joint if len(run) > 1 else first)
@@ -102,11 +101,8 @@ def requirement(
         open_ended: Whether newer releases than the newest known are admitted too.
     """
     wanted = set(releases)
-    places = [place for place, release in enumerate(known) if release in wanted]
-    start = len(places) - 1
-    while start and places[start - 1] == places[start] - 1:
-        start -= 1
-    run = [known[place] for place in places[start:]]
+    runs = _runs(place for place, release in enumerate(known) if release in wanted)
+    run = [known[place] for place in runs[-1]]
     first, last = run[0], run[-1]
     if open_ended and last == known[-1]:
         return f"torch>={short(first)}"
