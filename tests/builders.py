@@ -16,12 +16,13 @@ from packaging.tags import parse_tag
 from packaging.version import Version
 
 from torch_abi_audit.abi.classify import classify
-from torch_abi_audit.abi.matrix import Surroundings, make_matrix
 from torch_abi_audit.catalog import Catalog, Platform, Shim, ShimExport
 from torch_abi_audit.catalog.archive import write_archive
 from torch_abi_audit.catalog.exports import Build, Leak, make_table
-from torch_abi_audit.claims import brought_cuda, torch_specifiers
-from torch_abi_audit.model import Claims, Format, Library, MinOS, Subject, Symbol
+from torch_abi_audit.claims.cuda_packages import brought_cuda
+from torch_abi_audit.claims.torch_requirement import torch_specifiers
+from torch_abi_audit.loader.matrix import Surroundings, make_matrix
+from torch_abi_audit.model import Claims, DeploymentTarget, Format, Library, Subject, Symbol
 from torch_abi_audit.report.json import schema_text
 
 NAME = "x-1.0-py39-none-manylinux_2_28_x86_64.whl"
@@ -153,7 +154,7 @@ def library(
     format: Format = Format.ELF,  # noqa: A002 -- the name of the field
     optional: tuple[str, ...] = (),
     reexported: tuple[str, ...] = (),
-    minos: MinOS | None = None,
+    minos: DeploymentTarget | None = None,
     version_needs: tuple[tuple[str, tuple[str, ...]], ...] = (),
 ) -> Library:
     def symbols(names: tuple[str | Symbol, ...]) -> tuple[Symbol, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.real.download import download
 from torch_abi_audit import __version__, audit
 from torch_abi_audit.report.document import report_document
-from torch_abi_audit.report.output import Format, render
+from torch_abi_audit.report.outputs import Format, render
 from torch_abi_audit.report.style import Style
 from torch_abi_audit.rules import RULES
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from torch_abi_audit.config import migrating, parse_ignore, parse_release, parse_torch
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Check
-from torch_abi_audit.report.output import Destination, Format
+from torch_abi_audit.report.outputs import Destination, Format
 
 if TYPE_CHECKING:
     from collections.abc import Callable

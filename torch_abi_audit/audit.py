@@ -9,11 +9,16 @@ from packaging.specifiers import SpecifierSet
 
 from torch_abi_audit.abi.classify import classify
 from torch_abi_audit.abi.cpython import highest_python_floor, worst_python_abi
-from torch_abi_audit.abi.matrix import Surroundings, make_matrix
 from torch_abi_audit.abi.torch import highest_floor, worst_abi
 from torch_abi_audit.catalog import load_catalog
-from torch_abi_audit.claims import admitted_by_any, admitted_torch, brought_cuda, torch_specifiers
+from torch_abi_audit.claims.cuda_packages import brought_cuda
+from torch_abi_audit.claims.torch_requirement import (
+    admitted_by_any,
+    admitted_torch,
+    torch_specifiers,
+)
 from torch_abi_audit.errors import AuditError
+from torch_abi_audit.loader.matrix import Surroundings, make_matrix
 from torch_abi_audit.model import (
     BY_METADATA,
     Check,
@@ -22,20 +27,20 @@ from torch_abi_audit.model import (
     LibraryAudit,
     Matrix,
     Member,
-    Opened,
     ReleaseStatus,
     Report,
     Subject,
+    TargetContents,
     TargetKind,
     TargetReport,
     Verdict,
 )
-from torch_abi_audit.releases import RunCollector
 from torch_abi_audit.rules import run_rules
-from torch_abi_audit.rules.words import count
-from torch_abi_audit.suppression import split
 from torch_abi_audit.targets.resolve import Found, resolve
-from torch_abi_audit.verdict import fails, judge, summarize, weigh
+from torch_abi_audit.verdict.cross_wheel import RunCollector
+from torch_abi_audit.verdict.ignores import split
+from torch_abi_audit.verdict.verdict import fails, judge, summarize, weigh
+from torch_abi_audit.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -207,7 +212,7 @@ class Auditor:
             return replace(report, here=here)
         return _failed(found.name, reason, found.kind)
 
-    def _classify(self, opened: Opened) -> Subject:
+    def _classify(self, opened: TargetContents) -> Subject:
         options, claims = self._options, opened.claims
         items, matrix = _against(opened, self.catalog)
         unknown = [cell.status is ReleaseStatus.UNKNOWN for cell in matrix.row.values()]
@@ -229,7 +234,7 @@ class Auditor:
             min_torch=options.min_torch,
         )
 
-    def _here(self, opened: Opened, site: Site) -> Here | None:
+    def _here(self, opened: TargetContents, site: Site) -> Here | None:
         """Judge a package against the torch that is installed beside it."""
         catalog = self._torch_of(site)
         if catalog is None or opened.claims.name == "torch":
@@ -289,7 +294,7 @@ def _catalog_of(torch: Path) -> Catalog:
 
 
 def _against(
-    opened: Opened, catalog: Catalog, present: frozenset[str] = frozenset()
+    opened: TargetContents, catalog: Catalog, present: frozenset[str] = frozenset()
 ) -> tuple[tuple[LibraryAudit, ...], Matrix]:
     """Classify the libraries of a target, and fill its matrix."""
     claims = opened.claims

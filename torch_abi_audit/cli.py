@@ -15,9 +15,9 @@ from torch_abi_audit.audit import Auditor, Options
 from torch_abi_audit.config import Config, find_config, read_config
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Verdict
-from torch_abi_audit.report.clean import clean
 from torch_abi_audit.report.document import head_document
-from torch_abi_audit.report.output import Destination, Format, Outputs
+from torch_abi_audit.report.escape import clean
+from torch_abi_audit.report.outputs import Destination, Format, Outputs
 from torch_abi_audit.report.progress import Progress, is_long
 from torch_abi_audit.report.style import Style
 from torch_abi_audit.rules import RULES

@@ -18,9 +18,9 @@ import pytest
 from tests.builders import METADATA, TEST_WHEELS, a_library, load_schema, write_wheel
 from torch_abi_audit.audit import Auditor
 from torch_abi_audit.cli import main
-from torch_abi_audit.report import told
+from torch_abi_audit.report import summary
 from torch_abi_audit.report.json import schema_text
-from torch_abi_audit.report.output import Format, render
+from torch_abi_audit.report.outputs import Format, render
 from torch_abi_audit.report.style import Style
 from torch_abi_audit.rules import RULES
 
@@ -161,7 +161,7 @@ def test_markdown_has_all_verdicts_and_findings(
 ) -> None:
     text = reports["markdown"]
     for target in document["targets"]:
-        assert f"`{told.filename(target)}`" in text
+        assert f"`{summary.filename(target)}`" in text
     for _, finding in all_findings(document):
         assert f"`{finding['severity']}[{finding['rule']}]`" in text
     tables = [line for line in text.splitlines() if line.startswith("| ")]
@@ -202,7 +202,7 @@ def test_the_page(reports: dict[str, str], document: dict[str, Any]) -> None:
     policy = next(a["content"] for tag, a in page.tags if a.get("http-equiv"))
     assert policy == "default-src 'none'; style-src 'unsafe-inline'"
     for target in document["targets"]:
-        assert told.filename(target) in page.text
+        assert summary.filename(target) in page.text
     for _, finding in all_findings(document):
         assert finding["message"] in page.text
     ids = {a["id"] for _, a in page.tags if "id" in a}
@@ -441,7 +441,7 @@ def test_the_matrix_goes_by_what_is_judged(tmp_path: Path) -> None:
     assert main(["-q", "--torch", ">=2.10", f"-ojson={path}", wheel]) == 1
     (target,) = json.loads(path.read_text())["targets"]
     assert target["torch"]["asked"][0] == "2.10.0"
-    table = told.matrix(target)
+    table = summary.matrix(target)
     assert table is not None
     asked = dict(zip(table.labels, (cell.asked for cell in table.rows[0][1]), strict=True))
     assert (asked["9"], asked["10"], asked["11"]) == (False, True, True)

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from tests.builders import METADATA, NAME, a_library, load_schema, member_of
 from tests.objects import ARM64, LOAD, PE, WEAK, X86_64, MachO, chained, trie, universal
 from torch_abi_audit import audit
-from torch_abi_audit.abi.names import demangle, owner
+from torch_abi_audit.abi.mangling import demangle, owner
 from torch_abi_audit.catalog.build.headers import declarations
 from torch_abi_audit.errors import AuditError, LibraryError
 from torch_abi_audit.formats import BytesSource, read_libraries
 from torch_abi_audit.model import Verdict
-from torch_abi_audit.report.clean import clean
 from torch_abi_audit.report.document import report_document
-from torch_abi_audit.report.output import Format, render
+from torch_abi_audit.report.escape import clean
+from torch_abi_audit.report.outputs import Format, render
 from torch_abi_audit.report.style import Style
 
 SCHEMA = load_schema()

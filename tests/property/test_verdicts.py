@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from tests.builders import CATALOG, claims, library, subject
 from torch_abi_audit.abi.torch import worst_abi
-from torch_abi_audit.claims import admitted_torch, names_other_build
+from torch_abi_audit.claims.torch_requirement import admitted_torch, names_other_build
 from torch_abi_audit.model import Library, ReleaseStatus, Subject, Verdict
 from torch_abi_audit.rules import run_rules
-from torch_abi_audit.verdict import judge, summarize
+from torch_abi_audit.verdict.verdict import judge, summarize
 
 NAMES = ["libx.so", "liby.so", "libz.so"]
 IMPORTS = st.sampled_from(

@@ -13,7 +13,7 @@ from tests.builders import METADATA, a_library, record_row, write_wheel
 from torch_abi_audit import Options, Verdict, audit
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Defect, DefectKind, Severity
-from torch_abi_audit.targets.archive import bounded, parse_record
+from torch_abi_audit.targets.integrity import bounded, parse_record
 from torch_abi_audit.targets.wheel import read_wheel
 
 if TYPE_CHECKING:

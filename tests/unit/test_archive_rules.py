@@ -8,8 +8,8 @@ import pytest
 from packaging.tags import parse_tag
 
 from tests.builders import CATALOG, claims, subject
-from torch_abi_audit.abi.platform import index_takes
-from torch_abi_audit.claims import is_installable
+from torch_abi_audit.claims.platform_tags import accepted_by_index
+from torch_abi_audit.claims.python_tags import is_installable
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Defect, DefectKind, Finding, Severity
 from torch_abi_audit.rules import run_rules
@@ -129,6 +129,6 @@ def test_platform_tags_of_the_index() -> None:
         " manylinux_2_39_riscv64 macosx_10_9_universal2 macosx_26_0_arm64 linux_armv7l"
         " ios_13_0_arm64_iphoneos android_24_arm64_v8a pyemscripten_2026_0_wasm32"
     )
-    assert [tag for tag in taken.split() if not index_takes(tag)] == []
+    assert [tag for tag in taken.split() if not accepted_by_index(tag)] == []
     others = "linux_x86_64 linux_aarch64 macosx_14_2_arm64 manylinux_2_28_mips win64"
-    assert [tag for tag in others.split() if index_takes(tag)] == []
+    assert [tag for tag in others.split() if accepted_by_index(tag)] == []

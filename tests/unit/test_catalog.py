@@ -13,6 +13,7 @@ import pytest
 from packaging.version import Version
 
 from tests.builders import TEST_WHEELS, a_library, library, member_of
+from torch_abi_audit.archive.remote import RangeFile, project_files
 from torch_abi_audit.catalog import load_catalog
 from torch_abi_audit.catalog.archive import PlatformFile, write_archive
 from torch_abi_audit.catalog.build.__main__ import main
@@ -22,7 +23,6 @@ from torch_abi_audit.catalog.build.merge import libstdcxx_versions, shim_table
 from torch_abi_audit.catalog.exports import Build, Leak, make_table
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Symbol
-from torch_abi_audit.targets.index import RangeFile, project_files
 
 HEADER = """
 #ifndef SHIM

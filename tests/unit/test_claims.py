@@ -4,11 +4,10 @@ import pytest
 from packaging.version import Version
 
 from tests.builders import CATALOG, claims
-from torch_abi_audit.claims import (
-    admitted_pythons,
+from torch_abi_audit.claims.cuda_packages import brought_cuda
+from torch_abi_audit.claims.python_tags import admitted_pythons, claims_abi3
+from torch_abi_audit.claims.torch_requirement import (
     admitted_torch,
-    brought_cuda,
-    claims_abi3,
     extras_with_torch,
     future_torch,
     requires_torch,

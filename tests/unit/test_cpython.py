@@ -9,7 +9,7 @@ from torch_abi_audit.abi.cpython import (
     library_kind,
     worst_python_abi,
 )
-from torch_abi_audit.abi.scope import Scope
+from torch_abi_audit.loader.scope import Scope
 from torch_abi_audit.model import (
     Format,
     Library,

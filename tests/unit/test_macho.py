@@ -25,7 +25,7 @@ from torch_abi_audit.errors import LibraryError
 from torch_abi_audit.formats import BytesSource, read_libraries
 from torch_abi_audit.formats import dyld as dyld_module
 from torch_abi_audit.formats.dyld import bound_symbols, exported_symbols
-from torch_abi_audit.model import Format, Library, MinOS, Symbol
+from torch_abi_audit.model import DeploymentTarget, Format, Library, Symbol
 
 CPU, C10, SYSTEM = "@rpath/libtorch_cpu.dylib", "@rpath/libc10.dylib", "/usr/lib/libSystem.B.dylib"
 LIBRARIES = [(LOAD, SYSTEM), (LOAD, CPU), (LOAD, C10)]
@@ -46,7 +46,7 @@ def test_facts_of_a_library_that_a_linker_made() -> None:
     assert facts.arch == "arm64"
     assert facts.soname == "@rpath/_C.so"
     assert sorted(facts.needed) == [SYSTEM, C10, CPU]
-    assert facts.minos == MinOS("macos", (11, 0))
+    assert facts.minos == DeploymentTarget("macos", (11, 0))
     assert {symbol for symbol in facts.imports if symbol.library == CPU} == {
         Symbol("aoti_torch_library_init_fragment", library=CPU),
         Symbol("torch_call_dispatcher", library=CPU),
@@ -178,15 +178,15 @@ def test_optional_and_reexported_libraries() -> None:
 @pytest.mark.parametrize(
     ("item", "minos"),
     [
-        (MachO(minos=[(1, 14 << 16)]), MinOS("macos", (14, 0))),
-        (MachO(minos=[(1, 11 << 16 | 3 << 8 | 1)]), MinOS("macos", (11, 3))),
-        (MachO(minos=[(6, 13 << 16), (1, 10 << 16 | 9 << 8)]), MinOS("macos", (10, 9))),
-        (MachO(minos=[(7, 13 << 16)]), MinOS("iossimulator", (13, 0))),
-        (MachO(version_min=10 << 16 | 13 << 8), MinOS("macos", (10, 13))),
+        (MachO(minos=[(1, 14 << 16)]), DeploymentTarget("macos", (14, 0))),
+        (MachO(minos=[(1, 11 << 16 | 3 << 8 | 1)]), DeploymentTarget("macos", (11, 3))),
+        (MachO(minos=[(6, 13 << 16), (1, 10 << 16 | 9 << 8)]), DeploymentTarget("macos", (10, 9))),
+        (MachO(minos=[(7, 13 << 16)]), DeploymentTarget("iossimulator", (13, 0))),
+        (MachO(version_min=10 << 16 | 13 << 8), DeploymentTarget("macos", (10, 13))),
         (MachO(), None),
     ],
 )
-def test_minos(item: MachO, minos: MinOS | None) -> None:
+def test_minos(item: MachO, minos: DeploymentTarget | None) -> None:
     assert only(item).minos == minos
 
 

@@ -4,8 +4,8 @@ import pytest
 from packaging.version import Version
 
 from tests.builders import CATALOG, claims, library, subject
-from torch_abi_audit.abi import matrix as matrix_module
-from torch_abi_audit.abi.alternatives import find_alternatives
+from torch_abi_audit.loader import matrix as matrix_module
+from torch_abi_audit.loader.alternatives import find_alternatives
 from torch_abi_audit.model import Cause, Claims, Library, Matrix, Reason, ReleaseStatus, Symbol
 
 CPU = "libtorch_cpu.so"

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.builders import a_library, write_wheel
+from torch_abi_audit.archive import members as members_module
+from torch_abi_audit.archive.members import open_member
 from torch_abi_audit.cli import main
 from torch_abi_audit.errors import LibraryError
-from torch_abi_audit.targets import members as members_module
 from torch_abi_audit.targets import wheel as wheel_module
-from torch_abi_audit.targets.members import open_member
 from torch_abi_audit.targets.wheel import read_wheel
 
 # Compresses badly, so that what is inflated is not in memory at once.

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pycxxfilt
 import pytest
 
-from torch_abi_audit.abi.names import demangle, owner, owner_prefix, qualified_name
+from torch_abi_audit.abi.mangling import demangle, owner, owner_prefix, qualified_name
 
 
 @pytest.mark.parametrize(

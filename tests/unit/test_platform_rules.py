@@ -6,8 +6,9 @@ import pytest
 
 from tests.builders import CATALOG, claims, dll, dylib, library
 from torch_abi_audit.abi.classify import classify
-from torch_abi_audit.abi.platform import BEYOND, glibc_with, lowest_glibc, lowest_macos
-from torch_abi_audit.model import Finding, Library, MinOS, Severity, Subject
+from torch_abi_audit.claims.manylinux import BEYOND, glibc_with, lowest_glibc
+from torch_abi_audit.claims.platform_tags import lowest_macos
+from torch_abi_audit.model import DeploymentTarget, Finding, Library, Severity, Subject
 from torch_abi_audit.rules import run_rules
 
 ERROR, WARNING, NOTE = Severity.ERROR, Severity.WARNING, Severity.NOTE
@@ -28,7 +29,7 @@ def severities(rule: str, tag: str, **libraries: Library) -> list[Severity]:
     return [finding.severity for finding in findings(rule, tag, *named)]
 
 
-IOS, SIMULATOR = MinOS("ios", (13, 0)), MinOS("iossimulator", (13, 0))
+IOS, SIMULATOR = DeploymentTarget("ios", (13, 0)), DeploymentTarget("iossimulator", (13, 0))
 MODULE = ("PyInit__C",)
 
 
@@ -38,7 +39,7 @@ MODULE = ("PyInit__C",)
         ("macosx_11_0_arm64", dylib(), False),
         ("macosx_11_0_arm64", dylib(arch="x86_64"), True),
         ("macosx_11_0_arm64", dylib(arch="arm64e"), True),
-        ("macosx_11_0_arm64", dylib(minos=MinOS("macos", (11, 0))), False),
+        ("macosx_11_0_arm64", dylib(minos=DeploymentTarget("macos", (11, 0))), False),
         ("macosx_11_0_arm64", dylib(minos=IOS), True),
         ("ios_13_0_arm64_iphoneos", dylib(minos=IOS), False),
         ("ios_13_0_x86_64_iphonesimulator", dylib(minos=SIMULATOR, arch="x86_64"), False),
@@ -196,7 +197,7 @@ def test_musl(platform: str, needed: str, severities_: list[Severity]) -> None:
     ],
 )
 def test_minos(platform: str, arch: str, minos: tuple[int, int], severity: Severity | None) -> None:
-    item = dylib(arch=arch, minos=MinOS("macos", minos))
+    item = dylib(arch=arch, minos=DeploymentTarget("macos", minos))
     found = severities(FLOOR, f"py3-none-{platform}", _C=item)
     assert found == ([] if severity is None else [severity])
 
@@ -205,8 +206,8 @@ def test_of_several_slices_the_newest_minos_counts() -> None:
     tag = "py3-none-macosx_10_9_universal2"
     for arm, intel in (((15, 0), (12, 0)), ((12, 0), (15, 0))):
         slices = [
-            ("x/_C.so", dylib(minos=MinOS("macos", arm))),
-            ("x/_C.so", dylib(minos=MinOS("macos", intel), arch="x86_64")),
+            ("x/_C.so", dylib(minos=DeploymentTarget("macos", arm))),
+            ("x/_C.so", dylib(minos=DeploymentTarget("macos", intel), arch="x86_64")),
         ]
         (finding,) = findings(FLOOR, tag, *slices)
         assert finding.evidence == ("minos 15.0",)
@@ -214,7 +215,7 @@ def test_of_several_slices_the_newest_minos_counts() -> None:
 
 
 def test_minos_names_the_tag() -> None:
-    items = [(f"{n}.dylib", dylib(minos=MinOS("macos", (n, 1)))) for n in (11, 12, 14)]
+    items = [(f"{n}.dylib", dylib(minos=DeploymentTarget("macos", (n, 1)))) for n in (11, 12, 14)]
     error, note = findings(FLOOR, "py3-none-macosx_11_0_arm64", *items)
     assert error.evidence == ("12.dylib: minos 12.1", "14.dylib: minos 14.1")
     assert error.help.endswith("or tag the wheel macosx_14_0")

@@ -6,6 +6,7 @@ import pytest
 from packaging.version import Version
 
 from tests.builders import CATALOG, claims, library, subject
+from torch_abi_audit.claims.torch_requirement import requirement
 from torch_abi_audit.model import (
     Claims,
     Library,
@@ -18,8 +19,7 @@ from torch_abi_audit.model import (
     Verdict,
 )
 from torch_abi_audit.rules import RULES, run_rules
-from torch_abi_audit.rules.words import requirement
-from torch_abi_audit.verdict import judge
+from torch_abi_audit.verdict.verdict import judge
 
 TORCH = ("libtorch_cpu.so",)
 STABLE = library("torch_ten", needed=TORCH)

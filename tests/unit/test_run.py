@@ -23,10 +23,10 @@ from torch_abi_audit.model import (
     TargetReport,
     Verdict,
 )
-from torch_abi_audit.releases import RunCollector, platforms_of
 from torch_abi_audit.rules import RULES, run_rules
-from torch_abi_audit.rules.words import pythons
-from torch_abi_audit.suppression import split
+from torch_abi_audit.verdict.cross_wheel import RunCollector, platforms_of
+from torch_abi_audit.verdict.ignores import split
+from torch_abi_audit.wording import pythons
 
 if TYPE_CHECKING:
     from torch_abi_audit.model import Claims

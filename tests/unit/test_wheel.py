@@ -9,8 +9,8 @@ import pytest
 from packaging.version import Version
 
 from tests.builders import METADATA, NAME, a_library, write_wheel
+from torch_abi_audit.archive import members as members_module
 from torch_abi_audit.errors import AuditError
-from torch_abi_audit.targets import members as members_module
 from torch_abi_audit.targets.wheel import read_wheel
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.abi.cpython import classify_python, library_kind
-from torch_abi_audit.abi.platform import platform_key
-from torch_abi_audit.abi.scope import scopes
 from torch_abi_audit.abi.torch import classify_torch, is_torchs
+from torch_abi_audit.claims.platform_tags import catalog_key
+from torch_abi_audit.loader.scope import scopes
 from torch_abi_audit.model import LibraryAudit
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _classify(
     copies = {path for path, library in libraries.items() if is_torchs(path, library)}
     found = scopes(libraries, strangers=() if is_torch else copies)
     for path, library in libraries.items():
-        key = platform_key(library, tags)
+        key = catalog_key(library, tags)
         platform = catalog.platforms.get(key or "")
         yield LibraryAudit(
             path=path,

@@ -11,7 +11,6 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.abi.modules import EXPORT_HOOK_SINCE, hooks, is_for_abi3t, only_new_hooks
-from torch_abi_audit.abi.scope import basename
 from torch_abi_audit.catalog.libraries import python_library
 from torch_abi_audit.model import (
     ABI3T_SINCE,
@@ -20,12 +19,13 @@ from torch_abi_audit.model import (
     PythonAbi,
     PythonUse,
     PythonVersion,
+    basename,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from torch_abi_audit.abi.scope import Scope
+    from torch_abi_audit.loader.scope import Scope
     from torch_abi_audit.model import Library, Symbol
 
 _C_API = re.compile(r"_?Py[A-Z_]")

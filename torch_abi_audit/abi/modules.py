@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.abi.scope import basename
-from torch_abi_audit.model import ABI3T_SINCE, Format, Interpreter, PythonVersion
+from torch_abi_audit.model import ABI3T_SINCE, Format, Interpreter, PythonVersion, basename
 
 if TYPE_CHECKING:
     from torch_abi_audit.model import Library

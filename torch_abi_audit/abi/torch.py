@@ -6,16 +6,15 @@ import re
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.abi.names import owner
-from torch_abi_audit.abi.scope import basename, names_of
+from torch_abi_audit.abi.mangling import owner
 from torch_abi_audit.catalog.libraries import is_torch_library
-from torch_abi_audit.model import Floor, TorchAbi, TorchUse
+from torch_abi_audit.model import Floor, TorchAbi, TorchUse, basename
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from torch_abi_audit.abi.scope import Scope
     from torch_abi_audit.catalog import Catalog, Platform
+    from torch_abi_audit.loader.scope import Scope
     from torch_abi_audit.model import Library, Symbol
 
 _NAMESPACES = frozenset({"at", "c10", "c10d", "caffe2", "torch"})
@@ -50,7 +49,7 @@ _UNSTABLE_TORCH = frozenset(
 
 def is_torchs(path: str, library: Library) -> bool:
     """Whether a library is one of torch's own, or a copy of it."""
-    return any(map(is_torch_library, names_of(path, library)))
+    return any(map(is_torch_library, library.names(path)))
 
 
 class _Kind(Enum):

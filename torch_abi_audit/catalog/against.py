@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
+from torch_abi_audit.archive.directory import open_zip
 from torch_abi_audit.catalog import Catalog, Platform, Shim, ShimExport
 from torch_abi_audit.catalog.build.collect import FolderTree, WheelTree, collect
 from torch_abi_audit.catalog.build.headers import is_deprecated, is_promised
 from torch_abi_audit.catalog.build.merge import platform_file
 from torch_abi_audit.errors import AuditError
-from torch_abi_audit.targets.wheel import open_zip
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -27,7 +27,7 @@ from torch_abi_audit.formats.dyld import (
     exported_symbols,
 )
 from torch_abi_audit.formats.source import check_range
-from torch_abi_audit.model import Format, Library, MinOS, Symbol
+from torch_abi_audit.model import DeploymentTarget, Format, Library, Symbol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -174,7 +174,7 @@ class _Commands:
     optional: list[str] = field(default_factory=list)
     reexported: list[str] = field(default_factory=list)
     rpath: list[str] = field(default_factory=list)
-    minos: list[MinOS] = field(default_factory=list)
+    minos: list[DeploymentTarget] = field(default_factory=list)
 
 
 def _read_slice(source: ByteSource) -> Library | None:
@@ -285,9 +285,9 @@ def _read_table_command(found: _Commands, command: int, body: bytes, order: str)
             found.bind, found.lazy_bind, found.trie = info[2:4], info[6:8], info[8:10]
 
 
-def _minos(system: str, version: int) -> MinOS:
+def _minos(system: str, version: int) -> DeploymentTarget:
     """Unpack a version, which is xxxx.yy.zz in nibbles."""
-    return MinOS(system, (version >> 16, version >> 8 & 0xFF))
+    return DeploymentTarget(system, (version >> 16, version >> 8 & 0xFF))
 
 
 def _string(body: bytes, order: str) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from torch_abi_audit.claims import requires_torch
+from torch_abi_audit.claims.torch_requirement import requires_torch
 from torch_abi_audit.model import ReleaseStatus, Verdict
-from torch_abi_audit.verdict import progress
+from torch_abi_audit.verdict.verdict import progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from torch_abi_audit.model import Severity
-from torch_abi_audit.report import told
-from torch_abi_audit.report.clean import clean, last_part
+from torch_abi_audit.report import summary
+from torch_abi_audit.report.escape import clean, last_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,14 +32,14 @@ def render_github(document: Document, style: Style) -> str:
     together = [_finding(finding, None) for finding in _shown(document["findings"], style)]
     lines = [*first, *together, *others]
     if targets:
-        lines.append(clean(str(told.conclusion(document, targets))))
+        lines.append(clean(str(summary.conclusion(document, targets))))
     return "".join(f"{line}\n" for line in lines)
 
 
 def _of_target(target: Document, document: Document, style: Style) -> Iterator[str]:
     if target["error"] is not None:
         yield _command("error", target["target"], "not audited", clean(target["error"]))
-    broken = told.broken_here(target, document["catalog"]["torch_releases"])
+    broken = summary.broken_here(target, document["catalog"]["torch_releases"])
     if broken is not None:
         yield _command("warning", target["target"], "does not load here", clean(broken))
     for finding in _shown(target["findings"], style):

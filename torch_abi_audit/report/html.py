@@ -9,12 +9,12 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch_abi_audit.abi.names import demangle
+from torch_abi_audit.abi.mangling import demangle
 from torch_abi_audit.model import LOADING, ReleaseStatus, Severity
-from torch_abi_audit.report import told
-from torch_abi_audit.report.clean import clean
+from torch_abi_audit.report import summary
+from torch_abi_audit.report.escape import clean
 from torch_abi_audit.rules import RULES
-from torch_abi_audit.rules.words import count
+from torch_abi_audit.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,10 +33,10 @@ def render_html(document: Document) -> str:
 def _page(document: Document) -> Iterator[str]:
     targets = document["targets"]
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8").strip()
-    said = told.Conclusion("error", "nothing was audited")
+    said = summary.Conclusion("error", "nothing was audited")
     if targets:
-        said = told.conclusion(document, targets)
-    badge = "safe" if said.word in told.GOOD_WORDS else "unsafe"
+        said = summary.conclusion(document, targets)
+    badge = "safe" if said.word in summary.GOOD_WORDS else "unsafe"
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
     yield (
         '<meta http-equiv="Content-Security-Policy"'
@@ -67,7 +67,7 @@ def _page(document: Document) -> Iterator[str]:
 def _overview(document: Document) -> Iterator[str]:
     """Yield the matrix of all targets: a row each, a column for each release of torch."""
     targets = document["targets"]
-    table = told.overview(targets, document["catalog"]["torch_releases"])
+    table = summary.overview(targets, document["catalog"]["torch_releases"])
     yield '<section class="card">\n<h2>Overview</h2>'
     yield '<div class="scroll" tabindex="0" role="region" aria-label="All targets">'
     yield '<table class="cells">\n<thead><tr><th scope="col">verdict</th>'
@@ -78,24 +78,24 @@ def _overview(document: Document) -> Iterator[str]:
     for number, (target, (name, cells)) in enumerate(zip(targets, table.rows, strict=True), 1):
         yield f"<tr><td>{_badge(target['verdict'])}</td>"
         yield f'<th scope="row"><a href="#t{number}">{_text(name)}</a>'
-        if told.is_fine(target):
-            yield f'<p class="why">{_text(told.in_short(target))}</p></th>'
+        if summary.is_fine(target):
+            yield f'<p class="why">{_text(summary.in_short(target))}</p></th>'
         else:
             yield f'<p class="why">{_text(target["summary"])}</p>'
-            fixes = told.fixes(target)[:_FIXES]
+            fixes = summary.fixes(target)[:_FIXES]
             yield "".join(f'<p class="fix">{_text(fix)}</p>' for fix in fixes) + "</th>"
         empty = '<td class="cell"></td>' * len(labels)
         yield ("".join(map(_cell, cells, labels)) or empty) + "</tr>"
     yield "</tbody>\n</table>\n</div>"
-    yield from _legend(told.legend(table))
+    yield from _legend(summary.legend(table))
     yield "</section>"
 
 
 def _legend(statuses: Sequence[ReleaseStatus]) -> Iterator[str]:
     if statuses:
         items = "".join(
-            f'<span class="cell {status}"><span>{told.LETTERS[status]}</span> '
-            f"{told.LEGEND[status]}</span>"
+            f'<span class="cell {status}"><span>{summary.LETTERS[status]}</span> '
+            f"{summary.LEGEND[status]}</span>"
             for status in statuses
         )
         if ReleaseStatus.BREAKS in statuses:
@@ -106,14 +106,14 @@ def _legend(statuses: Sequence[ReleaseStatus]) -> Iterator[str]:
         yield f'<p class="legend">{items}</p>'
 
 
-def _cell(cell: told.MatrixCell, release: str) -> str:
+def _cell(cell: summary.MatrixCell, release: str) -> str:
     status, asked = cell
-    said, aside = told.LEGEND[status], ""
+    said, aside = summary.LEGEND[status], ""
     if not asked and status not in LOADING:  # what nobody asks for need not load
         said, aside = f"{said}, and is not asked for", " aside"
     return (
         f'<td class="cell {status}{aside}" data-release="{_text(release)}">'
-        f'<span role="img" aria-label="{said}" title="{said}">{told.LETTERS[status]}</span></td>'
+        f'<span role="img" aria-label="{said}" title="{said}">{summary.LETTERS[status]}</span></td>'
     )
 
 
@@ -125,7 +125,7 @@ def _release(release: Document, known: Sequence[str]) -> Iterator[str]:
     yield "<table>\n<thead><tr>"
     yield "".join(f'<th scope="col">{name}</th>' for name in ("platform", "Pythons", "torch"))
     yield "</tr></thead>\n<tbody>"
-    for platform, *others in told.coverage(release, known):
+    for platform, *others in summary.coverage(release, known):
         cells = "".join(f"<td>{_text(text)}</td>" for text in others)
         yield f'<tr><th scope="row">{_text(platform)}</th>{cells}</tr>'
     yield "</tbody>\n</table>\n</div>\n</section>"
@@ -142,23 +142,23 @@ def _accepted(ignored: Sequence[Document]) -> Iterator[str]:
 
 def _target(target: Document, number: int, known: Sequence[str]) -> Iterator[str]:
     yield f'<article class="card" id="t{number}">'
-    yield f"<h2>{_badge(target['verdict'])} <code>{_text(told.filename(target))}</code></h2>"
+    yield f"<h2>{_badge(target['verdict'])} <code>{_text(summary.filename(target))}</code></h2>"
     yield f"<p>{_text(target['summary'])}</p>"
     if target["error"] is not None:
         yield f'<p class="finding error">Not audited: {_text(target["error"])}</p>'
-    if told.readable(target):
-        yield f'<p class="dim">{_text(told.contents(target))}</p>'
+    if summary.readable(target):
+        yield f'<p class="dim">{_text(summary.contents(target))}</p>'
         yield '<div class="scroll" tabindex="0" role="region" aria-label="Facts beside claims">'
         yield '<table>\n<thead><tr><td></td><th scope="col">found</th>'
         yield '<th scope="col">claimed</th></tr></thead>\n<tbody>'
-        for fact in told.facts(target):
+        for fact in summary.facts(target):
             yield f'<tr><th scope="row">{fact.topic}</th><td>{_text(fact.found)}</td>'
             yield f"<td>{_text(fact.claimed or '')}</td></tr>"
         yield "</tbody>\n</table>\n</div>"
-    for aside in told.asides(target):
+    for aside in summary.asides(target):
         yield f'<p class="dim">{_text(aside)}</p>'
     yield from _matrix(target)
-    here = told.here(target, known)
+    here = summary.here(target, known)
     if here is not None:
         yield f"<p><strong>here</strong>: {_text(here)}</p>"
     findings = [f for f in target["findings"] if f["severity"] != Severity.NOTE]
@@ -178,7 +178,7 @@ def _target(target: Document, number: int, known: Sequence[str]) -> Iterator[str
 
 def _matrix(target: Document) -> Iterator[str]:
     """Yield the matrix of a target, and why it does not load where it does not."""
-    table = told.matrix(target)
+    table = summary.matrix(target)
     if table is None:
         return
     yield "<h3>Releases of torch</h3>"
@@ -190,8 +190,8 @@ def _matrix(target: Document) -> Iterator[str]:
     for name, cells in table.rows:
         yield f'<tr>{"".join(map(_cell, cells, labels))}<th scope="row">{_text(name)}</th></tr>'
     yield "</tbody>\n</table>\n</div>"
-    yield from _legend(told.legend(table))
-    for text in told.alternatives(target):
+    yield from _legend(summary.legend(table))
+    for text in summary.alternatives(target):
         yield f'<p class="dim">{_text(text)}</p>'
     row = target["torch"]["releases"].items()
     broken = [(release, cell["reasons"]) for release, cell in row if cell["reasons"]]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from torch_abi_audit.abi.names import demangle
+from torch_abi_audit.abi.mangling import demangle
 from torch_abi_audit.model import ReleaseStatus, Severity, Verdict
-from torch_abi_audit.report import told
-from torch_abi_audit.report.clean import clean
-from torch_abi_audit.rules.words import count
+from torch_abi_audit.report import summary
+from torch_abi_audit.report.escape import clean
+from torch_abi_audit.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +47,7 @@ def render_markdown(document: Document) -> str:
     known = document["catalog"]["torch_releases"]
     for target in document["targets"]:
         # Of many targets those that are fine have their row alone.
-        if told.is_fine(target) and len(document["targets"]) > _DETAILED:
+        if summary.is_fine(target) and len(document["targets"]) > _DETAILED:
             continue
         details = list(_target(target, known))
         length += sum(len(line.encode()) + 1 for line in details)
@@ -67,20 +67,20 @@ def _lines(document: Document) -> Iterator[str]:
     yield "## torch-abi-audit"
     yield ""
     if targets:
-        yield f"**{_text(str(told.conclusion(document, targets)))}**"
+        yield f"**{_text(str(summary.conclusion(document, targets)))}**"
         yield ""
     yield "| verdict | target | torch | python | errors | warnings | why |"
     yield "|---|---|---|---|---|---|---|"
     for target in targets:
         findings = target["findings"]
-        why = target["summary"] if not told.is_fine(target) else told.in_short(target)
+        why = target["summary"] if not summary.is_fine(target) else summary.in_short(target)
         cells = [
             _VERDICTS[Verdict(target["verdict"])],
-            _code(told.filename(target)).replace("|", "\\|"),  # which would end the cell
-            _text(told.torch_in_short(target)),
-            _text(told.python_in_short(target)),
-            str(told.severities(findings, Severity.ERROR)),
-            str(told.severities(findings, Severity.WARNING)),
+            _code(summary.filename(target)).replace("|", "\\|"),  # which would end the cell
+            _text(summary.torch_in_short(target)),
+            _text(summary.python_in_short(target)),
+            str(summary.severities(findings, Severity.ERROR)),
+            str(summary.severities(findings, Severity.WARNING)),
             _text(why),
         ]
         yield f"| {' | '.join(cells)} |"
@@ -98,7 +98,7 @@ def _release(release: Document, known: Sequence[str]) -> Iterator[str]:
     yield ""
     yield "| platform | Pythons | torch |"
     yield "|---|---|---|"
-    for row in told.coverage(release, known):
+    for row in summary.coverage(release, known):
         yield f"| {' | '.join(map(_text, row))} |"
     yield ""
 
@@ -113,30 +113,30 @@ def _accepted(ignored: Sequence[Document]) -> Iterator[str]:
 
 def _target(target: Document, known: Sequence[str]) -> Iterator[str]:
     """Yield the details of a target, folded where it is fine."""
-    fine = told.is_fine(target)
+    fine = summary.is_fine(target)
     yield "<details>" if fine else "<details open>"
     verdict = _VERDICTS[Verdict(target["verdict"])]
-    yield f"<summary>{verdict}: <code>{_html(told.filename(target))}</code></summary>"
+    yield f"<summary>{verdict}: <code>{_html(summary.filename(target))}</code></summary>"
     yield ""
     yield f"{_text(target['summary'])}"
     yield ""
     if target["error"] is not None:
         yield f"Not audited: {_text(target['error'])}"
         yield ""
-    if told.readable(target):
-        yield _text(told.contents(target))
+    if summary.readable(target):
+        yield _text(summary.contents(target))
         yield ""
         yield "| | found | claimed |"
         yield "|---|---|---|"
-        for fact in told.facts(target):
+        for fact in summary.facts(target):
             cells = [fact.topic, _text(fact.found), _text(fact.claimed or "")]
             yield f"| {' | '.join(cells)} |"
         yield ""
-    for aside in told.asides(target):
+    for aside in summary.asides(target):
         yield _text(aside)
         yield ""
     yield from _matrix(target)
-    here = told.here(target, known)
+    here = summary.here(target, known)
     if here is not None:
         yield f"**here**: {_text(here)}"
         yield ""
@@ -148,7 +148,7 @@ def _target(target: Document, known: Sequence[str]) -> Iterator[str]:
 
 
 def _matrix(target: Document) -> Iterator[str]:
-    table = told.matrix(target)
+    table = summary.matrix(target)
     if table is None:
         return
     labels = [f"{table.major}{label}" for label in table.labels]
@@ -160,20 +160,20 @@ def _matrix(target: Document) -> Iterator[str]:
     drawn = {(_cell(cell), _meaning(cell)) for _, cells in table.rows for cell in cells}
     yield "; ".join(f"{mark} {meaning}" for mark, meaning in sorted(drawn))
     yield ""
-    for text in told.alternatives(target):
+    for text in summary.alternatives(target):
         yield _text(text)
         yield ""
 
 
-def _cell(cell: told.MatrixCell) -> str:
+def _cell(cell: summary.MatrixCell) -> str:
     if cell.status is ReleaseStatus.BREAKS and not cell.asked:
         return "➖"  # noqa: RUF001 -- what nobody asks for need not load
     return _CELLS[cell.status]
 
 
-def _meaning(cell: told.MatrixCell) -> str:
+def _meaning(cell: summary.MatrixCell) -> str:
     aside = cell.status is ReleaseStatus.BREAKS and not cell.asked
-    return told.LEGEND[cell.status] + (", and is not asked for" if aside else "")
+    return summary.LEGEND[cell.status] + (", and is not asked for" if aside else "")
 
 
 def _finding(finding: Document) -> Iterator[str]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from torch_abi_audit.model import Severity
-from torch_abi_audit.report import told
-from torch_abi_audit.report.clean import last_part
+from torch_abi_audit.report import summary
+from torch_abi_audit.report.escape import last_part
 from torch_abi_audit.rules import RULES
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _fingerprint(finding: Document, targets: list[str]) -> str:
 def _notifications(document: Document) -> Iterator[dict[str, Any]]:
     """Yield what could not be audited, and what does not load where it is installed."""
     for target in document["targets"]:
-        broken = told.broken_here(target, document["catalog"]["torch_releases"])
+        broken = summary.broken_here(target, document["catalog"]["torch_releases"])
         if broken is not None:
             yield {
                 "level": "warning",

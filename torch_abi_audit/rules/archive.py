@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.utils import canonicalize_name
 
-from torch_abi_audit.abi.platform import index_takes, is_installed
-from torch_abi_audit.claims import admitted_pythons, is_installable
+from torch_abi_audit.claims.platform_tags import accepted_by_index, accepted_by_installers
+from torch_abi_audit.claims.python_tags import admitted_pythons, is_installable
 from torch_abi_audit.model import Defect, DefectKind, Severity, Subject
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.rules.words import count, join
+from torch_abi_audit.wording import count, join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,7 +166,7 @@ def refused_filename(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
             severity=None if nobodys == claims.tags else Severity.WARNING,
         )
     platforms = {tag.platform for tag in claims.tags}
-    unknown = {platform for platform in platforms if not is_installed(platform)}
+    unknown = {platform for platform in platforms if not accepted_by_installers(platform)}
     if unknown:
         yield Hit(
             f"no installer takes {count(len(unknown), 'platform tag')}",
@@ -180,7 +180,7 @@ def refused_filename(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
             evidence=tuple(sorted({f"{tag.interpreter}-{tag.abi}" for tag in claims.tags})),
             help="correct Requires-Python, or build with a Python that it admits",
         )
-    refused = {platform for platform in platforms - unknown if not index_takes(platform)}
+    refused = {platform for platform in platforms - unknown if not accepted_by_index(platform)}
     if refused:
         help_ = "correct the platform tag"
         if any(platform.startswith("linux_") for platform in refused):

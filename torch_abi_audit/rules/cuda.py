@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.abi.torch import worst_abi
-from torch_abi_audit.claims import names_other_build
+from torch_abi_audit.claims.torch_requirement import names_other_build, requirement
 from torch_abi_audit.model import LOADING, Severity, Subject, TorchAbi
 from torch_abi_audit.rules.judged import is_about_cuda, is_missed, judged_releases
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.rules.words import does, join, ranges, requirement, unique
+from torch_abi_audit.wording import does, join, ranges, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.abi.scope import names_of
 from torch_abi_audit.abi.torch import highest_floor
-from torch_abi_audit.claims import admitted_by_any
+from torch_abi_audit.claims.torch_requirement import admitted_by_any
 from torch_abi_audit.model import LOADING, Cause, Reason
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def judged_releases(subject: Subject, catalog: Catalog) -> list[Version]:
 
 def own_names(subject: Subject) -> frozenset[str]:
     """Return the names by which a target's libraries can need each other."""
-    return frozenset[str]().union(*(names_of(i.path, i.library) for i in subject.libraries))
+    return frozenset[str]().union(*(i.library.names(i.path) for i in subject.libraries))
 
 
 def is_missed(subject: Subject, path: str, release: Version) -> bool:

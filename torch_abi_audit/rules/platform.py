@@ -5,29 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.abi.platform import (
-    BEYOND,
-    fits,
-    glibc_with,
-    is_linux_library,
-    lowest_glibc,
-    lowest_macos,
-    parse_platform,
-    system_of,
-)
-from torch_abi_audit.abi.scope import basename, names_of
 from torch_abi_audit.catalog.libraries import cuda_library, is_driver, is_torch_library
-from torch_abi_audit.model import Format, LibraryAudit, LibraryKind, Severity, Subject
+from torch_abi_audit.claims.manylinux import BEYOND, glibc_with, is_linux_library, lowest_glibc
+from torch_abi_audit.claims.platform_tags import fits, lowest_macos, parse_platform
+from torch_abi_audit.model import Format, LibraryAudit, LibraryKind, Severity, Subject, basename
 from torch_abi_audit.rules.judged import own_names
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.rules.words import count, does, join
+from torch_abi_audit.wording import count, does, join
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from torch_abi_audit.abi.platform import Platform
     from torch_abi_audit.catalog import Catalog
-    from torch_abi_audit.model import Library, MinOS
+    from torch_abi_audit.claims.platform_tags import Platform
+    from torch_abi_audit.model import DeploymentTarget, Library
 
 _GLIBC = ("libc.so.6", "ld-linux")
 _MUSL = ("libc.musl-", "ld-musl-")
@@ -72,14 +63,14 @@ def wrong_architecture(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
         by_name[basename(path)] |= archs
     universal = _macos_archs(platforms)
     served = frozenset[str]().union(*right.values())
-    systems = {system_of(i.library) for i in subject.libraries if right[i.path]}
+    systems = {i.library.system for i in subject.libraries if right[i.path]}
     for path, items in slices.items():
         # Python looks a module up at its path; another library may be one of several.
         loaded = any(map(_is_loaded, items))
         missing = universal - (right[path] if loaded else by_name[basename(path)])
         if right[path] and not missing:
             continue
-        names = frozenset[str]().union(*(names_of(path, item.library) for item in items))
+        names = frozenset[str]().union(*(item.library.names(path) for item in items))
         serious = (
             not any(right.values())
             or not missing <= served
@@ -126,7 +117,7 @@ def _macos_archs(platforms: Iterable[Platform]) -> set[str]:
 
 def _machines(items: Sequence[LibraryAudit], platforms: Sequence[Platform]) -> str:
     """Say what a file is for, and what the tag is for, with the systems where they differ."""
-    found = {(system_of(item.library), item.library.arch) for item in items}
+    found = {(item.library.system, item.library.arch) for item in items}
     claimed = {(item.system, arch) for item in platforms for arch in item.archs}
     if {system for system, _ in found} == {system for system, _ in claimed}:
         return (
@@ -220,7 +211,7 @@ def _is_plugin(item: LibraryAudit, own: Collection[str], needed: Collection[str]
         and cuda_library(name) is None
         and not is_driver(name)
     }
-    used = _is_loaded(item) or not names_of(item.path, item.library).isdisjoint(needed)
+    used = _is_loaded(item) or not item.library.names(item.path).isdisjoint(needed)
     return bool(strange) and not used
 
 
@@ -243,7 +234,7 @@ def _macos(subject: Subject, tags: Iterable[str]) -> Iterator[Hit]:
 
     The tags of macOS 11 and newer have no minor release (always 0).
     """
-    above: dict[bool, dict[str, MinOS]] = {False: {}, True: {}}
+    above: dict[bool, dict[str, DeploymentTarget]] = {False: {}, True: {}}
     promised: list[tuple[int, int]] = []
     for item in subject.libraries:
         minos, lowest = item.library.minos, lowest_macos(tags, item.library.arch)

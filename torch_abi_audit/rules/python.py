@@ -14,19 +14,25 @@ from torch_abi_audit.abi.modules import (
     module_name,
     only_new_hooks,
 )
-from torch_abi_audit.abi.platform import system_of
-from torch_abi_audit.abi.scope import basename
 from torch_abi_audit.catalog.libraries import is_torch_library, python_library
-from torch_abi_audit.claims import (
+from torch_abi_audit.claims.python_tags import (
     admitted_interpreters,
     admitted_pythons,
     claims_abi3,
     claims_abi3t,
 )
-from torch_abi_audit.model import ABI3T_SINCE, Format, LibraryKind, PythonAbi, Severity, Subject
+from torch_abi_audit.model import (
+    ABI3T_SINCE,
+    Format,
+    LibraryKind,
+    PythonAbi,
+    Severity,
+    Subject,
+    basename,
+)
 from torch_abi_audit.rules.judged import own_names
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.rules.words import count, does, join, limited_api, unique
+from torch_abi_audit.wording import count, does, join, limited_api, unique
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -322,7 +328,7 @@ def python_api_in_none_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hi
     generic = [tag for tag in none_tags if tag.interpreter.startswith("py")]
     tags = join({f"{tag.interpreter}-{tag.abi}" for tag in generic or none_tags})
     for_any = any(tag.platform == "any" for tag in none_tags)
-    several = for_any and len({system_of(item.library) for item in subject.libraries}) > 1
+    several = for_any and len({item.library.system for item in subject.libraries}) > 1
     modules = Counter(map(module_name, {item.path for item in subject.libraries}))
     for library in subject.libraries:
         use = library.python
@@ -409,7 +415,7 @@ def versioned_python_library(subject: Subject, _catalog: Catalog) -> Iterator[Hi
                 if on_windows
                 else "leave the library of Python out: the interpreter has the symbols",
             )
-        elif linked and interpreters and system_of(library.library) in _OFTEN_STATIC:
+        elif linked and interpreters and library.library.system in _OFTEN_STATIC:
             yield Hit(
                 f"it links {join(map(basename, linked))}: many interpreters of that version are"
                 " built without a shared library",

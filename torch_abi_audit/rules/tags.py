@@ -9,11 +9,10 @@ from packaging.tags import parse_tag
 
 from torch_abi_audit.abi.cpython import highest_python_floor, worst_python_abi
 from torch_abi_audit.abi.modules import is_for_one_build
-from torch_abi_audit.abi.platform import system_of
-from torch_abi_audit.claims import STABLE_ABIS, admitted_pythons
+from torch_abi_audit.claims.python_tags import STABLE_ABIS, admitted_pythons
 from torch_abi_audit.model import Format, LibraryAudit, LibraryKind, PythonAbi, Severity, Subject
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.rules.words import count, join, limited_api
+from torch_abi_audit.wording import count, join, limited_api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -127,7 +126,7 @@ def tag_overspecific(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
 def _are_harmless(items: Sequence[LibraryAudit]) -> bool:
     if all(map(_is_harmless, items)):
         return True
-    systems = {system_of(item.library) for item in items}
+    systems = {item.library.system for item in items}
     return len(systems) > 1 and not any(
         item.torch.needs_torch
         or (item.kind is LibraryKind.EXTENSION and not is_for_one_build(item.path))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.abi.platform import libstdcxx_is_promised
 from torch_abi_audit.abi.torch import highest_floor, is_torchs
+from torch_abi_audit.claims.manylinux import libstdcxx_is_promised
 from torch_abi_audit.model import Severity, Subject
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.rules.words import count, does, join, unique
+from torch_abi_audit.wording import count, does, join, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

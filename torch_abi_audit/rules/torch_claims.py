@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.abi.names import demangle, owner_prefix, qualified_name
+from torch_abi_audit.abi.mangling import demangle, owner_prefix, qualified_name
 from torch_abi_audit.abi.torch import highest_floor, worst_abi
-from torch_abi_audit.claims import (
+from torch_abi_audit.claims.torch_requirement import (
     admitted_by_any,
     admitted_torch,
     extras_with_torch,
     future_torch,
+    requirement,
     torch_specifiers,
 )
 from torch_abi_audit.model import (
@@ -24,7 +25,7 @@ from torch_abi_audit.model import (
 )
 from torch_abi_audit.rules.judged import is_about_cuda, is_missed, judged_releases
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.rules.words import count, does, join, ranges, requirement, short, unique
+from torch_abi_audit.wording import count, does, join, ranges, short, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch_abi_audit.errors import AuditError, LibraryError
 from torch_abi_audit.formats import is_library_name, read_libraries
 from torch_abi_audit.formats.source import FileSource
-from torch_abi_audit.model import Member, Opened, TargetKind
+from torch_abi_audit.model import Member, TargetContents, TargetKind
 from torch_abi_audit.targets.metadata import parse_installed, without_metadata
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def read_small(path: Path) -> bytes:
         raise AuditError(f"{path.name}: {error.strerror or error}") from error
 
 
-def open_library(path: Path) -> Opened:
+def open_library(path: Path) -> TargetContents:
     """Open a single library.
 
     Raises:
@@ -97,10 +97,10 @@ def open_library(path: Path) -> Opened:
     members = tuple(read_files([(path.name, path)]))
     if not members:
         raise AuditError("neither a wheel nor a library")
-    return Opened(TargetKind.LIBRARY, without_metadata(path.name), members)
+    return TargetContents(TargetKind.LIBRARY, without_metadata(path.name), members)
 
 
-def open_folder(folder: Path) -> Opened:
+def open_folder(folder: Path) -> TargetContents:
     """Open a folder: an unpacked wheel when it holds one `.dist-info`, else libraries alone.
 
     Raises:
@@ -111,10 +111,10 @@ def open_folder(folder: Path) -> Opened:
         raise AuditError(f"{len(found)} packages are installed in it: use --site-packages")
     members = tuple(read_files(walk(folder)))
     if found:
-        return Opened(TargetKind.DIRECTORY, claims_of(found[0]), members)
+        return TargetContents(TargetKind.DIRECTORY, claims_of(found[0]), members)
     if not members:
         raise AuditError("no compiled file in it")
-    return Opened(TargetKind.DIRECTORY, without_metadata(folder.resolve().name), members)
+    return TargetContents(TargetKind.DIRECTORY, without_metadata(folder.resolve().name), members)
 
 
 def claims_of(info: Path) -> Claims:

@@ -19,10 +19,9 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
 
-from torch_abi_audit.abi.scope import basename
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.formats import is_library_name
-from torch_abi_audit.model import Opened, TargetKind
+from torch_abi_audit.model import TargetContents, TargetKind, basename
 from torch_abi_audit.targets.files import claims_of, read_files, read_small, walk
 
 if TYPE_CHECKING:
@@ -194,7 +193,7 @@ class Package:
             raise AuditError("it has no RECORD, so that which files are its own is not known")
         return found
 
-    def open(self, folder: Path | None = None) -> Opened:
+    def open(self, folder: Path | None = None) -> TargetContents:
         """Open it.
 
         Args:
@@ -213,7 +212,7 @@ class Package:
         project = self._egg_linked()
         if project is not None:
             info = project / f"{info.stem.replace('-', '_')}.egg-info"
-        return Opened(TargetKind.PACKAGE, claims_of(info), tuple(read_files(files.items())))
+        return TargetContents(TargetKind.PACKAGE, claims_of(info), tuple(read_files(files.items())))
 
 
 class Site:

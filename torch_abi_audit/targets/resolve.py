@@ -15,7 +15,7 @@ from torch_abi_audit.targets.wheel import read_wheel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch_abi_audit.model import Opened
+    from torch_abi_audit.model import TargetContents
     from torch_abi_audit.targets.installed import Site
 
 
@@ -35,7 +35,7 @@ class Found:
     """
 
     name: str
-    open: Callable[[], Opened]
+    open: Callable[[], TargetContents]
     kind: TargetKind
     site: Site | None = None
     said: str | None = None

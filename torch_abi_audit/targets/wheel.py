@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
-import zipfile
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
+from torch_abi_audit.archive.directory import open_zip
+from torch_abi_audit.archive.members import open_member, processors
 from torch_abi_audit.errors import AuditError, LibraryError
 from torch_abi_audit.formats import read_libraries
-from torch_abi_audit.model import Defect, DefectKind, Member, Opened, TargetKind
-from torch_abi_audit.targets.archive import (
+from torch_abi_audit.model import Defect, DefectKind, Member, TargetContents, TargetKind
+from torch_abi_audit.targets.integrity import (
     HASHES,
     bounded,
     dist_info_defects,
@@ -23,16 +23,16 @@ from torch_abi_audit.targets.archive import (
     parse_record,
     record_defects,
 )
-from torch_abi_audit.targets.members import open_member, processors
 from torch_abi_audit.targets.metadata import license_files, parse_claims, parse_filename
 
 if TYPE_CHECKING:
+    import zipfile
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
     from typing import IO
 
-    from torch_abi_audit.targets.archive import RecordRow
+    from torch_abi_audit.targets.integrity import RecordRow
 
 _DIST_INFO_FILE = re.compile(r"[^/]+\.dist-info/WHEEL")
 _MAX_DIST_INFO_BYTES = 16 << 20
@@ -45,7 +45,7 @@ _MAX_SYMBOLS = 1_500_000
 _LARGE = 1 << 20  # bytes, compressed
 
 
-def read_wheel(path: Path, *, verify: bool = False) -> Opened:
+def read_wheel(path: Path, *, verify: bool = False) -> TargetContents:
     """Read a wheel's claims, the facts of its compiled members, and what is wrong with the archive.
 
     Members come in the order of their paths. One that can't be read is returned with its
@@ -80,7 +80,7 @@ def read_wheel(path: Path, *, verify: bool = False) -> Opened:
         for read in chain(first, reads):
             libraries += [read.member] if read.member else []
             defects += [read.defect] if read.defect else []
-        return Opened(TargetKind.WHEEL, claims, tuple(libraries), bounded(defects))
+        return TargetContents(TargetKind.WHEEL, claims, tuple(libraries), bounded(defects))
 
 
 def _by_name(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -204,26 +204,6 @@ def _open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
         if inflated > max(_BOMB_BYTES, _BOMB_RATIO * path.stat().st_size):
             raise AuditError(f"a decompression bomb: it inflates to {inflated} bytes")
         yield archive
-
-
-def open_zip(path: Path) -> zipfile.ZipFile:
-    """Open a zip archive.
-
-    Raises:
-        AuditError: It is none, or no file at all. A pipe is not waited for.
-    """
-    # os.path answers for any string, where pathlib raises for some.
-    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
-        raise AuditError("not a file")
-    try:
-        return zipfile.ZipFile(path)
-    except FileNotFoundError as error:
-        raise AuditError("no such file") from error
-    except OSError as error:
-        raise AuditError(error.strerror or str(error)) from error
-    except Exception as error:
-        # Besides BadZipFile a damaged directory raises struct.error, ValueError and more.
-        raise AuditError(f"not a zip archive: {error or type(error).__name__}") from error
 
 
 def _read_small(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import Progress
 
+from torch_abi_audit.archive.remote import project_files
 from torch_abi_audit.catalog import DATA_FOLDER, SHIMS_FILE
 from torch_abi_audit.catalog.build.merge import (
     HEADERS_PLATFORM,
@@ -38,7 +39,6 @@ from torch_abi_audit.catalog.build.wheels import (
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.formats import BytesSource
 from torch_abi_audit.formats.elf import read_elf
-from torch_abi_audit.targets.index import project_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from packaging.version import Version
 
-from torch_abi_audit.abi.platform import platform_key
+from torch_abi_audit.archive.members import open_member
 from torch_abi_audit.catalog.build.headers import SHIM_HEADER, declarations
 from torch_abi_audit.catalog.libraries import is_torch_library
+from torch_abi_audit.claims.platform_tags import catalog_key
 from torch_abi_audit.errors import AuditError, LibraryError
 from torch_abi_audit.formats import read_libraries
 from torch_abi_audit.formats.source import FileSource
-from torch_abi_audit.targets.members import open_member
 
 if TYPE_CHECKING:
     import zipfile
@@ -156,7 +156,7 @@ def collect(platform: str, filename: str, wheel: Tree) -> Provided:
         if len(slices) != 1:
             raise AuditError(f"{path}: {len(slices)} libraries in it, not one")
         (library,) = slices
-        platform = platform or str(platform_key(library, ()))
+        platform = platform or str(catalog_key(library, ()))
         libraries[name] = {
             "needed": list(library.needed),
             "exports": sorted({symbol.name for symbol in library.exports}),

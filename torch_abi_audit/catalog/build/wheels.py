@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
+from torch_abi_audit.archive.remote import IndexFile, RangeFile
 from torch_abi_audit.catalog.build.collect import Provided, WheelTree, collect
-from torch_abi_audit.targets.index import IndexFile, RangeFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.claims import requires_torch
+from torch_abi_audit.claims.torch_requirement import requires_torch
 from torch_abi_audit.model import (
     Check,
     Finding,
@@ -19,7 +19,7 @@ from torch_abi_audit.model import (
     failing,
     gravest_first,
 )
-from torch_abi_audit.rules.words import count, short
+from torch_abi_audit.wording import count, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from torch_abi_audit.abi.names import demangle
+from torch_abi_audit.abi.mangling import demangle
 from torch_abi_audit.model import LOADING, Check, ReleaseStatus, Severity, Verdict, failing
-from torch_abi_audit.report import told
-from torch_abi_audit.report.clean import clean
+from torch_abi_audit.report import summary
 from torch_abi_audit.report.document import counted
-from torch_abi_audit.rules.words import count
+from torch_abi_audit.report.escape import clean
+from torch_abi_audit.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -139,19 +139,19 @@ class TerminalWriter:
 
     def add(self, target: Document) -> None:
         """Print the next target."""
-        fine = told.is_fine(target) and not self._style.verbose
+        fine = summary.is_fine(target) and not self._style.verbose
         self._targets.append(counted(target))
         self._rows.append(
             (
                 target["verdict"],
-                told.torch_in_short(target),
-                told.python_in_short(target),
-                str(told.severities(target["findings"], Severity.ERROR)),
-                str(told.severities(target["findings"], Severity.WARNING)),
-                clean(told.filename(target)),
+                summary.torch_in_short(target),
+                summary.python_in_short(target),
+                str(summary.severities(target["findings"], Severity.ERROR)),
+                str(summary.severities(target["findings"], Severity.WARNING)),
+                clean(summary.filename(target)),
             )
         )
-        fixes = [] if told.is_fine(target) else told.fixes(target)
+        fixes = [] if summary.is_fine(target) else summary.fixes(target)
         self._fixes.append(clean(fixes[0]) if fixes else "")
         if self._style.quiet and not target["fails"]:
             return
@@ -174,8 +174,8 @@ class TerminalWriter:
         checked = self._head["options"]["check"] not in (None, Check.CLAIMS)
         more = tail["findings"] or tail["ignored"] or checked
         if (several or more) and (loud or tail["run_fails"] or self._failed):
-            word, why = told.conclusion({**self._head, **tail}, self._targets)
-            style = "bold green" if word in told.GOOD_WORDS else "bold red"
+            word, why = summary.conclusion({**self._head, **tail}, self._targets)
+            style = "bold green" if word in summary.GOOD_WORDS else "bold red"
             self._out.line()
             self._out.prose(f"{word}: {clean(why)}", head=len(word), style=style)
 
@@ -190,7 +190,8 @@ class TerminalWriter:
         verdict = target["verdict"]
         hint = " (-v)" if target["findings"] else ""
         self._out.line(
-            f"{verdict}: {clean(told.filename(target))}: {clean(told.in_short(target))}{hint}",
+            f"{verdict}: {clean(summary.filename(target))}:"
+            f" {clean(summary.in_short(target))}{hint}",
             head=len(verdict),
             style=_VERDICT_STYLES[Verdict(verdict)],
         )
@@ -203,8 +204,8 @@ class TerminalWriter:
         verdict = target["verdict"]
         self._out.line(clean(target["target"]), style="bold")
         if target["error"] is None or target["libraries"]:
-            self._out.line(f"  {told.contents(target)}", style="dim")
-            if told.readable(target):
+            self._out.line(f"  {summary.contents(target)}", style="dim")
+            if summary.readable(target):
                 self._facts(target)
             self._findings(target["findings"])
             self._accepted(target["ignored"])
@@ -217,7 +218,7 @@ class TerminalWriter:
 
     def _facts(self, target: Document) -> None:
         """Print what was found, beside what is claimed, or above it where there is no room."""
-        facts = told.facts(target)
+        facts = summary.facts(target)
         found = max(len("found"), *(len(fact.found) for fact in facts))
         claimed = max(len(fact.claimed or "") for fact in facts)
         width = self._out.console.wrapped_at
@@ -233,10 +234,10 @@ class TerminalWriter:
                 self._floor(target["torch"]["floor_symbols"])
             if claim and not beside:
                 self._out.prose(f"           claimed: {claim}", indent=20)
-        for aside in told.asides(target):
+        for aside in summary.asides(target):
             self._out.prose(f"  {aside}", indent=2)
         self._matrix(target)
-        here = told.here(target, self._known)
+        here = summary.here(target, self._known)
         if here is not None:
             self._out.line()
             self._out.prose(f"  here: {clean(here)}", indent=8, head=7, style="bold")
@@ -253,7 +254,7 @@ class TerminalWriter:
 
     def _matrix(self, target: Document) -> None:
         """Print the matrix: a column a minor release, and a line for libraries that agree."""
-        table = told.matrix(target)
+        table = summary.matrix(target)
         if table is None:
             return
         widths = [max(2, len(label)) for label in table.labels]
@@ -265,13 +266,16 @@ class TerminalWriter:
             for (status, asked), width in zip(cells, widths, strict=True):
                 # What nobody asks for need not load.
                 style = _STATUS_STYLES[status] if asked or status in LOADING else "dim"
-                line.append(told.LETTERS[status].rjust(width), style)
+                line.append(summary.LETTERS[status].rjust(width), style)
                 line.append(" ")
             line.append(f" {clean(name)}")
             self._out.text(line)
-        said = [f"{told.LETTERS[status]} {told.LEGEND[status]}" for status in told.legend(table)]
+        said = [
+            f"{summary.LETTERS[status]} {summary.LEGEND[status]}"
+            for status in summary.legend(table)
+        ]
         self._out.line(f"{' ' * 14}{'; '.join(said)}", style="dim")
-        for text in told.alternatives(target):
+        for text in summary.alternatives(target):
             self._out.prose(f"{' ' * 14}{clean(text)}", indent=14)
 
     @property
@@ -281,7 +285,7 @@ class TerminalWriter:
 
     def _libraries(self, target: Document) -> None:
         self._out.line()
-        for item in told.readable(target):
+        for item in summary.readable(target):
             floor = f", torch {item['torch']['floor']}" if item["torch"]["floor"] else ""
             self._out.line(
                 f"  {clean(item['path'])}: {item['kind']}, torch {item['torch']['abi']}{floor},"
@@ -359,7 +363,7 @@ class TerminalWriter:
         self._out.line()
         wheels = count(len(release["wheels"]), "wheel")
         self._out.line(f"{clean(release['name'])} {release['version']}: {wheels}", style="bold")
-        for line in _aligned(told.coverage(release, self._known)):
+        for line in _aligned(summary.coverage(release, self._known)):
             self._out.line(f"  {clean(line)}")
 
     def _table(self) -> None:
@@ -396,7 +400,7 @@ class EnvironmentWriter:
 
     def add(self, target: Document) -> None:
         """Take the next package."""
-        files = {item["path"]: item["kind"] for item in told.readable(target)}
+        files = {item["path"]: item["kind"] for item in summary.readable(target)}
         extensions = list(files.values()).count("extension")
         failed, here = target["error"] is not None, target["here"]
         cells = (
@@ -404,11 +408,15 @@ class EnvironmentWriter:
             target["version"] or "-",
             str(extensions),
             str(len(files) - extensions),
-            told.torch_in_short(target),
-            told.python_in_short(target),
-            "not audited" if failed else told.LEGEND[ReleaseStatus(here["status"])] if here else "",
+            summary.torch_in_short(target),
+            summary.python_in_short(target),
+            "not audited"
+            if failed
+            else summary.LEGEND[ReleaseStatus(here["status"])]
+            if here
+            else "",
         )
-        why = told.broken_here(target, self._head["catalog"]["torch_releases"]) or ""
+        why = summary.broken_here(target, self._head["catalog"]["torch_releases"]) or ""
         if failed:
             why = f"{target['target']} could not be audited: {target['error']}"
         uses = bool(target["torch"]["releases"]) if self._torch is None else here is not None

@@ -18,24 +18,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.model import Format
+from torch_abi_audit.model import Format, basename
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from torch_abi_audit.model import Library, Symbol
-
-
-def basename(path: str) -> str:
-    """Return the last component of a member's path, or of a needed name."""
-    return path.rpartition("/")[2]
-
-
-def names_of(path: str, library: Library) -> frozenset[str]:
-    """Return the names by which other libraries can need one; Windows goes by the file's alone."""
-    if library.format is Format.PE:
-        return frozenset({basename(path).lower()})
-    return frozenset({basename(path), basename(library.soname or "")} - {""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +91,7 @@ class _Providers:
         for path, library in libraries.items():
             if library.executable or path in without:
                 continue
-            for name in names_of(path, library):
+            for name in library.names(path):
                 self._by_name[name].add(path)
             for symbol in library.exports:
                 if symbol.name in wanted:

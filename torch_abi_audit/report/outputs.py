@@ -76,7 +76,7 @@ def open_writer(format_: Format, stream: TextIO, head: Document, style: Style) -
     # Each renderer in its own branch: an import costs as much as auditing a small wheel.
     match format_:
         case Format.TEXT:
-            from torch_abi_audit.report.terminal import text_writer  # noqa: PLC0415
+            from torch_abi_audit.report.text import text_writer  # noqa: PLC0415
 
             return text_writer(stream, head, style)
         case Format.JSON:

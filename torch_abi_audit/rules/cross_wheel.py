@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from torch_abi_audit.claims import ANY_LATER, STABLE_ABIS, installing_interpreters
+from torch_abi_audit.claims.python_tags import ANY_LATER, STABLE_ABIS, installing_interpreters
 from torch_abi_audit.model import Interpreter, PythonAbi, PythonVersion, Severity
 from torch_abi_audit.rules.registry import Hit, also_of_run, run_rule
-from torch_abi_audit.rules.words import count, join
+from torch_abi_audit.wording import count, join
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -6,8 +6,9 @@ from collections import Counter, defaultdict
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.abi.platform import parse_platform
-from torch_abi_audit.claims import admitted_by_any, installing_interpreters, torch_specifiers
+from torch_abi_audit.claims.platform_tags import parse_platform
+from torch_abi_audit.claims.python_tags import installing_interpreters
+from torch_abi_audit.claims.torch_requirement import admitted_by_any, torch_specifiers
 from torch_abi_audit.model import (
     LOADING,
     Coverage,
@@ -21,7 +22,7 @@ from torch_abi_audit.model import (
     failing,
 )
 from torch_abi_audit.rules import run_run_rules
-from torch_abi_audit.suppression import accepts, is_expired, split
+from torch_abi_audit.verdict.ignores import accepts, is_expired, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,9 +14,9 @@ import zipfile
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from torch_abi_audit.archive.local_headers import ENCRYPTED_FLAGS, LOCAL, parse_local
 from torch_abi_audit.errors import LibraryError
 from torch_abi_audit.formats.source import check_range
-from torch_abi_audit.targets.headers import ENCRYPTED_FLAGS, LOCAL, parse_local
 
 try:  # Inflates libraries in half the time; there are wheels of it for common platforms only.
     from isal import isal_zlib as zlib

@@ -18,9 +18,7 @@ import stat
 import zipfile
 from typing import TYPE_CHECKING, NamedTuple
 
-from torch_abi_audit.errors import AuditError
-from torch_abi_audit.model import Defect, DefectKind
-from torch_abi_audit.targets.headers import (
+from torch_abi_audit.archive.local_headers import (
     DESCRIPTOR_FLAG,
     ENCRYPTED_FLAGS,
     LOCAL,
@@ -33,6 +31,8 @@ from torch_abi_audit.targets.headers import (
     parse_local,
     sizes,
 )
+from torch_abi_audit.errors import AuditError
+from torch_abi_audit.model import Defect, DefectKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

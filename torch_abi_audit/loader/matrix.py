@@ -11,10 +11,9 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from torch_abi_audit.abi.alternatives import find_alternatives
-from torch_abi_audit.abi.platform import libstdcxx_is_promised
-from torch_abi_audit.abi.scope import basename, names_of
 from torch_abi_audit.catalog.libraries import cuda_library, is_torch_library
+from torch_abi_audit.claims.manylinux import libstdcxx_is_promised
+from torch_abi_audit.loader.alternatives import find_alternatives
 from torch_abi_audit.model import (
     Alternative,
     Cause,
@@ -25,6 +24,7 @@ from torch_abi_audit.model import (
     Reason,
     ReleaseStatus,
     TorchAbi,
+    basename,
 )
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class _Family:
                 alternative is not None and alternative.release != series
             ):
                 continue
-            for name in names_of(item.path, item.library):
+            for name in item.library.names(item.path):
                 self._by_name.setdefault(name, []).append(item.path)
         self.near = {item.path: self._near(item) for item in items}
         # The loader resolves the symbols of a library in the scope of the one that was

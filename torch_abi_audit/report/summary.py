@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from packaging.version import Version
 
-from torch_abi_audit.claims import ANY_LATER
+from torch_abi_audit.claims.python_tags import ANY_LATER
 from torch_abi_audit.model import LOADING, ReleaseStatus, Severity, TargetKind, Verdict
-from torch_abi_audit.report.clean import last_part
-from torch_abi_audit.rules.words import count, join, pythons, ranges, short
+from torch_abi_audit.report.escape import last_part
+from torch_abi_audit.wording import count, join, pythons, ranges, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

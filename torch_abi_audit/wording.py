@@ -51,11 +51,11 @@ def ranges(releases: Iterable[Version], known: Sequence[Version]) -> str:
     """Return releases as runs of those that follow each other: ``2.9.0 to 2.10.0, 2.13.0``."""
     return ", ".join(
         f"{known[run[0]]} to {known[run[-1]]}" if len(run) > 1 else str(known[run[0]])
-        for run in _runs(known.index(release) for release in set(releases))
+        for run in number_runs(known.index(release) for release in set(releases))
     )
 
 
-def _runs(numbers: Iterable[int]) -> list[list[int]]:
+def number_runs(numbers: Iterable[int]) -> list[list[int]]:
     """Part numbers, each there once, into runs of those that follow each other, in order."""
     runs: list[list[int]] = []
     for number in sorted(numbers):
@@ -81,39 +81,8 @@ def pythons(names: Iterable[str], newest: int) -> str:
             for name in names
             if name.endswith("t") is bool(letter)
         )
-        for run in _runs(minors):
+        for run in number_runs(minors):
             first, last = f"3.{run[0]}{letter}", f"3.{run[-1]}{letter}"
             joint = f"{first} and newer" if run[-1] == newest else f"{first} to {last}"
             parts.append(joint if len(run) > 1 else first)
     return ", ".join(parts)
-
-
-def requirement(
-    releases: Iterable[Version], known: Sequence[Version], *, open_ended: bool = False
-) -> str:
-    """Return the requirement that admits releases and no other that is known.
-
-    Of releases with gaps between them it admits the newest run.
-
-    Args:
-        releases: The releases, at least one.
-        known: Every release that there is, oldest first.
-        open_ended: Whether newer releases than the newest known are admitted too.
-    """
-    wanted = set(releases)
-    runs = _runs(place for place, release in enumerate(known) if release in wanted)
-    run = [known[place] for place in runs[-1]]
-    first, last = run[0], run[-1]
-    if open_ended and last == known[-1]:
-        return f"torch>={short(first)}"
-    series = [release for release in known if release.release[:2] == last.release[:2]]
-    whole = set(series) <= set(run)
-    if set(run) <= set(series):
-        return f"torch=={last.major}.{last.minor}.*" if whole else _between(first, last)
-    return (
-        f"torch>={short(first)},<{last.major}.{last.minor + 1}" if whole else _between(first, last)
-    )
-
-
-def _between(first: Version, last: Version) -> str:
-    return f"torch=={first}" if first == last else f"torch>={short(first)},<={last}"

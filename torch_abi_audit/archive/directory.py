@@ -1,0 +1,32 @@
+"""The central directory of a zip archive: opening it."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from typing import TYPE_CHECKING
+
+from torch_abi_audit.errors import AuditError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open a zip archive.
+
+    Raises:
+        AuditError: It is none, or no file at all. A pipe is not waited for.
+    """
+    # os.path answers for any string, where pathlib raises for some.
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+        raise AuditError("not a file")
+    try:
+        return zipfile.ZipFile(path)
+    except FileNotFoundError as error:
+        raise AuditError("no such file") from error
+    except OSError as error:
+        raise AuditError(error.strerror or str(error)) from error
+    except Exception as error:
+        # Besides BadZipFile a damaged directory raises struct.error, ValueError and more.
+        raise AuditError(f"not a zip archive: {error or type(error).__name__}") from error

@@ -1,0 +1,1 @@
+"""What a tag, a requirement or a marker allows."""

@@ -1,0 +1,82 @@
+"""NVIDIA's packages: which of CUDA's libraries a requirement brings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+
+from torch_abi_audit.claims.markers import applies, marker_environments
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+    from torch_abi_audit.model import Claims
+
+# What NVIDIA's packages hold, by the name without `nvidia-` and `-cu12`.
+_CUDA_PACKAGES = {
+    "cuda-runtime": ("cudart",),
+    "cuda-nvrtc": ("nvrtc",),
+    "cuda-cupti": ("cupti",),
+    "cublas": ("cublas", "cublasLt"),
+    "cufft": ("cufft",),
+    "curand": ("curand",),
+    "cusolver": ("cusolver",),
+    "cusparse": ("cusparse",),
+    "cusparselt": ("cusparseLt",),
+    "cufile": ("cufile",),
+    "cudnn": ("cudnn",),
+    "nccl": ("nccl",),
+    "nvjitlink": ("nvJitLink",),
+    "nvtx": ("nvToolsExt",),
+    "nvshmem": ("nvshmem_host",),
+}
+# The extras of cuda-toolkit that are not named after the package.
+_TOOLKIT = {"cudart": "cuda-runtime", "nvrtc": "cuda-nvrtc", "cupti": "cuda-cupti"}
+# Libraries whose interface has another number than CUDA 12 and 13.
+_INTERFACES = {
+    "cufft": {12: 11, 13: 12},
+    "curand": {12: 10, 13: 10},
+    "cusolver": {12: 11, 13: 12},
+    "cusparse": {12: 12, 13: 12},
+    "cusparseLt": {12: 0, 13: 0},
+    "cufile": {12: 0, 13: 0},
+    "cudnn": {12: 9, 13: 9},
+    "nccl": {12: 2, 13: 2},
+    "nvToolsExt": {12: 1, 13: 1},
+    "nvshmem_host": {12: 3, 13: 3},
+}
+
+
+def brought_cuda(claims: Claims) -> frozenset[tuple[str, int]]:
+    """Return the stems and numbers of the CUDA libraries that the requirements bring everywhere.
+
+    The packages of CUDA 12 and older end in its major number. Those of 13 do not, and the
+    `cuda-toolkit` of any release brings what its extras name.
+    """
+    found: set[tuple[str, int]] = set()
+    environments = marker_environments(claims)
+    for requirement in claims.cuda_requirements:
+        if not all(applies(requirement, environment) for environment in environments):
+            continue
+        name = canonicalize_name(requirement.name)
+        package, _, suffix = name.rpartition("-cu")
+        if not suffix.isdigit():
+            package, suffix = name, _major(requirement)
+        stems = _CUDA_PACKAGES.get(package.removeprefix("nvidia-"), ())
+        if name == "cuda-toolkit":
+            named = {_TOOLKIT.get(extra, extra) for extra in requirement.extras}
+            packages = _CUDA_PACKAGES if "all" in requirement.extras else named
+            stems = tuple(stem for item in packages for stem in _CUDA_PACKAGES.get(item, ()))
+        for stem in stems:
+            found.add((stem, _INTERFACES.get(stem, {}).get(int(suffix), int(suffix))))
+    return frozenset(found)
+
+
+def _major(requirement: Requirement) -> str:
+    """Return the major release that a requirement asks for; 13 when it does not say."""
+    versions = [
+        item.version for item in requirement.specifier if item.operator in ("==", ">=", "~=")
+    ]
+    major = versions[0].partition(".")[0] if versions else ""
+    return major if major.isdigit() else "13"

@@ -1,0 +1,193 @@
+"""Platform tags: the system, the machines and the oldest system that they promise.
+
+References: PEP 425, 513, 571, 599, 600, 656, 730, 738 and the platform compatibility tags.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from torch_abi_audit.model import Format
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from torch_abi_audit.model import Library
+
+_LEGACY_MANYLINUX = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
+# How many numbers stand between a tag's name and its machine. No regular expressions: every
+# wheel asks, and to compile them takes longer than to audit a small one.
+_NUMBERS = {"linux": 0, "win": 0, "android": 1, **dict.fromkeys(_LEGACY_MANYLINUX, 0)}
+_NUMBERS |= dict.fromkeys(("manylinux", "musllinux", "macosx", "ios", "pyemscripten"), 2)
+_LONGEST_NUMBER = 5  # digits
+
+# Tags name some machines in their own way; macOS tags can name several at once.
+_ARCHS = {
+    "amd64": ("x86_64",),
+    "win32": ("i686",),
+    "i386": ("i686",),
+    "x86": ("i686",),
+    "armv6l": ("arm",),
+    "armv7l": ("arm",),
+    "armeabi_v7a": ("arm",),
+    "arm64_v8a": ("aarch64",),
+    "universal2": ("arm64", "x86_64"),
+    "intel": ("i686", "x86_64"),
+}
+
+
+# The platform tags that the package index takes (its upload checks, August 2026): whole ones,
+# and the machines of those with the number of a release in them. No regular expressions, since
+# these are asked for every wheel, and to compile them takes longer than to audit a small one.
+_INDEXED = frozenset({"any", "win32", "win_amd64", "win_arm64", "linux_armv6l", "linux_armv7l"})
+_UNIX_ARCHS = frozenset({"x86_64", "i686", "aarch64", "armv7l", "ppc64le", "s390x", "riscv64"})
+_INDEXED_ARCHS = {
+    "manylinux1": frozenset({"x86_64", "i686"}),
+    "manylinux2010": frozenset({"x86_64", "i686"}),
+    "manylinux2014": _UNIX_ARCHS - {"riscv64"} | {"ppc64"},
+    "manylinux": _UNIX_ARCHS | {"ppc64"},
+    "musllinux": _UNIX_ARCHS,
+    "macosx": frozenset({"x86_64", "arm64", "universal2", "i386", "intel", "fat", "fat3"})
+    | {"fat64", "universal", "ppc", "ppc64"},
+    "ios": frozenset(
+        f"{m}_{s}" for m in ("arm64", "x86_64") for s in ("iphoneos", "iphonesimulator")
+    ),
+    "android": frozenset({"armeabi_v7a", "arm64_v8a", "x86", "x86_64"}),
+    "pyemscripten": frozenset({"wasm32"}),
+}
+_LINUX_ARCHS = _UNIX_ARCHS | {"ppc64", "armv5l", "armv6l", "armv8l", "loongarch64", "mips64"}
+
+_FORMATS = {
+    "linux": Format.ELF,
+    "android": Format.ELF,
+    "macos": Format.MACHO,
+    "ios": Format.MACHO,
+    "iossimulator": Format.MACHO,
+    "windows": Format.PE,
+}
+_SYSTEMS = {"win": "windows", "macosx": "macos", "android": "android"}
+_SYSTEMS |= dict.fromkeys(("linux", "manylinux", "musllinux", *_LEGACY_MANYLINUX), "linux")
+_IOS_DEVICES = {"iphoneos": "ios", "iphonesimulator": "iossimulator"}
+_FIRST_ARM64_MACOS = (11, 0)
+
+
+class Platform(NamedTuple):
+    """What a platform tag says.
+
+    Attributes:
+        system: ``linux``, ``macos``, ``windows``, ``android``, ``ios`` or ``iossimulator``.
+        archs: The machines, spelled as in `model.Library.arch`.
+        floor: The oldest C library (Linux) or system release, where the tag names one.
+    """
+
+    system: str
+    archs: tuple[str, ...]
+    floor: tuple[int, int] | None = None
+
+
+class _Parts(NamedTuple):
+    """A tag taken apart: ``macosx``, ``(11, 0)``, ``arm64``."""
+
+    name: str
+    numbers: tuple[int, ...]
+    arch: str
+
+
+def _split(tag: str) -> _Parts | None:
+    """Take a tag apart; None for one that is of no known form."""
+    name = tag.partition("_")[0]
+    count = _NUMBERS.get(name)
+    if count is None:
+        return None
+    *numbers, arch = tag.split("_", 1 + count)[1:] or [""]
+    if len(numbers) != count or not arch.replace("_", "").isalnum():
+        return None
+    if not all(part.isdecimal() and len(part) <= _LONGEST_NUMBER for part in numbers):
+        return None
+    return _Parts(name, tuple(map(int, numbers)), arch)
+
+
+def parse_platform(tag: str) -> Platform | None:
+    """Parse a platform tag; None for ``any`` and for what is not known."""
+    if tag == "win32":
+        return Platform("windows", ("i686",))
+    parts = _split(tag)
+    if parts is None:
+        return None
+    name, numbers, arch = parts
+    system = _SYSTEMS.get(name)
+    if name == "ios":
+        arch, _, device = arch.rpartition("_")
+        system = _IOS_DEVICES.get(device) if arch in ("arm64", "x86_64") else None
+    if system is None or (name == "win" and arch not in ("amd64", "arm64")):
+        return None
+    floor = _LEGACY_MANYLINUX.get(name)
+    if floor is None and numbers:
+        floor = (numbers[0], numbers[1] if len(numbers) > 1 else 0)
+    return Platform(system, _ARCHS.get(arch, (arch,)), floor)
+
+
+def accepted_by_index(tag: str) -> bool:
+    """Whether the package index accepts a wheel with a platform tag."""
+    if tag in _INDEXED:
+        return True
+    parts = _split(tag)
+    if parts is None:
+        return False
+    # Releases of macOS from 11 on have no minor number.
+    if parts.name == "macosx" and parts.numbers[0] > 10 and parts.numbers[1]:
+        return False
+    return parts.arch in _INDEXED_ARCHS.get(parts.name, ())
+
+
+def accepted_by_installers(tag: str) -> bool:
+    """Whether any installer takes a wheel with a platform tag.
+
+    Installers make no tag of a release of macOS from 11 on with a minor number, nor one for
+    arm64 before it.
+    """
+    parts = _split(tag)
+    if parts is not None:
+        if parts.name == "macosx" and parts.numbers[0] == 10 and parts.arch == "arm64":
+            return False
+        if parts.name in ("linux", "manylinux", "musllinux"):
+            return parts.arch in _LINUX_ARCHS
+    return accepted_by_index(tag)
+
+
+def fits(library: Library, platform: Platform) -> bool:
+    """Whether the system and one of the machines of a tag load a library."""
+    return (
+        _FORMATS[platform.system] is library.format
+        and library.arch in platform.archs
+        and (library.minos is None or library.minos.system == platform.system)
+    )
+
+
+def catalog_key(library: Library, tags: Collection[str]) -> str | None:
+    """Return the key of the catalog's platform that a library is for.
+
+    Args:
+        library: The facts.
+        tags: The platform tags of its target. Musl is a system of its own, for which
+            there is no build of torch.
+    """
+    if tags and all(tag.startswith("musllinux") for tag in tags):
+        return None
+    return f"{library.system}_{library.arch}"
+
+
+def lowest_macos(tags: Iterable[str], arch: str) -> tuple[int, int] | None:
+    """Return the oldest macOS that tags promise for a machine; None without one.
+
+    No machine with arm64 runs anything older than macOS 11.
+    """
+    floors = [
+        platform.floor
+        for platform in map(parse_platform, tags)
+        if platform and platform.system == "macos" and platform.floor and arch in platform.archs
+    ]
+    lowest = min(floors, default=None)
+    if lowest is not None and arch.startswith("arm64"):
+        return max(lowest, _FIRST_ARM64_MACOS)
+    return lowest

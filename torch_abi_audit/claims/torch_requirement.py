@@ -1,0 +1,172 @@
+"""What the metadata requires of torch, and which releases that allows."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from packaging.specifiers import Specifier, SpecifierSet
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+
+from torch_abi_audit.claims.markers import applies, check_work, marker_environments
+from torch_abi_audit.wording import number_runs, short
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from packaging.requirements import Requirement
+
+    from torch_abi_audit.model import Claims
+
+_FUTURE = 100  # minor releases of torch to look ahead
+
+
+@lru_cache(maxsize=256)
+def torch_specifiers(claims: Claims) -> tuple[SpecifierSet | None, ...]:
+    """Return what the metadata asks of torch, over the environments that the wheel installs in.
+
+    Markers are evaluated for each platform tag and each admitted Python, without extras.
+
+    Returns:
+        Each distinct demand, in a fixed order; None stands for an environment that
+        nothing is asked in.
+
+    Raises:
+        AuditError: A marker compares what can't be compared.
+    """
+    demands: set[SpecifierSet | None] = set()
+    environments = marker_environments(claims)
+    asked = len(claims.torch_requirements) + len(claims.cuda_requirements)
+    check_work(asked * len(environments))
+    for environment in environments:
+        applying = [
+            _specifier(requirement)
+            for requirement in claims.torch_requirements
+            if applies(requirement, environment)
+        ]
+        combined = SpecifierSet()
+        for specifier in applying:
+            combined &= specifier
+        demands.add(combined if applying else None)
+    return tuple(sorted(demands, key=lambda demand: (demand is not None, str(demand or ""))))
+
+
+def requires_torch(claims: Claims) -> str | None:
+    """Return what the metadata asks of torch: None for nothing, "" for any release.
+
+    Where environments are asked for different releases, the demands stand in turn.
+    """
+    demands = [str(demand) for demand in torch_specifiers(claims) if demand is not None]
+    return " || ".join(demands) if demands else None
+
+
+def extras_with_torch(claims: Claims) -> tuple[str, ...]:
+    """Return the extras that ask for torch in some environment.
+
+    Raises:
+        AuditError: There are more markers than can be evaluated.
+    """
+    asking = [(item, str(item.marker)) for item in claims.torch_requirements if item.marker]
+    pairs = [(extra, item) for item, text in asking for extra in claims.extras if extra in text]
+    environments = marker_environments(claims)
+    check_work(len(pairs) * len(environments))
+    return tuple(
+        sorted(
+            {
+                extra
+                for extra, requirement in pairs
+                if any(applies(requirement, {**e, "extra": extra}) for e in environments)
+            }
+        )
+    )
+
+
+def admitted_torch(
+    specifier: SpecifierSet | None, releases: Iterable[Version]
+) -> tuple[Version, ...]:
+    """Return the releases that a demand admits; all of them when there is none.
+
+    A pin to a local or a pre-release version, as `==2.9.0+cu128`, is one to its release.
+    """
+    if specifier is None:
+        return tuple(releases)
+    released = _of_releases(specifier)
+    return tuple(release for release in releases if released.contains(release, prereleases=False))
+
+
+def admitted_by_any(
+    demands: Iterable[SpecifierSet | None], releases: Sequence[Version]
+) -> frozenset[Version]:
+    """Return the releases that one demand or another admits; see `admitted_torch`."""
+    return frozenset(r for demand in demands for r in admitted_torch(demand, releases))
+
+
+@lru_cache(maxsize=256)
+def _of_releases(specifier: SpecifierSet) -> SpecifierSet:
+    return SpecifierSet(",".join(map(_released, specifier)))
+
+
+def _released(specifier: Specifier) -> str:
+    if specifier.operator not in ("==", "===") or specifier.version.endswith(".*"):
+        return str(specifier)
+    try:
+        return f"=={Version(specifier.version).base_version}"
+    except InvalidVersion:
+        return str(specifier)
+
+
+def future_torch(specifier: SpecifierSet | None, newest: Version) -> tuple[Version, ...]:
+    """Return releases that a demand will admit, newer than the newest that is known."""
+    minors = range(newest.minor + 1, newest.minor + _FUTURE)
+    future = [f"{newest.major}.{minor}.0" for minor in minors]
+    future += [f"{major}.0.0" for major in (newest.major + 1, newest.major + 2)]
+    return admitted_torch(specifier, map(Version, future))
+
+
+def names_other_build(specifier: SpecifierSet | None) -> bool:
+    """Whether a demand pins a local version: a build of torch that the index does not have."""
+    return specifier is not None and any("+" in item.version for item in specifier)
+
+
+def _specifier(requirement: Requirement) -> SpecifierSet:
+    """Return a requirement's specifier; for a direct reference, the version that it names."""
+    if not requirement.url:
+        return requirement.specifier
+    filename = unquote(urlsplit(requirement.url).path).rpartition("/")[2]
+    try:
+        return SpecifierSet(f"=={parse_wheel_filename(filename)[1]}")
+    except InvalidWheelFilename:
+        return SpecifierSet()
+
+
+def requirement(
+    releases: Iterable[Version], known: Sequence[Version], *, open_ended: bool = False
+) -> str:
+    """Return the requirement that admits releases and no other that is known.
+
+    Of releases with gaps between them it admits the newest run.
+
+    Args:
+        releases: The releases, at least one.
+        known: Every release that there is, oldest first.
+        open_ended: Whether newer releases than the newest known are admitted too.
+    """
+    wanted = set(releases)
+    runs = number_runs(place for place, release in enumerate(known) if release in wanted)
+    run = [known[place] for place in runs[-1]]
+    first, last = run[0], run[-1]
+    if open_ended and last == known[-1]:
+        return f"torch>={short(first)}"
+    series = [release for release in known if release.release[:2] == last.release[:2]]
+    whole = set(series) <= set(run)
+    if set(run) <= set(series):
+        return f"torch=={last.major}.{last.minor}.*" if whole else _between(first, last)
+    return (
+        f"torch>={short(first)},<{last.major}.{last.minor + 1}" if whole else _between(first, last)
+    )
+
+
+def _between(first: Version, last: Version) -> str:
+    return f"torch=={first}" if first == last else f"torch>={short(first)},<={last}"

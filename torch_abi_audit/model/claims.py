@@ -1,0 +1,100 @@
+"""Claims: what the metadata of a target promises, and the target as it was opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
+    from packaging.tags import Tag
+    from packaging.version import Version
+
+    from torch_abi_audit.model.facts import Defect, Member
+
+
+class TargetKind(StrEnum):
+    """What the user named."""
+
+    WHEEL = "wheel"
+    PACKAGE = "package"
+    DIRECTORY = "directory"
+    LIBRARY = "library"
+
+
+class PythonVersion(NamedTuple):
+    """A minor release of Python."""
+
+    major: int
+    minor: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+
+FREE_THREADED_SINCE = PythonVersion(3, 13)  # PEP 703
+
+
+ABI3T_SINCE = PythonVersion(3, 15)  # PEP 803
+
+
+class Interpreter(NamedTuple):
+    """A release of CPython, free-threaded or not."""
+
+    python: PythonVersion
+    free_threaded: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.python}{'t' if self.free_threaded else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a wheel promises.
+
+    Attributes:
+        name: The distribution's name as its filename spells it.
+        version: The distribution's version.
+        tags: The filename's tags, expanded.
+        wheel_tags: The ``Tag`` lines of the ``WHEEL`` file, expanded.
+        root_is_purelib: ``Root-Is-Purelib`` of the ``WHEEL`` file.
+        requires_python: ``Requires-Python``, empty when absent.
+        torch_requirements: Every ``Requires-Dist`` entry that names torch.
+        cuda_requirements: Those of NVIDIA's packages, which bring CUDA's libraries.
+        extras: ``Provides-Extra``.
+        stated: Whether there is metadata at all. Where there is none nothing is promised.
+        filename: The wheel's filename; None for what is no wheel.
+        variant: The label of a variant wheel (PEP 825, a draft).
+    """
+
+    name: str
+    version: Version
+    tags: frozenset[Tag]
+    wheel_tags: frozenset[Tag]
+    root_is_purelib: bool
+    requires_python: SpecifierSet
+    torch_requirements: tuple[Requirement, ...] = ()
+    cuda_requirements: tuple[Requirement, ...] = ()
+    extras: frozenset[str] = frozenset()
+    stated: bool = True
+    filename: str | None = None
+    variant: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetContents:
+    """A target that was opened.
+
+    Attributes:
+        kind: What it is.
+        claims: What it promises.
+        members: Its compiled members.
+        defects: What is wrong with the archive.
+    """
+
+    kind: TargetKind
+    claims: Claims
+    members: tuple[Member, ...]
+    defects: tuple[Defect, ...] = ()

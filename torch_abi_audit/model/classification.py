@@ -1,0 +1,232 @@
+"""Classifications: what the facts mean for torch, for CPython and for the loader."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import Version
+
+    from torch_abi_audit.model.claims import Claims, PythonVersion
+    from torch_abi_audit.model.facts import Defect, Library, Member
+
+
+class LibraryKind(StrEnum):
+    """Whether Python imports a library as a module."""
+
+    EXTENSION = "extension"
+    BUNDLED = "bundled"
+
+
+class TorchAbi(StrEnum):
+    """How a library, or the worst library of a target, uses torch."""
+
+    STABLE = "stable"
+    UNSTABLE = "unstable"
+    NONE = "none"
+
+
+class PythonAbi(StrEnum):
+    """How a library, or the worst library of a target, uses CPython's C API."""
+
+    NONE = "none"
+    ABI3 = "abi3"
+    ABI3T = "abi3t"
+    VERSION_SPECIFIC = "version-specific"
+
+
+class ReleaseStatus(StrEnum):
+    """One cell of the compatibility matrix: a library against a torch release."""
+
+    GUARANTEED = "guaranteed"
+    LINKS = "links"
+    BREAKS = "breaks"
+    UNKNOWN = "unknown"
+
+
+LOADING = frozenset({ReleaseStatus.GUARANTEED, ReleaseStatus.LINKS})
+
+
+class Cause(StrEnum):
+    """Why a library does not load with a torch release."""
+
+    SYMBOL = "symbol"
+    LIBRARY = "library"
+    CUDA = "cuda"
+    SIBLING = "sibling"
+    ALTERNATIVE = "alternative"
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """The oldest torch release that provides all that a stable library needs.
+
+    Attributes:
+        release: The release, never below the first one that the promise covers.
+        symbols: The shims that first appeared in it; empty when it is the
+            promise and not a symbol that sets the floor.
+    """
+
+    release: Version
+    symbols: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One thing that a library needs and a torch release does not give it.
+
+    Attributes:
+        cause: Of what kind it is.
+        name: The symbol, the library, or the member that is the reason.
+        detail: What the release has instead, or why it is not there.
+    """
+
+    cause: Cause
+    name: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.detail}"
+
+
+class Alternative(NamedTuple):
+    """A library that is meant for one minor release of torch, among others for other ones.
+
+    Attributes:
+        group: What the libraries of the group share: the path with the release left out.
+        release: The major and minor number.
+    """
+
+    group: str
+    release: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A library, or a target, against one torch release; reasons are there where it breaks."""
+
+    status: ReleaseStatus
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TorchUse:
+    """How one library uses torch.
+
+    Attributes:
+        abi: The worst of its symbols.
+        needed: The torch libraries that it asks the loader for.
+        shims: Stable C shims that it imports.
+        unknown_shims: Imports that look like shims and are not in the catalog.
+        unstable: Imports from libtorch that are not stable.
+        weak: Weak imports of torch's; they never stop a load, so nothing above
+            counts them.
+        foreign: Imports of a third party's functions that it finds in libtorch only.
+        leaked: Imports of libstdc++ without a version, which libtorch happens to export.
+        inlined: Exports that come from torch's unstable headers.
+        floor: The floor of a library on the stable ABI.
+        providers: For each import of which the binary says where it must be (Mach-O,
+            PE), the libraries of torch of which one has to have it.
+    """
+
+    abi: TorchAbi
+    needed: tuple[str, ...] = ()
+    shims: tuple[str, ...] = ()
+    unknown_shims: tuple[str, ...] = ()
+    unstable: tuple[str, ...] = ()
+    weak: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+    leaked: tuple[str, ...] = ()
+    inlined: tuple[str, ...] = ()
+    floor: Floor | None = None
+    providers: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def needs_torch(self) -> bool:
+        """Whether the library loads only where torch is installed."""
+        return self.abi is not TorchAbi.NONE or bool(self.needed)
+
+
+@dataclass(frozen=True, slots=True)
+class PythonUse:
+    """How one library uses CPython's C API.
+
+    Attributes:
+        abi: ``NONE`` without an import of the C API, ``ABI3`` when every import
+            lies in the stable ABI, ``ABI3T`` where it is made for free-threaded Python too,
+            ``VERSION_SPECIFIC`` otherwise.
+        violations: Imports of the C API outside the stable ABI.
+        opaque: Imports in the stable ABI that its form for free-threaded Python, abi3t,
+            has and no extension can use.
+        floor: The oldest Python whose stable ABI has every import.
+        floor_symbols: The imports, or the export hook, that set the floor.
+        linked: CPython's own libraries that it needs, each with the version that it is
+            (see `catalog.libraries.python_library`). One with a minor version binds it to
+            that as much as a violation does.
+    """
+
+    abi: PythonAbi
+    violations: tuple[str, ...] = ()
+    opaque: tuple[str, ...] = ()
+    floor: PythonVersion | None = None
+    floor_symbols: tuple[str, ...] = ()
+    linked: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryAudit:
+    """One library of a target: its facts with what they mean.
+
+    `platform` is the key of the catalog's builds that it is for, or None.
+    """
+
+    path: str
+    library: Library
+    kind: LibraryKind
+    platform: str | None
+    torch: TorchUse
+    python: PythonUse
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """The compatibility matrix of a target.
+
+    Attributes:
+        libraries: For each library that needs torch, by path, its cell for each release.
+        row: The target's own: the worst of its libraries, each release served by the
+            alternative that is meant for it. Empty when nothing needs torch.
+        alternatives: The libraries that were taken for alternatives, by path.
+    """
+
+    libraries: Mapping[str, Mapping[Version, Cell]] = field(default_factory=dict)
+    row: Mapping[Version, Cell] = field(default_factory=dict)
+    alternatives: Mapping[str, Alternative] = field(default_factory=dict)
+
+
+BY_METADATA = "the metadata"  # `Subject.judge`, where the user names no releases
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Everything the rules look at for one target.
+
+    `demands` are the releases of torch to judge against: what the metadata asks for,
+    in each environment that differs (None: nothing), or what the user named instead;
+    `judge` says which. `min_torch` is the oldest torch that the user promises.
+    """
+
+    claims: Claims
+    libraries: tuple[LibraryAudit, ...]
+    unreadable: tuple[Member, ...] = ()
+    unverified: frozenset[str] = frozenset()
+    matrix: Matrix = field(default_factory=Matrix)
+    demands: tuple[SpecifierSet | None, ...] = (None,)
+    judge: str = BY_METADATA
+    defects: tuple[Defect, ...] = ()
+    min_torch: Version | None = None
