@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
 from packaging.specifiers import SpecifierSet
 
+from test_wheels.expected import SCENARIOS, arguments_of, expected, names, summarize, wheels_of
 from tests.builders import load_schema
 from torch_abi_audit.cli import main
 from torch_abi_audit.rules import RULES
 
-SCENARIOS = Path(__file__).parents[2] / "test_wheels"
-NAMES = sorted(path.parent.name for path in SCENARIOS.glob("*/scenario.toml"))
-
-
-def wheels_of(name: str) -> list[Path]:
-    return sorted((SCENARIOS / name).glob("*.whl"))
-
-
-def arguments_of(name: str) -> list[str]:
-    """What to call the command with: the scenario's wheels, and its configuration."""
-    config = SCENARIOS / name / "pyproject.toml"
-    configured = ["--config", str(config)] if config.exists() else ["--no-config"]
-    return [*configured, *map(str, wheels_of(name))]
-
-
-def expected(name: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((SCENARIOS / name / "expected.json").read_text())
-    return loaded
-
-
-def findings_of(report: dict[str, Any]) -> list[dict[str, Any]]:
-    keys = ("rule", "severity", "libraries", "evidence")
-    return [{key: finding[key] for key in keys} for finding in report["findings"]]
+NAMES = names()
 
 
 def test_there_are_scenarios() -> None:
@@ -62,34 +39,7 @@ def test_json_says_what_is_expected(name: str, capsys: pytest.CaptureFixture[str
     target, *others = report["targets"]
     # The wheels of one release differ in what they promise, not in what they are.
     assert {other["verdict"] for other in others} <= {target["verdict"]}
-    libraries = {item["path"]: item["torch"] for item in target["libraries"]}
-    said = {
-        "verdict": target["verdict"],
-        "exit_code": code,
-        "torch": {key: target["torch"][key] for key in ("abi", "floor", "floor_symbols")},
-        "python": target["python"],
-        "findings": findings_of(target),
-    }
-    if "run" in want:
-        said["run"] = findings_of(report)
-    if "ignored" in want:
-        said["ignored"] = [
-            {
-                "rule": item["rule"],
-                "libraries": item["libraries"],
-                "reason": item["ignore"]["reason"],
-            }
-            for item in target["ignored"]
-        ]
-    assert said == {
-        key: value for key, value in want.items() if key not in ("libraries", "releases")
-    }
-    cells = {release: cell["status"] for release, cell in target["torch"]["releases"].items()}
-    assert {release: cells[release] for release in want.get("releases", ())} == want.get(
-        "releases", {}
-    )
-    for path, torch in want.get("libraries", {}).items():
-        assert {key: libraries[path][key] for key in ("abi", "floor")} == torch
+    assert summarize(report, code, want) == want
     assert bool(output.err) == (code == 2)
 
 
