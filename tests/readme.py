@@ -1,12 +1,14 @@
-"""The parts of README.md that are made from the code: the table of rules, printed reports.
+"""The parts of README.md that are generated: the table of rules, and printed reports.
 
-    python -m tests.readme        writes them anew
+    python -m tests.readme --table    updates the table of rules
+    python -m tests.readme            updates the reports too, which downloads published wheels
 
-Tests hold the README to what this makes.
+Tests fail if README.md differs from what this generates.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 from pathlib import Path
 
@@ -55,5 +57,20 @@ def with_outputs(text: str) -> str:
     return _OUTPUT.sub(lambda match: f"{match[1]}{printed(match[2])}{match[4]}", text)
 
 
+def main(arguments: list[str] | None = None) -> None:
+    """Update README.md."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.readme", description="Update the generated parts of README.md."
+    )
+    parser.add_argument(
+        "--table", action="store_true", help="only the table of rules, without the network"
+    )
+    options = parser.parse_args(arguments)
+    text = with_table(README.read_text(encoding="utf-8"))
+    if not options.table:
+        text = with_outputs(text)
+    README.write_text(text, encoding="utf-8", newline="\n")
+
+
 if __name__ == "__main__":
-    README.write_text(with_outputs(with_table(README.read_text(encoding="utf-8"))))
+    main()
