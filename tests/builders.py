@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from packaging.tags import parse_tag
 from packaging.version import Version
 
 from torch_abi_audit.abi.classify import classify
+from torch_abi_audit.abi.cpython import library_kind
 from torch_abi_audit.catalog import Catalog, Platform, Shim, ShimExport
 from torch_abi_audit.catalog.archive import write_archive
 from torch_abi_audit.catalog.exports import Build, Leak, make_table
 from torch_abi_audit.claims.cuda_packages import brought_cuda
 from torch_abi_audit.claims.torch_requirement import torch_specifiers
+from torch_abi_audit.loader.graph import LoadGraph
 from torch_abi_audit.loader.matrix import Surroundings, make_matrix
 from torch_abi_audit.model import Claims, DeploymentTarget, Format, Library, Subject, Symbol
 from torch_abi_audit.report.json import schema_text
@@ -156,6 +159,8 @@ def library(
     reexported: tuple[str, ...] = (),
     minos: DeploymentTarget | None = None,
     version_needs: tuple[tuple[str, tuple[str, ...]], ...] = (),
+    rpath: tuple[str, ...] = (),
+    runpath: tuple[str, ...] = (),
 ) -> Library:
     def symbols(names: tuple[str | Symbol, ...]) -> tuple[Symbol, ...]:
         return tuple(Symbol(name) if isinstance(name, str) else name for name in names)
@@ -170,6 +175,8 @@ def library(
         reexported=reexported,
         minos=minos,
         version_needs=version_needs,
+        rpath=rpath,
+        runpath=runpath,
         imports=symbols(imports),
         exports=symbols(exports),
     )
@@ -218,17 +225,21 @@ def claims(
     )
 
 
+def graph_of(libraries: dict[str, Library], hidden: Collection[str] = ()) -> LoadGraph:
+    return LoadGraph(libraries, {p: library_kind(item) for p, item in libraries.items()}, hidden)
+
+
 def subject(
     libraries: dict[str, Library], promised: Claims | None = None, judged: str | None = None
 ) -> Subject:
     """Classify libraries, and fill their matrix, as the pipeline does."""
     promised = promised or claims()
     tags = frozenset(tag.platform for tag in promised.tags)
-    items = classify(libraries.items(), tags, CATALOG, is_torch=promised.name == "torch")
+    items, graphs = classify(libraries.items(), tags, CATALOG, is_torch=promised.name == "torch")
     return Subject(
         claims=promised,
         libraries=items,
-        matrix=make_matrix(items, CATALOG, Surroundings(tags, brought_cuda(promised))),
+        matrix=make_matrix(items, graphs, CATALOG, Surroundings(tags, brought_cuda(promised))),
         demands=torch_specifiers(promised) if judged is None else (SpecifierSet(judged),),
     )
 

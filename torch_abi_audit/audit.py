@@ -300,8 +300,9 @@ def _against(
     claims = opened.claims
     libraries = [(item.path, library) for item in opened.members for library in item.slices]
     tags = frozenset(tag.platform for tag in claims.tags)
-    items = classify(libraries, tags, catalog, is_torch=claims.name == "torch")
-    return items, make_matrix(items, catalog, Surroundings(tags, brought_cuda(claims), present))
+    items, graphs = classify(libraries, tags, catalog, is_torch=claims.name == "torch")
+    around = Surroundings(tags, brought_cuda(claims), present)
+    return items, make_matrix(items, graphs, catalog, around)
 
 
 def _bug(error: Exception) -> str:

@@ -203,17 +203,30 @@ def test_a_needed_library_is_judged_in_the_scope_of_the_one_that_is_opened() -> 
     assert letters(matrix({"x/libx.so": library("torch_ten")}).row) == "-----"
 
 
-def test_of_two_siblings_with_one_name_the_folders_own_is_found() -> None:
-    user = library("torch_ten", "f", needed=("libf.so", CPU))
-    found = matrix(
-        {
-            "a/_C.so": user,
-            "a/libf.so": library("torch_ten", exports=("f",), needed=(CPU,)),
-            "b/libf.so": library("_ZN2at5neverEv", exports=("f",), needed=(CPU,)),
-        }
-    )
-    assert letters(found.libraries["a/_C.so"]) == "---GG"
-    assert letters(found.row) == "-----"
+def test_of_two_siblings_with_one_name_the_loader_takes_one() -> None:
+    def of(*runpath: str) -> Matrix:
+        return matrix(
+            {
+                "a/_C.so": library("torch_ten", "f", needed=("libf.so", CPU), runpath=runpath),
+                "a/libf.so": library("torch_ten", exports=("f",), needed=(CPU,)),
+                "b/libf.so": library("_ZN2at5neverEv", exports=("f",), needed=(CPU,)),
+            }
+        )
+
+    assert letters(of("$ORIGIN").libraries["a/_C.so"]) == "---GG"
+    assert letters(of("$ORIGIN/../b").libraries["a/_C.so"]) == "-----"
+    # Neither is found: code has to load one of them first, and which can't be told.
+    assert letters(of().libraries["a/_C.so"]) == "-----"
+    assert letters(of("$ORIGIN").row) == "-----"
+
+
+def test_of_libraries_of_which_one_is_loaded_all_have_to_bring_what_is_reached() -> None:
+    user = library("torch_ten", "f", needed=("libf.so",), exports=("PyInit__C",))
+    links, links_not = library(exports=("f",), needed=(CPU,)), library(exports=("f",))
+    both = {"a/_C.so": user, "b/libf.so": links}
+    assert letters(matrix(both).libraries["a/_C.so"]) == "---GG"
+    both["c/libf.so"] = links_not
+    assert letters(matrix(both).libraries["a/_C.so"]) == "-----"
 
 
 def test_a_library_that_needs_an_unstable_one_is_not_guaranteed() -> None:

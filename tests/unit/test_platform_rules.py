@@ -19,7 +19,7 @@ VERSIONED, OVERSPECIFIC = "versioned-python-library", "tag-overspecific"
 def findings(
     rule: str, tag: str, *libraries: tuple[str, Library], python: str = ""
 ) -> list[Finding]:
-    items = classify(libraries, tag.split("-")[2].split("."), CATALOG)
+    items, _ = classify(libraries, tag.split("-")[2].split("."), CATALOG)
     found = run_rules(Subject(claims(tag, python=python), items), CATALOG)
     return [finding for finding in found if finding.rule == rule]
 

@@ -387,7 +387,9 @@ def test_requirement(releases: str, open_ended: bool, line: str) -> None:  # noq
 
 def test_torch_itself_needs_no_torch() -> None:
     libraries = {
-        "torch/lib/libtorch_cpu.so": library("_ZN3c105ErrorD1Ev", needed=("libc10.so",)),
+        "torch/lib/libtorch_cpu.so": library(
+            "_ZN3c105ErrorD1Ev", needed=("libc10.so",), runpath=("$ORIGIN",)
+        ),
         "torch/lib/libc10.so": library(exports=("_ZN3c105ErrorD1Ev",)),
     }
     assert found_for(libraries, claims(name="torch")) == {}

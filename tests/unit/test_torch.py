@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from packaging.version import Version
 
-from tests.builders import CATALOG, library
+from tests.builders import CATALOG, graph_of, library
 from torch_abi_audit.abi.classify import classify
 from torch_abi_audit.abi.torch import (
     classify_torch,
@@ -21,7 +21,7 @@ LINUX = CATALOG.platforms["linux_x86_64"]
 
 
 def use_of(item: Library) -> TorchUse:
-    return classify_torch(item, scopes({"x": item})["x"], CATALOG, LINUX)
+    return classify_torch(item, scopes(graph_of({"x": item}))["x"], CATALOG, LINUX)
 
 
 def test_stable_with_its_floor() -> None:
@@ -221,41 +221,49 @@ def test_roll_up() -> None:
 
 def test_scope_of_a_needed_sibling_has_its_weak_definitions() -> None:
     weak = (Symbol("inline_function", weak=True),)
+    libs = ("$ORIGIN/../x.libs",)
     found = scopes(
-        {
-            "x/_C.so": library("inline_function", needed=("libmiddle.so",)),
-            "x.libs/libmiddle-12ab.so": library(soname="libmiddle.so", needed=("libend.so",)),
-            "x.libs/libend.so": library(exports=weak),
-        }
+        graph_of(
+            {
+                "x/_C.so": library("inline_function", needed=("libmiddle-12ab.so",), rpath=libs),
+                "x.libs/libmiddle-12ab.so": library(needed=("libend.so",)),
+                "x.libs/libend.so": library(exports=weak),
+            }
+        )
     )
     assert found["x/_C.so"].symbols == {"inline_function"}
 
 
 def test_scope_of_a_stranger_has_its_strong_definitions_only() -> None:
     found = scopes(
-        {
-            "x/_C.so": library("strong", "inline_function"),
-            "x/other.so": library(exports=("strong", Symbol("inline_function", weak=True))),
-        }
+        graph_of(
+            {
+                "x/_C.so": library("strong", "inline_function"),
+                "x/other.so": library(exports=("strong", Symbol("inline_function", weak=True))),
+            }
+        )
     )
-    assert found["x/_C.so"].symbols == {"strong"}
+    assert found["x/_C.so"].symbols == frozenset()
+    assert found["x/_C.so"].perhaps == {"strong"}
 
 
 def test_programs_provide_nothing() -> None:
     libraries = {"x/_C.so": library("f"), "x/bin": library(exports=("f",), executable=True)}
-    assert scopes(libraries)["x/_C.so"].symbols == frozenset()
+    assert scopes(graph_of(libraries))["x/_C.so"] == Scope()
 
 
 def test_libraries_for_another_machine_provide_nothing() -> None:
     uses = {
         arch: classify(
             [
-                ("x/_C.so", library("_ZN3c104warnEv")),
-                ("x/other.so", library(exports=("_ZN3c104warnEv",), arch=arch)),
+                ("x/_C.so", library("_ZN3c104warnEv", needed=("b.so",), runpath=("$ORIGIN",))),
+                ("x/b.so", library(exports=("_ZN3c104warnEv",), arch=arch)),
             ],
             (),
             CATALOG,
-        )[0].torch.abi
+        )
+        .items[0]
+        .torch.abi
         for arch in ("x86_64", "aarch64")
     }
     assert uses == {"x86_64": TorchAbi.NONE, "aarch64": TorchAbi.UNSTABLE}
@@ -266,12 +274,13 @@ def test_a_copy_of_torch_provides_nothing() -> None:
         "x/_C.so": library("_ZN3c104warnEv", needed=("libc10-0a1b2c3d.so",)),
         "x.libs/libc10-0a1b2c3d.so": library(exports=("_ZN3c104warnEv",)),
     }
-    found = scopes(libraries, strangers={"x.libs/libc10-0a1b2c3d.so"})
+    found = scopes(graph_of(libraries, hidden={"x.libs/libc10-0a1b2c3d.so"}))
     use = classify_torch(libraries["x/_C.so"], found["x/_C.so"], CATALOG, LINUX)
     assert use.abi is TorchAbi.UNSTABLE
     assert use.needed == ("libc10-0a1b2c3d.so",)
 
 
 def test_a_library_is_no_sibling_of_its_own() -> None:
-    found = scopes({"x/_C.so": library("f", exports=("f",), soname="_C.so", needed=("_C.so",))})
+    item = library("f", exports=("f",), soname="_C.so", needed=("_C.so",))
+    found = scopes(graph_of({"x/_C.so": item}))
     assert found["x/_C.so"].symbols == frozenset()

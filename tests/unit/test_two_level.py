@@ -27,7 +27,7 @@ _LETTERS = {
 
 
 def classified(**libraries: Library) -> dict[str, LibraryAudit]:
-    found = classify([(f"x/{name}.so", item) for name, item in libraries.items()], (), CATALOG)
+    found, _ = classify([(f"x/{name}.so", item) for name, item in libraries.items()], (), CATALOG)
     return {item.path[2:-3]: item for item in found}
 
 
@@ -127,7 +127,7 @@ def test_weak_imports_do_not_count() -> None:
 def test_slices_are_judged_apart_and_merged_by_the_worst() -> None:
     arm = dylib(f"{CPU}:torch_ten", needed=(CPU,))
     intel = dylib(f"{CPU}:_ZN2at6TensorD1Ev", needed=(CPU,), arch="x86_64")
-    items = classify([("x/_C.so", arm), ("x/_C.so", intel)], (), CATALOG)
+    items, _ = classify([("x/_C.so", arm), ("x/_C.so", intel)], (), CATALOG)
     assert [(item.library.arch, item.torch.abi) for item in items] == [
         ("arm64", TorchAbi.STABLE),
         ("x86_64", TorchAbi.UNSTABLE),
@@ -181,5 +181,5 @@ def test_windows_finds_a_library_by_its_file() -> None:
     """Not by the name in its export directory."""
     user = dll("c10.dll:f", needed=("c10.dll",))
     renamed = dll(exports=("f",), soname="c10.dll")
-    items = classify([("x/_C.pyd", user), ("x/renamed.dll", renamed)], (), CATALOG)
+    items, _ = classify([("x/_C.pyd", user), ("x/renamed.dll", renamed)], (), CATALOG)
     assert items[0].torch.needed == ("c10.dll",)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.abi.cpython import classify_python, library_kind
 from torch_abi_audit.abi.torch import classify_torch, is_torchs
+from torch_abi_audit.catalog.libraries import cuda_library, is_torch_library, python_library
+from torch_abi_audit.claims.manylinux import is_linux_library
 from torch_abi_audit.claims.platform_tags import catalog_key
+from torch_abi_audit.loader.graph import LoadGraph
 from torch_abi_audit.loader.scope import scopes
 from torch_abi_audit.model import LibraryAudit
 
@@ -14,7 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from torch_abi_audit.catalog import Catalog
-    from torch_abi_audit.model import Library
+    from torch_abi_audit.model import Library, LibraryKind
+
+
+class Classified(NamedTuple):
+    """The classified libraries, by path and machine, and for each machine its load graph."""
+
+    items: tuple[LibraryAudit, ...]
+    graphs: Mapping[str, LoadGraph]
 
 
 def classify(
@@ -23,7 +33,7 @@ def classify(
     catalog: Catalog,
     *,
     is_torch: bool = False,
-) -> tuple[LibraryAudit, ...]:
+) -> Classified:
     """Classify the libraries of a target.
 
     The loader never mixes machines, so those of each are looked at by themselves; the
@@ -35,34 +45,54 @@ def classify(
         catalog: What torch's releases provide.
         is_torch: Whether the target is torch itself, which provides its own libraries;
             anything else only carries copies of them.
-
-    Returns:
-        The classified libraries, by path, then by machine.
     """
     machines: dict[str, dict[str, Library]] = {}
     for path, library in libraries:
         machines.setdefault(library.arch, {})[path] = library
-    items = [
-        item
-        for of_machine in machines.values()
-        for item in _classify(of_machine, tags, catalog, is_torch=is_torch)
-    ]
-    return tuple(sorted(items, key=lambda item: (item.path, item.library.arch)))
+    graphs = {}
+    items: list[LibraryAudit] = []
+    for arch, of_machine in machines.items():
+        kinds = {path: library_kind(library) for path, library in of_machine.items()}
+        graphs[arch] = LoadGraph(of_machine, kinds)
+        items += _classify(graphs[arch], kinds, tags, catalog, is_torch=is_torch)
+    return Classified(tuple(sorted(items, key=lambda item: (item.path, item.library.arch))), graphs)
 
 
 def _classify(
-    libraries: Mapping[str, Library], tags: Collection[str], catalog: Catalog, *, is_torch: bool
+    graph: LoadGraph,
+    kinds: Mapping[str, LibraryKind],
+    tags: Collection[str],
+    catalog: Catalog,
+    *,
+    is_torch: bool,
 ) -> Iterator[LibraryAudit]:
+    libraries = graph.libraries
     copies = {path for path, library in libraries.items() if is_torchs(path, library)}
-    found = scopes(libraries, strangers=() if is_torch else copies)
+    found = scopes(graph)
+    if copies and not is_torch:
+        # Copies provide to each other alone.
+        others = scopes(LoadGraph(libraries, kinds, hidden=copies))
+        found = {path: (found if path in copies else others)[path] for path in libraries}
     for path, library in libraries.items():
         key = catalog_key(library, tags)
         platform = catalog.platforms.get(key or "")
+        scope = found[path]
         yield LibraryAudit(
             path=path,
             library=library,
-            kind=library_kind(library),
+            kind=kinds[path],
             platform=key,
-            torch=classify_torch(library, found[path], catalog, platform),
-            python=classify_python(path, library, found[path]),
+            own=scope.searched | {n for n in scope.libraries if not _is_elsewhere_too(n)},
+            torch=classify_torch(library, scope, catalog, platform),
+            python=classify_python(path, library, scope),
         )
+
+
+def _is_elsewhere_too(name: str) -> bool:
+    """Whether a system, torch, CUDA or CPython can have a library of a name as well."""
+    return (
+        is_linux_library(name)
+        or is_torch_library(name)
+        or cuda_library(name) is not None
+        or python_library(name) is not None
+    )

@@ -81,10 +81,13 @@ def classify_torch(
         and path not in library.optional
     )
     found: dict[_Kind, list[str]] = {kind: [] for kind in _Kind}
+    perhaps: set[str] = set()
     providers: dict[str, frozenset[str]] = {}
     names = _Names(library, scope, catalog, platform)
     for symbol, kind in names.kinds():
         found[_Kind.WEAK if symbol.weak else kind].append(symbol.name)
+        if symbol.library is None and symbol.name in scope.perhaps:
+            perhaps.add(symbol.name)
         if symbol.library is not None:
             providers[symbol.name] = scope.outside(symbol) or frozenset()
 
@@ -104,6 +107,7 @@ def classify_torch(
         foreign=tuple(sorted(found[_Kind.FOREIGN])),
         leaked=tuple(sorted(found[_Kind.LEAKED])),
         inlined=_inlined(library) if abi is TorchAbi.STABLE else (),
+        perhaps=frozenset(perhaps),
         floor=_floor(found[_Kind.SHIM], catalog) if abi is TorchAbi.STABLE else None,
         providers=providers,
     )
@@ -131,7 +135,10 @@ class _Names:
         """Yield each import that is torch's, with its kind."""
         for symbol in self._library.imports:
             outside = self._scope.outside(symbol)
-            if outside is None:
+            if symbol.library is None and symbol.name in self._scope.perhaps:
+                # What only code of the package can load first makes no name of torch's its own.
+                kind = self._by_name(symbol.name)
+            elif outside is None:
                 kind = self._by_name(symbol.name)
                 # What a name does not give away costs the export table.
                 if kind is None and not symbol.weak:

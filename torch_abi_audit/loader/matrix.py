@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch_abi_audit.catalog.libraries import cuda_library, is_torch_library
 from torch_abi_audit.claims.manylinux import libstdcxx_is_promised
 from torch_abi_audit.loader.alternatives import find_alternatives
+from torch_abi_audit.loader.graph import LoadGraph, is_absolute
 from torch_abi_audit.model import (
     Alternative,
     Cause,
     Cell,
     Format,
-    LibraryKind,
     Matrix,
     Reason,
     ReleaseStatus,
@@ -28,13 +28,13 @@ from torch_abi_audit.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from packaging.version import Version
 
     from torch_abi_audit.catalog import Catalog, Platform
     from torch_abi_audit.catalog.exports import Build
-    from torch_abi_audit.model import Library, LibraryAudit
+    from torch_abi_audit.model import LibraryAudit
 
 _FROM_BEST = (
     ReleaseStatus.GUARANTEED,
@@ -64,12 +64,16 @@ class Surroundings(NamedTuple):
 
 
 def make_matrix(
-    items: Sequence[LibraryAudit], catalog: Catalog, surroundings: Surroundings
+    items: Sequence[LibraryAudit],
+    graphs: Mapping[str, LoadGraph],
+    catalog: Catalog,
+    surroundings: Surroundings,
 ) -> Matrix:
     """Fill the matrix of a target.
 
     Args:
         items: The target's libraries.
+        graphs: For each machine, which of them finds which.
         catalog: What torch's releases provide.
         surroundings: What else is there.
     """
@@ -78,25 +82,28 @@ def make_matrix(
     alternatives = find_alternatives((item.path for item in users), known)
     cells: dict[str, dict[Version, Cell]] = {item.path: {} for item in users}
     row: dict[Version, Cell] = {}
-    machines: dict[str, list[LibraryAudit]] = {}
+    machines: dict[str, dict[str, LibraryAudit]] = {arch: {} for arch in graphs}
     for item in items:
-        machines.setdefault(item.library.arch, []).append(item)
+        machines[item.library.arch][item.path] = item
     shown = _MAX_REASONS_OF_ALL // max(1, len(users) * len(catalog.releases))
     limit = min(_MAX_REASONS, max(_MIN_REASONS, shown))
-    families: dict[tuple[str, tuple[int, int] | None], _Family] = {}
+    chosen: dict[tuple[str, tuple[int, int]], LoadGraph] = {}
     for release in catalog.releases if users else ():
         # Which libraries find each other changes with the release only by alternatives.
-        series = (release.major, release.minor) if alternatives else None
-        columns: dict[str, _Column] = {}
+        series = (release.major, release.minor)
+        columns: dict[str, _ReleaseChecker] = {}
         for arch, of_machine in machines.items():
-            if (arch, series) not in families:
-                families[arch, series] = _Family(of_machine, alternatives, series)
-            columns[arch] = _Column(families[arch, series], catalog, surroundings, release, limit)
+            if alternatives and (arch, series) not in chosen:
+                hidden = {path for path, item in alternatives.items() if item.release != series}
+                chosen[arch, series] = _without(of_machine, hidden)
+            graph = chosen.get((arch, series), graphs[arch])
+            machine = _Machine(of_machine, graph)
+            columns[arch] = _ReleaseChecker(machine, catalog, surroundings, release, limit)
         for item in users:
             cell = columns[item.library.arch].cell(item)
             # Of the slices of a universal file the worst counts.
             other = cells[item.path].get(release, cell)
-            cells[item.path][release] = max(other, cell, key=_badness)
+            cells[item.path][release] = max(other, cell, key=_rank)
         of_release = {item.path: cells[item.path][release] for item in users}
         row[release] = _roll_up(of_release, alternatives, release)
     return Matrix(cells, row, alternatives)
@@ -117,119 +124,49 @@ def _roll_up(
             if item.group == group and item.release == release.release[:2]
         ]
         missing = Reason(Cause.ALTERNATIVE, group, f"there is none for torch {release}")
-        best = min(meant, key=_badness, default=Cell(ReleaseStatus.BREAKS, (missing,)))
+        best = min(meant, key=_rank, default=Cell(ReleaseStatus.BREAKS, (missing,)))
         serving.append(best)
-    worst = max(serving, key=_badness, default=Cell(ReleaseStatus.GUARANTEED))
+    worst = max(serving, key=_rank, default=Cell(ReleaseStatus.GUARANTEED))
     reasons = [reason for cell in serving for reason in cell.reasons]
     return Cell(worst.status, tuple(dict.fromkeys(reasons)))
 
 
-def _badness(cell: Cell) -> int:
+def _rank(cell: Cell) -> int:
     return _FROM_BEST.index(cell.status)
 
 
-class _Family:
-    """The libraries of the target for one machine, and how the loader finds one from another.
-
-    Args:
-        items: The libraries.
-        alternatives: Those of which one is chosen.
-        series: The major and minor number of the release that they are chosen for.
-    """
-
-    def __init__(
-        self,
-        items: Sequence[LibraryAudit],
-        alternatives: Mapping[str, Alternative],
-        series: tuple[int, int] | None,
-    ) -> None:
-        self.items = {item.path: item for item in items}
-        self._by_name: dict[str, list[str]] = {}
-        for item in items:
-            alternative = alternatives.get(item.path)
-            if item.library.executable or (
-                alternative is not None and alternative.release != series
-            ):
-                continue
-            for name in item.library.names(item.path):
-                self._by_name.setdefault(name, []).append(item.path)
-        self.near = {item.path: self._near(item) for item in items}
-        # The loader resolves the symbols of a library in the scope of the one that was
-        # opened. One that others need, and that is no module, is not opened by itself.
-        above: dict[str, set[frozenset[str]]] = {}
-        for path, paths in self.near.items():
-            scope = frozenset(paths)
-            for other in scope - {path}:
-                above.setdefault(other, set()).add(scope)
-        self.scopes = {
-            path: {frozenset(self.near[path])}
-            if item.kind is LibraryKind.EXTENSION
-            else above.get(path, {frozenset(self.near[path])})
-            for path, item in self.items.items()
-        }
-        # What each asks for from outside, in order.
-        self.strange = {
-            item.path: [
-                needed
-                for needed in item.library.needed
-                if needed not in item.library.optional and not self._siblings(item, needed)
-            ]
-            for item in items
-        }
-
-    def needed(self, paths: Iterable[str]) -> list[str]:
-        """Return the names that libraries ask the loader for, where it looks for them."""
-        return [
-            basename(name)
-            for path in paths
-            for name in self.items[path].library.needed
-            if not _is_elsewhere(self.items[path].library, name)
-        ]
-
-    def _siblings(self, item: LibraryAudit, needed: str) -> list[str]:
-        """Return the libraries of the target that have a needed name: the folder's own first."""
-        if _is_elsewhere(item.library, needed):
-            return []
-        found = self._by_name.get(basename(needed), [])
-        folder = item.path.rpartition("/")[0]
-        return [path for path in found if path.rpartition("/")[0] == folder] or found
-
-    def _near(self, item: LibraryAudit) -> list[str]:
-        """Return the paths of a library and of those of the target that it needs."""
-        found = {item.path: None}  # in the order in which the loader finds them
-        pending = [item.path]
-        while pending:
-            current = self.items[pending.pop(0)]
-            for needed in current.library.needed:
-                new = [path for path in self._siblings(current, needed) if path not in found]
-                found |= dict.fromkeys(new)
-                pending += new
-        return list(found)
+def _without(items: Mapping[str, LibraryAudit], hidden: Collection[str]) -> LoadGraph:
+    """Return the load graph of libraries of which some are not chosen for a release."""
+    libraries = {path: item.library for path, item in items.items()}
+    kinds = {path: item.kind for path, item in items.items()}
+    return LoadGraph(libraries, kinds, hidden)
 
 
-def _is_elsewhere(library: Library, needed: str) -> bool:
-    """Whether macOS looks for a library at one place alone, which no wheel is installed to."""
-    return library.format is Format.MACHO and needed.startswith("/")
+class _Machine(NamedTuple):
+    """The libraries of a target for one machine, by path, and which of them finds which."""
+
+    items: Mapping[str, LibraryAudit]
+    graph: LoadGraph
 
 
-class _Column:
-    """One release: libraries of a family against it."""
+class _ReleaseChecker:
+    """One release: the libraries of a target for one machine against it."""
 
     def __init__(
         self,
-        family: _Family,
+        machine: _Machine,
         catalog: Catalog,
         surroundings: Surroundings,
         release: Version,
         limit: int,
     ) -> None:
         self._limit = limit
-        self._family = family
+        self._items, self._graph = machine
         self._catalog = catalog
         self._surroundings = surroundings
         self._release = release
         self._own_reasons: dict[tuple[str, frozenset[str]], list[Reason]] = {}
-        self._reachable: dict[frozenset[str], frozenset[str]] = {}
+        self._reachable: dict[str, frozenset[str]] = {}
 
     def cell(self, item: LibraryAudit) -> Cell:
         """Judge one library, with the siblings that it needs."""
@@ -237,13 +174,15 @@ class _Column:
         build = platform and platform.build(self._release)
         if not platform or not build:
             return _UNKNOWN
-        near = self._family.near[item.path]
-        scopes = self._family.scopes[item.path]
-        tried = [self._reasons(near, scope, platform, build) for scope in scopes]
+        near = self._graph.loaded(item.path).order
+        tried = [
+            self._reasons(near, opener, platform, build)
+            for opener in self._graph.openers(item.path)
+        ]
         reasons = min(tried, key=len)
         if reasons:
             return Cell(ReleaseStatus.BREAKS, tuple(reasons))
-        promised = all(self._is_promised(self._family.items[path]) for path in near)
+        promised = all(self._is_promised(self._items[path]) for path in near)
         return Cell(ReleaseStatus.GUARANTEED if promised else ReleaseStatus.LINKS)
 
     def _is_promised(self, item: LibraryAudit) -> bool:
@@ -259,19 +198,19 @@ class _Column:
         )
 
     def _reasons(
-        self, near: Sequence[str], scope: frozenset[str], platform: Platform, build: Build
+        self, near: Sequence[str], opener: str, platform: Platform, build: Build
     ) -> list[Reason]:
         """Return why a library does not load: its own reasons, then those of its siblings.
 
         A sibling that needs torch has a row of its own that says why; for one that does
         not, its reasons are those of the library that needs it.
         """
-        if scope not in self._reachable:
-            self._reachable[scope] = build.closure(self._family.needed(scope))
-        reachable = self._reachable[scope]
+        if opener not in self._reachable:
+            self._reachable[opener] = build.closure(sorted(self._graph.asked(opener)))
+        reachable = self._reachable[opener]
         found: list[Reason] = []
         for path in near:
-            item = self._family.items[path]
+            item = self._items[path]
             if (path, reachable) not in self._own_reasons:
                 missing = self._missing_symbols(item, platform, build, reachable)
                 own = [
@@ -300,9 +239,12 @@ class _Column:
         self, item: LibraryAudit, platform: Platform, build: Build
     ) -> list[Reason]:
         reasons = []
-        for needed in self._family.strange[item.path]:
+        found = self._graph.loaded(item.path).edges[item.path]
+        for needed in item.library.needed:
+            if needed in found or needed in item.library.optional:
+                continue
             name = basename(needed)
-            if _is_elsewhere(item.library, needed):
+            if is_absolute(item.library, needed):
                 if is_torch_library(name):
                     reasons.append(Reason(Cause.LIBRARY, name, f"it is looked for at {needed}"))
                 continue
@@ -322,8 +264,11 @@ class _Column:
     def _missing_symbols(
         self, item: LibraryAudit, platform: Platform, build: Build, reachable: Collection[str]
     ) -> Iterator[Reason]:
-        reached = _Reached(item, platform, build, reachable)
+        reached = _SymbolLookup(item, platform, build, reachable)
+        perhaps = item.torch.perhaps
         for name in item.torch.shims:
+            if name in perhaps:
+                continue
             export = self._catalog.shims[name].exported.get(platform.key)
             if export is None:
                 yield from reached.missing(name)
@@ -333,7 +278,8 @@ class _Column:
             elif not reached.any_of(name, {export.library}):
                 yield from reached.missing(name)
         for name in (*item.torch.unstable, *item.torch.unknown_shims, *item.torch.foreign):
-            yield from reached.missing(name)
+            if name not in perhaps:
+                yield from reached.missing(name)
         for name in item.torch.leaked:
             leak = platform.leaks[name]
             if not leak.mask >> platform.number(build) & 1 and not libstdcxx_is_promised(
@@ -360,7 +306,7 @@ def _missing_cuda(name: str, stem: str, platform: Platform, build: Build) -> lis
     return [Reason(Cause.CUDA, name, f"torch {build.version} brings {brings}")]
 
 
-class _Reached:
+class _SymbolLookup:
     """What a library finds of one build's symbols."""
 
     def __init__(

@@ -1,12 +1,13 @@
 """What the libraries of one target provide to each other.
 
-The dynamic loader resolves a symbol in the libraries that a library needs, and what
-those need in turn; a target can also load a library for everybody first, which no
-byte of it shows. So a name counts as the target's own when
+The dynamic loader resolves a symbol in the library that was opened, in those that it needs, and
+in what those need in turn. A target can also load a library for everybody first, which no byte of
+it shows. So a name is
 
-- a library that is needed, directly or not, defines it in any way, or
-- any other library of the target defines it strongly. A weak definition does not
-  count there: every library that includes a header has one of each inline function.
+- the target's own where a library that the loader itself finds defines it, whoever is opened;
+- perhaps its own where any other library of the target does that is needed, or that defines it
+  strongly. A weak definition does not count there: every library that includes a header has one
+  of each inline function.
 
 Where the binary itself names the library that must provide a symbol, as Mach-O and PE
 do, that decides instead.
@@ -21,8 +22,9 @@ from typing import TYPE_CHECKING
 from torch_abi_audit.model import Format, basename
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
+    from torch_abi_audit.loader.graph import Edge, LoadGraph
     from torch_abi_audit.model import Library, Symbol
 
 
@@ -31,18 +33,22 @@ class Scope:
     """What a library finds in its own target.
 
     Attributes:
-        symbols: Those of its imports that other libraries of the target define, and whose
-            provider the binary does not name.
-        libraries: The names that the target's libraries are needed by.
-        needed: The names that it, and those of the target's libraries that it needs,
-            ask the loader for, and the target does not have.
+        symbols: Those of its imports whose provider the binary does not name, and that
+            libraries of the target define which the loader finds.
+        perhaps: Those that others define: code of the package would have to load them first.
+        libraries: The names of those that it needs which the target has.
+        searched: Those of these names that the loader itself finds in the target.
+        needed: The names that are asked of the loader when it is loaded, and that the
+            target does not have.
         passed_on: For each import that it asks of a library of the target, and that this
             one re-exports from elsewhere: the names of the libraries that can have it.
         unprovided: Imports that it asks of a library of the target that does not have them.
     """
 
     symbols: frozenset[str] = frozenset()
+    perhaps: frozenset[str] = frozenset()
     libraries: frozenset[str] = frozenset()
+    searched: frozenset[str] = frozenset()
     needed: frozenset[str] = frozenset()
     passed_on: Mapping[str, frozenset[str]] = field(default_factory=dict)
     unprovided: frozenset[str] = frozenset()
@@ -50,10 +56,11 @@ class Scope:
     def outside(self, symbol: Symbol) -> frozenset[str] | None:
         """Return the libraries outside the target of which one must provide an import.
 
-        None where any may, an empty set where the target provides it itself.
+        None where any may, an empty set where the target provides it itself, or may.
         """
         if symbol.library is None:
-            return frozenset() if symbol.name in self.symbols else None
+            own = symbol.name in self.symbols or symbol.name in self.perhaps
+            return frozenset() if own else None
         name = basename(symbol.library)
         if name not in self.libraries:
             return frozenset({name})
@@ -62,104 +69,93 @@ class Scope:
         return self.passed_on.get(symbol.name, frozenset())
 
 
-def scopes(libraries: Mapping[str, Library], strangers: Collection[str] = ()) -> dict[str, Scope]:
-    """Return the scope of each library of a target, by path.
-
-    Programs provide nothing.
-
-    Args:
-        libraries: The target's libraries for one machine, by path.
-        strangers: Those that are not the target's own to count on: copies of torch's,
-            which provide to each other alone.
-    """
-    wanted = {symbol.name for library in libraries.values() for symbol in library.imports}
-    apart = [_Providers(libraries, wanted, without=strangers), _Providers(libraries, wanted)]
-    return {
-        path: apart[path in strangers].scope(path, library) for path, library in libraries.items()
-    }
+def scopes(graph: LoadGraph) -> dict[str, Scope]:
+    """Return the scope of each library of a target for one machine, by path."""
+    return _Providers(graph).scopes()
 
 
 class _Providers:
     """The libraries of a target that provide something, by what they provide."""
 
-    def __init__(
-        self, libraries: Mapping[str, Library], wanted: set[str], without: Collection[str] = ()
-    ) -> None:
-        self._libraries = libraries
+    def __init__(self, graph: LoadGraph) -> None:
+        self._graph = graph
+        wanted = {symbol.name for item in graph.libraries.values() for symbol in item.imports}
         self._definitions: dict[str, dict[str, bool]] = defaultdict(dict)  # name, path, weak
-        self._by_name: dict[str, set[str]] = defaultdict(set)
-        for path, library in libraries.items():
-            if library.executable or path in without:
-                continue
-            for name in library.names(path):
-                self._by_name[name].add(path)
-            for symbol in library.exports:
+        for path in graph.providers:
+            for symbol in graph.libraries[path].exports:
                 if symbol.name in wanted:
                     self._definitions[symbol.name][path] = symbol.weak
-        self._own = frozenset(self._by_name)
-        self._reexports: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
 
-    def scope(self, path: str, library: Library) -> Scope:
-        near = _closure(path, self._libraries, self._by_name)
-        symbols = frozenset(
-            symbol.name
-            for symbol in library.imports
-            if symbol.library is None
-            and any(
-                other != path and (other in near or not weak)
-                for other, weak in self._definitions.get(symbol.name, {}).items()
-            )
+    def scopes(self) -> dict[str, Scope]:
+        return {path: self._scope(path, item) for path, item in self._graph.libraries.items()}
+
+    def _scope(self, path: str, library: Library) -> Scope:
+        graph = self._graph
+        loads = [graph.loaded(opener) for opener in graph.openers(path)]
+        certain = frozenset.intersection(*(load.certain for load in loads))
+        near = {other for load in loads for other in load.order}
+        symbols, perhaps = set(), set()
+        for symbol in library.imports:
+            if symbol.library is not None:
+                continue
+            definitions = self._definitions.get(symbol.name, {})
+            if any(other != path and other in certain for other in definitions):
+                symbols.add(symbol.name)
+            elif any(
+                other != path and (other in near or not weak) for other, weak in definitions.items()
+            ):
+                perhaps.add(symbol.name)
+        edges = graph.loaded(path).edges[path]
+        asked = frozenset[str]().union(*(graph.asked(opener) for opener in graph.openers(path)))
+        passed_on, unprovided = self._asked_of_siblings(library, edges)
+        return Scope(
+            symbols=frozenset(symbols),
+            perhaps=frozenset(perhaps),
+            libraries=frozenset(map(basename, edges)),
+            searched=frozenset(basename(name) for name in edges if graph.finds(path, name)),
+            needed=asked - graph.names,
+            passed_on=passed_on,
+            unprovided=unprovided,
         )
-        asked = {basename(name) for other in near for name in self._libraries[other].needed}
-        passed_on, unprovided = self._asked_of_siblings(library)
-        return Scope(symbols, self._own, frozenset(asked - self._own), passed_on, unprovided)
 
     def _asked_of_siblings(
-        self, library: Library
+        self, library: Library, edges: Mapping[str, Edge]
     ) -> tuple[dict[str, frozenset[str]], frozenset[str]]:
         """Return imports that a library of the target is to have and does not; see `Scope`."""
         passed_on: dict[str, frozenset[str]] = {}
         unprovided: set[str] = set()
         if library.format is Format.ELF:  # it names providers of versioned symbols only
             return passed_on, frozenset()
+        exporting = {
+            basename(needed): [self._exporting(path) for path in edge.paths]
+            for needed, edge in edges.items()
+        }
         for symbol in library.imports:
-            name = basename(symbol.library or "")
             # What a library exports by number only is not known.
-            if name not in self._own or symbol.name.startswith("#"):
+            if symbol.library is None or symbol.name.startswith("#"):
                 continue
-            paths, outside = self._exporting(name)
-            if paths.isdisjoint(self._definitions.get(symbol.name, ())):
+            definers = self._definitions.get(symbol.name, {})
+            # Of several libraries of which one is loaded each has to have it.
+            for paths, outside in exporting.get(basename(symbol.library), ()):
+                if not paths.isdisjoint(definers):
+                    continue
                 if outside:
                     passed_on[symbol.name] = outside
                 else:
                     unprovided.add(symbol.name)
         return passed_on, frozenset(unprovided)
 
-    def _exporting(self, name: str) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the paths whose exports a name stands for, and the names outside the target."""
-        if name not in self._reexports:
-            through, pending = {name}, [name]
-            while pending:
-                paths = self._by_name.get(pending.pop(), ())
-                new = {basename(n) for path in paths for n in self._libraries[path].reexported}
-                pending += new - through
-                through |= new
-            own = frozenset(path for n in through for path in self._by_name.get(n, ()))
-            self._reexports[name] = own, frozenset(through - self._own)
-        return self._reexports[name]
-
-
-def _closure(
-    path: str, libraries: Mapping[str, Library], by_name: Mapping[str, set[str]]
-) -> set[str]:
-    """Return the paths of a library and of those that it needs, directly or not."""
-    found = {path}
-    pending = [path]
-    names: set[str] = set()
-    while pending:
-        new_names = {basename(name) for name in libraries[pending.pop()].needed} - names
-        names |= new_names
-        new = {other for name in new_names for other in by_name.get(name, ())} - found
-        found |= new
-        pending += new
-    return found
+    def _exporting(self, path: str) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the paths whose exports are a library's own, and the names outside the target."""
+        graph = self._graph
+        own, outside, pending = {path}, set(), [path]
+        for current in pending:  # which grows
+            edges = graph.loaded(current).edges[current]
+            for name in graph.libraries[current].reexported:
+                edge = edges.get(name)
+                if edge is None:
+                    outside.add(basename(name))
+                    continue
+                pending += [other for other in edge.paths if other not in own]
+                own |= set(edge.paths)
+        return frozenset(own), frozenset(outside)

@@ -129,6 +129,8 @@ class TorchUse:
         foreign: Imports of a third party's functions that it finds in libtorch only.
         leaked: Imports of libstdc++ without a version, which libtorch happens to export.
         inlined: Exports that come from torch's unstable headers.
+        perhaps: Those of all these names that another library of the target has too, which
+            the loader does not find: where code of the package loads it first, they are there.
         floor: The floor of a library on the stable ABI.
         providers: For each import of which the binary says where it must be (Mach-O,
             PE), the libraries of torch of which one has to have it.
@@ -143,6 +145,7 @@ class TorchUse:
     foreign: tuple[str, ...] = ()
     leaked: tuple[str, ...] = ()
     inlined: tuple[str, ...] = ()
+    perhaps: frozenset[str] = frozenset()
     floor: Floor | None = None
     providers: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
@@ -182,7 +185,9 @@ class PythonUse:
 class LibraryAudit:
     """One library of a target: its facts with what they mean.
 
-    `platform` is the key of the catalog's builds that it is for, or None.
+    `platform` is the key of the catalog's builds that it is for, or None. `own` are the
+    names of the libraries that it needs and that come from the target: the loader finds them
+    there, or nobody else has a library of that name.
     """
 
     path: str
@@ -191,6 +196,7 @@ class LibraryAudit:
     platform: str | None
     torch: TorchUse
     python: PythonUse
+    own: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

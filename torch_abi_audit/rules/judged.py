@@ -37,11 +37,6 @@ def judged_releases(subject: Subject, catalog: Catalog) -> list[Version]:
     ]
 
 
-def own_names(subject: Subject) -> frozenset[str]:
-    """Return the names by which a target's libraries can need each other."""
-    return frozenset[str]().union(*(i.library.names(i.path) for i in subject.libraries))
-
-
 def is_missed(subject: Subject, path: str, release: Version) -> bool:
     """Whether a target misses a library where it breaks.
 

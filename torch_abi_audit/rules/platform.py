@@ -9,7 +9,6 @@ from torch_abi_audit.catalog.libraries import cuda_library, is_driver, is_torch_
 from torch_abi_audit.claims.manylinux import BEYOND, glibc_with, is_linux_library, lowest_glibc
 from torch_abi_audit.claims.platform_tags import fits, lowest_macos, parse_platform
 from torch_abi_audit.model import Format, LibraryAudit, LibraryKind, Severity, Subject, basename
-from torch_abi_audit.rules.judged import own_names
 from torch_abi_audit.rules.registry import Hit, rule
 from torch_abi_audit.wording import count, does, join
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.catalog import Catalog
     from torch_abi_audit.claims.platform_tags import Platform
-    from torch_abi_audit.model import DeploymentTarget, Library
+    from torch_abi_audit.model import DeploymentTarget
 
 _GLIBC = ("libc.so.6", "ld-linux")
 _MUSL = ("libc.musl-", "ld-musl-")
@@ -165,10 +164,9 @@ def _glibc(subject: Subject, tags: frozenset[str]) -> Iterator[Hit]:
     lowest = lowest_glibc(tags)
     if lowest is None:
         return
-    own = own_names(subject)
-    above = {item.path: _versions_above(item.library, lowest, own) for item in subject.libraries}
+    above = {item.path: _versions_above(item, lowest) for item in subject.libraries}
     needed = {basename(name) for item in subject.libraries for name in item.library.needed}
-    plugins = {item.path for item in subject.libraries if _is_plugin(item, own, needed)}
+    plugins = {item.path for item in subject.libraries if _is_plugin(item, needed)}
     tag = min(tag for tag in tags if lowest_glibc([tag]) == lowest)
     for paths in (above.keys() - plugins, above.keys() & plugins):
         found = {path: above[path] for path in sorted(paths) if above[path]}
@@ -188,24 +186,24 @@ def _glibc(subject: Subject, tags: frozenset[str]) -> Iterator[Hit]:
         )
 
 
-def _versions_above(library: Library, lowest: int, own: Collection[str]) -> dict[str, int]:
+def _versions_above(item: LibraryAudit, lowest: int) -> dict[str, int]:
     """Return symbol versions that glibc 2.`lowest` comes without, the newest first."""
     found: dict[str, int] = {}
-    for name, versions in library.version_needs:
-        for version in versions if name not in own else ():
-            glibc = glibc_with(version, library.arch)
+    for name, versions in item.library.version_needs:
+        for version in versions if name not in item.own else ():
+            glibc = glibc_with(version, item.library.arch)
             if glibc is not None and glibc > lowest:
                 found[version] = glibc
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _is_plugin(item: LibraryAudit, own: Collection[str], needed: Collection[str]) -> bool:
+def _is_plugin(item: LibraryAudit, needed: Collection[str]) -> bool:
     """Whether nothing shows that a library is loaded wherever the wheel is installed."""
     names = {basename(name) for name in item.library.needed}
     strange = {
         name
         for name in names
-        if name not in own
+        if name not in item.own
         and not is_linux_library(name)
         and not is_torch_library(name)
         and cuda_library(name) is None

@@ -30,12 +30,11 @@ from torch_abi_audit.model import (
     Subject,
     basename,
 )
-from torch_abi_audit.rules.judged import own_names
 from torch_abi_audit.rules.registry import Hit, rule
 from torch_abi_audit.wording import count, does, join, limited_api, unique
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from torch_abi_audit.catalog import Catalog
     from torch_abi_audit.model import Interpreter, LibraryAudit
@@ -67,13 +66,12 @@ def abi3_violation(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """
     if not claims_abi3(subject.claims):
         return
-    own = own_names(subject)
     free_threaded = claims_abi3t(subject.claims)
     for library in subject.libraries:
         violations = library.python.violations
         opaque = library.python.opaque if free_threaded else ()
         if violations:
-            helper = _python_helper(library, own)
+            helper = _python_helper(library)
             perhaps = f", unless {helper} has them" if helper else ""
             yield Hit(
                 f"the tag says abi3, and it imports {count(len(violations), 'name')} of CPython's"
@@ -98,7 +96,7 @@ def abi3_violation(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
             )
 
 
-def _python_helper(item: LibraryAudit, own: Collection[str]) -> str | None:
+def _python_helper(item: LibraryAudit) -> str | None:
     """Return a needed library of another package that is made for Python, as its name says."""
     if item.library.format is not Format.ELF:  # elsewhere each symbol names its library
         return None
@@ -107,7 +105,7 @@ def _python_helper(item: LibraryAudit, own: Collection[str]) -> str | None:
         (
             name
             for name in names
-            if name not in own
+            if name not in item.own
             and re.search(_MADE_FOR_PYTHON, name)
             and not is_torch_library(name)
             and python_library(name) is None
@@ -392,9 +390,8 @@ def versioned_python_library(subject: Subject, _catalog: Catalog) -> Iterator[Hi
             help="leave the library of Python out: the interpreter has the symbols",
             severity=Severity.WARNING,
         )
-    own = own_names(subject)
     for library in subject.libraries:
-        linked = {n: v for n, v in library.python.linked.items() if basename(n) not in own}
+        linked = {n: v for n, v in library.python.linked.items() if basename(n) not in library.own}
         without = [
             (name, interpreter)
             for name, version in linked.items()

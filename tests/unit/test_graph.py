@@ -1,0 +1,216 @@
+"""Which library of a target the loader finds from which, format by format."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.builders import CPU, claims, dll, dylib, graph_of, library, subject
+from torch_abi_audit.loader.graph import Edge
+from torch_abi_audit.model import Library, Symbol, TorchAbi
+
+
+def edge(libraries: dict[str, Library], path: str, needed: str) -> tuple[str, ...] | str | None:
+    """What is found: the paths where the loader finds it, ``preloaded: ...`` where it does not."""
+    found = graph_of(libraries).edge(path, needed)
+    if found is None:
+        return None
+    return f"preloaded: {' '.join(found.paths)}" if found.preloaded else found.paths
+
+
+@pytest.mark.parametrize(
+    ("path", "runpath", "found"),
+    [
+        ("x/lib/libb.so", ("$ORIGIN/lib",), ("x/lib/libb.so",)),
+        ("x/lib/libb.so", ("${ORIGIN}/lib/",), ("x/lib/libb.so",)),
+        ("x/libb.so", ("$ORIGIN",), ("x/libb.so",)),
+        ("x/libb.so", ("$ORIGIN/.",), ("x/libb.so",)),
+        ("x.libs/libb.so", ("/opt/lib", "$ORIGIN/../x.libs"), ("x.libs/libb.so",)),
+        # Installed beside: what lies in `.data/platlib` is moved to site-packages.
+        ("x-1.0.data/platlib/x/libb.so", ("$ORIGIN",), ("x-1.0.data/platlib/x/libb.so",)),
+        # Where the loader does not look, only code of the package can load it.
+        ("x/libb.so", (), "preloaded: x/libb.so"),
+        ("x/lib/libb.so", ("$ORIGIN",), "preloaded: x/lib/libb.so"),
+        ("x/lib/libb.so", ("$ORIGINAL/lib",), "preloaded: x/lib/libb.so"),
+        ("x/lib/libb.so", ("lib", "x/lib"), "preloaded: x/lib/libb.so"),
+        ("x/lib/libb.so", ("/x/lib",), "preloaded: x/lib/libb.so"),
+        ("x/lib/libb.so", ("$ORIGIN/../../x/lib",), "preloaded: x/lib/libb.so"),
+        ("x-1.0.data/data/x/libb.so", ("$ORIGIN",), "preloaded: x-1.0.data/data/x/libb.so"),
+        ("x/libother.so", ("$ORIGIN",), None),
+    ],
+)
+def test_elf_is_found_in_the_folders_of_its_runpath(
+    path: str, runpath: tuple[str, ...], found: tuple[str, ...] | str | None
+) -> None:
+    libraries = {"x/_C.so": library(needed=("libb.so",), runpath=runpath), path: library()}
+    assert edge(libraries, "x/_C.so", "libb.so") == found
+    if not isinstance(found, str):
+        libraries["x/_C.so"] = library(needed=("libb.so",), rpath=runpath)
+        assert edge(libraries, "x/_C.so", "libb.so") == found
+
+
+def test_elf_searches_for_the_name_of_the_file_and_not_for_its_soname() -> None:
+    libraries = {
+        "x/_C.so": library(needed=("libb.so",), runpath=("$ORIGIN",)),
+        "x/other.so": library(soname="libb.so"),
+    }
+    assert edge(libraries, "x/_C.so", "libb.so") == "preloaded: x/other.so"
+
+
+def test_elf_takes_what_is_loaded_already_under_the_soname() -> None:
+    libraries = {
+        "x/_C.so": library(needed=("liba.so", "libb.so"), runpath=("$ORIGIN/lib",)),
+        "x/lib/liba.so": library(needed=("libz.so",), runpath=("$ORIGIN/../other",)),
+        "x/lib/libb.so": library(needed=("libz.so",)),
+        "x/other/libz.so": library(soname="libz.so"),
+    }
+    loaded = graph_of(libraries).loaded("x/_C.so")
+    assert loaded.order == ("x/_C.so", "x/lib/liba.so", "x/lib/libb.so", "x/other/libz.so")
+    assert loaded.edges["x/lib/libb.so"] == {"libz.so": Edge(("x/other/libz.so",), preloaded=False)}
+    # Opened by itself nothing leads there.
+    assert edge(libraries, "x/lib/libb.so", "libz.so") == "preloaded: x/other/libz.so"
+
+
+@pytest.mark.parametrize(
+    ("middle", "found"),
+    [
+        ({}, True),  # DT_RPATH of what led to it counts
+        ({"runpath": ("$ORIGIN/none",)}, False),  # unless the library has a DT_RUNPATH itself
+        ({"rpath": ("$ORIGIN/none",)}, True),
+    ],
+)
+def test_rpath_is_inherited(middle: dict[str, tuple[str, ...]], found: bool) -> None:  # noqa: FBT001
+    libraries = {
+        "x/_C.so": library(needed=("liba.so",), rpath=("$ORIGIN/lib",)),
+        "x/lib/liba.so": library(needed=("libb.so",), **middle),  # type: ignore[arg-type]
+        "x/lib/libb.so": library(),
+    }
+    loaded = graph_of(libraries).loaded("x/_C.so")
+    assert loaded.edges["x/lib/liba.so"]["libb.so"].preloaded is not found
+
+
+def test_runpath_is_not_inherited() -> None:
+    libraries = {
+        "x/_C.so": library(needed=("liba.so",), runpath=("$ORIGIN/lib",)),
+        "x/lib/liba.so": library(needed=("libb.so",)),
+        "x/lib/libb.so": library(),
+    }
+    loaded = graph_of(libraries).loaded("x/_C.so")
+    assert loaded.edges["x/lib/liba.so"]["libb.so"].preloaded
+    assert loaded.certain == {"x/_C.so", "x/lib/liba.so"}
+
+
+def test_runpath_hides_the_rpath_beside_it() -> None:
+    both = library(needed=("libb.so",), rpath=("$ORIGIN",), runpath=("$ORIGIN/none",))
+    assert edge({"x/_C.so": both, "x/libb.so": library()}, "x/_C.so", "libb.so") == (
+        "preloaded: x/libb.so"
+    )
+
+
+def test_elf_names_with_a_slash_are_places() -> None:
+    libraries = {"x/lib/libb.so": library()}
+    for needed, found in (
+        ("$ORIGIN/lib/libb.so", ("x/lib/libb.so",)),
+        ("/x/lib/libb.so", None),
+        ("./lib/libb.so", "preloaded: x/lib/libb.so"),
+    ):
+        user = library(needed=(needed,), runpath=("$ORIGIN",))
+        assert edge({**libraries, "x/_C.so": user}, "x/_C.so", needed) == found
+
+
+@pytest.mark.parametrize(
+    ("needed", "rpath", "found"),
+    [
+        ("@loader_path/libb.dylib", (), ("x/libb.dylib",)),
+        ("@rpath/libb.dylib", ("@loader_path",), ("x/libb.dylib",)),
+        ("@rpath/libb.dylib", ("/usr/local/lib", "@loader_path/."), ("x/libb.dylib",)),
+        ("@rpath/libb.dylib", (), "preloaded: x/libb.dylib"),
+        ("@executable_path/libb.dylib", (), "preloaded: x/libb.dylib"),
+        ("@loader_path/lib/libb.dylib", (), "preloaded: x/libb.dylib"),
+        ("/usr/lib/libb.dylib", ("@loader_path",), None),
+    ],
+)
+def test_macho(needed: str, rpath: tuple[str, ...], found: tuple[str, ...] | str | None) -> None:
+    libraries = {"x/_C.so": dylib(needed=(needed,), rpath=rpath), "x/libb.dylib": dylib()}
+    assert edge(libraries, "x/_C.so", needed) == found
+
+
+def test_macho_searches_the_paths_of_what_led_to_it() -> None:
+    libraries = {
+        "x/_C.so": dylib(needed=("@rpath/liba.dylib",), rpath=("@loader_path/lib",)),
+        "x/lib/liba.dylib": dylib(needed=("@rpath/libb.dylib",)),
+        "x/lib/libb.dylib": dylib(),
+    }
+    assert graph_of(libraries).loaded("x/_C.so").certain == set(libraries)
+
+
+def test_windows_looks_into_the_folder_of_what_was_opened() -> None:
+    libraries = {
+        "x/_C.pyd": dll(needed=("a.dll", "b.dll")),
+        "x/A.dll": dll(needed=("b.dll",)),
+        "x/sub/b.dll": dll(),
+    }
+    assert edge(libraries, "x/_C.pyd", "a.dll") == ("x/A.dll",)
+    assert edge(libraries, "x/_C.pyd", "b.dll") == "preloaded: x/sub/b.dll"
+    libraries["x/B.DLL"] = dll()
+    assert edge(libraries, "x/_C.pyd", "b.dll") == ("x/B.DLL",)
+
+
+def test_a_module_is_opened_by_itself_and_what_it_needs_by_it() -> None:
+    libraries = {
+        "x/_C.so": library(needed=("liba.so",), runpath=("$ORIGIN",), exports=("PyInit__C",)),
+        "x/liba.so": library(needed=("libb.so",), runpath=("$ORIGIN",)),
+        "x/libb.so": library(),
+        "x/libc.so": library(needed=("libd.so",), runpath=("$ORIGIN",)),
+        "x/libd.so": library(needed=("libc.so",), runpath=("$ORIGIN",)),
+    }
+    graph = graph_of(libraries)
+    assert {path: graph.openers(path) for path in libraries} == {
+        "x/_C.so": ("x/_C.so",),
+        "x/liba.so": ("x/_C.so",),
+        "x/libb.so": ("x/_C.so",),
+        "x/libc.so": ("x/libc.so",),  # a circle, with no beginning
+        "x/libd.so": ("x/libd.so",),
+    }
+
+
+def test_the_target_finds_a_library_only_if_all_that_are_opened_do() -> None:
+    libraries = {
+        "x/_C.so": library(needed=("liba.so",), rpath=("$ORIGIN/lib",), exports=("PyInit__C",)),
+        "x/lib/liba.so": library(needed=("libb.so",)),
+        "x/lib/libb.so": library(),
+    }
+    assert graph_of(libraries).finds("x/lib/liba.so", "libb.so")
+    other = library(needed=("liba.so",), runpath=("$ORIGIN/lib",), exports=("PyInit__D",))
+    assert not graph_of({**libraries, "x/_D.so": other}).finds("x/lib/liba.so", "libb.so")
+
+
+# --- what it decides: a stranger makes no name of torch's the target's own -------------------
+
+
+def test_a_library_in_another_folder_makes_nothing_stable() -> None:
+    """It was safe, guaranteed: the two rooms that asked who finds whom answered differently."""
+    destructor = "_ZN2at6TensorD1Ev"
+    user = library(destructor, needed=("libx.so", CPU), exports=("PyInit__C",))
+    libraries = {"a/_C.so": user, "a/libx.so": library()}
+    alone = subject(libraries, claims())
+    weak = library(exports=(Symbol(destructor, weak=True),))
+    beside = subject({**libraries, "b/libx.so": weak}, claims())
+    strong = subject({**libraries, "b/libx.so": library(exports=(destructor,))}, claims())
+    for item in (alone, beside, strong):
+        assert item.libraries[0].torch.abi is TorchAbi.UNSTABLE
+
+
+def test_a_library_that_the_loader_finds_provides() -> None:
+    """The near miss of the above."""
+    user = library("_ZN2at6TensorD1Ev", needed=("libx.so",), runpath=("$ORIGIN/../b",))
+    weak = library(exports=(Symbol("_ZN2at6TensorD1Ev", weak=True),))
+    item = subject({"a/_C.so": user, "b/libx.so": weak}, claims())
+    assert item.libraries[0].torch.abi is TorchAbi.NONE
+
+
+def test_what_code_may_load_first_is_not_said_to_break() -> None:
+    name = "_ZN2at4oursEv"
+    user = library(name, needed=("libx.so", CPU))
+    item = subject({"a/_C.so": user, "b/libx.so": library(exports=(name,))}, claims())
+    assert item.libraries[0].torch.unstable == (name,)
+    assert {cell.status for cell in item.matrix.row.values()} == {"links"}

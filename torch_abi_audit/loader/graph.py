@@ -1,0 +1,308 @@
+"""The load graph: which library of a target the system's loader finds from which.
+
+A library names those that it needs, and the loader looks for each of them:
+
+- ld.so (ELF): first among the libraries that are loaded already, by soname; then in
+  ``DT_RUNPATH`` of the library, or where it has none in its ``DT_RPATH`` and that of each library
+  up the chain that led to it (ld.so(8), and `_dl_map_object` of glibc's elf/dl-load.c);
+- dyld (Mach-O): at the path itself, where ``@loader_path`` stands for the library's folder, and
+  ``@rpath`` for each ``LC_RPATH`` of the library and of those up the chain (dyld(1));
+- Windows (PE): among the modules that are loaded already, by name, then in the folder of the one
+  that was opened, as Python opens extensions (``LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR``).
+
+What the loader does not find, code of the package can load beforehand, as torch and the packages
+of NVIDIA do for themselves: then it is there under its name. No byte of a library shows that, so
+an edge says by which of the two ways a library is found.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from torch_abi_audit.model import Format, LibraryKind, basename
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from torch_abi_audit.model import Library
+
+_ORIGIN = ("$ORIGIN", "${ORIGIN}")
+_INSTALLED_BESIDE = frozenset({"platlib", "purelib"})  # folders of `.data` (PEP 427)
+
+
+class Edge(NamedTuple):
+    """Where a needed library is found.
+
+    Attributes:
+        paths: The library; several where it can't be told which of them it is.
+        preloaded: The loader does not find it: code has to load it first.
+    """
+
+    paths: tuple[str, ...]
+    preloaded: bool
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the loader itself finds the library, and this one."""
+        return not self.preloaded and len(self.paths) == 1
+
+
+class Loaded(NamedTuple):
+    """What is loaded when a library is opened.
+
+    Attributes:
+        order: The libraries of the target, in the order in which the loader maps them.
+        certain: Those of them that the loader finds without help.
+        edges: For each library, what is found for each name that it needs; names that
+            the target does not have are left out.
+    """
+
+    order: tuple[str, ...]
+    certain: frozenset[str]
+    edges: Mapping[str, Mapping[str, Edge]]
+
+
+class LoadGraph:
+    """The libraries of a target for one machine, and how the loader finds one from another.
+
+    Args:
+        libraries: The facts, by path.
+        kinds: Which of them Python imports, by path.
+        hidden: Paths that are found from no other: alternatives that are not chosen, and
+            copies of torch's libraries, in whose place torch's own are loaded.
+
+    Attributes:
+        libraries: The facts, by path.
+        providers: The paths of those that others can need; programs are not.
+        names: The names that these are needed by.
+    """
+
+    def __init__(
+        self,
+        libraries: Mapping[str, Library],
+        kinds: Mapping[str, LibraryKind],
+        hidden: Collection[str] = (),
+    ) -> None:
+        self.libraries = libraries
+        self.providers: list[str] = []
+        self._by_place: dict[str, str] = {}
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        for path, library in libraries.items():
+            if library.executable or path in hidden:
+                continue
+            self.providers.append(path)
+            place = _place(path)
+            self._by_place[place.lower() if library.format is Format.PE else place] = path
+            for name in library.names(path):
+                self._by_name[name].append(path)
+        self.names = frozenset(self._by_name)
+        self._loaded: dict[str, Loaded] = {}
+        self._asked: dict[tuple[str, bool], frozenset[str]] = {}
+        self._openers = self._find_openers(kinds)
+
+    def loaded(self, path: str) -> Loaded:
+        """Return what is loaded when a library is opened."""
+        if path not in self._loaded:
+            self._loaded[path] = self._load(path)
+        return self._loaded[path]
+
+    def openers(self, path: str) -> tuple[str, ...]:
+        """Return the libraries with which a library is loaded, itself where it is opened.
+
+        A library that others need, and that is no module, is not opened by itself. The
+        loader resolves its symbols in the scope of the one that was.
+        """
+        return self._openers[path]
+
+    def finds(self, path: str, needed: str) -> bool:
+        """Whether the loader itself finds a needed library in the target, whoever is opened."""
+        edges = [
+            self.loaded(opener).edges.get(path, {}).get(needed) for opener in self.openers(path)
+        ]
+        return all(edge is not None and not edge.preloaded for edge in edges)
+
+    def edge(self, path: str, needed: str) -> Edge | None:
+        """Return where a needed library is found when the library itself is opened."""
+        return self.loaded(path).edges[path].get(needed)
+
+    def asked(self, path: str) -> frozenset[str]:
+        """Return the names that are asked of the loader when a library is opened.
+
+        Of several libraries of which one is loaded, those that all of them ask for.
+        """
+        return self._names_asked(path, nested=False)
+
+    def _names_asked(self, path: str, *, nested: bool) -> frozenset[str]:
+        key = (path, nested)
+        if key in self._asked:
+            return self._asked[key]
+        loaded = self.loaded(path)
+        names: set[str] = set()
+        pending, seen = [path], {path}
+        while pending:
+            current = pending.pop()
+            names |= self._own_names_asked(current)
+            for edge in loaded.edges.get(current, {}).values():
+                if len(edge.paths) == 1:
+                    pending += set(edge.paths) - seen
+                    seen |= set(edge.paths)
+                    continue
+                # One level of doubt is followed; deeper ones tell too little to be worth it.
+                choices = [
+                    self._own_names_asked(p) if nested else self._names_asked(p, nested=True)
+                    for p in edge.paths
+                ]
+                names |= frozenset.intersection(*choices)
+        self._asked[key] = frozenset(names)
+        return self._asked[key]
+
+    def _own_names_asked(self, path: str) -> frozenset[str]:
+        library = self.libraries[path]
+        return frozenset(basename(n) for n in library.needed if not is_absolute(library, n))
+
+    def _find_openers(self, kinds: Mapping[str, LibraryKind]) -> dict[str, tuple[str, ...]]:
+        needed = {other for path in self.libraries for other in self.loaded(path).order[1:]}
+        openers: dict[str, list[str]] = {path: [] for path in self.libraries}
+        for path in self.libraries:
+            if path in needed and kinds[path] is not LibraryKind.EXTENSION:
+                continue
+            for other in self.loaded(path).order:
+                if other == path or kinds[other] is not LibraryKind.EXTENSION:
+                    openers[other].append(path)
+        # Of libraries that need each other in a circle none is known to be opened first.
+        return {path: tuple(found) or (path,) for path, found in openers.items()}
+
+    def _load(self, opened: str) -> Loaded:
+        """Follow the loader, which maps libraries breadth first."""
+        certain = {opened}
+        edges: dict[str, dict[str, Edge]] = {}
+        chains: dict[str, tuple[str, ...]] = {opened: ()}
+        names = dict.fromkeys(self._loaded_as(opened), Edge((opened,), preloaded=False))
+        pending = [opened]
+        for path in pending:  # which grows
+            edges[path] = {}
+            for needed in self.libraries[path].needed:
+                edge = self._find(path, needed, chains[path], opened, names)
+                if edge is None:
+                    continue
+                edges[path][needed] = edge
+                if edge.is_certain and path in certain:
+                    certain |= set(edge.paths)
+                for other in edge.paths:
+                    if other not in chains:
+                        chains[other] = (*chains[path], path)
+                        pending.append(other)
+                if len(edge.paths) == 1:
+                    for name in self._loaded_as(edge.paths[0]):
+                        names.setdefault(name, edge)
+        return Loaded(tuple(chains), frozenset(certain), edges)
+
+    def _loaded_as(self, path: str) -> frozenset[str]:
+        """Return the names by which a library is found once it is loaded."""
+        library = self.libraries[path]
+        if library.format is Format.ELF:
+            return frozenset({library.soname} if library.soname else ())
+        return library.names(path)
+
+    def _find(
+        self,
+        path: str,
+        needed: str,
+        chain: tuple[str, ...],
+        opened: str,
+        loaded: Mapping[str, Edge],
+    ) -> Edge | None:
+        library = self.libraries[path]
+        if is_absolute(library, needed):
+            return None
+        name = basename(needed)
+        if library.format is not Format.MACHO and needed in loaded:
+            return loaded[needed]
+        for place in self._places(path, needed, chain, opened):
+            found = self._by_place.get(place)
+            # A file for another format is passed over, as for another machine.
+            if found is not None and self.libraries[found].format is library.format:
+                return Edge((found,), preloaded=False)
+        others = [
+            other
+            for other in self._by_name.get(name, ())
+            if self.libraries[other].format is library.format
+        ]
+        return Edge(tuple(others), preloaded=True) if others else None
+
+    def _places(self, path: str, needed: str, chain: Sequence[str], opened: str) -> Iterator[str]:
+        """Yield the places in the target that the loader looks at, in order."""
+        library = self.libraries[path]
+        match library.format:
+            case Format.PE:
+                yield _join(_folder(opened), needed).lower()
+            case Format.MACHO:
+                yield from self._macho_places(path, needed, chain)
+            case Format.ELF if "/" in needed:
+                place = _expand(needed, path, _ORIGIN)
+                if place is not None:
+                    yield place
+            case Format.ELF:
+                for folder in self._elf_folders(path, chain):
+                    yield _join(folder, needed)
+
+    def _elf_folders(self, path: str, chain: Sequence[str]) -> Iterator[str]:
+        """Yield the folders of the target that ld.so searches for what a library needs."""
+        library = self.libraries[path]
+        searched = [(path, library.runpath)]
+        if not library.runpath:
+            searched = [
+                (owner, self.libraries[owner].rpath)
+                for owner in (path, *reversed(chain))
+                if not self.libraries[owner].runpath
+            ]
+        for owner, entries in searched:
+            for entry in entries:
+                folder = _expand(entry, owner, _ORIGIN)
+                if folder is not None:
+                    yield folder
+
+    def _macho_places(self, path: str, needed: str, chain: Sequence[str]) -> Iterator[str]:
+        """Yield the places of the target that dyld looks at for a needed library."""
+        prefix, _, rest = needed.partition("/")
+        if prefix == "@loader_path":
+            yield _join(_folder(path), rest)
+        elif prefix == "@rpath":
+            for owner in (path, *reversed(chain)):
+                for entry in self.libraries[owner].rpath:
+                    folder = _expand(entry, owner, ("@loader_path",))
+                    if folder is not None:
+                        yield _join(folder, rest)
+
+
+def is_absolute(library: Library, needed: str) -> bool:
+    """Whether a library is looked for at one place alone, which no wheel is installed to."""
+    return library.format is not Format.PE and needed.startswith("/")
+
+
+def _place(path: str) -> str:
+    """Return where a member lies once it is installed, from site-packages."""
+    top, _, rest = path.partition("/")
+    kind, _, inside = rest.partition("/")
+    return inside if top.endswith(".data") and kind in _INSTALLED_BESIDE else path
+
+
+def _folder(path: str) -> str:
+    return _place(path).rpartition("/")[0]
+
+
+def _join(folder: str, name: str) -> str:
+    return posixpath.normpath(f"{folder}/{name}" if folder else name)
+
+
+def _expand(entry: str, path: str, variables: Collection[str]) -> str | None:
+    """Return the place that an entry names, from the folder of the library that has it.
+
+    None where it does not begin with that folder: a place of the machine's own.
+    """
+    for variable in variables:
+        if entry == variable or entry.startswith(f"{variable}/"):
+            return _join(_folder(path), entry.removeprefix(variable).lstrip("/") or ".")
+    return None
