@@ -19,6 +19,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch_abi_audit.report.summary import evidence, evidence_text
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -87,9 +89,9 @@ def summarize(report: Mapping[str, Any], exit_code: int, like: Mapping[str, Any]
     return summary | {key: optional[key]() for key in like if key in optional}
 
 
-def evidence_of(finding: Mapping[str, Any]) -> list[str]:
-    """Return a finding's evidence in compact form."""
-    return list(finding["evidence"])
+def evidence_of(finding: Any) -> list[str]:
+    """Return a finding's evidence in compact form, as the text report has it."""
+    return list(map(evidence_text, evidence(finding)))
 
 
 def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import io
 import json
 import zipfile
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,26 @@ from packaging.specifiers import SpecifierSet
 from packaging.tags import parse_tag
 from packaging.version import Version
 
-from torch_abi_audit.abi.classify import classify
 from torch_abi_audit.abi.cpython import library_kind
+from torch_abi_audit.audit import Options, classify_contents
 from torch_abi_audit.catalog import Catalog, Platform, Shim, ShimExport
 from torch_abi_audit.catalog.archive import write_archive
 from torch_abi_audit.catalog.exports import Build, Leak, make_table
-from torch_abi_audit.claims.cuda_packages import brought_cuda
-from torch_abi_audit.claims.torch_requirement import torch_specifiers
 from torch_abi_audit.loader.graph import LoadGraph
-from torch_abi_audit.loader.matrix import Surroundings, make_matrix
-from torch_abi_audit.model import Claims, DeploymentTarget, Format, Library, Subject, Symbol
-from torch_abi_audit.report.json import schema_text
+from torch_abi_audit.model import (
+    Claims,
+    DemandSource,
+    DeploymentTarget,
+    Finding,
+    Format,
+    Library,
+    Member,
+    Subject,
+    Symbol,
+    TargetContents,
+    TargetKind,
+)
+from torch_abi_audit.report.schema import schema_text
 
 NAME = "x-1.0-py39-none-manylinux_2_28_x86_64.whl"
 METADATA = "Metadata-Version: 2.4\nName: x\nVersion: 1.0\n"
@@ -232,16 +242,21 @@ def graph_of(libraries: dict[str, Library], hidden: Collection[str] = ()) -> Loa
 def subject(
     libraries: dict[str, Library], promised: Claims | None = None, judged: str | None = None
 ) -> Subject:
-    """Classify libraries, and fill their matrix, as the pipeline does."""
-    promised = promised or claims()
-    tags = frozenset(tag.platform for tag in promised.tags)
-    items, graphs = classify(libraries.items(), tags, CATALOG, is_torch=promised.name == "torch")
-    return Subject(
-        claims=promised,
-        libraries=items,
-        matrix=make_matrix(items, graphs, CATALOG, Surroundings(tags, brought_cuda(promised))),
-        demands=torch_specifiers(promised) if judged is None else (SpecifierSet(judged),),
-    )
+    """Classify libraries, and fill their matrix, by the pipeline."""
+    members = tuple(Member(path, (item,), verified=True) for path, item in libraries.items())
+    contents = TargetContents(TargetKind.WHEEL, promised or claims(), members)
+    options = Options(torch=None if judged is None else SpecifierSet(judged))
+    return replace(classify_contents(contents, CATALOG, options), source=DemandSource.METADATA)
+
+
+def shown(finding: Finding) -> tuple[str, ...]:
+    """The evidence of a finding, each piece in a line."""
+    return tuple(map(str, finding.evidence))
+
+
+def fix_of(finding: Finding) -> str:
+    """What a finding says to change."""
+    return finding.fix.text if finding.fix else ""
 
 
 def load_schema() -> Any:

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.real.download import download
 from torch_abi_audit import __version__, audit
 from torch_abi_audit.report.document import report_document
-from torch_abi_audit.report.outputs import Format, render
+from torch_abi_audit.report.outputs import ReportFormat, render
 from torch_abi_audit.report.style import Style
 from torch_abi_audit.rules import RULES
 
@@ -35,7 +35,7 @@ def printed(requirement: str) -> str:
     """Return what the command prints in a log for a published wheel."""
     wheel = download(requirement)
     document = report_document(audit(wheel), __version__)
-    text = render(Format.TEXT, document, Style())
+    text = render(ReportFormat.TEXT, document, Style())
     return text.replace(str(wheel), wheel.name).rstrip() + "\n"
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from torch_abi_audit.config import migrating, parse_ignore, parse_release, parse_torch
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Check
-from torch_abi_audit.report.outputs import Destination, Format
+from torch_abi_audit.report.outputs import Destination, ReportFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,15 +99,15 @@ def make_parser() -> argparse.ArgumentParser:
     output = parser.add_argument_group("reports")
     output.add_argument(
         "--format",
-        type=Format,
-        choices=list(Format),
-        default=Format.TEXT,
+        type=ReportFormat,
+        choices=list(ReportFormat),
+        default=ReportFormat.TEXT,
         help="how the report is printed",
     )
     output.add_argument(
         "--json",
         action="store_const",
-        const=Format.JSON,
+        const=ReportFormat.JSON,
         dest="format",
         help="the same as --format json",
     )
@@ -207,11 +207,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _destination(text: str) -> Destination:
     name, separator, file = text.partition("=")
-    if not separator or not file or name not in list(Format):
+    if not separator or not file or name not in list(ReportFormat):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not FORMAT=FILE, with one of the formats {', '.join(Format)}"
+            f"{text!r} is not FORMAT=FILE, with one of the formats {', '.join(ReportFormat)}"
         )
-    return Destination(Format(name), None if file == "-" else Path(file))
+    return Destination(ReportFormat(name), None if file == "-" else Path(file))
 
 
 def _parsed(parse: Callable[[str], _T]) -> Callable[[str], _T]:

@@ -1,4 +1,8 @@
-"""The pipeline: a target becomes members, facts, classifications, findings, a verdict, a report."""
+"""The pipeline: a target becomes members, facts, classifications, findings, a verdict, a report.
+
+`classify_contents` and `conclude` are the line of it, read from top to bottom; the `Auditor`
+opens what the user names, and puts up with what goes wrong.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,6 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import SpecifierSet
 
 from torch_abi_audit.abi.classify import classify
-from torch_abi_audit.abi.cpython import highest_python_floor, worst_python_abi
-from torch_abi_audit.abi.torch import highest_floor, worst_abi
 from torch_abi_audit.catalog import load_catalog
 from torch_abi_audit.claims.cuda_packages import brought_cuda
 from torch_abi_audit.claims.torch_requirement import (
@@ -20,12 +22,10 @@ from torch_abi_audit.claims.torch_requirement import (
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.loader.matrix import Surroundings, make_matrix
 from torch_abi_audit.model import (
-    BY_METADATA,
     Check,
+    DemandSource,
     Environment,
     Here,
-    LibraryAudit,
-    Matrix,
     Member,
     ReleaseStatus,
     Report,
@@ -36,10 +36,11 @@ from torch_abi_audit.model import (
     Verdict,
 )
 from torch_abi_audit.rules import run_rules
-from torch_abi_audit.targets.resolve import Found, resolve
+from torch_abi_audit.targets.resolve import ResolvedTarget, resolve
 from torch_abi_audit.verdict.cross_wheel import RunCollector
 from torch_abi_audit.verdict.ignores import split
-from torch_abi_audit.verdict.verdict import fails, judge, summarize, weigh
+from torch_abi_audit.verdict.policy import Policy
+from torch_abi_audit.verdict.sentence import summarize
 from torch_abi_audit.wording import count
 
 if TYPE_CHECKING:
@@ -76,11 +77,16 @@ class Options:
     ignore: tuple[Ignore, ...] = ()
 
     @property
-    def judge(self) -> str:
-        """Who says which releases of torch to judge against."""
+    def source(self) -> DemandSource:
+        """What says which releases of torch to check against."""
         if self.against is not None:
-            return "--against"
-        return BY_METADATA if self.torch is None else "--torch"
+            return DemandSource.AGAINST
+        return DemandSource.METADATA if self.torch is None else DemandSource.TORCH
+
+    @property
+    def policy(self) -> Policy:
+        """What passes and what fails."""
+        return Policy(self.check, self.strict)
 
 
 def audit(*targets: str | Path, options: Options | None = None) -> Report:
@@ -105,6 +111,69 @@ def audit(*targets: str | Path, options: Options | None = None) -> Report:
             run.add(report)
             reports.append(report)
     return Report(tuple(reports), auditor.catalog.releases, run.finish())
+
+
+def classify_contents(
+    contents: TargetContents,
+    catalog: Catalog,
+    options: Options,
+    *,
+    present: frozenset[str] = frozenset(),
+) -> Subject:
+    """Return what the rules look at: what the facts and the claims of a target mean.
+
+    Args:
+        contents: The target, opened.
+        catalog: What the releases of torch provide that it is checked against.
+        options: How to judge.
+        present: Names of the libraries that other packages of its environment have.
+
+    Raises:
+        AuditError: A marker of its metadata compares what can't be compared.
+    """
+    claims = contents.claims
+    libraries = [(item.path, library) for item in contents.members for library in item.slices]
+    platform_tags = frozenset(tag.platform for tag in claims.tags)
+    required = torch_specifiers(claims) if claims.stated else ()
+    items, graphs = classify(libraries, platform_tags, catalog, is_torch=claims.name == "torch")
+    around = Surroundings(platform_tags, brought_cuda(claims), present)
+    return Subject(
+        claims=claims,
+        libraries=items,
+        unreadable=tuple(member for member in contents.members if member.error is not None),
+        unverified=frozenset(m.path for m in contents.members if m.slices and not m.verified),
+        matrix=make_matrix(items, graphs, catalog, around),
+        required=required,
+        demands=required if options.torch is None else (options.torch,),
+        source=options.source,
+        defects=contents.defects,
+        min_torch=options.min_torch,
+    )
+
+
+def conclude(
+    target: str, kind: TargetKind, subject: Subject, catalog: Catalog, options: Options
+) -> TargetReport:
+    """Return the report of a target: its findings, those that are ignored, and the verdict."""
+    policy = options.policy
+    found = policy.weigh(run_rules(subject, catalog))
+    # An ignore expires with the releases that are known, whichever the target is checked against.
+    findings, ignored = split(found, options.ignore, load_catalog())
+    verdict = policy.verdict(subject, findings)
+    asked = admitted_by_any(subject.demands or (None,), catalog.releases)
+    accepted = f"; {count(len(ignored), 'finding')} accepted" if ignored else ""
+    return TargetReport(
+        target=target,
+        verdict=verdict,
+        summary=summarize(subject, findings, verdict, kind, policy) + accepted,
+        kind=kind,
+        subject=subject,
+        findings=findings,
+        ignored=ignored,
+        asked=tuple(release for release in catalog.releases if release in asked),
+        fails=policy.fails(kind, verdict, subject, findings),
+        error=_error(subject.unreadable),
+    )
 
 
 class Auditor:
@@ -165,11 +234,7 @@ class Auditor:
 
     def collector(self) -> RunCollector:
         """Return what takes the reports, for what is true of all of them together."""
-        options = self._options
-        together = options.check in (None, Check.CLAIMS)  # others ask for one thing alone
-        return RunCollector(
-            load_catalog(), options.ignore, strict=options.strict, can_fail=together
-        )
+        return RunCollector(load_catalog(), self._options.ignore, self._options.policy)
 
     def audit(self, target: str | Path) -> Iterator[TargetReport]:
         """Audit what a target names: one thing, or each wheel of a folder; see `audit`."""
@@ -182,10 +247,10 @@ class Auditor:
             yield _failed(str(target), _bug(error))
             return
         for item in found:
-            report, said = self._audit(item), item.said
+            report, notice = self._audit(item), item.notice
             if item.site is not None and (unread := self._torch_errors.get(item.site.folders)):
-                said = f"{target}: the torch that is installed beside it can't be read: {unread}"
-            yield replace(report, said=said)
+                notice = f"{target}: the torch that is installed beside it can't be read: {unread}"
+            yield replace(report, notice=notice)
 
     def package_names(self) -> list[str]:
         """Return the packages of the environment, in the order of their names."""
@@ -194,14 +259,15 @@ class Auditor:
     def package(self, name: str) -> Iterator[TargetReport]:
         """Audit one of the packages of the environment."""
         package = self.site.packages[name]
-        yield self._audit(Found(name, package.open, TargetKind.PACKAGE, self.site))
+        yield self._audit(ResolvedTarget(name, package.open, TargetKind.PACKAGE, self.site))
 
-    def _audit(self, found: Found) -> TargetReport:
+    def _audit(self, found: ResolvedTarget) -> TargetReport:
         try:
-            opened = found.open()
-            subject = self._classify(opened)
-            report = self._conclude(found.name, opened.kind, subject)
-            here = None if found.site is None else self._here(opened, found.site)
+            contents = found.open()
+            subject = classify_contents(contents, self.catalog, self._options)
+            self._refuse_unknown(subject)
+            report = conclude(found.name, contents.kind, subject, self.catalog, self._options)
+            here = None if found.site is None else self._here(contents, found.site)
         except AuditError as error:
             reason = str(error)
         except OSError as error:
@@ -212,35 +278,23 @@ class Auditor:
             return replace(report, here=here)
         return _failed(found.name, reason, found.kind)
 
-    def _classify(self, opened: TargetContents) -> Subject:
-        options, claims = self._options, opened.claims
-        items, matrix = _against(opened, self.catalog)
-        unknown = [cell.status is ReleaseStatus.UNKNOWN for cell in matrix.row.values()]
-        if options.against is not None and any(unknown):
-            keys = ", ".join(sorted({item.platform or "another platform" for item in items}))
-            raise AuditError(f"{options.against} is not for its platform, {keys}")
-        # Markers that can't be evaluated are an error, whatever is judged.
-        asked = torch_specifiers(claims) if claims.stated else ()
-        demands = asked if options.torch is None else (options.torch,)
-        return Subject(
-            claims=claims,
-            libraries=items,
-            unreadable=tuple(member for member in opened.members if member.error is not None),
-            unverified=frozenset(m.path for m in opened.members if m.slices and not m.verified),
-            matrix=matrix,
-            demands=demands,
-            judge=options.judge,
-            defects=opened.defects,
-            min_torch=options.min_torch,
-        )
+    def _refuse_unknown(self, subject: Subject) -> None:
+        """Raise where the torch to check against is one for another platform."""
+        against = self._options.against
+        row = subject.matrix.row.values()
+        if against is not None and any(cell.status is ReleaseStatus.UNKNOWN for cell in row):
+            keys = ", ".join(
+                sorted({item.platform or "another platform" for item in subject.libraries})
+            )
+            raise AuditError(f"{against} is not for its platform, {keys}")
 
-    def _here(self, opened: TargetContents, site: Site) -> Here | None:
+    def _here(self, contents: TargetContents, site: Site) -> Here | None:
         """Judge a package against the torch that is installed beside it."""
         catalog = self._torch_of(site)
-        if catalog is None or opened.claims.name == "torch":
+        if catalog is None or contents.claims.name == "torch":
             return None
-        _, matrix = _against(opened, catalog, site.library_names)
-        cell = matrix.row.get(catalog.newest)
+        subject = classify_contents(contents, catalog, self._options, present=site.library_names)
+        cell = subject.matrix.row.get(catalog.newest)
         return None if cell is None else Here(catalog.newest, cell)
 
     def _torch_of(self, site: Site) -> Catalog | None:
@@ -254,55 +308,12 @@ class Auditor:
                 self._torch_errors[site.folders] = str(error)
         return self._installed[site.folders]
 
-    def _conclude(self, target: str, kind: TargetKind, subject: Subject) -> TargetReport:
-        options = self._options
-        found = weigh(run_rules(subject, self.catalog), options.check)
-        findings, ignored = split(found, options.ignore, load_catalog())
-        torch = [item.torch for item in subject.libraries]
-        python = [item.python for item in subject.libraries]
-        abi, floor = worst_abi(torch), highest_floor(torch)
-        asked = admitted_by_any(subject.demands or (None,), self.catalog.releases)
-        verdict = judge(subject, findings, abi, strict=options.strict)
-        accepted = f"; {count(len(ignored), 'finding')} accepted" if ignored else ""
-        report = TargetReport(
-            target=target,
-            verdict=verdict,
-            summary=summarize(subject, findings, verdict, floor, kind) + accepted,
-            kind=kind,
-            claims=subject.claims,
-            libraries=subject.libraries,
-            unreadable=subject.unreadable,
-            unverified=subject.unverified,
-            findings=findings,
-            ignored=ignored,
-            matrix=subject.matrix,
-            asked=tuple(release for release in self.catalog.releases if release in asked),
-            torch_abi=abi,
-            torch_floor=floor,
-            python_abi=worst_python_abi(python),
-            python_floor=highest_python_floor(python),
-            error=_error(subject.unreadable),
-        )
-        return replace(report, fails=fails(report, options.check))
-
 
 def _catalog_of(torch: Path) -> Catalog:
     # The builder's code: needed in this case only.
     from torch_abi_audit.catalog.against import catalog_of  # noqa: PLC0415
 
     return catalog_of(torch, load_catalog())
-
-
-def _against(
-    opened: TargetContents, catalog: Catalog, present: frozenset[str] = frozenset()
-) -> tuple[tuple[LibraryAudit, ...], Matrix]:
-    """Classify the libraries of a target, and fill its matrix."""
-    claims = opened.claims
-    libraries = [(item.path, library) for item in opened.members for library in item.slices]
-    tags = frozenset(tag.platform for tag in claims.tags)
-    items, graphs = classify(libraries, tags, catalog, is_torch=claims.name == "torch")
-    around = Surroundings(tags, brought_cuda(claims), present)
-    return items, make_matrix(items, graphs, catalog, around)
 
 
 def _bug(error: Exception) -> str:

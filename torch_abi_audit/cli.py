@@ -14,13 +14,13 @@ from torch_abi_audit.arguments import make_parser
 from torch_abi_audit.audit import Auditor, Options
 from torch_abi_audit.config import Config, find_config, read_config
 from torch_abi_audit.errors import AuditError
-from torch_abi_audit.model import Verdict
 from torch_abi_audit.report.document import head_document
 from torch_abi_audit.report.escape import clean
-from torch_abi_audit.report.outputs import Destination, Format, Outputs
+from torch_abi_audit.report.outputs import Destination, Outputs, ReportFormat
 from torch_abi_audit.report.progress import Progress, is_long
 from torch_abi_audit.report.style import Style
 from torch_abi_audit.rules import RULES
+from torch_abi_audit.verdict.policy import EXIT_ERROR, EXIT_SAFE
 
 if TYPE_CHECKING:
     import argparse
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from torch_abi_audit.targets.installed import Site
 
 
-EXIT_SAFE, EXIT_UNSAFE, EXIT_ERROR = 0, 1, 2
 EXIT_INTERRUPTED = 130  # as shells count a process that Ctrl-C ended
 
 
@@ -72,22 +71,21 @@ def _audit(options: argparse.Namespace, *, whole: bool) -> int:
         _complain(str(error))
         return EXIT_ERROR
     path = None if config.path is None else str(config.path)
-    head = head_document(__version__, auditor.catalog.releases, environment, path, judging)
+    head = head_document(__version__, auditor.catalog.releases, judging.policy, environment, path)
     style = Style(options.verbose, options.quiet, options.all, options.color)
     output = Outputs(destinations, head, style, _complain)
     run = auditor.collector()
     targets = auditor.package_names() if whole else expand(options.targets)
     progress = Progress(len(targets), shown=not options.quiet and (whole or is_long(targets)))
     audit = auditor.package if whole else auditor.audit
-    codes = set()
+    failed = False
     on_screen = _is_on_screen(destinations)
     if environment is not None and environment.error is not None:
         _complain(f"the torch that is installed can't be read: {environment.error}")
-        codes.add(EXIT_ERROR)
+        failed = True
     try:
         for report in (report for name in progress.targets(targets) for report in audit(name)):
             progress.hide()
-            codes.add(exit_code(report))
             _print_notices(report, once=on_screen)
             run.add(report)
             output.add(report)
@@ -95,20 +93,19 @@ def _audit(options: argparse.Namespace, *, whole: bool) -> int:
         progress.hide()
     concluded = run.finish()
     output.finish(concluded)
-    codes |= {EXIT_UNSAFE} if concluded.fails else set()
-    return EXIT_ERROR if output.failed or not codes else max(codes)
+    return EXIT_ERROR if failed or output.failed else concluded.conclusion.exit_code
 
 
 def _is_on_screen(destinations: Iterable[Destination]) -> bool:
     """Whether text for people goes to the terminal that complaints go to."""
-    text = Destination(Format.TEXT) in destinations
+    text = Destination(ReportFormat.TEXT) in destinations
     streams = (sys.stdout, sys.stderr)
     return text and all(stream is not None and stream.isatty() for stream in streams)
 
 
 def _schema(more: Sequence[str]) -> int:
     """Print the JSON Schema of the report."""
-    from torch_abi_audit.report.json import schema_text  # noqa: PLC0415
+    from torch_abi_audit.report.schema import schema_text  # noqa: PLC0415
 
     if more:
         said = "usage: torch-abi-audit schema"
@@ -160,7 +157,7 @@ def _destinations(options: argparse.Namespace) -> list[Destination]:
         path = os.environ.get("GITHUB_STEP_SUMMARY")
         if not path:
             raise AuditError("--github-summary: GITHUB_STEP_SUMMARY is not set")
-        found.append(Destination(Format.MARKDOWN, Path(path), append=True))
+        found.append(Destination(ReportFormat.MARKDOWN, Path(path), append=True))
     return found
 
 
@@ -228,13 +225,6 @@ def expand(targets: Iterable[str]) -> list[str]:
     return list({os.path.realpath(path): path for path in reversed(found)}.values())[::-1]
 
 
-def exit_code(report: TargetReport) -> int:
-    """Return the exit code that one target stands for; of several the highest counts."""
-    if report.verdict is Verdict.ERROR:
-        return EXIT_ERROR
-    return EXIT_UNSAFE if report.fails else EXIT_SAFE
-
-
 def _print_notices(target: TargetReport, *, once: bool) -> None:
     """Say on stderr, one line each, what could not be audited, and how a target was taken.
 
@@ -242,8 +232,8 @@ def _print_notices(target: TargetReport, *, once: bool) -> None:
         target: The target.
         once: Whether the report itself is on the same screen, and says the first.
     """
-    if target.said:
-        _complain(target.said)
+    if target.notice:
+        _complain(target.notice)
     if once:
         return
     reasons = [f"{item.path}: {item.error}" for item in target.unreadable]

@@ -11,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Check, Ignore
-from torch_abi_audit.rules import RULES
+from torch_abi_audit.rules import RULES, UNSTABLE_ABI
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _MENTION = r"(?i)torch.{0,9}abi"
 _NAME = "torch-abi-audit"
 TABLE = f"tool.{_NAME}"
-MIGRATING = "unstable-torch-symbol"
 _MAX_BYTES = 16 << 20
 
 
@@ -131,7 +130,7 @@ def parse_ignore(text: str) -> Ignore:
 
 def migrating(glob: str, reason: str = "--migrating") -> Ignore:
     """Return what accepts that a library is not on the stable ABI yet."""
-    return Ignore(MIGRATING, reason, library=glob, migrating=True)
+    return Ignore(UNSTABLE_ABI, reason, library=glob, migrating=True)
 
 
 def parse_release(text: Any) -> Version:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,10 +10,9 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
-    from torch_abi_audit.model import PythonVersion
-
 _NAMED = 20  # names in one line
 _PLURALS = {"library": "libraries"}
+_SINGULAR = {"have": "has"}
 
 
 def count(number: int, noun: str) -> str:
@@ -22,7 +22,30 @@ def count(number: int, noun: str) -> str:
 
 def does(number: int, noun: str, verb: str) -> str:
     """Return ``1 library needs``, ``2 libraries need``."""
-    return f"{count(number, noun)} {verb}{'s' if number == 1 else ''}"
+    return f"{count(number, noun)} {_SINGULAR.get(verb, verb + 's') if number == 1 else verb}"
+
+
+def fill(template: str, evidence: Sequence[object], libraries: Sequence[str]) -> str:
+    """Return a message with its numbers, which follow what is left of a finding.
+
+    ``{evidence:symbol}`` becomes ``3 symbols``, ``{libraries:need}`` ``1 library needs``, and
+    ``{first}`` the first piece of evidence with its detail.
+    """
+
+    def filled(match: re.Match[str]) -> str:
+        match match[1]:
+            case "evidence":
+                return count(len(evidence), match[2])
+            case "libraries":
+                return does(len(libraries), "library", match[2])
+            case _:
+                return _whole(evidence[0]) if evidence else ""
+
+    return re.sub(r"\{(evidence|libraries):([a-z]+)\}|\{(first)\}", filled, template)
+
+
+def _whole(item: object) -> str:
+    return ": ".join(filter(None, (getattr(item, "name", ""), getattr(item, "detail", ""))))
 
 
 def join(names: Iterable[str]) -> str:
@@ -42,9 +65,9 @@ def short(release: Version) -> str:
     return ".".join(map(str, release.release if release.micro else release.release[:2]))
 
 
-def limited_api(python: PythonVersion) -> str:
+def limited_api(python: tuple[int, int]) -> str:
     """Return a release of Python as the macro Py_LIMITED_API takes it."""
-    return f"0x{python.major:02x}{python.minor:02x}0000"
+    return "0x{:02x}{:02x}0000".format(*python)
 
 
 def ranges(releases: Iterable[Version], known: Sequence[Version]) -> str:
@@ -86,3 +109,8 @@ def pythons(names: Iterable[str], newest: int) -> str:
             joint = f"{first} and newer" if run[-1] == newest else f"{first} to {last}"
             parts.append(joint if len(run) > 1 else first)
     return ", ".join(parts)
+
+
+def last_part(path: str) -> str:
+    """Return the last part of a path, of Windows too."""
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2] or path

@@ -315,7 +315,11 @@ def test_against_a_torch_wheel(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["--json", "--against", str(wheel), str(siblings)]) == 1
     (target,) = json.loads(capsys.readouterr().out)["targets"]
     assert target["torch"]["releases"]["2.16.0"]["reasons"] == [
-        "torch_library_impl: torch 2.16.0 does not have it"
+        {
+            "cause": "symbol",
+            "name": "torch_library_impl",
+            "detail": "torch 2.16.0 does not have it",
+        }
     ]
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import jsonschema
 import pytest
@@ -19,10 +19,13 @@ from tests.builders import METADATA, TEST_WHEELS, a_library, load_schema, write_
 from torch_abi_audit.audit import Auditor
 from torch_abi_audit.cli import main
 from torch_abi_audit.report import summary
-from torch_abi_audit.report.json import schema_text
-from torch_abi_audit.report.outputs import Format, render
+from torch_abi_audit.report.outputs import ReportFormat, render
+from torch_abi_audit.report.schema import schema_text
 from torch_abi_audit.report.style import Style
 from torch_abi_audit.rules import RULES
+
+if TYPE_CHECKING:
+    from torch_abi_audit.report.shape import Document
 
 SCENARIOS = ("stable-2.10", "cuda-12", "unstable", "mixed", "no-torch", "alternatives")
 WHEELS = [str(path) for name in SCENARIOS for path in sorted((TEST_WHEELS / name).glob("*.whl"))]
@@ -35,14 +38,14 @@ HOSTILE = "<img src=x onerror=alert(1)>|`*_[x](http://y)@you\x1b[31m%0A::error::
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """All formats of one run, as files."""
     folder = tmp_path_factory.mktemp("reports")
-    outputs = [f"--output={name}={folder / name}" for name in Format]
+    outputs = [f"--output={name}={folder / name}" for name in ReportFormat]
     config = TEST_WHEELS / "migrating" / "pyproject.toml"
     more = [str(path) for path in sorted(config.parent.glob("*.whl"))]
     code = main(
         ["-q", "--config", str(config), *outputs, *WHEELS, *SET, *more, CORRUPT, "gone.whl"]
     )
     assert code == 2
-    return {name: (folder / name).read_text(encoding="utf-8") for name in Format}
+    return {name: (folder / name).read_text(encoding="utf-8") for name in ReportFormat}
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +59,11 @@ def all_findings(document: dict[str, Any]) -> list[tuple[str | None, dict[str, A
     return [*found, *((None, finding) for finding in document["findings"])]
 
 
-@pytest.mark.parametrize("name", Format)
+@pytest.mark.parametrize("name", ReportFormat)
 def test_every_format_is_made_of_the_json(
-    name: Format, reports: dict[str, str], document: dict[str, Any]
+    name: ReportFormat, reports: dict[str, str], document: dict[str, Any]
 ) -> None:
-    assert render(name, document, Style(quiet=True)) == reports[name]
+    assert render(name, cast("Document", document), Style(quiet=True)) == reports[name]
 
 
 def test_the_json(document: dict[str, Any]) -> None:
@@ -223,10 +226,10 @@ def hostile(tmp_path: Path) -> Path:
 def test_nothing_of_a_wheel_is_markup(
     hostile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outputs = [f"-o{name}={tmp_path / name}" for name in Format]
+    outputs = [f"-o{name}={tmp_path / name}" for name in ReportFormat]
     assert main(["-v", *outputs, str(hostile)]) == 2
     said = capsys.readouterr()
-    text = {str(name): (tmp_path / name).read_text(encoding="utf-8") for name in Format}
+    text = {str(name): (tmp_path / name).read_text(encoding="utf-8") for name in ReportFormat}
     for output in (*text.values(), said.out, said.err):
         assert "\x1b" not in output
     page = Page(text["html"])
@@ -247,7 +250,7 @@ def test_several_formats_and_standard_output(
     path = tmp_path / "r.md"
     assert main(["--format", "json", f"-omarkdown={path}", WHEELS[0]]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert render(Format.MARKDOWN, document, Style()) == path.read_text()
+    assert render(ReportFormat.MARKDOWN, document, Style()) == path.read_text()
     assert main(["-omarkdown=-", WHEELS[0]]) == 0
     assert capsys.readouterr().out == path.read_text()
 
@@ -486,8 +489,13 @@ def test_a_full_disk(arguments: tuple[str, ...]) -> None:
 
 
 def test_a_summary_is_no_longer_than_it_may_be() -> None:
-    long = {"rule": "x", "severity": "error", "message": "m" * 200_000, "libraries": []}
-    long |= {"evidence": [], "help": ""}
+    long: dict[str, Any] = {
+        "rule": "x",
+        "severity": "error",
+        "message": "m" * 200_000,
+        "libraries": [],
+    }
+    long |= {"evidence": [], "fix": None, "fix_line": None}
     document: dict[str, Any] = {}
 
     def keep(name: str) -> dict[str, Any]:
@@ -500,7 +508,7 @@ def test_a_summary_is_no_longer_than_it_may_be() -> None:
     ).stdout
     document.update(json.loads(text))
     document["targets"] = [keep(f"x-{number}.whl") for number in range(9)]
-    output = render(Format.MARKDOWN, document, Style())
+    output = render(ReportFormat.MARKDOWN, cast("Document", document), Style())
     assert len(output.encode()) < 1 << 20
     assert "The details of 5 targets are left out: there is no room." in output
     assert all(f"`x-{number}.whl`" in output for number in range(9))

@@ -22,7 +22,7 @@ from torch_abi_audit.formats import BytesSource, read_libraries
 from torch_abi_audit.model import Verdict
 from torch_abi_audit.report.document import report_document
 from torch_abi_audit.report.escape import clean
-from torch_abi_audit.report.outputs import Format, render
+from torch_abi_audit.report.outputs import ReportFormat, render
 from torch_abi_audit.report.style import Style
 
 SCHEMA = load_schema()
@@ -113,7 +113,7 @@ def test_a_damaged_wheel_has_a_verdict(library: bytes, data: st.DataObject) -> N
     assert (target.verdict is Verdict.ERROR) == (target.error is not None)
     assert "internal error" not in str(target.error)
     jsonschema.validate(
-        json.loads(render(Format.JSON, report_document(report, "0"), Style())), SCHEMA
+        json.loads(render(ReportFormat.JSON, report_document(report, "0"), Style())), SCHEMA
     )
 
 

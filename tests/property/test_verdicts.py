@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import CATALOG, claims, library, subject
-from torch_abi_audit.abi.torch import worst_abi
 from torch_abi_audit.claims.torch_requirement import admitted_torch, names_other_build
-from torch_abi_audit.model import Library, ReleaseStatus, Subject, Verdict
+from torch_abi_audit.model import Library, ReleaseStatus, Subject, TargetKind, Verdict
 from torch_abi_audit.rules import run_rules
-from torch_abi_audit.verdict.verdict import judge, summarize
+from torch_abi_audit.verdict.policy import Policy
+from torch_abi_audit.verdict.sentence import summarize
 
 NAMES = ["libx.so", "liby.so", "libz.so"]
 IMPORTS = st.sampled_from(
@@ -48,10 +48,9 @@ def libraries(draw: st.DrawFn) -> dict[str, Library]:
 
 
 def verdict_of(item: Subject) -> Verdict:
-    abi = worst_abi(library.torch for library in item.libraries)
     findings = run_rules(item, CATALOG)
-    verdict = judge(item, findings, abi, strict=False)
-    assert summarize(item, findings, verdict, None)
+    verdict = Policy().verdict(item, findings)
+    assert summarize(item, findings, verdict, TargetKind.WHEEL, Policy())
     return verdict
 
 

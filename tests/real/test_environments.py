@@ -35,7 +35,11 @@ def test_packages_beside_torch_for_macos(
     assert here["torch"] is None
     assert here["torchvision"] == {"torch": "2.8.0", "status": "links", "reasons": []}
     assert here["torchaudio"]["status"] == "breaks"
-    assert "torch_library_impl: torch 2.8.0 does not have it" in here["torchaudio"]["reasons"]
+    assert {
+        "cause": "symbol",
+        "name": "torch_library_impl",
+        "detail": "torch 2.8.0 does not have it",
+    } in here["torchaudio"]["reasons"]
     assert main(["--site-packages", str(tmp_path)]) == 0
     output = capsys.readouterr().out
     assert "torchaudio 2.11.0 needs torch >= 2.10, this environment has 2.8.0 (" in output

@@ -9,6 +9,8 @@ import pytest
 
 from tests.real.download import LINUX, LINUX_ARM, MACOS, WINDOWS, download
 from tests.real.test_published_wheels import audit
+from torch_abi_audit.report.summary import evidence as evidence_of
+from torch_abi_audit.report.summary import evidence_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,7 +132,11 @@ def test_the_pinned_release_of_an_unstable_wheel_links(
 
 def evidence(wheel: Path, rule: str, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
     _, target = audit(wheel, capsys)
-    return [item["evidence"] for item in target["findings"] if item["rule"] == rule]
+    return [
+        list(map(evidence_text, evidence_of(item)))
+        for item in target["findings"]
+        if item["rule"] == rule
+    ]
 
 
 @pytest.mark.parametrize("release", ["2.7.0", "2.8.0"])
@@ -156,7 +162,7 @@ def test_a_record_with_the_paths_of_windows(capsys: pytest.CaptureFixture[str]) 
     _, target = audit(download("tensordict==0.10.0", WINDOWS), capsys)
     (finding,) = [item for item in target["findings"] if item["rule"] == "archive-integrity"]
     assert finding["severity"] == "warning"
-    assert finding["evidence"] == ["48 paths with backslashes"]
+    assert list(map(evidence_text, evidence_of(finding))) == ["48 paths with backslashes"]
 
 
 def test_debug_companions_of_universal_libraries(capsys: pytest.CaptureFixture[str]) -> None:

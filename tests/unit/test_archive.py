@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.builders import METADATA, a_library, record_row, write_wheel
+from tests.builders import METADATA, a_library, record_row, shown, write_wheel
 from torch_abi_audit import Options, Verdict, audit
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Defect, DefectKind, Severity
@@ -384,7 +384,7 @@ def test_the_hashes_in_record_are_checked_on_request(tmp_path: Path) -> None:
         ]
         (finding,) = [f for f in report(path, verify=True).findings if f.rule == RULE]
         assert finding.libraries == ()
-        assert finding.evidence == (
+        assert shown(finding) == (
             "x/_C.so: another sha256 in RECORD",
             "x/a.py: another sha256 in RECORD",
         )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from packaging.tags import parse_tag
 
-from tests.builders import CATALOG, claims, subject
+from tests.builders import CATALOG, claims, shown, subject
 from torch_abi_audit.claims.platform_tags import accepted_by_index
 from torch_abi_audit.claims.python_tags import is_installable
 from torch_abi_audit.errors import AuditError
@@ -30,7 +30,7 @@ def refused(filename: str) -> list[tuple[Severity, tuple[str, ...]]]:
         claims("py39-none-any"), tags=named.tags, filename=filename, variant=named.variant
     )
     findings = run_rules(subject({}, promised), CATALOG)
-    return [(f.severity, f.evidence) for f in findings if f.rule == "refused-filename"]
+    return [(f.severity, shown(f)) for f in findings if f.rule == "refused-filename"]
 
 
 def test_every_kind_of_defect_has_its_words() -> None:
@@ -44,13 +44,13 @@ def test_a_finding_for_each_kind() -> None:
         Defect(DefectKind.RECORD, "b", "no row in RECORD"),
     )
     assert (first.severity, first.libraries) == (ERROR, ())
-    assert first.evidence == ("a: no row in RECORD", "b: no row in RECORD")
-    assert (second.severity, second.libraries, second.evidence) == (WARNING, ("b",), ("and B",))
+    assert shown(first) == ("a: no row in RECORD", "b: no row in RECORD")
+    assert (second.severity, second.libraries, shown(second)) == (WARNING, ("b",), ("b: and B",))
 
 
 def test_a_defect_of_the_archive_as_such() -> None:
     (finding,) = integrity(Defect(DefectKind.STRUCTURE, "", "bytes after the end"))
-    assert (finding.libraries, finding.evidence) == ((), ("bytes after the end",))
+    assert (finding.libraries, shown(finding)) == ((), ("bytes after the end",))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_requires_python_without_the_tags_python() -> None:
     promised = claims("cp312-cp312-win_amd64", python=">=3.13")
     named = replace(promised, filename="x-1.0-cp312-cp312-win_amd64.whl")
     (finding,) = [f for f in run_rules(subject({}, named), CATALOG) if f.rule == "refused-filename"]
-    assert (finding.severity, finding.evidence) == (ERROR, ("cp312-cp312",))
+    assert (finding.severity, shown(finding)) == (ERROR, ("cp312-cp312",))
 
 
 def test_what_is_installed_has_no_filename() -> None:

@@ -5,9 +5,7 @@ import pytest
 from tests.builders import library
 from torch_abi_audit.abi.cpython import (
     classify_python,
-    highest_python_floor,
     library_kind,
-    worst_python_abi,
 )
 from torch_abi_audit.loader.scope import Scope
 from torch_abi_audit.model import (
@@ -18,6 +16,8 @@ from torch_abi_audit.model import (
     PythonUse,
     PythonVersion,
     Symbol,
+    highest_python_floor,
+    worst_python_abi,
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.builders import CATALOG, claims, dll, dylib, library
+from tests.builders import CATALOG, claims, dll, dylib, fix_of, library, shown
 from torch_abi_audit.abi.classify import classify
 from torch_abi_audit.claims.manylinux import BEYOND, glibc_with, lowest_glibc
 from torch_abi_audit.claims.platform_tags import lowest_macos
@@ -138,13 +138,13 @@ def test_manylinux(platforms: str, versions: tuple[str, ...], severity: Severity
 def test_manylinux_names_versions_and_the_tag() -> None:
     item = needs("GLIBC_2.17", "GLIBC_2.34", "GLIBC_2.29")
     (finding,) = findings(FLOOR, "py3-none-manylinux_2_28_x86_64", ("x/_C.so", item))
-    assert (finding.library, finding.evidence) == ("x/_C.so", ("GLIBC_2.34", "GLIBC_2.29"))
-    assert finding.help == "tag it manylinux_2_34_x86_64, or build it on an older system"
+    assert (finding.library, shown(finding)) == ("x/_C.so", ("GLIBC_2.34", "GLIBC_2.29"))
+    assert fix_of(finding) == "tag it manylinux_2_34_x86_64, or build it on an older system"
     two = [("a.so", item), ("b.so", needs("GLIBCXX_3.4.99", of="libstdc++.so.6"))]
     (finding,) = findings(FLOOR, "py3-none-manylinux_2_28_x86_64", *two)
     assert finding.library is None
-    assert finding.evidence == ("a.so: GLIBC_2.34", "b.so: GLIBCXX_3.4.99")
-    assert "no manylinux tag promises as much yet" in finding.help
+    assert shown(finding) == ("a.so: GLIBC_2.34", "b.so: GLIBCXX_3.4.99")
+    assert "no manylinux tag promises as much yet" in fix_of(finding)
 
 
 def test_a_libstdcxx_of_its_own_is_as_new_as_it_is() -> None:
@@ -210,16 +210,16 @@ def test_of_several_slices_the_newest_minos_counts() -> None:
             ("x/_C.so", dylib(minos=DeploymentTarget("macos", intel), arch="x86_64")),
         ]
         (finding,) = findings(FLOOR, tag, *slices)
-        assert finding.evidence == ("minos 15.0",)
-        assert finding.help.endswith("or tag the wheel macosx_15_0")
+        assert shown(finding) == ("minos 15.0",)
+        assert fix_of(finding).endswith("or tag the wheel macosx_15_0")
 
 
 def test_minos_names_the_tag() -> None:
     items = [(f"{n}.dylib", dylib(minos=DeploymentTarget("macos", (n, 1)))) for n in (11, 12, 14)]
     error, note = findings(FLOOR, "py3-none-macosx_11_0_arm64", *items)
-    assert error.evidence == ("12.dylib: minos 12.1", "14.dylib: minos 14.1")
-    assert error.help.endswith("or tag the wheel macosx_14_0")
-    assert (note.severity, note.library, note.evidence) == (NOTE, "11.dylib", ("minos 11.1",))
+    assert shown(error) == ("12.dylib: minos 12.1", "14.dylib: minos 14.1")
+    assert fix_of(error).endswith("or tag the wheel macosx_14_0")
+    assert (note.severity, note.library, shown(note)) == (NOTE, "11.dylib", ("minos 11.1",))
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_a_python_of_its_own_is_a_second_one() -> None:
     tag = "cp312-cp312-macosx_11_0_arm64"
     (finding,) = findings(VERSIONED, tag, ("x/_C.so", item), ("x/libpython3.12.dylib", own))
     assert (finding.severity, finding.libraries) == (Severity.WARNING, ("x/_C.so",))
-    assert finding.evidence == ("x/libpython3.12.dylib",)
+    assert shown(finding) == ("x/libpython3.12.dylib",)
     # Windows takes the one that is loaded under that name.
     item, own = dll(needed=("python312.dll",)), dll()
     tag = "cp312-cp312-win_amd64"
@@ -306,7 +306,7 @@ def test_every_machine_of_the_tags_is_served(
 def test_tag_overspecific(tag: str, item: Library, fitting: str | None) -> None:
     found = findings(OVERSPECIFIC, tag, ("x/_C.so", item))
     assert [finding.severity for finding in found] == ([NOTE] if fitting else [])
-    assert all(str(fitting) in finding.help for finding in found)
+    assert all(str(fitting) in fix_of(finding) for finding in found)
 
 
 def test_symbol_versions() -> None:

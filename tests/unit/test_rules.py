@@ -5,7 +5,7 @@ import re
 import pytest
 from packaging.version import Version
 
-from tests.builders import CATALOG, claims, library, subject
+from tests.builders import CATALOG, claims, fix_of, library, shown, subject
 from torch_abi_audit.claims.torch_requirement import requirement
 from torch_abi_audit.model import (
     Claims,
@@ -15,11 +15,10 @@ from torch_abi_audit.model import (
     Severity,
     Subject,
     Symbol,
-    TorchAbi,
     Verdict,
 )
 from torch_abi_audit.rules import RULES, run_rules
-from torch_abi_audit.verdict.verdict import judge
+from torch_abi_audit.verdict.policy import Policy
 
 TORCH = ("libtorch_cpu.so",)
 STABLE = library("torch_ten", needed=TORCH)
@@ -76,12 +75,12 @@ def test_floor_understated_names_symbol_release_and_line() -> None:
     libraries = {"a.so": STABLE, "b.so": library("torch_eleven", needed=TORCH)}
     (finding,) = run_rules(subject(libraries, claims(torch=("torch>=2.10",))), CATALOG)
     assert finding.library == "b.so"
-    assert finding.evidence == ("torch_eleven",)
+    assert shown(finding) == ("torch_eleven",)
     assert finding.message == (
         "the metadata admits torch 2.10.0, the wheel needs 2.11.0 or newer:"
         " torch_eleven first appeared in 2.11.0"
     )
-    assert finding.help == (
+    assert fix_of(finding) == (
         "Requires-Dist: torch>=2.11, or build with -DTORCH_TARGET_VERSION=0x020a000000000000"
     )
 
@@ -90,7 +89,7 @@ def test_floor_of_the_promise() -> None:
     libraries = {"a.so": library("aoti_torch_old", needed=TORCH)}
     (finding,) = run_rules(subject(libraries, claims(torch=("torch>=2.8",))), CATALOG)
     assert finding.rule == "torch-floor-understated"
-    assert finding.help == "Requires-Dist: torch>=2.9"
+    assert fix_of(finding) == "Requires-Dist: torch>=2.9"
     assert "the stable ABI is promised since 2.9.0" in finding.message
 
 
@@ -99,7 +98,7 @@ def test_undeclared() -> None:
     assert found_for({"a.so": library("malloc")}, claims()) == {}
     linked = {"a.so": library("malloc", needed=TORCH)}
     (finding,) = run_rules(subject(linked, claims()), CATALOG)
-    assert (finding.rule, finding.help) == ("torch-undeclared", "add Requires-Dist: torch")
+    assert (finding.rule, fix_of(finding)) == ("torch-undeclared", "add Requires-Dist: torch")
 
 
 def test_undeclared_for_some() -> None:
@@ -139,7 +138,7 @@ def test_unpinned_says_what_loads_and_the_line() -> None:
         item = library("_ZN2at3newEv", needed=TORCH)
         findings = run_rules(subject({"a.so": item}, claims(torch=torch)), CATALOG)
         (only,) = [finding for finding in findings if finding.rule == "torch-unpinned"]
-        return only.message, only.help
+        return only.message, fix_of(only)
 
     line = "Requires-Dist: torch>=2.10,<2.12"
     loads = "it loads with torch 2.10.0 to 2.11.0, and the metadata"
@@ -157,7 +156,7 @@ def test_unpinned_where_no_data_is() -> None:
     promised = claims("py39-none-musllinux_1_2_x86_64", torch=("torch>=2.9",))
     findings = run_rules(subject({"a.so": UNSTABLE}, promised), CATALOG)
     (hit,) = [finding for finding in findings if finding.rule == "torch-unpinned"]
-    assert hit.help == "Requires-Dist: torch==X.Y.*, the release that it was built with"
+    assert fix_of(hit) == "Requires-Dist: torch==X.Y.*, the release that it was built with"
 
 
 @pytest.mark.parametrize(
@@ -185,12 +184,12 @@ def test_symbol_missing_names_symbols_releases_and_what_is_there_instead() -> No
     (hit,) = [finding for finding in findings if finding.rule == "torch-symbol-missing"]
     assert hit.severity is Severity.ERROR
     assert hit.library == "a.so"
-    assert hit.evidence == ("_ZN2at3newEv", "_ZN2at6changeEi")
+    assert shown(hit) == ("_ZN2at6changeEi", "_ZN2at3newEv")  # what the message names first
     assert hit.message == (
         "torch 2.9.0 to 2.11.0, which the metadata admits, lack 2 names that it needs;"
         " 2.11.0 lacks _ZN2at6changeEi: last seen in torch 2.9.1"
     )
-    assert hit.help == "torch 2.11.0 has at::change(long) instead of at::change(int)"
+    assert fix_of(hit) == "torch 2.11.0 has at::change(long) instead of at::change(int)"
 
 
 CUDA12 = library("torch_ten", needed=(*TORCH, "libcudart.so.12"))
@@ -225,12 +224,14 @@ def test_cuda_major(item: Library, torch: str, cuda: tuple[str, ...], broken: bo
 def test_cuda_major_says_which_and_the_line() -> None:
     item = subject({"a.so": CUDA12}, claims(torch=("torch>=2.10",)))
     (hit,) = [f for f in run_rules(item, CATALOG) if f.rule == "cuda-major-mismatch"]
-    assert hit.evidence == ("libcudart.so.12",)
+    assert shown(hit) == ("libcudart.so.12",)
     assert hit.message == (
         "it does not load with torch 2.11.0: it needs libcudart.so.12, and torch 2.11.0 brings"
         " libcudart.so.13 (CUDA 13.0)"
     )
-    assert hit.help == ("Requires-Dist: torch==2.10.*, or publish a wheel for each major of CUDA")
+    assert fix_of(hit) == (
+        "Requires-Dist: torch==2.10.*, or publish a wheel for each major of CUDA"
+    )
 
 
 def test_a_bundled_cuda_runtime_is_there() -> None:
@@ -534,7 +535,7 @@ def test_unreadable() -> None:
     broken = Subject(claims(), (), (Member("x/_C.so", (), "truncated"),))
     (finding,) = run_rules(broken, CATALOG)
     assert (finding.rule, finding.library) == ("unreadable-library", "x/_C.so")
-    assert judge(broken, (finding,), TorchAbi.NONE, strict=False) is Verdict.ERROR
+    assert Policy().verdict(broken, (finding,)) is Verdict.ERROR
 
 
 @pytest.mark.parametrize(
@@ -557,5 +558,4 @@ def test_verdicts(
     verdict: Verdict,
 ) -> None:
     item = subject(libraries, claims(torch=torch))
-    abi = TorchAbi.STABLE if STABLE in libraries.values() else TorchAbi.NONE
-    assert judge(item, run_rules(item, CATALOG), abi, strict=strict) is verdict
+    assert Policy(strict=strict).verdict(item, run_rules(item, CATALOG)) is verdict

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.version import Version
 
-from tests.builders import CATALOG, claims, library, subject
+from tests.builders import CATALOG, claims, fix_of, library, shown, subject
 from torch_abi_audit.model import (
     Finding,
     Ignore,
     Ignored,
     Library,
-    LibraryAudit,
     PythonAbi,
     PythonVersion,
     RunReport,
@@ -26,6 +25,7 @@ from torch_abi_audit.model import (
 from torch_abi_audit.rules import RULES, run_rules
 from torch_abi_audit.verdict.cross_wheel import RunCollector, platforms_of
 from torch_abi_audit.verdict.ignores import split
+from torch_abi_audit.verdict.policy import Policy
 from torch_abi_audit.wording import pythons
 
 if TYPE_CHECKING:
@@ -46,17 +46,14 @@ def report(
     tags = sorted({str(tag) for tag in promised.tags})
     filename = f"x-1.0-{tags[0]}.whl"
     item = subject(libraries or {}, promised)
-    audits: tuple[LibraryAudit, ...] = item.libraries
+    item = replace(item, claims=replace(promised, filename=filename))
+    vars(item).update(python_abi=abi, python_floor=floor)  # in place of what libraries say
     return TargetReport(
         target=f"dist/{filename}",
         verdict=Verdict.SAFE,
         summary="",
         kind=TargetKind.WHEEL,
-        claims=replace(promised, filename=filename),
-        libraries=audits,
-        matrix=item.matrix,
-        python_abi=abi,
-        python_floor=floor,
+        subject=item,
         ignored=ignored,
     )
 
@@ -64,7 +61,7 @@ def report(
 def run(
     *reports: TargetReport, ignores: tuple[Ignore, ...] = (), strict: bool = False
 ) -> RunReport:
-    collector = RunCollector(CATALOG, ignores, strict=strict)
+    collector = RunCollector(CATALOG, ignores, Policy(strict=strict))
     for item in reports:
         collector.add(item)
     return collector.finish()
@@ -98,7 +95,7 @@ ELSEWHERE = "the release has some for other platforms, or for the Pythons around
 
 
 def test_one_wheel_is_no_set() -> None:
-    assert wheels(f"cp312-cp312-{X86}") == RunReport()
+    assert wheels(f"cp312-cp312-{X86}").releases == ()
 
 
 def test_coverage() -> None:
@@ -123,7 +120,7 @@ def test_wheels_with_other_releases_of_torch_have_a_row_of_their_own() -> None:
     ]
     (finding,) = [f for f in found.findings if f.rule == "wheels-disagree"]
     assert finding.severity is Severity.WARNING
-    assert finding.evidence == (
+    assert shown(finding) == (
         f"torch>=2.10: x-1.0-cp311-cp311-{X86}.whl",
         f"torch>=2.11: x-1.0-cp312-cp312-{X86}.whl",
     )
@@ -207,7 +204,7 @@ def test_wheels_that_could_be_one(
 def test_of_different_releases_each_is_looked_at_alone() -> None:
     one = report(claims(f"cp311-cp311-{X86}"))
     other = report(claims(f"cp312-cp312-{X86}", name="y"))
-    assert run(one, other) == RunReport()
+    assert run(one, other).releases == ()
 
 
 def test_platforms() -> None:
@@ -350,7 +347,7 @@ def test_promises(
     needed = ("libtorch_cpu.so",)
     item = subject({"x/_C.so": library(symbol, needed=needed)}, claims(torch=(torch,)))
     findings = run_rules(replace(item, min_torch=Version(promised)), CATALOG)
-    found = [(f.libraries, f.evidence) for f in findings if f.rule == PROMISE]
+    found = [(f.libraries, shown(f)) for f in findings if f.rule == PROMISE]
     assert found == expected
     assert PROMISE not in {f.rule for f in run_rules(item, CATALOG)}
 
@@ -366,7 +363,7 @@ def test_what_is_promised_can_be_kept() -> None:
         "torch 2.9 and newer are promised, and it does not load with torch 2.9.0 to 2.9.1:"
         " torch_ten: first appeared in torch 2.10.0"
     )
-    assert "-DTORCH_TARGET_VERSION=0x0209000000000000" in finding.help
+    assert "-DTORCH_TARGET_VERSION=0x0209000000000000" in fix_of(finding)
 
 
 def test_every_rule_says_why_and_what_to_do() -> None:

@@ -7,12 +7,19 @@ from tests.builders import CATALOG, graph_of, library
 from torch_abi_audit.abi.classify import classify
 from torch_abi_audit.abi.torch import (
     classify_torch,
-    highest_floor,
-    worst_abi,
 )
 from torch_abi_audit.catalog.libraries import is_torch_library
 from torch_abi_audit.loader.scope import Scope, scopes
-from torch_abi_audit.model import Floor, Format, Library, Symbol, TorchAbi, TorchUse
+from torch_abi_audit.model import (
+    Floor,
+    Format,
+    Library,
+    Symbol,
+    TorchAbi,
+    TorchUse,
+    highest_floor,
+    worst_abi,
+)
 
 TORCH = ("libtorch_cpu.so",)
 

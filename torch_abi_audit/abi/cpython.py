@@ -23,8 +23,6 @@ from torch_abi_audit.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from torch_abi_audit.loader.scope import Scope
     from torch_abi_audit.model import Library, Symbol
 
@@ -97,23 +95,6 @@ def _linked(library: Library) -> dict[str, str]:
     """Return the needed libraries that are CPython's own, each with which Python it is."""
     found = {name: python_library(name) for name in library.needed if name not in library.optional}
     return {name: version for name, version in found.items() if version}
-
-
-def worst_python_abi(uses: Iterable[PythonUse]) -> PythonAbi:
-    """Roll the uses of several libraries up to their target: the worst of them."""
-    abis = {use.abi for use in uses}
-    for abi in (PythonAbi.VERSION_SPECIFIC, PythonAbi.ABI3, PythonAbi.ABI3T):
-        if abi in abis:
-            return abi
-    return PythonAbi.NONE
-
-
-def highest_python_floor(uses: Iterable[PythonUse]) -> PythonVersion | None:
-    """Roll floors up to their target, None where any library is bound to one version."""
-    uses = list(uses)
-    if worst_python_abi(uses) is PythonAbi.VERSION_SPECIFIC:
-        return None
-    return max((use.floor for use in uses if use.floor is not None), default=None)
 
 
 @cache

@@ -226,23 +226,3 @@ def _floor(shims: Iterable[str], catalog: Catalog) -> Floor:
     since = {name: catalog.shims[name].since for name in shims}
     release = max([catalog.promised_since, *since.values()])
     return Floor(release, tuple(sorted(name for name in since if since[name] == release)))
-
-
-def worst_abi(uses: Iterable[TorchUse]) -> TorchAbi:
-    """Roll the uses of several libraries up to their target: the worst of them."""
-    abis = {use.abi for use in uses}
-    for abi in (TorchAbi.UNSTABLE, TorchAbi.STABLE):
-        if abi in abis:
-            return abi
-    return TorchAbi.NONE
-
-
-def highest_floor(uses: Iterable[TorchUse]) -> Floor | None:
-    """Roll floors up to their target, None without a stable library or with an unstable one."""
-    uses = list(uses)
-    floors = [use.floor for use in uses if use.floor is not None]
-    if not floors or worst_abi(uses) is TorchAbi.UNSTABLE:
-        return None
-    release = max(floor.release for floor in floors)
-    symbols = {name for floor in floors if floor.release == release for name in floor.symbols}
-    return Floor(release, tuple(sorted(symbols)))

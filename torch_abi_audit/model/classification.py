@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from packaging.specifiers import SpecifierSet
     from packaging.version import Version
@@ -215,16 +216,67 @@ class Matrix:
     alternatives: Mapping[str, Alternative] = field(default_factory=dict)
 
 
-BY_METADATA = "the metadata"  # `Subject.judge`, where the user names no releases
+def worst_abi(uses: Iterable[TorchUse]) -> TorchAbi:
+    """Roll the uses of several libraries up to their target: the worst of them."""
+    abis = {use.abi for use in uses}
+    for abi in (TorchAbi.UNSTABLE, TorchAbi.STABLE):
+        if abi in abis:
+            return abi
+    return TorchAbi.NONE
 
 
-@dataclass(frozen=True, slots=True)
+def highest_floor(uses: Iterable[TorchUse]) -> Floor | None:
+    """Roll floors up to their target, None without a stable library or with an unstable one."""
+    uses = list(uses)
+    floors = [use.floor for use in uses if use.floor is not None]
+    if not floors or worst_abi(uses) is TorchAbi.UNSTABLE:
+        return None
+    release = max(floor.release for floor in floors)
+    symbols = {name for floor in floors if floor.release == release for name in floor.symbols}
+    return Floor(release, tuple(sorted(symbols)))
+
+
+def worst_python_abi(uses: Iterable[PythonUse]) -> PythonAbi:
+    """Roll the uses of several libraries up to their target: the worst of them."""
+    abis = {use.abi for use in uses}
+    for abi in (PythonAbi.VERSION_SPECIFIC, PythonAbi.ABI3, PythonAbi.ABI3T):
+        if abi in abis:
+            return abi
+    return PythonAbi.NONE
+
+
+def highest_python_floor(uses: Iterable[PythonUse]) -> PythonVersion | None:
+    """Roll floors up to their target, None where any library is bound to one version."""
+    uses = list(uses)
+    if worst_python_abi(uses) is PythonAbi.VERSION_SPECIFIC:
+        return None
+    return max((use.floor for use in uses if use.floor is not None), default=None)
+
+
+class DemandSource(StrEnum):
+    """What says which releases of torch a target is checked against, as sentences have it."""
+
+    METADATA = "the metadata"
+    TORCH = "--torch"
+    AGAINST = "--against"
+
+
+@dataclass(frozen=True)
 class Subject:
     """Everything the rules look at for one target.
 
-    `demands` are the releases of torch to judge against: what the metadata asks for,
-    in each environment that differs (None: nothing), or what the user named instead;
-    `judge` says which. `min_torch` is the oldest torch that the user promises.
+    Attributes:
+        claims: What it promises.
+        libraries: Its libraries, classified.
+        unreadable: Members that should be libraries and could not be read.
+        unverified: Libraries that were read no further than their tables.
+        matrix: Which releases of torch they load with.
+        required: What the metadata requires of torch, in each environment that differs (None:
+            nothing); empty where there is no metadata.
+        demands: The releases of torch to check against: the same, or what the user named instead.
+        source: Which of the two.
+        defects: What is wrong with the archive.
+        min_torch: The oldest torch that the user promises.
     """
 
     claims: Claims
@@ -232,7 +284,42 @@ class Subject:
     unreadable: tuple[Member, ...] = ()
     unverified: frozenset[str] = frozenset()
     matrix: Matrix = field(default_factory=Matrix)
+    required: tuple[SpecifierSet | None, ...] = (None,)
     demands: tuple[SpecifierSet | None, ...] = (None,)
-    judge: str = BY_METADATA
+    source: DemandSource = DemandSource.METADATA
     defects: tuple[Defect, ...] = ()
     min_torch: Version | None = None
+
+    @cached_property
+    def torch_abi(self) -> TorchAbi:
+        """The worst of its libraries."""
+        return worst_abi(item.torch for item in self.libraries)
+
+    @cached_property
+    def torch_floor(self) -> Floor | None:
+        """The oldest torch for all of its libraries; None with one on the unstable ABI."""
+        return highest_floor(item.torch for item in self.libraries)
+
+    @cached_property
+    def python_abi(self) -> PythonAbi:
+        """The worst of its libraries."""
+        return worst_python_abi(item.python for item in self.libraries)
+
+    @cached_property
+    def python_floor(self) -> PythonVersion | None:
+        """The oldest Python for all of its libraries; None where one is bound to one version."""
+        return highest_python_floor(item.python for item in self.libraries)
+
+    @cached_property
+    def platform_tags(self) -> frozenset[str]:
+        """The platforms of its tags."""
+        return frozenset(tag.platform for tag in self.claims.tags)
+
+    @cached_property
+    def requires_torch(self) -> str | None:
+        """What the metadata requires of torch, as text: None for nothing, "" for any release.
+
+        Where environments differ, their requirements stand in turn.
+        """
+        found = [str(demand) for demand in self.required if demand is not None]
+        return " || ".join(found) if found else None

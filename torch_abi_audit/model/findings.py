@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from torch_abi_audit.wording import fill
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -20,15 +22,66 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
-def failing(*, strict: bool) -> frozenset[Severity]:
-    """Return the severities that make a target, or a run, fail."""
-    return frozenset({Severity.ERROR, Severity.WARNING} if strict else {Severity.ERROR})
-
-
 def gravest_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return findings by severity, and within one in the order that they have."""
     order = list(Severity)
     return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
+
+
+class EvidenceKind(StrEnum):
+    """What a piece of evidence is the name of."""
+
+    SYMBOL = "symbol"
+    LIBRARY = "library"
+    SYMBOL_VERSION = "symbol-version"
+    MINOS = "minos"
+    REQUIREMENT = "requirement"
+    TAG = "tag"
+    FILE = "file"
+    PATH = "path"
+    METADATA = "metadata"
+    IGNORE = "ignore"
+
+
+class Evidence(NamedTuple):
+    """One thing that shows that a rule holds.
+
+    Attributes:
+        kind: What `name` names.
+        name: A symbol as the object format spells it, a needed library, a tag, ...
+        library: The library of the target that it was found in, where a finding is about
+            several and they differ.
+        detail: What is wrong with it, where the finding does not say it all.
+        declaration: The C++ declaration of a symbol, where it has one.
+    """
+
+    kind: EvidenceKind
+    name: str
+    library: str | None = None
+    detail: str = ""
+    declaration: str | None = None
+
+    def __str__(self) -> str:
+        name = f"minos {self.name}" if self.kind == EvidenceKind.MINOS else self.name
+        told = self.kind in (EvidenceKind.SYMBOL, EvidenceKind.LIBRARY)  # by the message
+        return ": ".join(filter(None, (self.library, name, "" if told else self.detail)))
+
+
+class Fix(NamedTuple):
+    """What to change about a finding.
+
+    Attributes:
+        text: In words.
+        requires: The requirement on torch with which the metadata fits, as ``torch>=2.11``.
+    """
+
+    text: str
+    requires: str | None = None
+
+    @property
+    def line(self) -> str | None:
+        """The line of `pyproject.toml` to paste."""
+        return None if self.requires is None else f'dependencies = ["{self.requires}"]'
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +91,23 @@ class Finding:
     Attributes:
         rule: The rule's name.
         severity: How much it weighs.
-        message: What is wrong, in one sentence.
+        template: What is wrong, in one sentence, without its numbers; see `wording.fill`.
         libraries: The members that it is about; none for the target as such.
-        evidence: The symbols, names or tags that show it.
-        help: What to change.
+        evidence: What shows it.
+        fix: What to change.
     """
 
     rule: str
     severity: Severity
-    message: str
+    template: str
     libraries: tuple[str, ...] = ()
-    evidence: tuple[str, ...] = ()
-    help: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    fix: Fix | None = None
+
+    @property
+    def message(self) -> str:
+        """What is wrong, in one sentence."""
+        return fill(self.template, self.evidence, self.libraries)
 
     @property
     def library(self) -> str | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from torch_abi_audit.model.claims import TargetKind
-from torch_abi_audit.model.classification import Matrix, PythonAbi, TorchAbi
+from torch_abi_audit.model.classification import Matrix, PythonAbi
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from torch_abi_audit.model.claims import Claims, Interpreter, PythonVersion
-    from torch_abi_audit.model.classification import Cell, Floor, LibraryAudit
+    from torch_abi_audit.model.classification import Cell, LibraryAudit, Subject
     from torch_abi_audit.model.facts import Member
     from torch_abi_audit.model.findings import Finding, Ignored, IgnoreUse
 
@@ -77,40 +77,75 @@ class Progress(NamedTuple):
 class TargetReport:
     """The conclusions for one target.
 
-    ``claims`` is None when the target could not be opened; ``error`` then says why.
-    ``error`` is also set when a member could not be read. ``ignored`` are findings that the
-    user accepts; they count for nothing. ``asked`` are the releases of torch that it was judged
-    against. ``fails`` says whether it makes a run fail. ``unverified`` are the libraries
-    that were read no further than their tables, so that their checksum was not checked.
-    ``here`` is how a package that uses torch stands with the torch that is installed beside
-    it; ``said`` is what the user should know about how the target was found.
+    Attributes:
+        target: What the user named.
+        verdict: The answer.
+        summary: What it rests on, in one sentence.
+        kind: What the target is.
+        subject: What the conclusions are about; None when the target could not be opened.
+        findings: The rules that hold.
+        ignored: Findings that the user ignores; they count for nothing.
+        asked: The releases of torch that it was checked against.
+        fails: Whether it makes a run fail.
+        here: How a package that uses torch stands with the torch that is installed beside it.
+        notice: What the user should know about how the target was found.
+        error: Why it, or a member of it, could not be read.
     """
 
     target: str
     verdict: Verdict
     summary: str
     kind: TargetKind = TargetKind.WHEEL
-    claims: Claims | None = None
-    libraries: tuple[LibraryAudit, ...] = ()
-    unreadable: tuple[Member, ...] = ()
-    unverified: frozenset[str] = frozenset()
+    subject: Subject | None = None
     findings: tuple[Finding, ...] = ()
     ignored: tuple[Ignored, ...] = ()
-    matrix: Matrix = field(default_factory=Matrix)
     asked: tuple[Version, ...] = ()
-    torch_abi: TorchAbi = TorchAbi.NONE
-    torch_floor: Floor | None = None
-    python_abi: PythonAbi = PythonAbi.NONE
-    python_floor: PythonVersion | None = None
     fails: bool = False
     here: Here | None = None
-    said: str | None = None
+    notice: str | None = None
     error: str | None = None
+
+    @property
+    def claims(self) -> Claims | None:
+        """What it promises."""
+        return self.subject.claims if self.subject else None
+
+    @property
+    def libraries(self) -> tuple[LibraryAudit, ...]:
+        """Its libraries."""
+        return self.subject.libraries if self.subject else ()
+
+    @property
+    def unreadable(self) -> tuple[Member, ...]:
+        """Members that should be libraries and could not be read."""
+        return self.subject.unreadable if self.subject else ()
+
+    @property
+    def matrix(self) -> Matrix:
+        """Which releases of torch it loads with."""
+        return self.subject.matrix if self.subject else Matrix()
 
     @property
     def safe(self) -> bool:
         """Whether nothing stands against publishing the target."""
         return self.verdict in (Verdict.SAFE, Verdict.NOT_APPLICABLE)
+
+
+class Conclusion(NamedTuple):
+    """What a run comes to.
+
+    Attributes:
+        word: In a word: safe, unsafe, passed, failed, error.
+        why: In one sentence.
+        exit_code: The exit code of the command.
+    """
+
+    word: Literal["safe", "unsafe", "passed", "failed", "error"]
+    why: str
+    exit_code: Literal[0, 1, 2]
+
+    def __str__(self) -> str:
+        return f"{self.word}: {self.why}"
 
 
 class WheelSummary(NamedTuple):
@@ -146,7 +181,7 @@ class Coverage(NamedTuple):
     wheels: tuple[str, ...]
 
 
-class Release(NamedTuple):
+class ProjectRelease(NamedTuple):
     """The wheels of one release of a project that were audited together."""
 
     name: str
@@ -155,10 +190,10 @@ class Release(NamedTuple):
     coverage: tuple[Coverage, ...]
 
 
-class Run(NamedTuple):
+class WholeRun(NamedTuple):
     """What rules about all targets of a run look at."""
 
-    releases: tuple[Release, ...] = ()
+    releases: tuple[ProjectRelease, ...] = ()
     ignores: tuple[IgnoreUse, ...] = ()
 
 
@@ -166,13 +201,15 @@ class RunReport(NamedTuple):
     """What is concluded of all targets of a run together.
 
     `releases` are those with several wheels; `ignored` are findings that the user accepts;
-    `fails` says whether one of the others counts as a failure of the run.
+    `fails` says whether one of the others counts as a failure of the run; `conclusion` is what
+    targets and findings together come to.
     """
 
-    releases: tuple[Release, ...] = ()
+    releases: tuple[ProjectRelease, ...] = ()
     findings: tuple[Finding, ...] = ()
     ignored: tuple[Ignored, ...] = ()
     fails: bool = False
+    conclusion: Conclusion = Conclusion("error", "nothing was audited", 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,3 +231,8 @@ class Report:
         """Whether there was something to audit and all of it may be published."""
         safe = all(target.safe for target in self.targets)
         return bool(self.targets) and safe and not self.run.fails
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the command for this run, by its policy."""
+        return self.run.conclusion.exit_code

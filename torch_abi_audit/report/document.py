@@ -1,184 +1,223 @@
 """The document that every report is made of: targets and runs as plain values.
 
 The JSON report is this document; all others render it, so that none can say anything else.
-Its shape is an API, described by `schema.json` beside this file.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from torch_abi_audit.claims.torch_requirement import requires_torch
-from torch_abi_audit.model import ReleaseStatus, Verdict
-from torch_abi_audit.verdict.verdict import progress
+from torch_abi_audit.model import PythonAbi, ReleaseStatus, TorchAbi, Verdict
+from torch_abi_audit.report.shape import SCHEMA_VERSION
+from torch_abi_audit.verdict.policy import Policy
+from torch_abi_audit.verdict.sentence import progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Literal
 
     from packaging.version import Version
 
-    from torch_abi_audit.audit import Options
     from torch_abi_audit.model import (
         Cell,
-        Claims,
         Coverage,
         Environment,
         Finding,
         Floor,
         Ignored,
         LibraryAudit,
+        Matrix,
         Member,
-        Release,
+        ProjectRelease,
+        Reason,
         Report,
         RunReport,
+        Subject,
         TargetReport,
     )
+    from torch_abi_audit.report.shape import (
+        CellDocument,
+        ClaimsDocument,
+        CoverageDocument,
+        Document,
+        FindingDocument,
+        HeadDocument,
+        IgnoredDocument,
+        LibraryDocument,
+        LibraryPythonDocument,
+        LibraryTorchDocument,
+        ProjectReleaseDocument,
+        ReasonDocument,
+        TailDocument,
+        TargetDocument,
+        TargetTorchDocument,
+    )
 
-SCHEMA_VERSION = 1
-# The keys that stand before the targets, and those that stand after them.
-HEAD = ("schema_version", "tool", "catalog", "configuration", "options", "environment")
-TAIL = ("releases", "findings", "ignored", "run_fails", "counts")
+
+class Counter:
+    """Counts targets, of which nothing else is kept."""
+
+    def __init__(self) -> None:
+        self._verdicts: list[Verdict] = []
+        self._here: list[ReleaseStatus] = []
+
+    def add(self, target: TargetReport) -> None:
+        """Count the next target."""
+        self._verdicts.append(target.verdict)
+        self._here += [target.here.cell.status] if target.here else []
+
+    def tail(self, run: RunReport) -> TailDocument:
+        """Return what stands after the targets.
+
+        Args:
+            run: What is concluded of them together.
+        """
+        verdicts, here = self._verdicts, self._here
+        word, why, exit_code = run.conclusion
+        return {
+            "releases": list(map(_release, run.releases)),
+            "findings": list(map(_finding, run.findings)),
+            "ignored": list(map(_ignored, run.ignored)),
+            "run_fails": run.fails,
+            "counts": {
+                "targets": len(verdicts),
+                "safe": verdicts.count(Verdict.SAFE),
+                "unsafe": verdicts.count(Verdict.UNSAFE),
+                "not_applicable": verdicts.count(Verdict.NOT_APPLICABLE),
+                "error": verdicts.count(Verdict.ERROR),
+                "here": {
+                    "guaranteed": here.count(ReleaseStatus.GUARANTEED),
+                    "links": here.count(ReleaseStatus.LINKS),
+                    "breaks": here.count(ReleaseStatus.BREAKS),
+                    "unknown": here.count(ReleaseStatus.UNKNOWN),
+                },
+            },
+            "conclusion": {"word": word, "why": why, "exit_code": exit_code},
+        }
 
 
 def head_document(
     tool_version: str,
     releases: Iterable[Version],
+    policy: Policy,
     environment: Environment | None = None,
     configuration: str | None = None,
-    options: Options | None = None,
-) -> dict[str, Any]:
+) -> HeadDocument:
     """Return what stands before the targets.
 
     Args:
         tool_version: The version of this tool.
         releases: Those of torch that the catalog has.
+        policy: What makes the run fail.
         environment: The environment that is audited as a whole.
         configuration: The file that the configuration is from.
-        options: What makes the run fail.
     """
+    version: Literal[1] = SCHEMA_VERSION
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": version,
         "tool": {"name": "torch-abi-audit", "version": tool_version},
         "catalog": {"torch_releases": list(map(str, releases))},
         "configuration": configuration,
-        "options": {
-            "check": options and options.check,
-            "strict": options is not None and options.strict,
-        },
-        "environment": environment
-        and {
+        "options": {"check": policy.check, "strict": policy.strict},
+        "environment": None
+        if environment is None
+        else {
             "site_packages": list(environment.folders),
-            "torch": environment.torch and str(environment.torch),
+            "torch": _text(environment.torch),
             "error": environment.error,
         },
     }
 
 
-def tail_document(targets: Iterable[Mapping[str, Any]], run: RunReport) -> dict[str, Any]:
-    """Return what stands after the targets.
-
-    Args:
-        targets: The targets' documents, or of each what `counted` keeps.
-        run: What is concluded of them together.
-    """
-    targets = list(targets)
-    verdicts = [target["verdict"] for target in targets]
-    here = [target["here"] and target["here"]["status"] for target in targets]
-    return {
-        "releases": list(map(_release, run.releases)),
-        "findings": list(map(_finding, run.findings)),
-        "ignored": list(map(_ignored, run.ignored)),
-        "run_fails": run.fails,
-        "counts": {
-            "targets": len(targets),
-            "safe": verdicts.count(Verdict.SAFE),
-            "unsafe": verdicts.count(Verdict.UNSAFE),
-            "not_applicable": verdicts.count(Verdict.NOT_APPLICABLE),
-            "error": verdicts.count(Verdict.ERROR),
-            "here": {status.value: here.count(status) for status in ReleaseStatus},
-        },
-    }
+def _text(version: Version | None) -> str | None:
+    return None if version is None else str(version)
 
 
-def counted(target: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the counts, and the closing sentence, need of a target's document."""
-    return {key: target[key] for key in ("target", "kind", "verdict", "fails", "here")}
-
-
-def target_document(target: TargetReport) -> dict[str, Any]:
+def target_document(target: TargetReport) -> TargetDocument:
     """Return the document of one target."""
-    claims = target.claims
-    cells = target.matrix.libraries
-    libraries = [
-        _library(item, cells.get(item.path, {}), verified=item.path not in target.unverified)
-        for item in target.libraries
-    ]
-    libraries += map(_unreadable, target.unreadable)
+    subject = target.subject
+    stated = subject is not None and subject.claims.stated
     return {
         "target": target.target,
         "kind": target.kind,
-        "name": claims and claims.name,
-        "version": str(claims.version) if claims and claims.stated else None,
+        "name": subject.claims.name if subject else None,
+        "version": str(subject.claims.version) if subject and stated else None,
         "verdict": target.verdict,
         "fails": target.fails,
         "summary": target.summary,
         "error": target.error,
-        "torch": {
-            "abi": target.torch_abi,
-            **_floor(target.torch_floor),
-            "releases": _releases(target.matrix.row),
-            "asked": list(map(str, target.asked)),
-            "progress": progress(item.torch for item in target.libraries)._asdict(),
-            "alternatives": [
-                {"library": path, "group": item.group, "release": "{}.{}".format(*item.release)}
-                for path, item in target.matrix.alternatives.items()
-            ],
-        },
+        "torch": _target_torch(target),
         "python": {
-            "abi": target.python_abi,
-            "floor": target.python_floor and str(target.python_floor),
+            "abi": subject.python_abi if subject else PythonAbi.NONE,
+            "floor": str(subject.python_floor) if subject and subject.python_floor else None,
         },
         "here": target.here
         and {
             "torch": str(target.here.torch),
             "status": target.here.cell.status,
-            "reasons": list(map(str, target.here.cell.reasons)),
+            "reasons": list(map(_reason, target.here.cell.reasons)),
         },
-        "claims": _claims(claims) if claims and claims.stated else None,
-        "libraries": sorted(libraries, key=lambda library: str(library["path"])),
+        "claims": _claims(subject) if subject and stated else None,
+        "libraries": _libraries(subject) if subject else [],
         "findings": list(map(_finding, target.findings)),
         "ignored": list(map(_ignored, target.ignored)),
     }
 
 
-def _claims(claims: Claims) -> dict[str, Any]:
+def _target_torch(target: TargetReport) -> TargetTorchDocument:
+    subject, matrix = target.subject, target.matrix
+    floor, symbols = _floor(subject.torch_floor if subject else None)
+    stable, unstable = progress(item.torch for item in target.libraries)
+    return {
+        "abi": subject.torch_abi if subject else TorchAbi.NONE,
+        "floor": floor,
+        "floor_symbols": symbols,
+        "releases": _releases(matrix.row),
+        "asked": list(map(str, target.asked)),
+        "progress": {"stable": stable, "unstable": unstable},
+        "alternatives": [
+            {"library": path, "group": item.group, "release": "{}.{}".format(*item.release)}
+            for path, item in matrix.alternatives.items()
+        ],
+    }
+
+
+def _claims(subject: Subject) -> ClaimsDocument:
+    claims = subject.claims
     return {
         "filename": claims.filename,
         "variant": claims.variant,
         "tags": sorted(map(str, claims.tags)),
         "wheel_tags": sorted(map(str, claims.wheel_tags)),
         "root_is_purelib": claims.root_is_purelib,
-        "requires_torch": requires_torch(claims),
+        "requires_torch": subject.requires_torch,
         "requires_python": str(claims.requires_python) or None,
     }
 
 
-def _floor(floor: Floor | None) -> dict[str, Any]:
-    return {
-        "floor": floor and str(floor.release),
-        "floor_symbols": list(floor.symbols) if floor else [],
-    }
+def _floor(floor: Floor | None) -> tuple[str | None, list[str]]:
+    return (str(floor.release), list(floor.symbols)) if floor else (None, [])
 
 
-def _releases(row: Mapping[Version, Cell]) -> dict[str, Any]:
+def _releases(row: Mapping[Version, Cell]) -> dict[str, CellDocument]:
     return {
-        str(release): {"status": cell.status, "reasons": list(map(str, cell.reasons))}
+        str(release): {"status": cell.status, "reasons": list(map(_reason, cell.reasons))}
         for release, cell in row.items()
     }
 
 
-def _library(item: LibraryAudit, row: Mapping[Version, Cell], *, verified: bool) -> dict[str, Any]:
-    torch, python, library = item.torch, item.python, item.library
+def _reason(reason: Reason) -> ReasonDocument:
+    return {"cause": reason.cause, "name": reason.name, "detail": reason.detail}
+
+
+def _libraries(subject: Subject) -> list[LibraryDocument]:
+    found = [_library(item, subject) for item in subject.libraries]
+    found += map(_unreadable, subject.unreadable)
+    return sorted(found, key=lambda library: library["path"])
+
+
+def _library(item: LibraryAudit, subject: Subject) -> LibraryDocument:
+    library = item.library
     return {
         "path": item.path,
         "kind": item.kind,
@@ -187,33 +226,45 @@ def _library(item: LibraryAudit, row: Mapping[Version, Cell], *, verified: bool)
         "soname": library.soname,
         "needed": list(library.needed),
         "minos": library.minos and str(library.minos),
-        "torch": {
-            "abi": torch.abi,
-            **_floor(torch.floor),
-            "needed": list(torch.needed),
-            "shims": list(torch.shims),
-            "unknown_shims": list(torch.unknown_shims),
-            "unstable_symbols": list(torch.unstable),
-            "weak_symbols": list(torch.weak),
-            "foreign_symbols": list(torch.foreign),
-            "leaked_symbols": list(torch.leaked),
-            "inlined_symbols": list(torch.inlined),
-            "releases": _releases(row),
-        },
-        "python": {
-            "abi": python.abi,
-            "floor": python.floor and str(python.floor),
-            "floor_symbols": list(python.floor_symbols),
-            "violations": list(python.violations),
-            "opaque": list(python.opaque),
-            "linked": list(python.linked),
-        },
-        "verified": verified,
+        "torch": _library_torch(item, subject.matrix),
+        "python": _library_python(item),
+        "verified": item.path not in subject.unverified,
         "error": None,
     }
 
 
-def _unreadable(member: Member) -> dict[str, Any]:
+def _library_torch(item: LibraryAudit, matrix: Matrix) -> LibraryTorchDocument:
+    torch = item.torch
+    floor, symbols = _floor(torch.floor)
+    return {
+        "abi": torch.abi,
+        "floor": floor,
+        "floor_symbols": symbols,
+        "needed": list(torch.needed),
+        "shims": list(torch.shims),
+        "unknown_shims": list(torch.unknown_shims),
+        "unstable_symbols": list(torch.unstable),
+        "weak_symbols": list(torch.weak),
+        "foreign_symbols": list(torch.foreign),
+        "leaked_symbols": list(torch.leaked),
+        "inlined_symbols": list(torch.inlined),
+        "releases": _releases(matrix.libraries.get(item.path, {})),
+    }
+
+
+def _library_python(item: LibraryAudit) -> LibraryPythonDocument:
+    python = item.python
+    return {
+        "abi": python.abi,
+        "floor": python.floor and str(python.floor),
+        "floor_symbols": list(python.floor_symbols),
+        "violations": list(python.violations),
+        "opaque": list(python.opaque),
+        "linked": list(python.linked),
+    }
+
+
+def _unreadable(member: Member) -> LibraryDocument:
     return {
         "path": member.path,
         "kind": None,
@@ -225,23 +276,33 @@ def _unreadable(member: Member) -> dict[str, Any]:
         "torch": None,
         "python": None,
         "verified": False,
-        "error": member.error,
+        "error": member.error or "",
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: Finding) -> FindingDocument:
+    fix = finding.fix
     return {
         "rule": finding.rule,
         "severity": finding.severity,
-        "library": finding.library,
         "libraries": list(finding.libraries),
         "message": finding.message,
-        "evidence": list(finding.evidence),
-        "help": finding.help,
+        "evidence": [
+            {
+                "kind": item.kind,
+                "name": item.name,
+                "library": item.library,
+                "declaration": item.declaration,
+                "detail": item.detail,
+            }
+            for item in finding.evidence
+        ],
+        "fix": fix and fix.text,
+        "fix_line": fix and fix.line,
     }
 
 
-def _ignored(item: Ignored) -> dict[str, Any]:
+def _ignored(item: Ignored) -> IgnoredDocument:
     ignore = item.ignore
     return {
         **_finding(item.finding),
@@ -249,13 +310,13 @@ def _ignored(item: Ignored) -> dict[str, Any]:
             "rule": ignore.rule,
             "library": ignore.library,
             "reason": ignore.reason,
-            "until_torch": ignore.until_torch and str(ignore.until_torch),
+            "until_torch": _text(ignore.until_torch),
             "migrating": ignore.migrating,
         },
     }
 
 
-def _release(release: Release) -> dict[str, Any]:
+def _release(release: ProjectRelease) -> ProjectReleaseDocument:
     return {
         "name": release.name,
         "version": str(release.version),
@@ -264,7 +325,7 @@ def _release(release: Release) -> dict[str, Any]:
     }
 
 
-def _coverage(row: Coverage) -> dict[str, Any]:
+def _coverage(row: Coverage) -> CoverageDocument:
     return {
         "platform": row.platform,
         "pythons": list(map(str, row.pythons)),
@@ -273,8 +334,17 @@ def _coverage(row: Coverage) -> dict[str, Any]:
     }
 
 
-def report_document(report: Report, tool_version: str) -> dict[str, Any]:
+def report_document(
+    report: Report,
+    tool_version: str,
+    policy: Policy = Policy(),  # noqa: B008 -- frozen
+) -> Document:
     """Return the document of a whole report."""
-    targets = list(map(target_document, report.targets))
-    head = head_document(tool_version, report.torch_releases)
-    return {**head, "targets": targets, **tail_document(targets, report.run)}
+    counter = Counter()
+    for target in report.targets:
+        counter.add(target)
+    return {
+        **head_document(tool_version, report.torch_releases, policy),
+        "targets": list(map(target_document, report.targets)),
+        **counter.tail(report.run),
+    }

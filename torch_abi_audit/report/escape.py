@@ -17,8 +17,3 @@ def clean(text: str) -> str:
         else character
         for character in text
     )
-
-
-def last_part(path: str) -> str:
-    """Return the last part of a path, of Windows too."""
-    return path.replace("\\", "/").rstrip("/").rpartition("/")[2] or path

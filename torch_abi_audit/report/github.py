@@ -6,18 +6,19 @@ first before any has its second.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch_abi_audit.model import Severity
 from torch_abi_audit.report import summary
-from torch_abi_audit.report.escape import clean, last_part
+from torch_abi_audit.report.escape import clean
+from torch_abi_audit.wording import last_part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
+    from torch_abi_audit.report.shape import Document, FindingDocument, TargetDocument
     from torch_abi_audit.report.style import Style
 
-    Document = Mapping[str, Any]
 
 _COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
 _SHOWN = 5
@@ -32,11 +33,11 @@ def render_github(document: Document, style: Style) -> str:
     together = [_finding(finding, None) for finding in _shown(document["findings"], style)]
     lines = [*first, *together, *others]
     if targets:
-        lines.append(clean(str(summary.conclusion(document, targets))))
+        lines.append(clean(summary.conclusion(document)))
     return "".join(f"{line}\n" for line in lines)
 
 
-def _of_target(target: Document, document: Document, style: Style) -> Iterator[str]:
+def _of_target(target: TargetDocument, document: Document, style: Style) -> Iterator[str]:
     if target["error"] is not None:
         yield _command("error", target["target"], "not audited", clean(target["error"]))
     broken = summary.broken_here(target, document["catalog"]["torch_releases"])
@@ -46,19 +47,22 @@ def _of_target(target: Document, document: Document, style: Style) -> Iterator[s
         yield _finding(finding, target["target"])
 
 
-def _shown(findings: list[Document], style: Style) -> list[Document]:
+def _shown(findings: list[FindingDocument], style: Style) -> list[FindingDocument]:
     if style.verbose:
         return findings
     return [finding for finding in findings if finding["severity"] != Severity.NOTE]
 
 
-def _finding(finding: Document, target: str | None) -> str:
-    paths, evidence = finding["libraries"], finding["evidence"]
+def _finding(finding: FindingDocument, target: str | None) -> str:
+    paths = finding["libraries"]
+    evidence = [
+        item["declaration"] or summary.evidence_text(item) for item in summary.evidence(finding)
+    ]
     shown = [*paths[:_SHOWN], *evidence[:_SHOWN]]
     left = len(paths) + len(evidence) - len(shown)
     lines = [finding["message"], *(f"  {name}" for name in shown)]
     lines += [f"  ... {left} more"] if left else []
-    lines += [f"help: {finding['help']}"] if finding["help"] else []
+    lines += [f"help: {finding['fix']}"] if finding["fix"] else []
     command = _COMMANDS[Severity(finding["severity"])]
     return _command(command, target, finding["rule"], "\n".join(map(clean, lines)))
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from torch_abi_audit.abi.mangling import demangle
 from torch_abi_audit.model import LOADING, ReleaseStatus, Severity
 from torch_abi_audit.report import summary
 from torch_abi_audit.report.escape import clean
@@ -17,9 +16,17 @@ from torch_abi_audit.rules import RULES
 from torch_abi_audit.wording import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    Document = Mapping[str, Any]
+    from torch_abi_audit.report.shape import (
+        Document,
+        EvidenceDocument,
+        FindingDocument,
+        IgnoredDocument,
+        ProjectReleaseDocument,
+        TargetDocument,
+    )
+
 
 _SHOWN = 8
 _FIXES = 2  # of a target, in the overview
@@ -33,21 +40,19 @@ def render_html(document: Document) -> str:
 def _page(document: Document) -> Iterator[str]:
     targets = document["targets"]
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8").strip()
-    said = summary.Conclusion("error", "nothing was audited")
-    if targets:
-        said = summary.conclusion(document, targets)
-    badge = "safe" if said.word in summary.GOOD_WORDS else "unsafe"
+    word, why = document["conclusion"]["word"], document["conclusion"]["why"]
+    badge = "safe" if word in summary.GOOD_WORDS else "unsafe"
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
     yield (
         '<meta http-equiv="Content-Security-Policy"'
         " content=\"default-src 'none'; style-src 'unsafe-inline'\">"
     )
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<title>torch-abi-audit: {_text(str(said))}</title>"
+    yield f"<title>torch-abi-audit: {_text(summary.conclusion(document))}</title>"
     yield f"<style>\n{style}\n</style>\n</head>\n<body>\n<header>"
     yield "<h1>torch-abi-audit</h1>"
-    yield f'<p class="said"><span class="badge {badge}">{said.word}</span>'
-    yield f"{_text(said.why)}</p>\n</header>\n<main>"
+    yield f'<p class="said"><span class="badge {badge}">{word}</span>'
+    yield f"{_text(why)}</p>\n</header>\n<main>"
     yield from _overview(document)
     for release in document["releases"]:
         yield from _release(release, document["catalog"]["torch_releases"])
@@ -117,7 +122,7 @@ def _cell(cell: summary.MatrixCell, release: str) -> str:
     )
 
 
-def _release(release: Document, known: Sequence[str]) -> Iterator[str]:
+def _release(release: ProjectReleaseDocument, known: Sequence[str]) -> Iterator[str]:
     wheels = count(len(release["wheels"]), "wheel")
     yield '<section class="card">'
     yield f"<h2>{_text(release['name'])} {_text(release['version'])}: {wheels}</h2>"
@@ -131,7 +136,7 @@ def _release(release: Document, known: Sequence[str]) -> Iterator[str]:
     yield "</tbody>\n</table>\n</div>\n</section>"
 
 
-def _accepted(ignored: Sequence[Document]) -> Iterator[str]:
+def _accepted(ignored: Sequence[IgnoredDocument]) -> Iterator[str]:
     for item in ignored:
         yield f'<div class="finding"><p>{_badge("accepted")} {_code(item["rule"])}'
         yield f"{_text(item['message'])}</p>"
@@ -140,7 +145,7 @@ def _accepted(ignored: Sequence[Document]) -> Iterator[str]:
         yield f"<p>{_text(item['ignore']['reason'])}</p></div>"
 
 
-def _target(target: Document, number: int, known: Sequence[str]) -> Iterator[str]:
+def _target(target: TargetDocument, number: int, known: Sequence[str]) -> Iterator[str]:
     yield f'<article class="card" id="t{number}">'
     yield f"<h2>{_badge(target['verdict'])} <code>{_text(summary.filename(target))}</code></h2>"
     yield f"<p>{_text(target['summary'])}</p>"
@@ -176,7 +181,7 @@ def _target(target: Document, number: int, known: Sequence[str]) -> Iterator[str
     yield "</article>"
 
 
-def _matrix(target: Document) -> Iterator[str]:
+def _matrix(target: TargetDocument) -> Iterator[str]:
     """Yield the matrix of a target, and why it does not load where it does not."""
     table = summary.matrix(target)
     if table is None:
@@ -199,11 +204,11 @@ def _matrix(target: Document) -> Iterator[str]:
         yield "<details>\n<summary>Why it does not load</summary>\n<ul>"
         for release, reasons in broken:
             more = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
-            yield f"<li>torch {_text(release)}: {_text(reasons[0])}{more}</li>"
+            yield f"<li>torch {_text(release)}: {_text(summary.reason_text(reasons[0]))}{more}</li>"
         yield "</ul>\n</details>"
 
 
-def _finding(finding: Document) -> Iterator[str]:
+def _finding(finding: FindingDocument) -> Iterator[str]:
     severity, rule = finding["severity"], finding["rule"]
     yield f'<div class="finding {severity}">'
     yield f"<p>{_badge(severity)} {_code(rule)} {_text(finding['message'])}</p>"
@@ -212,24 +217,25 @@ def _finding(finding: Document) -> Iterator[str]:
     left = len(finding["libraries"]) - _SHOWN
     if left > 0:
         yield f'<p class="dim">and {count(left, "library")} more</p>'
-    shown = finding["evidence"][:_SHOWN]
+    evidence = summary.evidence(finding)
+    shown = evidence[:_SHOWN]
     if shown:
-        yield f"<ul>{''.join(f'<li>{_symbol(name)}</li>' for name in shown)}</ul>"
-    left = len(finding["evidence"]) - len(shown)
+        yield f"<ul>{''.join(f'<li>{_evidence(item)}</li>' for item in shown)}</ul>"
+    left = len(evidence) - len(shown)
     if left > 0:
         yield f'<p class="dim">and {left} more</p>'
-    if finding["help"]:
-        yield f'<p class="fix">{_text(finding["help"])}</p>'
+    if finding["fix"]:
+        yield f'<p class="fix">{_text(finding["fix"])}</p>'
     yield "<details>\n<summary>Why it matters, and how to fix it</summary>"
     yield f"<p>{_text(RULES[rule].why)}</p>"
     yield f"<pre>{_text(RULES[rule].fix)}</pre>\n</details>\n</div>"
 
 
-def _symbol(name: str) -> str:
-    declaration = demangle(name)
-    if declaration is None:
-        return _code(name)
-    return f'{_code(name)}<br><span class="dim">{_text(declaration)}</span>'
+def _evidence(item: EvidenceDocument) -> str:
+    name = _code(summary.evidence_text(item))
+    if item["declaration"] is None:
+        return name
+    return f'{name}<br><span class="dim">{_text(item["declaration"])}</span>'
 
 
 def _badge(kind: str) -> str:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from torch_abi_audit.abi.mangling import demangle
 from torch_abi_audit.model import ReleaseStatus, Severity, Verdict
 from torch_abi_audit.report import summary
 from torch_abi_audit.report.escape import clean
 from torch_abi_audit.wording import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    Document = Mapping[str, Any]
+    from torch_abi_audit.report.shape import (
+        Document,
+        EvidenceDocument,
+        FindingDocument,
+        IgnoredDocument,
+        ProjectReleaseDocument,
+        TargetDocument,
+    )
+
 
 _VERDICTS = {
     Verdict.SAFE: "✅ safe",
@@ -67,7 +74,7 @@ def _lines(document: Document) -> Iterator[str]:
     yield "## torch-abi-audit"
     yield ""
     if targets:
-        yield f"**{_text(str(summary.conclusion(document, targets)))}**"
+        yield f"**{_text(summary.conclusion(document))}**"
         yield ""
     yield "| verdict | target | torch | python | errors | warnings | why |"
     yield "|---|---|---|---|---|---|---|"
@@ -92,7 +99,7 @@ def _lines(document: Document) -> Iterator[str]:
     yield from _accepted(document["ignored"])
 
 
-def _release(release: Document, known: Sequence[str]) -> Iterator[str]:
+def _release(release: ProjectReleaseDocument, known: Sequence[str]) -> Iterator[str]:
     wheels = count(len(release["wheels"]), "wheel")
     yield f"### {_text(release['name'])} {_text(release['version'])}: {wheels}"
     yield ""
@@ -103,7 +110,7 @@ def _release(release: Document, known: Sequence[str]) -> Iterator[str]:
     yield ""
 
 
-def _accepted(ignored: Sequence[Document]) -> Iterator[str]:
+def _accepted(ignored: Sequence[IgnoredDocument]) -> Iterator[str]:
     for item in ignored:
         where = "".join(f" in {_code(path)}" for path in item["libraries"][:1])
         yield f"- accepted {_code(item['rule'])}{where}: {_text(item['message'])}"
@@ -111,7 +118,7 @@ def _accepted(ignored: Sequence[Document]) -> Iterator[str]:
         yield ""
 
 
-def _target(target: Document, known: Sequence[str]) -> Iterator[str]:
+def _target(target: TargetDocument, known: Sequence[str]) -> Iterator[str]:
     """Yield the details of a target, folded where it is fine."""
     fine = summary.is_fine(target)
     yield "<details>" if fine else "<details open>"
@@ -147,7 +154,7 @@ def _target(target: Document, known: Sequence[str]) -> Iterator[str]:
     yield ""
 
 
-def _matrix(target: Document) -> Iterator[str]:
+def _matrix(target: TargetDocument) -> Iterator[str]:
     table = summary.matrix(target)
     if table is None:
         return
@@ -176,25 +183,30 @@ def _meaning(cell: summary.MatrixCell) -> str:
     return summary.LEGEND[cell.status] + (", and is not asked for" if aside else "")
 
 
-def _finding(finding: Document) -> Iterator[str]:
+def _finding(finding: FindingDocument) -> Iterator[str]:
     mark = _SEVERITIES[Severity(finding["severity"])]
     label = f"{finding['severity']}[{finding['rule']}]"
     yield f"- {mark} {_code(label)} {_text(finding['message'])}"
-    for path in _some(finding["libraries"]):
+    for path in _some(map(_code, finding["libraries"])):
         yield f"  - in {path}"
-    for name in _some(finding["evidence"], declared=True):
+    for name in _some(map(_evidence, summary.evidence(finding))):
         yield f"  - {name}"
-    if finding["help"]:
-        yield f"  - **help**: {_text(finding['help'])}"
+    if finding["fix"]:
+        yield f"  - **help**: {_text(finding['fix'])}"
     yield ""
 
 
-def _some(names: Sequence[str], *, declared: bool = False) -> Iterator[str]:
-    for name in names[:_SHOWN]:
-        declaration = demangle(name) if declared else None
-        yield f"{_code(name)}: {_code(declaration)}" if declaration else _code(name)
-    if len(names) > _SHOWN:
-        yield f"and {len(names) - _SHOWN} more"
+def _evidence(item: EvidenceDocument) -> str:
+    name = _code(summary.evidence_text(item))
+    return f"{name}: {_code(item['declaration'])}" if item["declaration"] else name
+
+
+def _some(texts: Iterable[str]) -> Iterator[str]:
+    """Yield texts, of many the first."""
+    found = list(texts)
+    yield from found[:_SHOWN]
+    if len(found) > _SHOWN:
+        yield f"and {len(found) - _SHOWN} more"
 
 
 def _text(text: str) -> str:

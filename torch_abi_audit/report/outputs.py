@@ -7,25 +7,24 @@ import os
 import sys
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
 
-from torch_abi_audit.report.document import TAIL, counted, tail_document, target_document
+from torch_abi_audit.report.document import Counter, target_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
     from typing import TextIO
 
     from torch_abi_audit.model import RunReport, TargetReport
+    from torch_abi_audit.report.shape import Document, HeadDocument, TailDocument, TargetDocument
     from torch_abi_audit.report.style import Style
-
-    Document = Mapping[str, Any]
 
 
 _STANDARD_OUTPUT = "the report"
 
 
-class Format(StrEnum):
+class ReportFormat(StrEnum):
     """A format of reports."""
 
     TEXT = "text"
@@ -39,32 +38,35 @@ class Format(StrEnum):
 class Writer(Protocol):
     """What writes a report."""
 
-    def add(self, target: Document) -> None:
+    def add(self, target: TargetDocument) -> None:
         """Write the next target."""
 
-    def finish(self, tail: Document) -> None:
+    def finish(self, tail: TailDocument) -> None:
         """Write what comes after the last one."""
 
 
 class _Whole:
     """Keeps the targets, and writes the report once all are there."""
 
-    def __init__(self, stream: TextIO, head: Document, render: Callable[[Document], str]) -> None:
+    def __init__(
+        self, stream: TextIO, head: HeadDocument, render: Callable[[Document], str]
+    ) -> None:
         self._stream = stream
         self._head = head
         self._render = render
-        self._targets: list[Document] = []
+        self._targets: list[TargetDocument] = []
 
-    def add(self, target: Document) -> None:
+    def add(self, target: TargetDocument) -> None:
         """Take the next target."""
         self._targets.append(target)
 
-    def finish(self, tail: Document) -> None:
+    def finish(self, tail: TailDocument) -> None:
         """Write the report."""
-        self._stream.write(self._render({**self._head, "targets": self._targets, **tail}))
+        whole: Document = {**self._head, "targets": self._targets, **tail}
+        self._stream.write(self._render(whole))
 
 
-def open_writer(format_: Format, stream: TextIO, head: Document, style: Style) -> Writer:
+def open_writer(format_: ReportFormat, stream: TextIO, head: HeadDocument, style: Style) -> Writer:
     """Return what writes a format to a stream.
 
     Args:
@@ -75,48 +77,52 @@ def open_writer(format_: Format, stream: TextIO, head: Document, style: Style) -
     """
     # Each renderer in its own branch: an import costs as much as auditing a small wheel.
     match format_:
-        case Format.TEXT:
+        case ReportFormat.TEXT:
             from torch_abi_audit.report.text import text_writer  # noqa: PLC0415
 
             return text_writer(stream, head, style)
-        case Format.JSON:
+        case ReportFormat.JSON:
             from torch_abi_audit.report.json import JsonWriter  # noqa: PLC0415
 
             return JsonWriter(stream, head)
-        case Format.GITHUB:
+        case ReportFormat.GITHUB:
             from torch_abi_audit.report.github import render_github  # noqa: PLC0415
 
             return _Whole(stream, head, partial(render_github, style=style))
-        case Format.MARKDOWN:
+        case ReportFormat.MARKDOWN:
             from torch_abi_audit.report.markdown import render_markdown  # noqa: PLC0415
 
             return _Whole(stream, head, render_markdown)
-        case Format.SARIF:
+        case ReportFormat.SARIF:
             from torch_abi_audit.report.sarif import render_sarif  # noqa: PLC0415
 
             return _Whole(stream, head, render_sarif)
-        case Format.HTML:
+        case ReportFormat.HTML:
             from torch_abi_audit.report.html import render_html  # noqa: PLC0415
 
             return _Whole(stream, head, render_html)
 
 
-def render(format_: Format, document: Document, style: Style) -> str:
+def render(format_: ReportFormat, document: Document, style: Style) -> str:
     """Return the report of a whole document, as it goes to a file."""
     from io import StringIO  # noqa: PLC0415
 
+    from torch_abi_audit.report.shape import HeadDocument, TailDocument  # noqa: PLC0415
+
+    head = {key: document[key] for key in HeadDocument.__annotations__}  # type: ignore[literal-required]
+    tail = {key: document[key] for key in TailDocument.__annotations__}  # type: ignore[literal-required]
     stream = StringIO()
-    writer = open_writer(format_, stream, document, style)
+    writer = open_writer(format_, stream, cast("HeadDocument", head), style)
     for target in document["targets"]:
         writer.add(target)
-    writer.finish({key: document[key] for key in TAIL})
+    writer.finish(cast("TailDocument", tail))
     return stream.getvalue()
 
 
 class Destination(NamedTuple):
     """Where a report goes: to a file, to standard output, or behind what a file holds."""
 
-    format: Format
+    format: ReportFormat
     path: Path | None = None
     append: bool = False
 
@@ -137,13 +143,13 @@ class Outputs:
     def __init__(
         self,
         destinations: Iterable[Destination],
-        head: Document,
+        head: HeadDocument,
         style: Style,
         complain: Callable[[str], None],
     ) -> None:
         self.failed = False
         self._complain = complain
-        self._counted: list[Document] = []
+        self._counter = Counter()
         self._sinks: list[tuple[str, TextIO, Writer]] = []
         for destination in destinations:
             name = _STANDARD_OUTPUT if destination.path is None else str(destination.path)
@@ -155,7 +161,7 @@ class Outputs:
     def add(self, report: TargetReport) -> None:
         """Write the next target."""
         document = target_document(report)
-        self._counted.append(counted(document))
+        self._counter.add(report)
         for name, stream, writer in list(self._sinks):
             with self._guarded(name):
                 writer.add(document)
@@ -163,7 +169,7 @@ class Outputs:
 
     def finish(self, run: RunReport) -> None:
         """Write what is concluded of all targets, and close the files."""
-        tail = tail_document(self._counted, run)
+        tail = self._counter.tail(run)
         for name, stream, writer in list(self._sinks):
             with self._guarded(name):
                 writer.finish(tail)

@@ -7,7 +7,8 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.report.escape import clean, last_part
+from torch_abi_audit.report.escape import clean
+from torch_abi_audit.wording import last_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

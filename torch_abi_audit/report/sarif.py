@@ -10,13 +10,14 @@ from urllib.parse import quote
 
 from torch_abi_audit.model import Severity
 from torch_abi_audit.report import summary
-from torch_abi_audit.report.escape import last_part
 from torch_abi_audit.rules import RULES
+from torch_abi_audit.wording import last_part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    Document = Mapping[str, Any]
+    from torch_abi_audit.report.shape import Document, FindingDocument
+
 
 _SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -60,7 +61,11 @@ def _log(document: Document) -> dict[str, Any]:
                     {
                         "location": {"uri": _uri(target["target"])},
                         "roles": ["analysisTarget"],
-                        "properties": {key: target[key] for key in ("kind", "verdict", "summary")},
+                        "properties": {
+                            "kind": target["kind"],
+                            "verdict": target["verdict"],
+                            "summary": target["summary"],
+                        },
                     }
                     for target in targets
                 ],
@@ -95,14 +100,17 @@ def _driver(document: Document) -> dict[str, Any]:
     }
 
 
-def _result(finding: Document, targets: list[str]) -> dict[str, Any]:
+def _result(finding: FindingDocument, targets: list[str]) -> dict[str, Any]:
     """Return a result; all of the evidence is among its properties."""
     where = [last_part(targets[0])] if len(targets) == 1 else []
     where += finding["libraries"] if len(finding["libraries"]) == 1 else []
-    lines = [": ".join([*where, finding["message"]]), *finding["evidence"][:_SHOWN]]
-    left = len(finding["evidence"]) - _SHOWN
+    shown = [
+        item["declaration"] or summary.evidence_text(item) for item in summary.evidence(finding)
+    ]
+    lines = [": ".join([*where, finding["message"]]), *shown[:_SHOWN]]
+    left = len(shown) - _SHOWN
     lines += [f"and {left} more"] if left > 0 else []
-    lines += [f"help: {finding['help']}"] if finding["help"] else []
+    lines += [f"help: {finding['fix']}"] if finding["fix"] else []
     return {
         "ruleId": finding["rule"],
         "ruleIndex": _INDICES[finding["rule"]],
@@ -110,7 +118,11 @@ def _result(finding: Document, targets: list[str]) -> dict[str, Any]:
         "message": {"text": "\n".join(lines)},
         "locations": [_location(target, finding["libraries"]) for target in targets],
         "partialFingerprints": {_FINGERPRINT: _fingerprint(finding, targets)},
-        "properties": {key: finding[key] for key in ("libraries", "evidence", "help")},
+        "properties": {
+            "libraries": finding["libraries"],
+            "evidence": finding["evidence"],
+            "fix": finding["fix"],
+        },
     }
 
 
@@ -126,7 +138,7 @@ def _location(target: str, libraries: list[str]) -> dict[str, Any]:
     }
 
 
-def _fingerprint(finding: Document, targets: list[str]) -> str:
+def _fingerprint(finding: FindingDocument, targets: list[str]) -> str:
     """Return what stays the same while a finding does: neither versions nor counts."""
     names = [_VERSION.sub("-", last_part(target), count=1) for target in targets]
     said = _NUMBER.sub("", finding["message"]) if len(targets) != 1 else ""

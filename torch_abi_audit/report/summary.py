@@ -6,19 +6,27 @@ text as it is in the document: whoever renders it escapes it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.version import Version
 
 from torch_abi_audit.claims.python_tags import ANY_LATER
-from torch_abi_audit.model import LOADING, ReleaseStatus, Severity, TargetKind, Verdict
-from torch_abi_audit.report.escape import last_part
-from torch_abi_audit.wording import count, join, pythons, ranges, short
+from torch_abi_audit.model import LOADING, Evidence, ReleaseStatus, Severity, TargetKind, Verdict
+from torch_abi_audit.wording import count, join, last_part, pythons, ranges, short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-    Document = Mapping[str, Any]
+    from torch_abi_audit.report.shape import (
+        Document,
+        EvidenceDocument,
+        FindingDocument,
+        ProjectReleaseDocument,
+        ReadableDocument,
+        ReasonDocument,
+        TargetDocument,
+    )
+
 
 LETTERS = {
     ReleaseStatus.GUARANTEED: "G",
@@ -32,7 +40,9 @@ LEGEND = {
     ReleaseStatus.BREAKS: "does not load",
     ReleaseStatus.UNKNOWN: "not known",
 }
-_NAMED = 3  # targets in the last line
+
+
+GOOD_WORDS = frozenset({"safe", "passed"})
 
 
 class Fact(NamedTuple):
@@ -43,7 +53,7 @@ class Fact(NamedTuple):
     claimed: str | None
 
 
-def is_fine(target: Document) -> bool:
+def is_fine(target: TargetDocument) -> bool:
     """Whether there is nothing to read but the verdict: a wheel without error or warning.
 
     Of anything else somebody asks what it is, not whether it may be published.
@@ -54,12 +64,12 @@ def is_fine(target: Document) -> bool:
     return not any(finding["severity"] in grave for finding in target["findings"])
 
 
-def filename(target: Document) -> str:
+def filename(target: TargetDocument) -> str:
     """Return what a target is called in a table: the last part of its path."""
     return last_part(str(target["target"]))
 
 
-def contents(target: Document) -> str:
+def contents(target: TargetDocument) -> str:
     """Say how many libraries there are in it, and how well they could be read."""
     files = {item["path"]: item for item in target["libraries"]}
     extensions = sum(item["kind"] == "extension" for item in files.values())
@@ -69,13 +79,13 @@ def contents(target: Document) -> str:
     return ", ".join([*parts, *_cut_short(target)])
 
 
-def _cut_short(target: Document) -> list[str]:
+def _cut_short(target: TargetDocument) -> list[str]:
     """Say how many libraries were read no further than their tables."""
     cut = {i["path"] for i in target["libraries"] if i["error"] is None and not i["verified"]}
     return [f"{len(cut)} not read to the end (--verify)"] if cut else []
 
 
-def facts(target: Document) -> list[Fact]:
+def facts(target: TargetDocument) -> list[Fact]:
     """Return what was found of torch, Python and the machine, beside what is claimed of them."""
     claims = target["claims"]
     found = [("torch", found_torch(target)), ("python", found_python(target))]
@@ -94,12 +104,12 @@ def facts(target: Document) -> list[Fact]:
     return [Fact(topic, said, claim) for (topic, said), claim in zip(found, claimed, strict=True)]
 
 
-def readable(target: Document) -> list[Document]:
+def readable(target: TargetDocument) -> list[ReadableDocument]:
     """Return the libraries that could be read."""
-    return [item for item in target["libraries"] if item["error"] is None]
+    return [item for item in target["libraries"] if item["torch"] is not None]
 
 
-def found_torch(target: Document) -> str:
+def found_torch(target: TargetDocument) -> str:
     """Say how a target uses torch."""
     users = [
         item["torch"]
@@ -119,7 +129,7 @@ def found_torch(target: Document) -> str:
     return f"stable ABI, needs {torch['floor']} or newer{newer}{because}"
 
 
-def found_python(target: Document) -> str:
+def found_python(target: TargetDocument) -> str:
     """Say how a target uses CPython's C API."""
     match target["python"]["abi"]:
         case "none":
@@ -133,10 +143,11 @@ def found_python(target: Document) -> str:
             return f"stable ABI of {target['python']['floor']} and newer"
 
 
-def asides(target: Document) -> list[str]:
+def asides(target: TargetDocument) -> list[str]:
     """Return what is no finding and worth knowing."""
     weak = sum(len(item["torch"]["weak_symbols"]) for item in readable(target))
-    stable, unstable = target["torch"]["progress"].values()
+    progress = target["torch"]["progress"]
+    stable, unstable = progress["stable"], progress["unstable"]
     said = []
     if weak:
         said.append(f"{count(weak, 'weak import')} of torch not counted: the loader does without")
@@ -145,14 +156,15 @@ def asides(target: Document) -> list[str]:
     return said
 
 
-def in_short(target: Document) -> str:
+def in_short(target: TargetDocument) -> str:
     """Say in a few words what a target that is fine is for."""
     if target["verdict"] == Verdict.NOT_APPLICABLE:
         parts = ["no torch" if target["libraries"] else "nothing compiled"]
     elif target["torch"]["floor"] is not None:
         parts = [f"stable ABI, torch {short(Version(target['torch']['floor']))} and newer"]
     else:
-        asked = (target["claims"] or {}).get("requires_torch") or ""
+        claims = target["claims"]
+        asked = (claims and claims["requires_torch"]) or ""
         unstable = target["torch"]["abi"] == "unstable"
         parts = [f"unstable ABI, for torch{asked} alone" if unstable else f"torch{asked}"]
     match target["python"]["abi"]:
@@ -169,7 +181,7 @@ def in_short(target: Document) -> str:
     return ", ".join([*parts, *_cut_short(target)])
 
 
-def torch_in_short(target: Document) -> str:
+def torch_in_short(target: TargetDocument) -> str:
     """Return the ABI of torch that a target uses, and its floor, for a table."""
     if target["error"] is not None and not target["libraries"]:
         return "-"
@@ -177,7 +189,7 @@ def torch_in_short(target: Document) -> str:
     return f"{target['torch']['abi']}{floor}"
 
 
-def python_in_short(target: Document) -> str:
+def python_in_short(target: TargetDocument) -> str:
     """Return the ABI of CPython that a target uses, and its floor, for a table."""
     if target["error"] is not None and not target["libraries"]:
         return "-"
@@ -185,7 +197,7 @@ def python_in_short(target: Document) -> str:
     return f"{target['python']['abi']}{floor}"
 
 
-def severities(findings: Iterable[Document], severity: Severity) -> int:
+def severities(findings: Iterable[FindingDocument], severity: Severity) -> int:
     """Count the findings of a severity."""
     return sum(finding["severity"] == severity for finding in findings)
 
@@ -211,13 +223,13 @@ class MatrixTable(NamedTuple):
     rows: list[tuple[str, list[MatrixCell]]]
 
 
-def _asked(target: Document, releases: Iterable[str]) -> list[bool]:
+def _asked(target: TargetDocument, releases: Iterable[str]) -> list[bool]:
     """Whether releases are among those that a target was judged against."""
     asked = set(target["torch"]["asked"])
     return [release in asked for release in releases]
 
 
-def matrix(target: Document) -> MatrixTable | None:
+def matrix(target: TargetDocument) -> MatrixTable | None:
     """Return the matrix of a target; None where nothing of it needs torch."""
     row = target["torch"]["releases"]
     if not row:
@@ -269,7 +281,7 @@ def _fold(
     return shared, columns
 
 
-def overview(targets: Sequence[Document], known: Sequence[str]) -> MatrixTable:
+def overview(targets: Sequence[TargetDocument], known: Sequence[str]) -> MatrixTable:
     """Return one matrix of all targets; where a target has no cell the status is unknown.
 
     Args:
@@ -296,17 +308,18 @@ def overview(targets: Sequence[Document], known: Sequence[str]) -> MatrixTable:
     )
 
 
-def fixes(target: Document) -> list[str]:
+def fixes(target: TargetDocument) -> list[str]:
     """Return what to change about the errors of a target, and where it has none its warnings."""
     for severity in (Severity.ERROR, Severity.WARNING):
-        found = [f["help"] for f in target["findings"] if f["severity"] == severity and f["help"]]
+        found = [f for f in target["findings"] if f["severity"] == severity and f["fix"]]
         if found:
             # The one line to change first, then what takes a rewrite.
-            return sorted(dict.fromkeys(found), key=lambda text: "Requires-Dist" not in text)
+            found.sort(key=lambda finding: finding["fix_line"] is None)
+            return list(dict.fromkeys(finding["fix"] or "" for finding in found))
     return []
 
 
-def here(target: Document, known: Iterable[str]) -> str | None:
+def here(target: TargetDocument, known: Iterable[str]) -> str | None:
     """Say how a package stands with the torch that is installed beside it."""
     found = target["here"]
     if found is None:
@@ -321,7 +334,36 @@ def legend(table: MatrixTable) -> list[ReleaseStatus]:
     return [status for status in LEGEND if status in used]
 
 
-def alternatives(target: Document) -> list[str]:
+def evidence(finding: FindingDocument) -> list[EvidenceDocument]:
+    """Return the evidence of a finding; where that is of one library, without its name."""
+    several = len(finding["libraries"]) > 1
+    return [
+        {**item, "library": item["library"] if several else None} for item in finding["evidence"]
+    ]
+
+
+def evidence_text(item: EvidenceDocument) -> str:
+    """Return a piece of evidence in one line, without its declaration."""
+    return str(Evidence(**item))
+
+
+def names_libraries(finding: FindingDocument) -> bool:
+    """Whether the evidence of a finding says which library each piece is of."""
+    found = evidence(finding)
+    return bool(found) and all(item["library"] for item in found)
+
+
+def reason_text(reason: ReasonDocument) -> str:
+    """Return in one line why a library does not load."""
+    return f"{reason['name']}: {reason['detail']}"
+
+
+def conclusion(document: Document) -> str:
+    """Return the closing sentence."""
+    return "{word}: {why}".format(**document["conclusion"])
+
+
+def alternatives(target: TargetDocument) -> list[str]:
     """Say which libraries were taken for alternatives, of which torch's release chooses one."""
     groups: dict[str, list[tuple[int, ...]]] = {}
     for item in target["torch"]["alternatives"]:
@@ -334,7 +376,7 @@ def alternatives(target: Document) -> list[str]:
     ]
 
 
-def broken_here(target: Document, known: Iterable[str]) -> str | None:
+def broken_here(target: TargetDocument, known: Iterable[str]) -> str | None:
     """Say why a package does not load with the torch beside it, and with which it does.
 
     Args:
@@ -348,25 +390,28 @@ def broken_here(target: Document, known: Iterable[str]) -> str | None:
     reason, floor, torch = here["reasons"][0], target["torch"]["floor"], here["torch"]
     if floor is not None and Version(floor) > Version(torch):
         symbols = target["torch"]["floor_symbols"]
-        of_floor = (item for item in here["reasons"] if item.partition(": ")[0] in symbols)
+        of_floor = (item for item in here["reasons"] if item["name"] in symbols)
         needs = short(Version(floor))
         return (
             f"{name} needs torch >= {needs}, this environment has {torch}"
-            f" ({next(of_floor, reason)})"
+            f" ({reason_text(next(of_floor, reason))})"
         )
     which = loading(target, known)
     said = f"torch {which}" if which else "no torch"
-    return f"{name} does not load with torch {torch}: {reason}; it loads with {said} of the index"
+    return (
+        f"{name} does not load with torch {torch}: {reason_text(reason)};"
+        f" it loads with {said} of the index"
+    )
 
 
-def loading(target: Document, known: Iterable[str]) -> str:
+def loading(target: TargetDocument, known: Iterable[str]) -> str:
     """Return the releases that a target loads with, as runs; empty for none."""
     cells = target["torch"]["releases"].items()
     found = [Version(release) for release, cell in cells if cell["status"] in LOADING]
     return ranges(found, list(map(Version, known))) if found else ""
 
 
-def coverage(release: Document, known: Iterable[str]) -> list[tuple[str, str, str]]:
+def coverage(release: ProjectReleaseDocument, known: Iterable[str]) -> list[tuple[str, str, str]]:
     """Return what the wheels of a release cover: platform, Pythons, releases of torch."""
     releases = list(map(Version, known))
     return [
@@ -379,64 +424,6 @@ def coverage(release: Document, known: Iterable[str]) -> list[tuple[str, str, st
         )
         for row in release["coverage"]
     ]
-
-
-class Conclusion(NamedTuple):
-    """The closing sentence: what it comes to in a word, and why."""
-
-    word: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.word}: {self.why}"
-
-
-GOOD_WORDS = frozenset({"safe", "passed"})
-
-
-def conclusion(document: Document, targets: Sequence[Document]) -> Conclusion:
-    """Say in one sentence what all targets come to; the exit code says the same.
-
-    Args:
-        document: What stands before the targets, and what stands after them.
-        targets: The targets, or of each what `document.counted` keeps.
-    """
-    total = len(targets)
-    wheels = all(item["kind"] == TargetKind.WHEEL for item in targets)
-    noun = "wheel" if wheels else "target"
-    of_all = f"of {count(total, noun)}"
-    unread = [item for item in targets if item["verdict"] == Verdict.ERROR]
-    check = document["options"]["check"]
-    if check is None:
-        bad = [item for item in targets if item["verdict"] == Verdict.UNSAFE]
-    else:
-        bad = [item for item in targets if item["fails"] and item not in unread]
-    parts = []
-    if bad:
-        said = "do not publish" if wheels else "claims do not hold in"
-        said = said if check in (None, "claims") else "it does not hold in"
-        parts.append(f"{said} {len(bad)} {of_all}{_named(bad)}")
-    if unread:
-        parts.append(f"{len(unread)} {of_all} could not be audited{_named(unread)}")
-    if not parts and document["run_fails"]:
-        grave = [f["rule"] for f in document["findings"] if f["severity"] != Severity.NOTE]
-        rules = ", ".join(dict.fromkeys(grave))
-        return Conclusion("unsafe", f"each {of_all} holds, together they do not: {rules}")
-    by_check = f"--check {check}: " if check is not None else ""
-    if parts:
-        word = "error" if unread else "unsafe" if check is None else "failed"
-        return Conclusion(word, by_check + "; ".join(parts))
-    said = f"all {count(total, noun)}" if total > 1 else count(total, noun)
-    if check is not None:
-        return Conclusion("passed", f"{by_check}{said}")
-    return Conclusion("safe", f"{said} may be published" if wheels else said)
-
-
-def _named(targets: Sequence[Document]) -> str:
-    """Name targets, where they are few."""
-    if len(targets) > _NAMED:
-        return ""
-    return f" ({', '.join(map(filename, targets))})"
 
 
 def _set(names: Iterable[str]) -> str:

@@ -16,20 +16,28 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from torch_abi_audit.abi.mangling import demangle
-from torch_abi_audit.model import LOADING, Check, ReleaseStatus, Severity, Verdict, failing
+from torch_abi_audit.model import LOADING, Check, LibraryKind, ReleaseStatus, Severity, Verdict
 from torch_abi_audit.report import summary
-from torch_abi_audit.report.document import counted
 from torch_abi_audit.report.escape import clean
+from torch_abi_audit.verdict.policy import Policy
 from torch_abi_audit.wording import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from typing import TextIO
 
+    from torch_abi_audit.report.shape import (
+        EnvironmentDocument,
+        EvidenceDocument,
+        FindingDocument,
+        HeadDocument,
+        IgnoredDocument,
+        ProjectReleaseDocument,
+        TailDocument,
+        TargetDocument,
+    )
     from torch_abi_audit.report.style import Color, Style
 
-    Document = Mapping[str, Any]
 
 _NARROWEST = 40
 _SHOWN = 5  # symbols, and libraries, of a finding, unless verbose
@@ -74,7 +82,9 @@ class _Console(Console):
         return max(self.width, _NARROWEST) if self._wraps else None
 
 
-def text_writer(stream: TextIO, head: Document, style: Style) -> TerminalWriter | EnvironmentWriter:
+def text_writer(
+    stream: TextIO, head: HeadDocument, style: Style
+) -> TerminalWriter | EnvironmentWriter:
     """Return what writes a report, target by target.
 
     Args:
@@ -85,7 +95,7 @@ def text_writer(stream: TextIO, head: Document, style: Style) -> TerminalWriter 
     printer = _Printer(_Console(stream, style.color))
     if head["environment"] is None:
         return TerminalWriter(printer, head, style)
-    return EnvironmentWriter(printer, head, style)
+    return EnvironmentWriter(printer, head, head["environment"], style)
 
 
 class _Printer:
@@ -127,20 +137,20 @@ class _Printer:
 class TerminalWriter:
     """Prints a report target by target, and what they come to together at the end."""
 
-    def __init__(self, printer: _Printer, head: Document, style: Style) -> None:
+    def __init__(self, printer: _Printer, head: HeadDocument, style: Style) -> None:
         self._out = printer
         self._head = head
         self._style = style
-        self._targets: list[dict[str, Any]] = []
         self._rows: list[tuple[str, ...]] = []
-        self._grave = failing(strict=head["options"]["strict"])
+        self._failed = False
+        self._grave = Policy(strict=head["options"]["strict"]).failing
         self._fixes: list[str] = []  # of each row the first, empty for none
         self._gap = False  # whether a blank line stands between the last target and the next
 
-    def add(self, target: Document) -> None:
+    def add(self, target: TargetDocument) -> None:
         """Print the next target."""
         fine = summary.is_fine(target) and not self._style.verbose
-        self._targets.append(counted(target))
+        self._failed = self._failed or target["fails"]
         self._rows.append(
             (
                 target["verdict"],
@@ -160,7 +170,7 @@ class TerminalWriter:
         else:
             self._whole(target)
 
-    def finish(self, tail: Document) -> None:
+    def finish(self, tail: TailDocument) -> None:
         """Print what is concluded of all targets: releases, a line each, and one sentence."""
         loud = not self._style.quiet
         for release in tail["releases"] if loud else ():
@@ -174,16 +184,12 @@ class TerminalWriter:
         checked = self._head["options"]["check"] not in (None, Check.CLAIMS)
         more = tail["findings"] or tail["ignored"] or checked
         if (several or more) and (loud or tail["run_fails"] or self._failed):
-            word, why = summary.conclusion({**self._head, **tail}, self._targets)
+            word, why = tail["conclusion"]["word"], tail["conclusion"]["why"]
             style = "bold green" if word in summary.GOOD_WORDS else "bold red"
             self._out.line()
             self._out.prose(f"{word}: {clean(why)}", head=len(word), style=style)
 
-    @property
-    def _failed(self) -> bool:
-        return any(target["fails"] for target in self._targets)
-
-    def _fine(self, target: Document) -> None:
+    def _fine(self, target: TargetDocument) -> None:
         """Print the one line of a target that is fine."""
         self._out.line() if self._gap else None
         self._gap = False
@@ -196,7 +202,7 @@ class TerminalWriter:
             style=_VERDICT_STYLES[Verdict(verdict)],
         )
 
-    def _whole(self, target: Document) -> None:
+    def _whole(self, target: TargetDocument) -> None:
         """Print all that there is to say of a target."""
         if len(self._rows) > 1:
             self._out.line()
@@ -216,7 +222,7 @@ class TerminalWriter:
             style=_VERDICT_STYLES[Verdict(verdict)],
         )
 
-    def _facts(self, target: Document) -> None:
+    def _facts(self, target: TargetDocument) -> None:
         """Print what was found, beside what is claimed, or above it where there is no room."""
         facts = summary.facts(target)
         found = max(len("found"), *(len(fact.found) for fact in facts))
@@ -252,7 +258,7 @@ class TerminalWriter:
             said = f" and {more} more" if more and place == len(shown) - 1 else ""
             self._out.line(f"           by {clean(name)}{said}", style="dim")
 
-    def _matrix(self, target: Document) -> None:
+    def _matrix(self, target: TargetDocument) -> None:
         """Print the matrix: a column a minor release, and a line for libraries that agree."""
         table = summary.matrix(target)
         if table is None:
@@ -283,7 +289,7 @@ class TerminalWriter:
         releases: Sequence[str] = self._head["catalog"]["torch_releases"]
         return releases
 
-    def _libraries(self, target: Document) -> None:
+    def _libraries(self, target: TargetDocument) -> None:
         self._out.line()
         for item in summary.readable(target):
             floor = f", torch {item['torch']['floor']}" if item["torch"]["floor"] else ""
@@ -292,9 +298,9 @@ class TerminalWriter:
                 f" python {item['python']['abi']}"
             )
 
-    def _findings(self, findings: Iterable[Document]) -> None:
+    def _findings(self, findings: Iterable[FindingDocument]) -> None:
         """Print findings, of notes their number alone unless verbose, of quiet errors alone."""
-        helped: set[tuple[str, str]] = set()
+        helped: set[tuple[str, str | None]] = set()
         folded: list[str] = []
         for finding in findings:
             note = finding["severity"] == Severity.NOTE
@@ -303,7 +309,7 @@ class TerminalWriter:
             if note and not self._style.verbose:
                 folded.append(finding["rule"])
                 continue
-            key = (finding["rule"], finding["help"])
+            key = (finding["rule"], finding["fix"])
             self._finding(finding, helped=key in helped)
             helped.add(key)
         if folded:
@@ -312,7 +318,7 @@ class TerminalWriter:
             self._out.line()
             self._out.prose(f"{said}: {rules} (-v)", head=len(said), style="bold cyan", indent=2)
 
-    def _finding(self, finding: Document, *, helped: bool) -> None:
+    def _finding(self, finding: FindingDocument, *, helped: bool) -> None:
         """Print a finding, its help only where it does not stand above already."""
         label = f"{finding['severity']}[{finding['rule']}]"
         self._out.line()
@@ -322,31 +328,31 @@ class TerminalWriter:
             style=_SEVERITY_STYLES[Severity(finding["severity"])],
             indent=2,
         )
-        paths, evidence = finding["libraries"], finding["evidence"]
-        if len(paths) == 1 or not _names_libraries(evidence, paths):
+        paths = finding["libraries"]
+        if not summary.names_libraries(finding):
             shown = paths if self._style.verbose else paths[:_SHOWN]
             for path in shown:
                 self._out.line(f"  --> {clean(path)}", head=5, style="bright_blue")
             if len(shown) < len(paths):
                 more = count(len(paths) - len(shown), "library")
                 self._out.line(f"      and {more} more", style="dim")
-        self._symbols(evidence)
-        if finding["help"] and not helped:
+        self._evidence(summary.evidence(finding))
+        if finding["fix"] and not helped:
             self._out.prose(
-                f"   = help: {clean(finding['help'])}", head=10, style="bold green", indent=11
+                f"   = help: {clean(finding['fix'])}", head=10, style="bold green", indent=11
             )
 
-    def _symbols(self, names: Sequence[str]) -> None:
-        shown = names if self._style.verbose else names[:_SHOWN]
-        for name in shown:
-            self._out.line(f"   | {clean(name)}", head=4, style="bright_blue")
-            declaration = demangle(name)
-            if declaration:
-                self._out.line(f"   |   {clean(declaration)}", style="dim")
-        if len(shown) < len(names):
-            self._out.line(f"   | ... {len(names) - len(shown)} more, all with -v", style="dim")
+    def _evidence(self, found: Sequence[EvidenceDocument]) -> None:
+        shown = found if self._style.verbose else found[:_SHOWN]
+        for item in shown:
+            line = f"   | {clean(summary.evidence_text(item))}"
+            self._out.line(line, head=4, style="bright_blue")
+            if item["declaration"]:
+                self._out.line(f"   |   {clean(item['declaration'])}", style="dim")
+        if len(shown) < len(found):
+            self._out.line(f"   | ... {len(found) - len(shown)} more, all with -v", style="dim")
 
-    def _accepted(self, ignored: Sequence[Document]) -> None:
+    def _accepted(self, ignored: Sequence[IgnoredDocument]) -> None:
         """Print what the user accepts, each with the reason."""
         for item in ignored if not self._style.quiet else ():
             where = f" in {', '.join(item['libraries'][:1])}" if item["libraries"] else ""
@@ -358,7 +364,7 @@ class TerminalWriter:
                 indent=2,
             )
 
-    def _coverage(self, release: Document) -> None:
+    def _coverage(self, release: ProjectReleaseDocument) -> None:
         """Print what the wheels of a release cover."""
         self._out.line()
         wheels = count(len(release["wheels"]), "wheel")
@@ -381,27 +387,25 @@ class TerminalWriter:
                 self._out.prose(f"{' ' * indent}= help: {fix}", indent=indent + 8)
 
 
-def _names_libraries(evidence: Sequence[str], paths: Sequence[str]) -> bool:
-    """Whether each piece of evidence begins with the library that it is of."""
-    return bool(evidence) and all(text.partition(": ")[0] in paths for text in evidence)
-
-
 class EnvironmentWriter:
     """Prints a row for each package of an environment: those with torch first."""
 
-    def __init__(self, printer: _Printer, head: Document, style: Style) -> None:
+    def __init__(
+        self, printer: _Printer, head: HeadDocument, environment: EnvironmentDocument, style: Style
+    ) -> None:
         self._out = printer
         self._head = head
-        self._torch = head["environment"]["torch"]
+        self._environment = environment
+        self._torch = environment["torch"]
         self._everything = style.everything or style.verbose
         self._quiet = style.quiet
         self._rows: list[tuple[bool, tuple[str, ...], str]] = []  # uses torch, cells, why not
         self._loading = 0
 
-    def add(self, target: Document) -> None:
+    def add(self, target: TargetDocument) -> None:
         """Take the next package."""
         files = {item["path"]: item["kind"] for item in summary.readable(target)}
-        extensions = list(files.values()).count("extension")
+        extensions = list(files.values()).count(LibraryKind.EXTENSION)
         failed, here = target["error"] is not None, target["here"]
         cells = (
             clean(target["target"]),
@@ -424,7 +428,7 @@ class EnvironmentWriter:
         if here is not None and not failed:
             self._loading += here["status"] in LOADING
 
-    def finish(self, _tail: Document) -> None:
+    def finish(self, _tail: TailDocument) -> None:
         """Print the rows, why packages do not load, and how many do."""
         users = [row for row in self._rows if row[0]]
         others = [row for row in self._rows if not row[0]]
@@ -447,7 +451,7 @@ class EnvironmentWriter:
             return
         self._out.line()
         if self._torch is None:
-            unread = self._head["environment"]["error"] is not None
+            unread = self._environment["error"] is not None
             said = "the torch here can't be read" if unread else "no torch is installed here"
             self._out.line(said, style="bold")
         else:

@@ -3,19 +3,21 @@
 from importlib import import_module
 
 from torch_abi_audit.rules.registry import RULES, Rule, run_rules, run_run_rules
+from torch_abi_audit.rules.torch_abi import UNSTABLE_ABI
 
-__all__ = ["RULES", "Rule", "run_rules", "run_run_rules"]
+__all__ = ["RULES", "UNSTABLE_ABI", "Rule", "run_rules", "run_run_rules"]
 
 # Findings of one severity are reported in the order of registration: torch comes first.
-_MODULES = (
+_FAMILIES = (
     "torch_abi",
     "torch_claims",
     "cuda",
     "python",
     "tags",
     "platform",
+    "linking",
     "archive",
     "cross_wheel",
 )
-for _module in _MODULES:
-    import_module(f"{__name__}.{_module}")
+for _family in _FAMILIES:
+    import_module(f"{__name__}.{_family}")

@@ -10,9 +10,10 @@ from packaging.utils import canonicalize_name
 
 from torch_abi_audit.claims.platform_tags import accepted_by_index, accepted_by_installers
 from torch_abi_audit.claims.python_tags import admitted_pythons, is_installable
-from torch_abi_audit.model import Defect, DefectKind, Severity, Subject
+from torch_abi_audit.model import Defect, DefectKind, Evidence, EvidenceKind, Severity, Subject
+from torch_abi_audit.rules.evidence import tags
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.wording import count, join
+from torch_abi_audit.wording import join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,15 +114,19 @@ def archive_integrity(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     for defect in subject.defects:
         found[defect.kind].append(defect)
     for kind, defects in found.items():
-        message, help_, severity = _DEFECTS[kind]
+        message, fix, severity = _DEFECTS[kind]
         names = {defect.name for defect in defects}
         alone = defects[0].name if len(names) == 1 and kind is not DefectKind.METADATA else None
-        evidence = [item.detail if item.name == alone else str(item) for item in defects]
+        evidence = [
+            Evidence(EvidenceKind.FILE, d.name, detail=d.detail)
+            for d in defects
+            if d.detail or d.name != alone
+        ]
         yield Hit(
             message,
             (alone,) if alone else (),
-            tuple(dict.fromkeys(filter(None, evidence))),
-            help_,
+            tuple(dict.fromkeys(evidence)),
+            fix,
             severity,
         )
 
@@ -159,8 +164,8 @@ def refused_filename(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
         why = f": {join(drafts)} is a draft (PEP 809)" if drafts else ""
         yield Hit(
             f"no installer takes {join({f'{tag.interpreter}-{tag.abi}' for tag in nobodys})}{why}",
-            evidence=tuple(sorted(map(str, nobodys))),
-            help="free-threaded Python is in the ABI tag alone: cp315-cp315t, cp315-abi3t"
+            evidence=tags(nobodys),
+            fix="free-threaded Python is in the ABI tag alone: cp315-cp315t, cp315-abi3t"
             if any(tag.interpreter.endswith("t") for tag in nobodys)
             else "use a Python tag and an ABI tag that fit together, as cp312-cp312",
             severity=None if nobodys == claims.tags else Severity.WARNING,
@@ -169,39 +174,39 @@ def refused_filename(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     unknown = {platform for platform in platforms if not accepted_by_installers(platform)}
     if unknown:
         yield Hit(
-            f"no installer takes {count(len(unknown), 'platform tag')}",
-            evidence=tuple(sorted(unknown)),
-            help="correct the platform tag",
+            "no installer takes {evidence:tag} of the platform",
+            evidence=tags(unknown),
+            fix="correct the platform tag",
             severity=None if unknown == platforms else Severity.WARNING,
         )
     if not nobodys and not admitted_pythons(claims) and claims.requires_python:
         yield Hit(
             f"Requires-Python {claims.requires_python} admits no Python that the tags name",
-            evidence=tuple(sorted({f"{tag.interpreter}-{tag.abi}" for tag in claims.tags})),
-            help="correct Requires-Python, or build with a Python that it admits",
+            evidence=tags(f"{tag.interpreter}-{tag.abi}" for tag in claims.tags),
+            fix="correct Requires-Python, or build with a Python that it admits",
         )
     refused = {platform for platform in platforms - unknown if not accepted_by_index(platform)}
     if refused:
-        help_ = "correct the platform tag"
+        fix = "correct the platform tag"
         if any(platform.startswith("linux_") for platform in refused):
-            help_ = "auditwheel repair finds the manylinux tag that it keeps"
+            fix = "auditwheel repair finds the manylinux tag that it keeps"
         yield Hit(
-            f"the package index refuses {count(len(refused), 'platform tag')}",
-            evidence=tuple(sorted(refused)),
-            help=help_,
+            "the package index refuses {evidence:tag} of the platform",
+            evidence=tags(refused),
+            fix=fix,
             severity=Severity.WARNING,
         )
     if claims.variant is not None:
         yield Hit(
             f"it is a variant wheel, {claims.variant}: a draft (PEP 817, PEP 825) that released"
             " installers and the package index do not take",
-            help="publish it on an index of your own, beside a wheel without a label",
+            fix="publish it on an index of your own, beside a wheel without a label",
             severity=Severity.WARNING,
         )
     if claims.version.local:
         yield Hit(
             f"the package index refuses local versions, and this is one: {claims.version}",
-            help="publish it on an index of your own, or under a version without +",
+            fix="publish it on an index of your own, or under a version without +",
             severity=Severity.WARNING,
         )
     written = claims.filename.partition("-")[0]
@@ -209,7 +214,7 @@ def refused_filename(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     if written != normal:
         yield Hit(
             f"the package index takes the name {normal}, and the filename says {written}",
-            help="build the wheel with a current build backend",
+            fix="build the wheel with a current build backend",
             severity=Severity.WARNING,
         )
 
@@ -230,5 +235,5 @@ def unreadable_library(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
         yield Hit(
             f"the library can't be read: {member.error}",
             libraries=(member.path,),
-            help="build the wheel again; if the file is no library, give it another name",
+            fix="build the wheel again; if the file is no library, give it another name",
         )

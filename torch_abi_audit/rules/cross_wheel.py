@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from torch_abi_audit.claims.python_tags import ANY_LATER, STABLE_ABIS, installing_interpreters
-from torch_abi_audit.model import Interpreter, PythonAbi, PythonVersion, Severity
+from torch_abi_audit.model import (
+    Evidence,
+    EvidenceKind,
+    Interpreter,
+    PythonAbi,
+    PythonVersion,
+    Severity,
+)
+from torch_abi_audit.rules.evidence import files
 from torch_abi_audit.rules.registry import Hit, also_of_run, run_rule
 from torch_abi_audit.wording import count, join
 
@@ -16,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from torch_abi_audit.catalog import Catalog
-    from torch_abi_audit.model import Claims, Release, Run, WheelSummary
+    from torch_abi_audit.model import Claims, ProjectRelease, WheelSummary, WholeRun
 
 
 @run_rule(
@@ -34,7 +42,7 @@ if TYPE_CHECKING:
     "Wheels for several builds of torch or CUDA under one version need names, versions (1.0+cu12)"
     " or indexes of their own.",
 )
-def wheels_disagree(run: Run, _catalog: Catalog) -> Iterator[Hit]:
+def wheels_disagree(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
     """Report what wheels of one release ask differently of torch or of Python."""
     topics: dict[str, Callable[[Claims], str]] = {
         "Requires-Dist: torch": lambda claims: " and ".join(
@@ -52,9 +60,10 @@ def wheels_disagree(run: Run, _catalog: Catalog) -> Iterator[Hit]:
                 yield Hit(
                     f"{_title(release)}: its wheels say {len(said)} different things in {topic}",
                     evidence=tuple(
-                        f"{text}: {_some(files)}" for text, files in sorted(said.items())
+                        Evidence(EvidenceKind.METADATA, text, detail=_some(names))
+                        for text, names in sorted(said.items())
                     ),
-                    help="build all wheels of a release from the same metadata, with markers",
+                    fix="build all wheels of a release from the same metadata, with markers",
                 )
 
 
@@ -69,7 +78,7 @@ def wheels_disagree(run: Run, _catalog: Catalog) -> Iterator[Hit]:
     " wheel for abi3 is not installed by free-threaded Python before 3.15; for that build cp314t"
     " beside it.",
 )
-def wheels_missing(run: Run, _catalog: Catalog) -> Iterator[Hit]:
+def wheels_missing(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
     """Report Pythons that some platform of a release has wheels for and others do not."""
     for release in run.releases:
         covered: dict[str, set[Interpreter]] = defaultdict(set)
@@ -86,7 +95,7 @@ def wheels_missing(run: Run, _catalog: Catalog) -> Iterator[Hit]:
                 )
 
 
-def _wanted(release: Release) -> set[Interpreter]:
+def _wanted(release: ProjectRelease) -> set[Interpreter]:
     """Return the Pythons that wheels of a release are for, with those between them.
 
     Of a wheel for any later Python only the oldest counts, which it names.
@@ -104,7 +113,7 @@ def _wanted(release: Release) -> set[Interpreter]:
 
 
 @also_of_run("tag-overspecific")
-def wheels_that_one_replaces(run: Run, _catalog: Catalog) -> Iterator[Hit]:
+def wheels_that_one_replaces(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
     """Report wheels for several Pythons of which one would serve them all."""
     for release in run.releases:
         groups: dict[frozenset[str], list[WheelSummary]] = defaultdict(list)
@@ -119,8 +128,8 @@ def wheels_that_one_replaces(run: Run, _catalog: Catalog) -> Iterator[Hit]:
                 yield Hit(
                     f"{_title(release)}: {count(len(replaced), 'wheel')} for {join(platforms)}"
                     f" could be one: {tag}",
-                    evidence=tuple(map(_file, replaced)),
-                    help="nothing compiled in them is tied to one Python; what differs can only be"
+                    evidence=files(map(_file, replaced)),
+                    fix="nothing compiled in them is tied to one Python; what differs can only be"
                     " Python files",
                 )
 
@@ -154,7 +163,7 @@ def _one_tag(wheels: Iterable[WheelSummary]) -> tuple[str, list[WheelSummary]]:
     " that has expired is decided anew: mend what it hides, or set until-torch to a later release.",
     acceptable=False,
 )
-def stale_ignore(run: Run, catalog: Catalog) -> Iterator[Hit]:
+def stale_ignore(run: WholeRun, catalog: Catalog) -> Iterator[Hit]:
     """Report ignores that accept nothing.
 
     A note where no target has the library: the wheel that has it may be audited elsewhere.
@@ -166,7 +175,7 @@ def stale_ignore(run: Run, catalog: Catalog) -> Iterator[Hit]:
             yield Hit(
                 f"{what}: expired with torch {ignore.until_torch}, and the catalog has"
                 f" {catalog.newest}",
-                evidence=(ignore.reason,),
+                evidence=(Evidence(EvidenceKind.IGNORE, str(ignore), detail=ignore.reason),),
             )
         elif not use.present:
             yield Hit(
@@ -177,11 +186,11 @@ def stale_ignore(run: Run, catalog: Catalog) -> Iterator[Hit]:
                 f"{what}: nothing of it is on the unstable ABI any more"
                 if ignore.migrating
                 else f"{what}: there is no such finding",
-                help="take it out of the configuration",
+                fix="take it out of the configuration",
             )
 
 
-def _title(release: Release) -> str:
+def _title(release: ProjectRelease) -> str:
     return f"{release.name} {release.version}"
 
 
@@ -189,6 +198,6 @@ def _file(wheel: WheelSummary) -> str:
     return wheel.claims.filename or wheel.target
 
 
-def _some(files: list[str]) -> str:
-    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-    return f"{files[0]}{more}"
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]}{more}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.abi.torch import worst_abi
 from torch_abi_audit.claims.torch_requirement import names_other_build, requirement
 from torch_abi_audit.model import LOADING, Severity, Subject, TorchAbi
+from torch_abi_audit.rules.evidence import lacking, libraries
 from torch_abi_audit.rules.judged import is_about_cuda, is_missed, judged_releases
-from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.wording import does, join, ranges, unique
+from torch_abi_audit.rules.registry import Hit, require, rule
+from torch_abi_audit.wording import join, ranges, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from torch_abi_audit.catalog import Catalog
-    from torch_abi_audit.model import Reason
+    from torch_abi_audit.model import Evidence, Fix, Reason
 
 
 @rule(
@@ -46,17 +46,17 @@ def cuda_major_mismatch(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         for release in judged_releases(subject, catalog)
         if subject.matrix.row[release].status in LOADING
     ]
-    help_ = "build it with the CUDA of the torch release that it requires"
+    fix: Fix | str = "build it with the CUDA of the torch release that it requires"
     if loading:
-        stable = worst_abi(item.torch for item in subject.libraries) is TorchAbi.STABLE
+        stable = subject.torch_abi is TorchAbi.STABLE
         line = requirement(loading, catalog.published, open_ended=stable)
-        help_ = f"Requires-Dist: {line}, or publish a wheel for each major of CUDA"
+        fix = require(line, ", or publish a wheel for each major of CUDA")
     yield Hit(
         f"it does not load with torch {ranges(broken, catalog.releases)}: it needs"
         f" {example.name}, and {example.detail}",
         libraries=tuple(sorted(paths)),
-        evidence=_names(broken),
-        help=help_,
+        evidence=_reasons(broken),
+        fix=fix,
     )
 
 
@@ -84,10 +84,10 @@ def cuda_build_required(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         yield Hit(
             f"the torch {ranges(broken, catalog.releases)} of the index for"
             f" {join(key for key in keys if key)} is built without CUDA, and"
-            f" {does(len(paths), 'library', 'need')} it",
+            " {libraries:need} it",
             libraries=tuple(sorted(paths)),
-            evidence=_names(broken),
-            help="exclude these releases, or build it without CUDA for this platform"
+            evidence=_reasons(broken),
+            fix="exclude these releases, or build it without CUDA for this platform"
             if loading
             else "build it without CUDA for this platform; if it is for builds of torch with CUDA"
             " from another index, judge it with --against one of them",
@@ -97,9 +97,9 @@ def cuda_build_required(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     users = [item for item in subject.libraries if any("cuda" in n for n in item.torch.needed)]
     if users:
         yield Hit(
-            f"{does(len(users), 'library', 'load')} only with a build of torch with CUDA",
+            "{libraries:load} only with a build of torch with CUDA",
             libraries=unique(item.path for item in users),
-            evidence=tuple(sorted({n for i in users for n in i.torch.needed if "cuda" in n})),
+            evidence=libraries(sorted({n for i in users for n in i.torch.needed if "cuda" in n})),
         )
 
 
@@ -127,5 +127,5 @@ def _broken(
     return found
 
 
-def _names(broken: dict[Version, list[tuple[str, Reason]]]) -> tuple[str, ...]:
-    return tuple(sorted({reason.name for found in broken.values() for _, reason in found}))
+def _reasons(broken: dict[Version, list[tuple[str, Reason]]]) -> tuple[Evidence, ...]:
+    return tuple(sorted(lacking(reason for found in broken.values() for _, reason in found)))

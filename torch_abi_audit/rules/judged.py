@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.abi.torch import highest_floor
 from torch_abi_audit.claims.torch_requirement import admitted_by_any
 from torch_abi_audit.model import LOADING, Cause, Reason
 
@@ -26,7 +25,7 @@ def judged_releases(subject: Subject, catalog: Catalog) -> list[Version]:
     Releases below the floor are another rule's; where nothing is asked of torch, all
     others are judged.
     """
-    floor = highest_floor(item.torch for item in subject.libraries)
+    floor = subject.torch_floor
     admitted = admitted_by_any(subject.demands, catalog.releases)
     return [
         release

@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING
 from torch_abi_audit.catalog.libraries import cuda_library, is_driver, is_torch_library
 from torch_abi_audit.claims.manylinux import BEYOND, glibc_with, is_linux_library, lowest_glibc
 from torch_abi_audit.claims.platform_tags import fits, lowest_macos, parse_platform
-from torch_abi_audit.model import Format, LibraryAudit, LibraryKind, Severity, Subject, basename
+from torch_abi_audit.model import (
+    Evidence,
+    EvidenceKind,
+    Format,
+    LibraryAudit,
+    LibraryKind,
+    Severity,
+    Subject,
+    basename,
+)
+from torch_abi_audit.rules.evidence import libraries
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.wording import count, does, join
+from torch_abi_audit.wording import count, join
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -78,18 +88,18 @@ def wrong_architecture(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
         )
         if right[path]:
             message = f"it has no slice for {join(missing)}, and the platform tag promises one"
-            help_ = "build it for both machines and join them with lipo, or tag it for one"
+            fix = "build it for both machines and join them with lipo, or tag it for one"
         else:
             message = f"it is for {_machines(items, platforms)}"
-            help_ = "build it for that machine, or correct the platform tag"
-        yield Hit(message, (path,), help=help_, severity=None if serious else Severity.WARNING)
+            fix = "build it for that machine, or correct the platform tag"
+        yield Hit(message, (path,), fix=fix, severity=None if serious else Severity.WARNING)
     unserved = _unserved(subject, platforms)
     # What single libraries lack was said of them.
     unserved -= {f"macos {arch}" for arch in universal} if "macos" in systems else set()
     if unserved and served:
         yield Hit(
             f"the platform tags promise {join(unserved)}, for which no library is in the wheel",
-            help="build a wheel for each, or tag it for what is in it",
+            fix="build a wheel for each, or tag it for what is in it",
         )
 
 
@@ -151,7 +161,7 @@ def platform_floor_understated(subject: Subject, _catalog: Catalog) -> Iterator[
     A warning for a library that nothing needs and that itself needs what neither the
     wheel, nor torch, nor the system has: the tag promises nothing of such a plugin.
     """
-    tags = frozenset(tag.platform for tag in subject.claims.tags)
+    tags = subject.platform_tags
     yield from _glibc(subject, tags)
     for item in subject.libraries:
         if item.library.format is Format.ELF:
@@ -174,14 +184,17 @@ def _glibc(subject: Subject, tags: frozenset[str]) -> Iterator[Hit]:
             continue
         fitting = max(glibc for versions in found.values() for glibc in versions.values())
         arch = next(i.library.arch for i in subject.libraries if i.path in found)
-        help_ = f"tag it manylinux_2_{fitting}_{arch}, or build it on an older system"
+        fix = f"tag it manylinux_2_{fitting}_{arch}, or build it on an older system"
         if fitting == BEYOND:
-            help_ = "build it on an older system: no manylinux tag promises as much yet"
+            fix = "build it on an older system: no manylinux tag promises as much yet"
         yield _hit(
             f"the tag {tag} promises glibc 2.{lowest} and what came with it, and"
-            f" {does(len(found), 'library', 'need')} newer symbol versions",
-            {path: list(versions) for path, versions in found.items()},
-            help_,
+            " {libraries:need} newer symbol versions",
+            {
+                path: [Evidence(EvidenceKind.SYMBOL_VERSION, version) for version in versions]
+                for path, versions in found.items()
+            },
+            fix,
             Severity.WARNING if found.keys() & plugins else None,
         )
 
@@ -222,8 +235,8 @@ def _other_libc(item: LibraryAudit, tags: Iterable[str]) -> Iterator[Hit]:
             yield Hit(
                 f"the tag is {tag}, and it needs {libc}",
                 libraries=(item.path,),
-                evidence=tuple(found),
-                help="build it on a system of that kind, or correct the platform tag",
+                evidence=libraries(found),
+                fix="build it on a system of that kind, or correct the platform tag",
             )
 
 
@@ -247,24 +260,27 @@ def _macos(subject: Subject, tags: Iterable[str]) -> Iterator[Hit]:
             continue
         newest = max(minos.version for minos in found.values())
         fitting = "{}_{}".format(*(newest if newest[0] < 11 else (newest[0], 0)))
-        help_ = "build it with an older MACOSX_DEPLOYMENT_TARGET"
+        fix = "build it with an older MACOSX_DEPLOYMENT_TARGET"
         yield _hit(
             "the platform tag promises macOS {}.{}".format(*min(promised))
             + f", and {count(len(found), 'library')} of it"
             + f" {'is' if len(found) == 1 else 'are'} built for newer ones"
             + ", up to {}.{}".format(*newest),
-            {path: ["minos {}.{}".format(*minos.version)] for path, minos in found.items()},
-            help_ if slightly else f"{help_}, or tag the wheel macosx_{fitting}",
+            {
+                path: [Evidence(EvidenceKind.MINOS, "{}.{}".format(*minos.version))]
+                for path, minos in found.items()
+            },
+            fix if slightly else f"{fix}, or tag the wheel macosx_{fitting}",
             Severity.NOTE if slightly else None,
         )
 
 
 def _hit(
-    message: str, found: Mapping[str, Sequence[str]], help_: str, severity: Severity | None
+    message: str, found: Mapping[str, Sequence[Evidence]], fix: str, severity: Severity | None
 ) -> Hit:
     """Report one library with what shows it, or several, each with the first of that."""
     (path, evidence), *others = found.items()
     if not others:
-        return Hit(message, (path,), tuple(evidence), help_, severity)
-    lines = tuple(f"{path}: {evidence[0]}" for path, evidence in found.items())
-    return Hit(message, tuple(found), lines, help_, severity)
+        return Hit(message, (path,), tuple(evidence), fix, severity)
+    first = tuple(pieces[0]._replace(library=path) for path, pieces in found.items())
+    return Hit(message, tuple(found), first, fix, severity)

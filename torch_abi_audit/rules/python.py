@@ -30,6 +30,7 @@ from torch_abi_audit.model import (
     Subject,
     basename,
 )
+from torch_abi_audit.rules.evidence import files, libraries, symbols
 from torch_abi_audit.rules.registry import Hit, rule
 from torch_abi_audit.wording import count, does, join, limited_api, unique
 
@@ -74,11 +75,11 @@ def abi3_violation(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
             helper = _python_helper(library)
             perhaps = f", unless {helper} has them" if helper else ""
             yield Hit(
-                f"the tag says abi3, and it imports {count(len(violations), 'name')} of CPython's"
+                "the tag says abi3, and it imports {evidence:name} of CPython's"
                 f" C API outside the stable ABI{perhaps}",
                 libraries=(library.path,),
-                evidence=violations,
-                help=(
+                evidence=symbols(violations),
+                fix=(
                     "build it with -DPy_LIMITED_API and py_limited_api=True, or tag the wheel for"
                     " the one Python that it was built with"
                 ),
@@ -90,8 +91,8 @@ def abi3_violation(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
                 f" {count(len(opaque), 'function')} that {'takes' if len(opaque) == 1 else 'take'}"
                 " one",
                 libraries=(library.path,),
-                evidence=opaque,
-                help="export PyModExport_NAME (PEP 793) and build with"
+                evidence=symbols(opaque),
+                fix="export PyModExport_NAME (PEP 793) and build with"
                 " -DPy_TARGET_ABI3T=0x030f0000, or leave abi3t out of the tag",
             )
 
@@ -144,8 +145,8 @@ def abi3_floor_understated(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
             f"the tags and Requires-Python admit Python {oldest}, and it imports names that"
             f" the stable ABI has since {floor}",
             libraries=(library.path,),
-            evidence=library.python.floor_symbols,
-            help=(
+            evidence=symbols(library.python.floor_symbols),
+            fix=(
                 f"tag the wheel cp{floor.major}{floor.minor}-abi3, set Requires-Python:"
                 f" >={floor}, or build with -DPy_LIMITED_API={limited_api(oldest)}"
             ),
@@ -163,7 +164,7 @@ def abi3_floor_understated(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
             f"the tags admit free-threaded Python {early[0].python}, and abi3t begins with"
             f" {ABI3T_SINCE} (PEP 803)",
             libraries=unique(users),
-            help=f"tag the wheel cp{ABI3T_SINCE.major}{ABI3T_SINCE.minor}-abi3.abi3t, and build"
+            fix=f"tag the wheel cp{ABI3T_SINCE.major}{ABI3T_SINCE.minor}-abi3.abi3t, and build"
             " wheels for cp314-cp314t apart",
         )
 
@@ -195,7 +196,7 @@ def abi3_suffix(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
             f"Python {(missing or without)[0]} does not look for a module in a file of this name,"
             " and the tags promise it",
             libraries=(item.path,),
-            help="name it .pyd"
+            fix="name it .pyd"
             if item.library.format is Format.PE
             else "name it .abi3t.so: free-threaded Python 3.15 and newer look for no .abi3.so"
             if claims_abi3t(subject.claims)
@@ -234,7 +235,7 @@ def unimportable_extension(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
             yield Hit(
                 f"{which} for a module in a file of this name",
                 libraries=(item.path,),
-                help="build it with the Python, and for the machine, of the tag",
+                fix="build it with the Python, and for the machine, of the tag",
                 severity=None if missing else Severity.WARNING,
             )
     strangers = [
@@ -244,10 +245,10 @@ def unimportable_extension(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
     ]
     if strangers:
         yield Hit(
-            f"{does(len(strangers), 'library', 'export')} the hook of a module, and Python looks"
+            "{libraries:export} the hook of a module, and Python looks"
             " for no module in a file of that name",
             libraries=unique(item.path for item in strangers),
-            help="name modules .pyd on Windows, and .so elsewhere",
+            fix="name modules .pyd on Windows, and .so elsewhere",
             severity=Severity.NOTE,  # some are loaded by their path on purpose
         )
     for item in subject.libraries:
@@ -257,8 +258,8 @@ def unimportable_extension(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
                 f"only Python {EXPORT_HOOK_SINCE} and newer call its hook, and the tags admit"
                 f" {said}",
                 libraries=(item.path,),
-                evidence=names,
-                help="export PyInit_NAME too (PEP 793)",
+                evidence=symbols(names),
+                fix="export PyInit_NAME too (PEP 793)",
             )
 
 
@@ -343,8 +344,8 @@ def python_api_in_none_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hi
             f"the tag {tags} says that no Python ABI is used, and it"
             f" {'imports' if use.violations or use.floor else 'links'} CPython's C API",
             libraries=(library.path,),
-            evidence=use.violations or use.floor_symbols or tuple(use.linked),
-            help=f"tag the wheel {fitting}",
+            evidence=symbols(use.violations or use.floor_symbols) or libraries(use.linked),
+            fix=f"tag the wheel {fitting}",
             severity=None if serious else Severity.WARNING,
         )
 
@@ -386,8 +387,8 @@ def versioned_python_library(subject: Subject, _catalog: Catalog) -> Iterator[Hi
             f"the wheel carries a library of CPython's, and {does(len(linking), 'library', 'link')}"
             " it: a second interpreter, that nobody has started, beside the one that runs",
             libraries=unique(linking),
-            evidence=carried,
-            help="leave the library of Python out: the interpreter has the symbols",
+            evidence=files(carried),
+            fix="leave the library of Python out: the interpreter has the symbols",
             severity=Severity.WARNING,
         )
     for library in subject.libraries:
@@ -407,8 +408,8 @@ def versioned_python_library(subject: Subject, _catalog: Catalog) -> Iterator[Hi
                 f"it links {basename(name)}, which Python {interpreter} does not have, and the tags"
                 " admit that",
                 libraries=(library.path,),
-                evidence=tuple(dict.fromkeys(name for name, *_ in without)),
-                help=f"link {fitting} (-DPy_LIMITED_API and py_limited_api=True choose python3.dll)"
+                evidence=libraries(dict.fromkeys(name for name, *_ in without)),
+                fix=f"link {fitting} (-DPy_LIMITED_API and py_limited_api=True choose python3.dll)"
                 if on_windows
                 else "leave the library of Python out: the interpreter has the symbols",
             )
@@ -417,8 +418,8 @@ def versioned_python_library(subject: Subject, _catalog: Catalog) -> Iterator[Hi
                 f"it links {join(map(basename, linked))}: many interpreters of that version are"
                 " built without a shared library",
                 libraries=(library.path,),
-                evidence=tuple(linked),
-                help="leave the library of Python out: the interpreter has the symbols",
+                evidence=libraries(linked),
+                fix="leave the library of Python out: the interpreter has the symbols",
                 severity=Severity.WARNING,
             )
 

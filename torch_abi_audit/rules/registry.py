@@ -4,26 +4,42 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, NotRequired, TypedDict, Unpack
 
-from torch_abi_audit.model import Finding, Severity, Subject, gravest_first
+from torch_abi_audit.abi.mangling import demangle
+from torch_abi_audit.model import (
+    Evidence,
+    EvidenceKind,
+    Finding,
+    Fix,
+    Severity,
+    Subject,
+    gravest_first,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from torch_abi_audit.catalog import Catalog
-    from torch_abi_audit.model import Run
+    from torch_abi_audit.model import WholeRun
 
 
 class Hit(NamedTuple):
     """One place where a rule holds; see `model.Finding` for the fields.
+
+    `message` is the template of it, and `fix` may be its text alone.
 
     `severity` is only given where it differs from the rule's own.
     """
 
     message: str
     libraries: tuple[str, ...] = ()
-    evidence: tuple[str, ...] = ()
-    help: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    fix: Fix | str | None = None
     severity: Severity | None = None
+
+
+def require(requirement: str, more: str = "") -> Fix:
+    """Return the fix that is a requirement on torch, as ``torch>=2.11``, and what else there is."""
+    return Fix(f"Requires-Dist: {requirement}{more}", requirement)
 
 
 class Rule(NamedTuple):
@@ -46,6 +62,8 @@ class Rule(NamedTuple):
     acceptable: bool = True
 
 
+_MAX_DECLARED = 4 << 20  # characters of the declarations of one finding
+
 RULES: dict[str, Rule] = {}
 
 
@@ -59,7 +77,7 @@ class _More(TypedDict):
 
 if TYPE_CHECKING:
     Check = Callable[[Subject, Catalog], Iterator[Hit]]
-    RunCheck = Callable[[Run, Catalog], Iterator[Hit]]
+    RunCheck = Callable[[WholeRun, Catalog], Iterator[Hit]]
 
 _CHECKS: dict[str, Check] = {}
 _RUN_CHECKS: dict[str, RunCheck] = {}
@@ -107,9 +125,21 @@ def run_rules(subject: Subject, catalog: Catalog) -> tuple[Finding, ...]:
     return _findings((name, check(subject, catalog)) for name, check in _CHECKS.items())
 
 
-def run_run_rules(run: Run, catalog: Catalog) -> tuple[Finding, ...]:
+def run_run_rules(run: WholeRun, catalog: Catalog) -> tuple[Finding, ...]:
     """Run every rule about the targets together; see `run_rules`."""
     return _findings((name, check(run, catalog)) for name, check in _RUN_CHECKS.items())
+
+
+def _declared(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
+    """Give symbols their declarations, as far as there is room for what a hostile file has."""
+    room, found = _MAX_DECLARED, []
+    for item in evidence:
+        if item.kind is EvidenceKind.SYMBOL and item.declaration is None and room > 0:
+            declaration = demangle(item.name)
+            room -= len(declaration or "")
+            item = item._replace(declaration=declaration)  # noqa: PLW2901
+        found.append(item)
+    return tuple(found)
 
 
 def _findings(found: Iterable[tuple[str, Iterator[Hit]]]) -> tuple[Finding, ...]:
@@ -117,10 +147,10 @@ def _findings(found: Iterable[tuple[str, Iterator[Hit]]]) -> tuple[Finding, ...]
         Finding(
             rule=name,
             severity=hit.severity or RULES[name].severity,
-            message=hit.message,
+            template=hit.message,
             libraries=hit.libraries,
-            evidence=hit.evidence,
-            help=hit.help,
+            evidence=_declared(hit.evidence),
+            fix=Fix(hit.fix) if isinstance(hit.fix, str) else hit.fix,
         )
         for name, hits in found
         for hit in hits

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from packaging.tags import parse_tag
 
-from torch_abi_audit.abi.cpython import highest_python_floor, worst_python_abi
 from torch_abi_audit.abi.modules import is_for_one_build
 from torch_abi_audit.claims.python_tags import STABLE_ABIS, admitted_pythons
 from torch_abi_audit.model import Format, LibraryAudit, LibraryKind, PythonAbi, Severity, Subject
+from torch_abi_audit.rules.evidence import tags as tag_evidence
 from torch_abi_audit.rules.registry import Hit, rule
 from torch_abi_audit.wording import count, join, limited_api
 
@@ -39,8 +39,8 @@ def filename_tag_mismatch(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
         inside = join(map(str, claims.wheel_tags)) or "no tag"
         yield Hit(
             f"the filename says {join(map(str, claims.tags))}, the WHEEL file says {inside}",
-            evidence=tuple(sorted(map(str, claims.tags ^ claims.wheel_tags))),
-            help="rename wheels with `wheel tags`, which writes both",
+            evidence=tag_evidence(claims.tags ^ claims.wheel_tags),
+            fix="rename wheels with `wheel tags`, which writes both",
         )
 
 
@@ -76,7 +76,7 @@ def binaries_in_pure_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
     yield Hit(
         f"{said}, and the wheel has {count(len(paths), 'compiled member')}",
         libraries=paths,
-        help="build a platform wheel: Root-Is-Purelib: false, and a platform tag",
+        fix="build a platform wheel: Root-Is-Purelib: false, and a platform tag",
         severity=None if for_any and not _are_harmless(libraries) else Severity.WARNING,
     )
 
@@ -100,7 +100,7 @@ def tag_overspecific(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report wheels for one Python whose libraries would serve others."""
     tags = subject.claims.tags
     for_one = all(tag.interpreter.startswith("cp") and tag.abi not in STABLE_ABIS for tag in tags)
-    abi = worst_python_abi(library.python for library in subject.libraries)
+    abi = subject.python_abi
     free_threaded = any(tag.abi.endswith("t") for tag in tags)
     if not tags or subject.unreadable or not for_one or abi is PythonAbi.VERSION_SPECIFIC:
         return
@@ -108,17 +108,17 @@ def tag_overspecific(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     if abi is PythonAbi.NONE:
         yield Hit(
             f"the tag says {said}, and nothing compiled in it uses CPython's C API",
-            help="tag it py3-none, unless its Python files are for one version",
+            fix="tag it py3-none, unless its Python files are for one version",
         )
     elif not free_threaded:
-        floor = highest_python_floor(library.python for library in subject.libraries)
+        floor = subject.python_floor
         if floor is not None:
             pythons = admitted_pythons(replace(subject.claims, tags=_ANY_PYTHON))
             oldest = max(floor, pythons[0]) if pythons else floor
             yield Hit(
                 f"the tag says {said}, and all that it imports of CPython's C API is in the"
                 f" stable ABI of {floor} and newer",
-                help=f"build it with -DPy_LIMITED_API={limited_api(oldest)} and"
+                fix=f"build it with -DPy_LIMITED_API={limited_api(oldest)} and"
                 f" py_limited_api=True, and tag it cp{oldest.major}{oldest.minor}-abi3",
             )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.abi.torch import highest_floor, is_torchs
+from torch_abi_audit.abi.torch import is_torchs
 from torch_abi_audit.claims.manylinux import libstdcxx_is_promised
 from torch_abi_audit.model import Severity, Subject
+from torch_abi_audit.rules.evidence import libraries, symbols
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.wording import count, does, join, unique
+from torch_abi_audit.wording import join, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
     from torch_abi_audit.catalog import Catalog
 
 
+UNSTABLE_ABI = "unstable-torch-symbol"
+
+
 @rule(
-    "unstable-torch-symbol",
+    UNSTABLE_ABI,
     Severity.ERROR,
     "a library imports a symbol of libtorch that is not a stable shim",
     why="torch promises nothing about its C++ symbols: any release may change, move or drop "
@@ -41,10 +45,10 @@ def unstable_torch_symbol(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
         unstable = library.torch.unstable
         if unstable:
             yield Hit(
-                f"it imports {count(len(unstable), 'symbol')} of libtorch outside the stable ABI",
+                "it imports {evidence:symbol} of libtorch outside the stable ABI",
                 libraries=(library.path,),
-                evidence=unstable,
-                help=(
+                evidence=symbols(unstable),
+                fix=(
                     "use torch::stable and torch::headeronly instead, and build with"
                     " -DTORCH_TARGET_VERSION, which makes every other header of torch an error"
                 ),
@@ -69,11 +73,11 @@ def unknown_shim_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         unknown = library.torch.unknown_shims
         if unknown:
             yield Hit(
-                f"no torch up to {catalog.newest} declares {count(len(unknown), 'function')} that"
+                f"no torch up to {catalog.newest} declares {{evidence:function}} that"
                 " it imports: the floor is a lower bound",
                 libraries=(library.path,),
-                evidence=unknown,
-                help=(
+                evidence=symbols(unknown),
+                fix=(
                     "if torch provides it, use a torch-abi-audit whose catalog knows that release"
                 ),
             )
@@ -97,10 +101,10 @@ def unguaranteed_shim(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         if names:
             headers = {catalog.shims[name].header.rpartition("/")[2] for name in names}
             yield Hit(
-                f"it uses {count(len(names), 'shim')} of {join(headers)}, which the promise of"
+                f"it uses {{evidence:shim}} of {join(headers)}, which the promise of"
                 " ABI stability does not name",
                 libraries=(item.path,),
-                evidence=tuple(names),
+                evidence=symbols(names),
             )
 
 
@@ -120,11 +124,11 @@ def unstable_inline_code(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
         inlined = item.torch.inlined
         if inlined:
             yield Hit(
-                f"it imports stable shims only, and defines {count(len(inlined), 'function')} of"
+                "it imports stable shims only, and defines {evidence:function} of"
                 " torch's unstable headers itself",
                 libraries=(item.path,),
-                evidence=inlined,
-                help="build with -DTORCH_TARGET_VERSION, which makes those headers an error",
+                evidence=symbols(inlined),
+                fix="build with -DTORCH_TARGET_VERSION, which makes those headers an error",
             )
 
 
@@ -150,8 +154,8 @@ def bundled_libtorch(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
                 "the wheel carries a library of torch's own, beside the one of the torch that"
                 " is installed",
                 libraries=(library.path,),
-                evidence=(library.library.soname,) if library.library.soname else (),
-                help="exclude it from the repair step: auditwheel repair --exclude 'libtorch*'"
+                evidence=libraries(filter(None, (library.library.soname,))),
+                fix="exclude it from the repair step: auditwheel repair --exclude 'libtorch*'"
                 " --exclude 'libc10*'",
             )
 
@@ -170,7 +174,7 @@ def bundled_libtorch(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
 )
 def leaked_libstdcxx_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report names of libstdc++ that are newer than what the platform tag promises."""
-    tags = frozenset(tag.platform for tag in subject.claims.tags)
+    tags = subject.platform_tags
     since: dict[str, Version] = {}
     versions: dict[str, str] = {}
     users: list[str] = []
@@ -186,17 +190,17 @@ def leaked_libstdcxx_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]
                 versions[name] = leak.version
                 users.append(item.path)
     if since:
-        floor = highest_floor(item.torch for item in subject.libraries)
+        floor = subject.torch_floor
         newest = max(since, key=lambda name: (since[name], name))
         paths = list(dict.fromkeys(users))
         yield Hit(
-            f"{does(len(paths), 'library', 'take')}"
-            f" {count(len(since), 'symbol')} of libstdc++ from libtorch, newer than"
+            "{libraries:take} {evidence:symbol}"
+            f" of libstdc++ from libtorch, newer than"
             f" the platform tag promises: torch has {newest} since {since[newest]}, libstdc++ since"
             f" {versions[newest]}",
             libraries=tuple(paths),
-            evidence=tuple(sorted(since)),
-            help="link with -lstdc++ named before torch's libraries",
+            evidence=symbols(sorted(since)),
+            fix="link with -lstdc++ named before torch's libraries",
             # No floor that would not show: the shims ask for as new a torch themselves.
             severity=Severity.NOTE if floor and floor.release >= since[newest] else None,
         )
@@ -216,11 +220,11 @@ def foreign_symbol_from_libtorch(subject: Subject, _catalog: Catalog) -> Iterato
         foreign = item.torch.foreign
         if foreign:
             yield Hit(
-                f"it finds {count(len(foreign), 'symbol')} of other projects only in the copies"
+                "it finds {evidence:symbol} of other projects only in the copies"
                 " that libtorch happens to export",
                 libraries=(item.path,),
-                evidence=foreign,
-                help="link that library itself",
+                evidence=symbols(foreign),
+                fix="link that library itself",
             )
 
 
@@ -256,14 +260,13 @@ def links_torch_python(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         (using if used else linked).append(item.path)
     if using:
         yield Hit(
-            f"{does(len(using), 'library', 'use')} libtorch_python, which is built for one Python",
+            "{libraries:use} libtorch_python, which is built for one Python",
             libraries=unique(using),
             severity=Severity.WARNING,
         )
     if linked:
         yield Hit(
-            f"{does(len(linked), 'library', 'need')}"
-            " libtorch_python, and nothing from it is imported",
+            "{libraries:need} libtorch_python, and nothing from it is imported",
             libraries=unique(linked),
-            help="leave torch_python out of `libraries`, or build with py_limited_api=True",
+            fix="leave torch_python out of `libraries`, or build with py_limited_api=True",
         )

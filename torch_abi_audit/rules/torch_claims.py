@@ -5,27 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.abi.mangling import demangle, owner_prefix, qualified_name
-from torch_abi_audit.abi.torch import highest_floor, worst_abi
 from torch_abi_audit.claims.torch_requirement import (
     admitted_by_any,
     admitted_torch,
     extras_with_torch,
     future_torch,
     requirement,
-    torch_specifiers,
 )
 from torch_abi_audit.model import (
-    BY_METADATA,
     LOADING,
     Cause,
+    DemandSource,
+    Fix,
     ReleaseStatus,
     Severity,
     Subject,
     TorchAbi,
 )
+from torch_abi_audit.rules.evidence import lacking, requirements, symbols, tags
 from torch_abi_audit.rules.judged import is_about_cuda, is_missed, judged_releases
-from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.wording import count, does, join, ranges, short, unique
+from torch_abi_audit.rules.registry import Hit, require, rule
+from torch_abi_audit.wording import join, ranges, short, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,7 +53,7 @@ _COMPARED = 1000  # characters of a declaration
 )
 def torch_floor_understated(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report releases of torch that installers may choose and the wheel does not load on."""
-    floor = highest_floor(library.torch for library in subject.libraries)
+    floor = subject.torch_floor
     if floor is None:
         return
     older: set[Version] = set()
@@ -69,20 +69,21 @@ def torch_floor_understated(subject: Subject, catalog: Catalog) -> Iterator[Hit]
         if floor.symbols
         else f"the stable ABI is promised since {floor.release}"
     )
-    help_ = f"Requires-Dist: torch>={short(floor.release)}"
-    if subject.judge != BY_METADATA:
-        help_ = f"it is for torch>={short(floor.release)}"
+    more = ""
     if floor.symbols and oldest >= catalog.promised_since:
-        help_ += f", or build with -DTORCH_TARGET_VERSION={_target(oldest)}"
+        more = f", or build with -DTORCH_TARGET_VERSION={_target(oldest)}"
+    fix = require(f"torch>={short(floor.release)}", more)
+    if subject.source is not DemandSource.METADATA:
+        fix = Fix(f"it is for {fix.requires}{more}")
     yield Hit(
-        f"{subject.judge} admits torch {oldest}, the wheel needs {floor.release} or newer: {why}",
+        f"{subject.source} admits torch {oldest}, the wheel needs {floor.release} or newer: {why}",
         libraries=unique(
             library.path
             for library in subject.libraries
             if library.torch.floor is not None and library.torch.floor.release == floor.release
         ),
-        evidence=floor.symbols,
-        help=help_,
+        evidence=symbols(floor.symbols),
+        fix=fix,
     )
 
 
@@ -104,7 +105,7 @@ def torch_undeclared(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report a dependency that no installer knows of."""
     users = [library for library in subject.libraries if library.torch.needs_torch]
     claims = subject.claims
-    if not users or not claims.stated or None not in torch_specifiers(claims):
+    if not users or not claims.stated or None not in subject.required:
         return
     extras = extras_with_torch(subject.claims)
     if extras:
@@ -113,20 +114,20 @@ def torch_undeclared(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         where = "requires it only under a marker that does not hold everywhere"
     else:
         where = "does not require it"
-    floor = highest_floor(library.torch for library in users)
+    floor = subject.torch_floor
     if floor is not None:
-        line = f"Requires-Dist: torch>={short(floor.release)}"
-    elif worst_abi(library.torch for library in users) is TorchAbi.UNSTABLE:
+        line = f"torch>={short(floor.release)}"
+    elif subject.torch_abi is TorchAbi.UNSTABLE:
         row = subject.matrix.row
         loading = [r for r, cell in row.items() if cell.status in LOADING]
         pin = requirement(loading, catalog.published) if loading else "torch==X.Y.*"
-        line = f"Requires-Dist: {pin}"
+        line = pin
     else:
-        line = "Requires-Dist: torch"
+        line = "torch"
     yield Hit(
-        f"{does(len(users), 'library', 'need')} torch, and the metadata {where}",
+        f"{{libraries:need}} torch, and the metadata {where}",
         libraries=unique(library.path for library in users),
-        help=f"add {line}",
+        fix=Fix(f"add Requires-Dist: {line}", line if "X" not in line else None),
     )
 
 
@@ -144,7 +145,7 @@ def torch_undeclared(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
 )
 def torch_unpinned(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report an unstable wheel that installers may put beside other releases of torch."""
-    if worst_abi(library.torch for library in subject.libraries) is not TorchAbi.UNSTABLE:
+    if subject.torch_abi is not TorchAbi.UNSTABLE:
         return
     row = subject.matrix.row
     loading = [release for release, cell in row.items() if _loads_but_for_cuda(cell)]
@@ -164,17 +165,17 @@ def torch_unpinned(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
             continue
         if loading:
             loads = f"it loads with torch {ranges(loading, catalog.published)}"
-            help_ = f"Requires-Dist: {requirement(loading, catalog.published)}"
+            fix: Fix | str = require(requirement(loading, catalog.published))
         elif judged:
             loads = f"it loads with no torch of {catalog.releases[0]} to {catalog.newest}"
-            help_ = "build it with one release of torch, and require that release"
+            fix = "build it with one release of torch, and require that release"
         else:
             loads = "it is tied to the release that it was built with"
-            help_ = "Requires-Dist: torch==X.Y.*, the release that it was built with"
+            fix = "Requires-Dist: torch==X.Y.*, the release that it was built with"
         yield Hit(
-            f"{loads}, and {subject.judge} {_admits(specifier, admitted, future=bool(future))}",
-            evidence=() if specifier is None else (f"torch{specifier}",),
-            help=help_,
+            f"{loads}, and {subject.source} {_admits(specifier, admitted, future=bool(future))}",
+            evidence=requirements([specifier]),
+            fix=fix,
         )
 
 
@@ -232,14 +233,16 @@ def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
             alike.setdefault(found, []).append(path)
     for found, paths in alike.items():
         newest, reasons = max(found)
-        names = unique(reason.name for _, missed in found for reason in missed)
+        # Of the newest release first, which the message names.
+        lacked = lacking(reason for _, missed in sorted(found, reverse=True) for reason in missed)
+        names = [item.name for item in lacked]
         yield Hit(
             f"torch {ranges((release for release, _ in found), catalog.releases)}, which"
-            f" {subject.judge} admits, {'lacks' if len(found) == 1 else 'lack'}"
-            f" {count(len(names), 'name')} that it needs; {newest} lacks {reasons[0]}",
+            f" {subject.source} admits, {'lacks' if len(found) == 1 else 'lack'}"
+            f" {{evidence:name}} that it needs; {newest} lacks {{first}}",
             libraries=tuple(paths),
-            evidence=names,
-            help=_instead(subject, catalog, paths[0], reasons, newest)
+            evidence=lacked,
+            fix=_instead(subject, catalog, paths[0], reasons, newest)
             or _where_it_loads(subject, catalog, names),
         )
     unserved: dict[str, list[Version]] = {}
@@ -250,9 +253,9 @@ def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     for group, releases in unserved.items():
         yield Hit(
             f"there is no library for torch {ranges(releases, catalog.releases)}, which"
-            f" {subject.judge} admits, among the alternatives of {group}",
+            f" {subject.source} admits, among the alternatives of {group}",
             libraries=tuple(path for path, item in alternatives.items() if item.group == group),
-            help="add one for each release, or exclude the release",
+            fix="add one for each release, or exclude the release",
         )
 
 
@@ -272,16 +275,16 @@ def unknown_release(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
 
     An error for the unstable ABI, of which nothing is known without the release.
     """
-    abi = worst_abi(library.torch for library in subject.libraries)
+    abi = subject.torch_abi
     if abi is TorchAbi.NONE or not any(demand is not None for demand in subject.demands):
         return
     row = subject.matrix.row.values()
     if abi is TorchAbi.UNSTABLE and all(cell.status is ReleaseStatus.UNKNOWN for cell in row):
         yield Hit(
             "no build of torch for its platform is known: whether it loads with what"
-            f" {subject.judge} asks for is not known",
-            evidence=tuple(sorted(tag.platform for tag in subject.claims.tags)),
-            help="judge it with --against the torch that it is for",
+            f" {subject.source} asks for is not known",
+            evidence=tags(tag.platform for tag in subject.claims.tags),
+            fix="judge it with --against the torch that it is for",
             severity=Severity.ERROR,
         )
         return
@@ -289,10 +292,10 @@ def unknown_release(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         return
     asked = " or ".join(f"torch{demand}" for demand in subject.demands if demand is not None)
     yield Hit(
-        f"{subject.judge} asks for {asked}, and the catalog knows {catalog.releases[0]} to"
+        f"{subject.source} asks for {asked}, and the catalog knows {catalog.releases[0]} to"
         f" {catalog.newest}: whether it loads there is not known",
-        evidence=(asked,),
-        help="use a torch-abi-audit that knows that release, or --against with that torch",
+        evidence=requirements(subject.demands),
+        fix="use a torch-abi-audit that knows that release, or --against with that torch",
         severity=Severity.ERROR if abi is TorchAbi.UNSTABLE else None,
     )
 
@@ -315,9 +318,9 @@ def torch_promise_broken(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     if promised is None:
         return
     said = f"torch {short(promised)} and newer are promised"
-    help_ = "promise less"
+    fix = "promise less"
     if promised >= catalog.promised_since:
-        help_ = f"build it with -DTORCH_TARGET_VERSION={_target(promised)}, or promise less"
+        fix = f"build it with -DTORCH_TARGET_VERSION={_target(promised)}, or promise less"
     kept_by_all = True
     floors = {i.path: i.torch.floor for i in subject.libraries if i.torch.floor is not None}
     for path, row in subject.matrix.libraries.items():
@@ -337,8 +340,8 @@ def torch_promise_broken(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
                 f"{said}, and it does not load with torch {ranges(broken, catalog.releases)}:"
                 f" {reasons[0]}",
                 libraries=(path,),
-                evidence=tuple(reason.name for reason in reasons),
-                help=help_,
+                evidence=lacking(reasons),
+                fix=fix,
             )
         elif floor is not None and floor.release > promised:
             kept_by_all = False
@@ -346,16 +349,16 @@ def torch_promise_broken(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
             yield Hit(
                 f"{said}, and {since} torch {floor.release}",
                 libraries=(path,),
-                evidence=floor.symbols,
-                help=help_,
+                evidence=symbols(floor.symbols),
+                fix=fix,
             )
     kept = [release for release in catalog.published if release >= promised]
     for demand in subject.demands:
         if kept_by_all and demand is not None and kept and not admitted_torch(demand, kept[:1]):
             yield Hit(
-                f"{said}, and {subject.judge} does not admit torch {kept[0]}",
-                evidence=(f"torch{demand}",),
-                help=f"Requires-Dist: torch>={short(promised)}",
+                f"{said}, and {subject.source} does not admit torch {kept[0]}",
+                evidence=requirements([demand]),
+                fix=require(f"torch>={short(promised)}"),
             )
 
 
@@ -366,17 +369,19 @@ def _likeness(one: str, other: str) -> float:
     return SequenceMatcher(None, one[:_COMPARED], other[:_COMPARED], autojunk=False).ratio()
 
 
-def _where_it_loads(subject: Subject, catalog: Catalog, names: Sequence[str]) -> str:
+def _where_it_loads(subject: Subject, catalog: Catalog, names: Sequence[str]) -> Fix | None:
     """Return the requirement that admits the releases which the target loads with."""
     loading = [r for r, cell in subject.matrix.row.items() if cell.status in LOADING]
     if not loading:
-        return ""
-    stable = worst_abi(item.torch for item in subject.libraries) is TorchAbi.STABLE
-    line = f"Requires-Dist: {requirement(loading, catalog.published, open_ended=stable)}"
+        return None
+    stable = subject.torch_abi is TorchAbi.STABLE
+    fix = require(requirement(loading, catalog.published, open_ended=stable))
     leaked = {name for item in subject.libraries for name in item.torch.leaked}
     if leaked.issuperset(names):  # it is libstdc++'s: torch only happens to have it
-        return f"link with -lstdc++ named before torch's libraries, or {line}"
-    return line
+        return Fix(
+            f"link with -lstdc++ named before torch's libraries, or {fix.text}", fix.requires
+        )
+    return fix
 
 
 def _instead(
@@ -422,13 +427,17 @@ def torch_floor_overstated(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report releases that the wheel is guaranteed on and installers will not choose."""
     row = subject.matrix.row
     guaranteed = {r for r, cell in row.items() if cell.status is ReleaseStatus.GUARANTEED}
-    if None in subject.demands or not subject.demands or subject.judge != BY_METADATA:
+    if (
+        None in subject.demands
+        or not subject.demands
+        or subject.source is not DemandSource.METADATA
+    ):
         return
     excluded = guaranteed - admitted_by_any(subject.demands, catalog.releases)
     if excluded:
         yield Hit(
             f"the metadata excludes torch {ranges(excluded, catalog.releases)}, where the stable"
             " ABI guarantees that it loads",
-            evidence=tuple(f"torch{demand}" for demand in subject.demands if demand),
-            help="Requires-Dist: " + requirement(guaranteed, catalog.published, open_ended=True),
+            evidence=requirements(subject.demands),
+            fix=require(requirement(guaranteed, catalog.published, open_ended=True)),
         )

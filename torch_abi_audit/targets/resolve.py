@@ -23,7 +23,7 @@ _WILDCARDS = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ResolvedTarget:
     """A target that was found.
 
     Attributes:
@@ -31,17 +31,17 @@ class Found:
         open: Opens it; raises `AuditError`.
         kind: What it is.
         site: For an installed package, where it is installed.
-        said: What the user should know about which one was taken.
+        notice: What the user should know about which one was taken.
     """
 
     name: str
     open: Callable[[], TargetContents]
     kind: TargetKind
     site: Site | None = None
-    said: str | None = None
+    notice: str | None = None
 
 
-def resolve(text: str, site: Callable[[], Site], *, verify: bool = False) -> list[Found]:
+def resolve(text: str, site: Callable[[], Site], *, verify: bool = False) -> list[ResolvedTarget]:
     """Find what a text names.
 
     Args:
@@ -58,14 +58,14 @@ def resolve(text: str, site: Callable[[], Site], *, verify: bool = False) -> lis
     if not exists and not _WILDCARDS.isdisjoint(text):
         raise AuditError("the pattern matches nothing")
     if path.suffix == ".whl":
-        return [Found(text, partial(read_wheel, path, verify=verify), TargetKind.WHEEL)]
+        return [ResolvedTarget(text, partial(read_wheel, path, verify=verify), TargetKind.WHEEL)]
     # A folder of wheels is what `dist` means, whoever installs a module of that name.
     wheels = exists and path.is_dir() and any(path.glob("*.whl"))
     if text and os.path.basename(text) == text and not wheels:  # noqa: PTH119 -- a bare name
         packages = site().find(text)
-        said = f"{text}: the installed package was taken, not ./{text}" if exists else None
+        notice = f"{text}: the installed package was taken, not ./{text}" if exists else None
         if packages:
-            return [_package(site(), name, name, said=said) for name in packages]
+            return [_package(site(), name, name, notice=notice) for name in packages]
     if not exists:
         where = "" if os.sep in text else ", and no installed package of that name"
         raise AuditError(f"no such file{where}")
@@ -75,17 +75,17 @@ def resolve(text: str, site: Callable[[], Site], *, verify: bool = False) -> lis
         raise AuditError("not a file")
     from torch_abi_audit.targets.files import open_library  # noqa: PLC0415
 
-    return [Found(text, partial(open_library, path), TargetKind.LIBRARY)]
+    return [ResolvedTarget(text, partial(open_library, path), TargetKind.LIBRARY)]
 
 
-def _in_folder(text: str, folder: Path, *, verify: bool) -> list[Found]:
+def _in_folder(text: str, folder: Path, *, verify: bool) -> list[ResolvedTarget]:
     from torch_abi_audit.targets.files import open_folder  # noqa: PLC0415 -- rarely needed
     from torch_abi_audit.targets.installed import Site  # noqa: PLC0415
 
     wheels = sorted(folder.glob("*.whl"))
     if wheels:
         return [
-            Found(str(wheel), partial(read_wheel, wheel, verify=verify), TargetKind.WHEEL)
+            ResolvedTarget(str(wheel), partial(read_wheel, wheel, verify=verify), TargetKind.WHEEL)
             for wheel in wheels
         ]
     here = folder.absolute()
@@ -95,11 +95,11 @@ def _in_folder(text: str, folder: Path, *, verify: bool) -> list[Found]:
             owners = beside.owners(here) or beside.owners(folder.resolve())
             if owners:
                 return [_package(beside, name, text, folder=folder) for name in owners]
-    return [Found(text, partial(open_folder, folder), TargetKind.DIRECTORY)]
+    return [ResolvedTarget(text, partial(open_folder, folder), TargetKind.DIRECTORY)]
 
 
 def _package(
-    site: Site, package: str, name: str, *, folder: Path | None = None, said: str | None = None
-) -> Found:
+    site: Site, package: str, name: str, *, folder: Path | None = None, notice: str | None = None
+) -> ResolvedTarget:
     opening = partial(site.packages[package].open, folder)
-    return Found(name, opening, TargetKind.PACKAGE, site, said)
+    return ResolvedTarget(name, opening, TargetKind.PACKAGE, site, notice)

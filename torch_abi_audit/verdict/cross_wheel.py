@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 
 from torch_abi_audit.claims.platform_tags import parse_platform
 from torch_abi_audit.claims.python_tags import installing_interpreters
-from torch_abi_audit.claims.torch_requirement import admitted_by_any, torch_specifiers
+from torch_abi_audit.claims.torch_requirement import admitted_by_any
 from torch_abi_audit.model import (
     LOADING,
     Coverage,
     IgnoreUse,
-    Release,
+    ProjectRelease,
     ReleaseStatus,
-    Run,
     RunReport,
     TargetKind,
     WheelSummary,
-    failing,
+    WholeRun,
 )
 from torch_abi_audit.rules import run_run_rules
 from torch_abi_audit.verdict.ignores import accepts, is_expired, split
+from torch_abi_audit.verdict.policy import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from torch_abi_audit.catalog import Catalog
-    from torch_abi_audit.model import Claims, Ignore, Ignored, Interpreter, TargetReport
+    from torch_abi_audit.model import Claims, Ignore, Ignored, Interpreter, Subject, TargetReport
+    from torch_abi_audit.verdict.policy import Policy
 
 
 class RunCollector:
@@ -39,53 +40,53 @@ class RunCollector:
     Args:
         catalog: What is known of torch, whichever release targets were judged against.
         ignores: What the user accepts.
-        strict: Whether warnings fail.
-        can_fail: Whether what is found in all targets together can fail a run.
+        policy: What passes.
     """
 
     def __init__(
         self,
         catalog: Catalog,
         ignores: Iterable[Ignore],
-        *,
-        strict: bool,
-        can_fail: bool = True,
+        policy: Policy,
     ) -> None:
         self._catalog = catalog
         self._ignores = tuple(ignores)
-        self._strict = strict
-        self._can_fail = can_fail
+        self._policy = policy
+        self._outcomes: list[Outcome] = []
         self._wheels: dict[tuple[str, Version], list[WheelSummary]] = defaultdict(list)
         self._matched: Counter[Ignore] = Counter()
         self._present: set[Ignore] = set()
 
     def add(self, report: TargetReport) -> None:
         """Take the next target."""
+        self._outcomes.append(Outcome(report.target, report.kind, report.verdict, report.fails))
         paths = {item.path for item in report.libraries}
         paths |= {item.path for item in report.unreadable}
         for ignore in self._ignores:
             if ignore.library is None or any(fnmatchcase(p, ignore.library) for p in paths):
                 self._present.add(ignore)
         self._count(report.ignored)
-        if report.kind is TargetKind.WHEEL and report.claims is not None:
-            claims = report.claims
-            self._wheels[claims.name, claims.version].append(_summary(report, claims))
+        if report.kind is TargetKind.WHEEL and report.subject is not None:
+            claims = report.subject.claims
+            self._wheels[claims.name, claims.version].append(_summary(report, report.subject))
 
     def finish(self) -> RunReport:
         """Return what is true of all targets together."""
         releases = tuple(
-            Release(name, version, tuple(wheels), coverage(wheels))
+            ProjectRelease(name, version, tuple(wheels), coverage(wheels))
             for (name, version), wheels in sorted(self._wheels.items())
             if len(wheels) > 1
         )
-        found = run_run_rules(Run(releases), self._catalog)
+        found = run_run_rules(WholeRun(releases), self._catalog)
         findings, ignored = split(found, self._ignores, self._catalog)
         self._count(ignored)
         # What is ignored for nothing is known only now.
-        findings += run_run_rules(Run(ignores=tuple(map(self._use, self._ignores))), self._catalog)
-        grave = failing(strict=self._strict)
-        fails = self._can_fail and any(finding.severity in grave for finding in findings)
-        return RunReport(releases, findings, ignored, fails)
+        findings += run_run_rules(
+            WholeRun(ignores=tuple(map(self._use, self._ignores))), self._catalog
+        )
+        fails = self._policy.fails_together(findings)
+        conclusion = self._policy.conclude(self._outcomes, findings)
+        return RunReport(releases, findings, ignored, fails, conclusion)
 
     def _count(self, ignored: Iterable[Ignored]) -> None:
         """Count what each ignore accepts, whether or not another accepts it as well."""
@@ -101,18 +102,18 @@ class RunCollector:
         )
 
 
-def _summary(report: TargetReport, claims: Claims) -> WheelSummary:
-    row = report.matrix.row
+def _summary(report: TargetReport, subject: Subject) -> WheelSummary:
+    row = subject.matrix.row
     loading = [release for release, cell in row.items() if cell.status in LOADING]
     known = any(cell.status is not ReleaseStatus.UNKNOWN for cell in row.values())
-    admitted = admitted_by_any(torch_specifiers(claims), loading)
+    admitted = admitted_by_any(subject.required, loading)
     return WheelSummary(
         target=report.target,
-        claims=claims,
+        claims=subject.claims,
         verdict=report.verdict,
-        python_abi=report.python_abi,
-        python_floor=report.python_floor,
-        compiled=bool(report.libraries),
+        python_abi=subject.python_abi,
+        python_floor=subject.python_floor,
+        compiled=bool(subject.libraries),
         torch=tuple(release for release in loading if release in admitted) if known else None,
     )
 

@@ -1,68 +1,24 @@
-"""From findings to a verdict, and to the one sentence that a release manager needs."""
+"""The one sentence that a release manager needs of a target."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.claims.torch_requirement import requires_torch
 from torch_abi_audit.model import (
-    Check,
     Finding,
     Progress,
-    PythonAbi,
     ReleaseStatus,
-    Severity,
     TargetKind,
     TorchAbi,
     Verdict,
-    failing,
-    gravest_first,
 )
 from torch_abi_audit.wording import count, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from torch_abi_audit.model import Floor, Subject, TargetReport, TorchUse
-
-
-# What `Check.CLAIMS` lets pass: it is no claim that is broken.
-_NO_CLAIM = frozenset({"unstable-torch-symbol"})
-
-
-def weigh(findings: Sequence[Finding], check: Check | None) -> tuple[Finding, ...]:
-    """Return findings with the severity that they have for what is checked, the gravest first."""
-    if check is not Check.CLAIMS:
-        return tuple(findings)
-    return gravest_first(
-        replace(f, severity=Severity.NOTE) if f.rule in _NO_CLAIM else f for f in findings
-    )
-
-
-def judge(
-    subject: Subject,
-    findings: Sequence[Finding],
-    abi: TorchAbi,
-    *,
-    strict: bool,
-) -> Verdict:
-    """Return the verdict for a target that could be opened.
-
-    Args:
-        subject: The target's claims and libraries.
-        findings: What the rules found.
-        abi: The worst ABI of its libraries.
-        strict: Whether warnings make it unsafe too.
-    """
-    if subject.unreadable:
-        return Verdict.ERROR
-    grave = failing(strict=strict)
-    if any(finding.severity in grave for finding in findings):
-        return Verdict.UNSAFE
-    if abi is TorchAbi.NONE and not any(item.torch.needs_torch for item in subject.libraries):
-        return Verdict.NOT_APPLICABLE
-    return Verdict.SAFE
+    from torch_abi_audit.model import Floor, Subject, TorchUse
+    from torch_abi_audit.verdict.policy import Policy
 
 
 def progress(uses: Iterable[TorchUse]) -> Progress:
@@ -71,37 +27,12 @@ def progress(uses: Iterable[TorchUse]) -> Progress:
     return Progress(abis.count(TorchAbi.STABLE), abis.count(TorchAbi.UNSTABLE))
 
 
-def fails(report: TargetReport, check: Check | None) -> bool:
-    """Whether a target makes a run fail: a wheel that is unsafe, or what is checked for.
-
-    What could not be audited always does.
-
-    Nothing but wheels fails unless it is asked for.
-    """
-    # Not what is accepted: libraries that are still to be moved, for example.
-    torch = any(finding.rule == "unstable-torch-symbol" for finding in report.findings)
-    abi3 = report.python_abi is PythonAbi.VERSION_SPECIFIC
-    if report.verdict is Verdict.ERROR:
-        return True
-    match check:
-        case Check.TORCH:
-            return torch
-        case Check.ABI3:
-            return abi3
-        case Check.BOTH:
-            return torch or abi3
-        case Check.CLAIMS:
-            return report.verdict is Verdict.UNSAFE
-        case None:
-            return report.kind is TargetKind.WHEEL and report.verdict is Verdict.UNSAFE
-
-
 def summarize(
     subject: Subject,
     findings: Sequence[Finding],
     verdict: Verdict,
-    floor: Floor | None,
-    kind: TargetKind = TargetKind.WHEEL,
+    kind: TargetKind,
+    policy: Policy,
 ) -> str:
     """Say in one sentence what the verdict rests on."""
     match verdict:
@@ -109,7 +40,7 @@ def summarize(
             return f"not audited: {count(len(subject.unreadable), 'member')} can't be read"
         case Verdict.UNSAFE:
             found = _reasons(findings)
-            if {f.rule for f in findings if f.severity is Severity.ERROR} == _NO_CLAIM:
+            if not policy.is_broken_claim(findings):
                 found += "; its claims hold (--check claims passes it)"
             return f"do not publish: {found}" if kind is TargetKind.WHEEL else found
         case Verdict.NOT_APPLICABLE if not subject.libraries:
@@ -117,10 +48,11 @@ def summarize(
         case Verdict.NOT_APPLICABLE:
             return "nothing in it uses torch, and no claim that was checked is broken"
         case _:
-            return _safe(subject, floor)
+            return _safe(subject)
 
 
-def _safe(subject: Subject, floor: Floor | None) -> str:
+def _safe(subject: Subject) -> str:
+    floor = subject.torch_floor
     if floor is not None:
         return f"stable ABI only: {_reach(subject, floor)}"
     if any(item.torch.abi is TorchAbi.UNSTABLE for item in subject.libraries):
@@ -141,7 +73,7 @@ def _reach(subject: Subject, floor: Floor) -> str:
     row = subject.matrix.row.values()
     if row and all(cell.status is ReleaseStatus.UNKNOWN for cell in row):
         served += ", as far as its symbols tell: no build of torch for its platform is known"
-    asked = requires_torch(subject.claims) if subject.claims.stated else None
+    asked = subject.requires_torch
     return f"{served}; the metadata asks for torch{asked}" if asked else served
 
 

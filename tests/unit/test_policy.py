@@ -1,0 +1,142 @@
+"""What passes and what fails, with which exit code and closing sentence: all of it in one value."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from tests.builders import claims, library, subject
+from torch_abi_audit.model import Check, Finding, Severity, TargetKind, Verdict
+from torch_abi_audit.verdict.policy import Outcome, Policy
+
+UNSTABLE = Finding("unstable-torch-symbol", Severity.ERROR, "")
+BROKEN = Finding("torch-floor-understated", Severity.ERROR, "")
+WARNING = Finding("torch-undeclared", Severity.WARNING, "")
+NOTE = Finding("tag-overspecific", Severity.NOTE, "")
+
+ITEM = subject({"a.so": library("torch_ten", needed=("libtorch_cpu.so",))}, claims())
+BOUND = subject({"a.so": library("PyUnicode_AsUTF8String", "_PyLong_New")}, claims())
+
+
+@pytest.mark.parametrize(
+    ("policy", "findings", "verdict"),
+    [
+        (Policy(), (), "safe"),
+        (Policy(), (NOTE, WARNING), "safe"),
+        (Policy(strict=True), (NOTE,), "safe"),
+        (Policy(strict=True), (WARNING,), "unsafe"),
+        (Policy(), (UNSTABLE,), "unsafe"),
+        (Policy(Check.CLAIMS), (UNSTABLE,), "safe"),
+        (Policy(Check.CLAIMS, strict=True), (UNSTABLE,), "safe"),
+        (Policy(Check.CLAIMS), (UNSTABLE, BROKEN), "unsafe"),
+        (Policy(Check.TORCH), (BROKEN,), "unsafe"),
+    ],
+)
+def test_verdict(policy: Policy, findings: tuple[Finding, ...], verdict: str) -> None:
+    assert policy.verdict(ITEM, policy.weigh(findings)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("check", "fails"),
+    [
+        # of a wheel: unstable, bound to one Python, another error; of a directory: unstable
+        (None, (True, True, True, False)),
+        (Check.TORCH, (True, False, False, True)),
+        (Check.ABI3, (False, True, False, False)),
+        (Check.BOTH, (True, True, False, True)),
+        (Check.CLAIMS, (False, True, True, False)),
+    ],
+)
+def test_what_fails_a_run(check: Check | None, fails: tuple[bool, ...]) -> None:
+    policy = Policy(check)
+    cases = [
+        (TargetKind.WHEEL, ITEM, (UNSTABLE,)),
+        (TargetKind.WHEEL, BOUND, (BROKEN,)),
+        (TargetKind.WHEEL, ITEM, (BROKEN,)),
+        (TargetKind.DIRECTORY, ITEM, (UNSTABLE,)),
+    ]
+    found = []
+    for kind, item, findings in cases:
+        weighed = policy.weigh(findings)
+        found.append(policy.fails(kind, policy.verdict(item, weighed), item, weighed))
+    assert tuple(found) == fails
+
+
+def test_what_could_not_be_audited_always_fails() -> None:
+    for check in (None, *Check):
+        assert Policy(check).fails(TargetKind.LIBRARY, Verdict.ERROR, ITEM, ())
+
+
+SAFE = Outcome("dist/a.whl", TargetKind.WHEEL, Verdict.SAFE, fails=False)
+BAD = Outcome("dist/b.whl", TargetKind.WHEEL, Verdict.UNSAFE, fails=True)
+UNREAD = Outcome("dist/c.whl", TargetKind.WHEEL, Verdict.ERROR, fails=True)
+FOLDER = Outcome("lib", TargetKind.DIRECTORY, Verdict.UNSAFE, fails=False)
+
+
+@pytest.mark.parametrize(
+    ("policy", "outcomes", "together", "said", "code"),
+    [
+        (Policy(), (), (), "error: nothing was audited", 2),
+        (Policy(), (SAFE,), (), "safe: 1 wheel may be published", 0),
+        (Policy(), (SAFE, SAFE), (NOTE,), "safe: all 2 wheels may be published", 0),
+        (Policy(), (BAD,), (), "unsafe: do not publish 1 of 1 wheel (b.whl)", 1),
+        (
+            Policy(),
+            (SAFE, BAD, UNREAD),
+            (),
+            (
+                "error: do not publish 1 of 3 wheels (b.whl);"
+                " 1 of 3 wheels could not be audited (c.whl)"
+            ),
+            2,
+        ),
+        (Policy(), (BAD,) * 4, (), "unsafe: do not publish 4 of 4 wheels", 1),
+        (Policy(), (FOLDER,), (), "unsafe: claims do not hold in 1 of 1 target (lib)", 0),
+        (
+            Policy(),
+            (SAFE, SAFE),
+            (BROKEN,),
+            "unsafe: each of 2 wheels holds, together they do not: torch-floor-understated",
+            1,
+        ),
+        (Policy(), (SAFE,), (WARNING,), "safe: 1 wheel may be published", 0),
+        (
+            Policy(strict=True),
+            (SAFE,),
+            (WARNING,),
+            "unsafe: each of 1 wheel holds, together they do not: torch-undeclared",
+            1,
+        ),
+        (Policy(Check.TORCH), (SAFE,), (BROKEN,), "passed: --check torch: 1 wheel", 0),
+        (
+            Policy(Check.ABI3),
+            (BAD,),
+            (),
+            "failed: --check abi3: it does not hold in 1 of 1 wheel (b.whl)",
+            1,
+        ),
+    ],
+)
+def test_conclusion(
+    policy: Policy,
+    outcomes: tuple[Outcome, ...],
+    together: tuple[Finding, ...],
+    said: str,
+    code: int,
+) -> None:
+    conclusion = policy.conclude(outcomes, together)
+    assert (str(conclusion), conclusion.exit_code) == (said, code)
+
+
+def test_the_exit_code_and_the_word_never_contradict_each_other() -> None:
+    checks = (None, *Check)
+    for check, strict, one, other, finding in product(
+        checks, (False, True), (SAFE, BAD, UNREAD, FOLDER), (SAFE, FOLDER), (NOTE, WARNING, BROKEN)
+    ):
+        conclusion = Policy(check, strict).conclude((one, other), (finding,))
+        if conclusion.word in ("safe", "passed"):
+            assert conclusion.exit_code == 0
+        if conclusion.exit_code == 0:
+            assert (one.fails, other.fails) == (False, False)
+        assert (conclusion.exit_code == 2) is (conclusion.word == "error")

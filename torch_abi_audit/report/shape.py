@@ -1,0 +1,344 @@
+"""The shape of the report: what the JSON has, and what every other format is made of.
+
+It is an API, and closed: `schema.make_schema` makes the JSON Schema of these types, so that the
+two can't differ. Within a schema version keys may be added; none is removed, or changes its
+meaning.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypedDict
+
+# The schema reads the types at run time.
+from torch_abi_audit.model import (  # noqa: TC001
+    Cause,
+    Check,
+    EvidenceKind,
+    Format,
+    LibraryKind,
+    PythonAbi,
+    ReleaseStatus,
+    Severity,
+    TargetKind,
+    TorchAbi,
+    Verdict,
+)
+
+SCHEMA_VERSION: Literal[1] = 1
+
+
+class EvidenceDocument(TypedDict):
+    """One thing that shows that a rule holds."""
+
+    kind: EvidenceKind
+    name: Annotated[str, "the symbol as the object format spells it, the library, the tag, ..."]
+    library: Annotated[str | None, "the library that has it, where a finding is about several"]
+    declaration: Annotated[str | None, "the C++ declaration of a symbol"]
+    detail: Annotated[str, "what is wrong with it, where the message does not say it all"]
+
+
+class FindingDocument(TypedDict):
+    """One rule that holds."""
+
+    rule: str
+    severity: Severity
+    libraries: Annotated[list[str], "the libraries it is about; none for the target as such"]
+    message: str
+    evidence: list[EvidenceDocument]
+    fix: Annotated[str | None, "what to change"]
+    fix_line: Annotated[str | None, "the line of pyproject.toml to paste"]
+
+
+class IgnoreDocument(TypedDict):
+    """What makes a finding ignored."""
+
+    rule: str
+    library: Annotated[str | None, "a pattern of paths"]
+    reason: str
+    until_torch: Annotated[str | None, "the release of torch with which it expires"]
+    migrating: bool
+
+
+class IgnoredDocument(FindingDocument):
+    """A finding that the user ignores."""
+
+    ignore: IgnoreDocument
+
+
+class ReasonDocument(TypedDict):
+    """One thing that a torch release does not give a library."""
+
+    cause: Cause
+    name: str
+    detail: str
+
+
+class CellDocument(TypedDict):
+    """A library, or a target, against one torch release."""
+
+    status: ReleaseStatus
+    reasons: list[ReasonDocument]
+
+
+class HereDocument(TypedDict):
+    """An installed package against the torch that is installed beside it."""
+
+    torch: str
+    status: ReleaseStatus
+    reasons: list[ReasonDocument]
+
+
+Releases = Annotated[
+    dict[str, CellDocument], "the compatibility matrix, keyed by torch release, oldest first"
+]
+
+
+class LibraryTorchDocument(TypedDict):
+    """How a library uses torch."""
+
+    abi: TorchAbi
+    floor: str | None
+    floor_symbols: list[str]
+    needed: list[str]
+    shims: list[str]
+    unknown_shims: list[str]
+    unstable_symbols: list[str]
+    weak_symbols: list[str]
+    foreign_symbols: list[str]
+    leaked_symbols: list[str]
+    inlined_symbols: list[str]
+    releases: Releases
+
+
+class LibraryPythonDocument(TypedDict):
+    """How a library uses CPython's C API."""
+
+    abi: PythonAbi
+    floor: str | None
+    floor_symbols: list[str]
+    violations: list[str]
+    opaque: Annotated[
+        list[str], "imports of the stable ABI that abi3t has and no extension can use"
+    ]
+    linked: Annotated[list[str], "CPython's own libraries that it needs"]
+
+
+class ReadableDocument(TypedDict):
+    """A library that was read."""
+
+    path: str
+    kind: LibraryKind
+    format: Format
+    arch: str
+    soname: str | None
+    needed: list[str]
+    minos: Annotated[str | None, "Mach-O: the oldest system it was built for, as `macos 11.0`"]
+    torch: LibraryTorchDocument
+    python: LibraryPythonDocument
+    verified: Annotated[
+        bool,
+        "whether all of its bytes were read, and their checksum is right; otherwise it was read up"
+        " to the end of its tables",
+    ]
+    error: None
+
+
+class UnreadableDocument(TypedDict):
+    """A library that could not be read: nothing else is known of it."""
+
+    path: str
+    kind: None
+    format: None
+    arch: None
+    soname: None
+    needed: list[str]
+    minos: None
+    torch: None
+    python: None
+    verified: bool
+    error: str
+
+
+LibraryDocument = ReadableDocument | UnreadableDocument
+
+
+class ClaimsDocument(TypedDict):
+    """What the metadata claims."""
+
+    filename: Annotated[str | None, "the wheel's filename"]
+    variant: Annotated[str | None, "the label of a variant wheel (PEP 825, a draft)"]
+    tags: list[str]
+    wheel_tags: list[str]
+    root_is_purelib: bool
+    requires_torch: Annotated[
+        str | None, "null: torch is not declared; an empty string: any release of torch"
+    ]
+    requires_python: str | None
+
+
+class ProgressDocument(TypedDict):
+    """The libraries that use torch, by the ABI that they use."""
+
+    stable: int
+    unstable: int
+
+
+class AlternativeDocument(TypedDict):
+    """A library that is chosen at run time, by torch release."""
+
+    library: str
+    group: str
+    release: str
+
+
+class TargetTorchDocument(TypedDict):
+    """How a target uses torch."""
+
+    abi: TorchAbi
+    floor: str | None
+    floor_symbols: list[str]
+    releases: Releases
+    asked: Annotated[
+        list[str], "the releases it was checked against: those the metadata, or the user, allows"
+    ]
+    progress: ProgressDocument
+    alternatives: list[AlternativeDocument]
+
+
+class TargetPythonDocument(TypedDict):
+    """How a target uses CPython's C API."""
+
+    abi: PythonAbi
+    floor: str | None
+
+
+class TargetDocument(TypedDict):
+    """One target."""
+
+    target: str
+    kind: TargetKind
+    name: str | None
+    version: str | None
+    verdict: Verdict
+    fails: Annotated[bool, "whether it makes the run fail, or end in error"]
+    summary: str
+    error: str | None
+    torch: TargetTorchDocument
+    python: TargetPythonDocument
+    here: Annotated[
+        HereDocument | None,
+        "for an installed package that uses torch: how it stands with the torch beside it",
+    ]
+    claims: ClaimsDocument | None
+    libraries: list[LibraryDocument]
+    findings: list[FindingDocument]
+    ignored: list[IgnoredDocument]
+
+
+class CoverageDocument(TypedDict):
+    """What the wheels of a release cover on one platform."""
+
+    platform: Annotated[str, "the system and the machine, as `linux x86_64`; `any`"]
+    pythons: Annotated[
+        list[str], "builds of CPython that install one of the wheels; `3.13t` is free-threaded"
+    ]
+    torch: Annotated[
+        list[str] | None,
+        "the torch releases they load with and allow; null where they use none, or none is known",
+    ]
+    wheels: list[str]
+
+
+class ProjectReleaseDocument(TypedDict):
+    """The wheels of one release of a project."""
+
+    name: str
+    version: str
+    wheels: list[str]
+    coverage: list[CoverageDocument]
+
+
+class ToolDocument(TypedDict):
+    """What made the report."""
+
+    name: Literal["torch-abi-audit"]
+    version: str
+
+
+class CatalogDocument(TypedDict):
+    """What the report rests on."""
+
+    torch_releases: list[str]
+
+
+class OptionsDocument(TypedDict):
+    """What makes the run fail."""
+
+    check: Annotated[Check | None, "what alone makes the run fail"]
+    strict: Annotated[bool, "whether warnings do"]
+
+
+class EnvironmentDocument(TypedDict):
+    """The environment that was audited, and that its packages were checked in."""
+
+    site_packages: list[str]
+    torch: str | None
+    error: Annotated[str | None, "why the torch that is installed can't be read"]
+
+
+class HeadDocument(TypedDict):
+    """What stands before the targets."""
+
+    schema_version: Literal[1]
+    tool: ToolDocument
+    catalog: CatalogDocument
+    configuration: Annotated[str | None, "the file that the configuration is from"]
+    options: OptionsDocument
+    environment: EnvironmentDocument | None
+
+
+class HereCounts(TypedDict):
+    """Installed packages that use torch, by how they stand with the torch beside them."""
+
+    guaranteed: int
+    links: int
+    breaks: int
+    unknown: int
+
+
+class CountsDocument(TypedDict):
+    """How many targets there are, by verdict."""
+
+    targets: int
+    safe: int
+    unsafe: int
+    not_applicable: int
+    error: int
+    here: HereCounts
+
+
+class ConclusionDocument(TypedDict):
+    """What the run comes to."""
+
+    word: Literal["safe", "unsafe", "passed", "failed", "error"]
+    why: str
+    exit_code: Literal[0, 1, 2]
+
+
+class TailDocument(TypedDict):
+    """What stands after the targets."""
+
+    releases: Annotated[
+        list[ProjectReleaseDocument], "releases of projects of which several wheels were audited"
+    ]
+    findings: Annotated[list[FindingDocument], "what holds for all targets together"]
+    ignored: Annotated[list[IgnoredDocument], "the same, as far as the user ignores it"]
+    run_fails: Annotated[bool, "whether what holds for all targets together fails the run"]
+    counts: CountsDocument
+    conclusion: ConclusionDocument
+
+
+class Document(HeadDocument, TailDocument):
+    """What torch-abi-audit --json prints."""
+
+    targets: list[TargetDocument]

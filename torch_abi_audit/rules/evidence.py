@@ -1,0 +1,61 @@
+"""Evidence of the kinds that rules have most of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch_abi_audit.model import Cause, Evidence, EvidenceKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from packaging.specifiers import SpecifierSet
+
+    from torch_abi_audit.model import Reason
+
+
+def symbols(names: Iterable[str]) -> tuple[Evidence, ...]:
+    """Return symbols as evidence."""
+    return _of(EvidenceKind.SYMBOL, names)
+
+
+def libraries(names: Iterable[str]) -> tuple[Evidence, ...]:
+    """Return names of needed libraries as evidence."""
+    return _of(EvidenceKind.LIBRARY, names)
+
+
+def tags(names: Iterable[object]) -> tuple[Evidence, ...]:
+    """Return tags, or parts of them, as evidence, in the order of their names."""
+    return _of(EvidenceKind.TAG, sorted(set(map(str, names))))
+
+
+def files(names: Iterable[str]) -> tuple[Evidence, ...]:
+    """Return files as evidence."""
+    return _of(EvidenceKind.FILE, names)
+
+
+def requirements(specifiers: Iterable[SpecifierSet | None]) -> tuple[Evidence, ...]:
+    """Return what is required of torch as evidence."""
+    names = [f"torch{specifier}" for specifier in specifiers if specifier is not None]
+    return _of(EvidenceKind.REQUIREMENT, names)
+
+
+def lacking(reasons: Iterable[Reason]) -> tuple[Evidence, ...]:
+    """Return what keeps a library from loading as evidence, each name once."""
+    return tuple(
+        Evidence(_KINDS[reason.cause], reason.name, detail=reason.detail)
+        for reason in {reason.name: reason for reason in reversed(list(reasons))}.values()
+    )[::-1]
+
+
+_KINDS = {
+    Cause.SYMBOL: EvidenceKind.SYMBOL,
+    Cause.LIBRARY: EvidenceKind.LIBRARY,
+    Cause.CUDA: EvidenceKind.LIBRARY,
+    Cause.SIBLING: EvidenceKind.FILE,
+    Cause.ALTERNATIVE: EvidenceKind.PATH,
+}
+
+
+def _of(kind: EvidenceKind, names: Iterable[str]) -> tuple[Evidence, ...]:
+    return tuple(Evidence(kind, name) for name in names)
