@@ -57,6 +57,7 @@ TRUTHS = {
         ],
         python={"abi": "none", "floor": None},
         findings=[
+            ("runpath-outside-wheel", "torchvision/_C_stable.so"),
             ("tag-overspecific", None),
             ("leaked-libstdcxx-symbol", None),
             ("torch-floor-overstated", None),
@@ -76,6 +77,7 @@ TRUTHS = {
         floor_symbols=["torch_dtype_float4_e2m1fn_x2", "torch_dtype_float8_e8m0fnu"],
         python={"abi": "none", "floor": None},
         findings=[
+            ("runpath-outside-wheel", None),
             ("tag-overspecific", None),
             ("torch-undeclared", None),
             ("leaked-libstdcxx-symbol", None),
@@ -209,6 +211,7 @@ TRUTHS = {
         floor_symbols=[],
         python={"abi": "version-specific", "floor": None},
         findings=[
+            ("runpath-outside-wheel", "torchrl/_torchrl.cpython-312-x86_64-linux-gnu.so"),
             ("unstable-torch-symbol", "torchrl/_torchrl.cpython-312-x86_64-linux-gnu.so"),
             ("torch-unpinned", None),
             ("torch-symbol-missing", "torchrl/_torchrl.cpython-312-x86_64-linux-gnu.so"),
