@@ -69,6 +69,7 @@ class MachO:
     libraries: list[tuple[int, str]] = field(default_factory=list)
     fixups: bytes | None = None
     bind: bytes | None = None
+    weak: bytes = b""
     lazy: bytes = b""
     trie: bytes | None = None
     info_trie: bytes = b""
@@ -81,6 +82,9 @@ class MachO:
     subtype: int = 0
     filetype: int = DYLIB
     flags: int = TWO_LEVEL
+    # Name, address, size in memory, place and size in the file.
+    segments: list[tuple[bytes, int, int, int, int]] = field(default_factory=list)
+    extra: list[bytes] = field(default_factory=list)  # whole commands
 
     def build(self) -> bytes:
         commands = self._plain_commands()
@@ -112,7 +116,10 @@ class MachO:
         commands += [struct.pack("<6I", 0x32, 24, item, at, at, 0) for item, at in self.minos]
         if self.version_min is not None:
             commands.append(struct.pack("<4I", 0x24, 16, self.version_min, 0))
-        return commands
+        commands += [
+            struct.pack("<2I16s4Q4I", 0x19, 72, *segment, 7, 7, 0, 0) for segment in self.segments
+        ]
+        return commands + self.extra
 
     def _table_commands(self) -> Iterator[tuple[str, list[int], dict[int, bytes]]]:
         """Yield commands with places for the offsets of their tables."""
@@ -120,9 +127,9 @@ class MachO:
             if data is not None:
                 yield "<4I", [command, 16, 0, len(data)], {8: data}
         if self.bind is not None:
-            sizes = [0, 0, 0, len(self.bind), 0, 0, 0, len(self.lazy), 0, len(self.info_trie)]
-            tables = {16: self.bind, 32: self.lazy, 40: self.info_trie}
-            yield "<12I", [0x80000022, 48, *sizes], tables
+            tables = {16: self.bind, 24: self.weak, 32: self.lazy, 40: self.info_trie}
+            sizes = [size for table in tables.values() for size in (0, len(table))]
+            yield "<12I", [0x80000022, 48, 0, 0, *sizes], tables
         if self.symbols is not None:
             entries, strings = nlist(self.symbols)
             counts = [0, len(self.symbols), 0, len(strings)]

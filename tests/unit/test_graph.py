@@ -66,7 +66,7 @@ def test_elf_takes_what_is_loaded_already_under_the_soname() -> None:
     loaded = graph_of(libraries).loaded("x/_C.so")
     assert loaded.order == ("x/_C.so", "x/lib/liba.so", "x/lib/libb.so", "x/other/libz.so")
     assert loaded.edges["x/lib/libb.so"] == {"libz.so": Edge(("x/other/libz.so",), preloaded=False)}
-    # Opened by itself nothing leads there.
+    # TargetContents by itself nothing leads there.
     assert edge(libraries, "x/lib/libb.so", "libz.so") == "preloaded: x/other/libz.so"
 
 

@@ -9,6 +9,7 @@ from tests.builders import member_of
 from tests.objects import (
     ARM64,
     BUNDLE,
+    DYLIB,
     EXECUTE,
     I386,
     LOAD,
@@ -23,9 +24,10 @@ from tests.objects import (
 )
 from torch_abi_audit.errors import LibraryError
 from torch_abi_audit.formats import BytesSource, read_libraries
-from torch_abi_audit.formats import dyld as dyld_module
+from torch_abi_audit.formats.allowance import Allowance
 from torch_abi_audit.formats.dyld import bound_symbols, exported_symbols
-from torch_abi_audit.model import DeploymentTarget, Format, Library, Symbol
+from torch_abi_audit.formats.macho import read_macho
+from torch_abi_audit.model import Format, Library, DeploymentTarget, Symbol
 
 CPU, C10, SYSTEM = "@rpath/libtorch_cpu.dylib", "@rpath/libc10.dylib", "/usr/lib/libSystem.B.dylib"
 LIBRARIES = [(LOAD, SYSTEM), (LOAD, CPU), (LOAD, C10)]
@@ -33,6 +35,11 @@ LIBRARIES = [(LOAD, SYSTEM), (LOAD, CPU), (LOAD, C10)]
 
 def read(data: bytes, name: str = "x.so") -> tuple[Library, ...]:
     return read_libraries(BytesSource(data), name)
+
+
+def command(number: int, *words: int, text: bytes = b"") -> bytes:
+    body = struct.pack(f"<{len(words)}I", *words) + text + bytes(-len(text) % 8)
+    return struct.pack("<2I", number, 8 + len(body)) + body
 
 
 def only(item: MachO) -> Library:
@@ -147,16 +154,109 @@ def test_symbol_table_of_a_file_without_dylds_tables() -> None:
 
 
 def test_without_two_levels_no_library_is_named() -> None:
-    facts = only(MachO(LIBRARIES, fixups=chained([("_f", 2, False)]), trie=b"", flags=0))
+    """In the symbol table, that is: dyld's own tables say of each name whose it is."""
+    facts = only(MachO(LIBRARIES, symbols=[("_f", 1, 2 << 8, 0)], flags=0))
     assert facts.imports == (Symbol("f"),)
+    facts = only(MachO(LIBRARIES, fixups=chained([("_f", 2, False)]), trie=b"", flags=0))
+    assert facts.imports == (Symbol("f", library=CPU),)
 
 
 def test_what_it_defines_itself_is_no_import() -> None:
     """A weak definition, for which dyld looks around, and one that it binds to itself."""
     fixups = chained([("_inline", -3, False), ("_own", 0, False), ("_else", -3, False)])
-    facts = only(MachO(LIBRARIES, fixups=fixups, trie=trie({"_inline": b"\x04\x10"})))
+    exports = {"_inline": b"\x04\x10", "_own": b"\x00\x20"}
+    facts = only(MachO(LIBRARIES, fixups=fixups, trie=trie(exports)))
     assert facts.imports == (Symbol("else"),)
-    assert facts.exports == (Symbol("inline", weak=True),)
+    assert set(facts.exports) == {Symbol("inline", weak=True), Symbol("own")}
+
+
+def test_what_it_asks_of_itself_can_be_anothers() -> None:
+    """dyld looks in what it re-exports, too; in nothing else."""
+    fixups = chained([("_f", 0, False)])
+    facts = only(MachO([(LOAD, SYSTEM), (REEXPORT, CPU)], fixups=fixups, trie=b""))
+    assert facts.imports == (Symbol("f", library=CPU),)
+    facts = only(MachO([(REEXPORT, C10), (REEXPORT, CPU)], fixups=fixups, trie=b""))
+    assert facts.imports == (Symbol("f"),)
+
+
+def test_what_it_asks_of_the_program_it_can_not_have_itself() -> None:
+    exports = trie({"_f": b"\x00\x10"})
+    facts = only(MachO(LIBRARIES, fixups=chained([("_f", -1, False)]), trie=exports))
+    assert facts.imports == (Symbol("f"),)
+
+
+def test_the_weak_table_binds_what_nothing_else_does() -> None:
+    """Where no library has it, nothing happens: as with other weak imports."""
+    weak = b"\x40_f\0\x51\x72\x88\x01\x90\x40_g\0\x90\x40_own\0\x90\x48_strong\0\x00"
+    item = MachO(LIBRARIES, bind=b"\x12\x40_f\0\x90", weak=weak)
+    item.info_trie = trie({"_own": b"\x04\x10"})
+    assert only(item).imports == (Symbol("f", library=CPU), Symbol("g", weak=True))
+
+
+def test_names_without_an_underscore_are_other_names() -> None:
+    imports = [("torch_library_impl", 2, False), ("dyld_stub_binder", 1, False)]
+    facts = only(MachO(LIBRARIES, fixups=chained(imports), trie=trie({"PyInit_x": b"\0\x10"})))
+    assert facts.imports == (
+        Symbol("\1torch_library_impl", library=CPU),
+        Symbol("dyld_stub_binder", library=SYSTEM),
+    )
+    assert facts.exports == (Symbol("\1PyInit_x"),)
+
+
+def test_a_name_can_be_the_first_of_the_symbol_table() -> None:
+    data = MachO(LIBRARIES, symbols=[("_f", 1, 2 << 8, 0)]).build()
+    table, strings = struct.pack("<I", 1) + b"\x01\0\0\x02", b"\0_f\0"
+    assert data.count(table) == data.count(strings) == 1
+    moved = data.replace(table, bytes(4) + table[4:]).replace(strings, b"_f\0\0")
+    (facts,) = read(moved)
+    assert facts.imports == (Symbol("f", library=CPU),)
+
+
+def test_what_is_undefined_is_imported_whoever_else_sees_it() -> None:
+    """A relocation can name it all the same."""
+    symbols = [("_f", 0x00, 2 << 8, 0), ("_g", 0x11, 2 << 8, 0), ("_h", 0x01, 2 << 8, 4)]
+    assert only(MachO(LIBRARIES, symbols=symbols)).imports == tuple(
+        Symbol(name, library=CPU) for name in "fgh"
+    )
+
+
+def test_libraries_that_are_used_by_flags() -> None:
+    """`dyld_use_command` says it in other words; a dyld that is older goes by the command."""
+
+    def use(number: int, name: bytes, flags: int) -> bytes:
+        return command(number, 28, 0x1A741800, 0, 0, flags, text=name + b"\0")
+
+    facts = only(
+        MachO(
+            extra=[use(LOAD, b"a", 2), use(WEAK, b"b", 0), use(WEAK, b"c", 1), use(LOAD, b"d", 1)]
+        )
+    )
+    assert facts.needed == ("a", "b", "c", "d")
+    assert facts.reexported == ("a",)
+    assert facts.optional == ("c",)
+
+
+def test_segments() -> None:
+    fixups = chained([("_f", 2, False)])
+    text = (b"__TEXT", 0, 0x4000, 0, 0x100)
+    item = MachO(LIBRARIES, fixups=fixups, trie=b"")
+    item.segments = [text, (b"__LINKEDIT", 0x4000, 0x4000, 0x100, 0)]
+    size = len(item.build())
+    item.segments[1] = (b"__LINKEDIT", 0x4000, 0x4000, 0x100, size - 0x100)
+    assert only(item).imports == (Symbol("f", library=CPU),)
+    for segments, reason in (
+        ([text], "0 segments for the tables"),
+        ([*item.segments, (b"__LINKEDIT", 0x8000, 1, 0, 0)], "2 segments for the tables"),
+        ([text, (b"__LINKEDIT", 0x4000, 0x4000, 0x100, 0x10)], "not lie in the segment"),
+        ([text, (b"__LINKEDIT", 0x4000, 0x4000, 0x100, size)], "truncated"),
+        ([text, (b"__LINKEDIT", 0x4000, 0x10, 0x100, size - 0x100)], "overlap"),
+        ([text, (b"__LINKEDIT", 0x3FFF, 0x4000, 0x100, size - 0x100)], "overlap"),
+        ([text, (b"__LINKEDIT", 0x4000, 0x4000, 0xFF, size - 0xFF)], "overlap"),
+        ([(b"__LINKEDIT", 0x4000, 0x4000, 0x100, size - 0x100)], "header is in no segment"),
+    ):
+        item.segments = segments
+        with pytest.raises(LibraryError, match=reason):
+            only(item)
 
 
 def test_an_export_from_elsewhere_is_an_import_too() -> None:
@@ -211,20 +311,40 @@ def test_debug_symbols_are_no_library() -> None:
     assert read(dsym, "x.so.dSYM/Contents/Resources/DWARF/x.so") == ()
 
 
-def test_names_that_overlap_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Imports can share one long name, so that a small file would stand for a large one."""
-    monkeypatch.setattr(dyld_module, "MAX_NAME_BYTES", 1000)
-    pool = chained([("_" + "f" * 200, 0, False)])
-    entry = struct.pack("<I", 1 << 9)
-    fixups = struct.pack("<7I", 0, 0, 28, 28 + 40, 10, 1, 0) + entry * 10 + pool[32:]
+def overlapping(count: int) -> MachO:
+    """Imports that share one long name, so that a small file would stand for a large one."""
+    pool = chained([("_" + "f" * 200, 1, False)])
+    entry = struct.pack("<I", 1 | 1 << 9)
+    fixups = struct.pack("<7I", 0, 0, 28, 28 + 4 * count, count, 1, 0) + entry * count + pool[32:]
+    return MachO(LIBRARIES, fixups=fixups, trie=b"")
+
+
+def test_names_that_overlap_are_counted() -> None:
+    data = overlapping(10).build()
     with pytest.raises(LibraryError, match="more bytes of symbol names"):
-        only(MachO(fixups=fixups, trie=b""))
+        read_macho(BytesSource(data), Allowance(name_bytes=1000))
+    with pytest.raises(LibraryError, match="more symbols"):
+        read_macho(BytesSource(data), Allowance(symbols=9))
 
 
-def test_a_bind_table_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dyld_module, "_MAX_OPCODES", 10)
-    with pytest.raises(LibraryError, match="more than 10 opcodes"):
-        list(bound_symbols(b"\x11\x12" * 10))
+def test_what_all_slices_have_is_counted() -> None:
+    arm, intel = overlapping(10), overlapping(10)
+    intel.cpu = X86_64
+    data = universal((ARM64, arm.build()), (X86_64, intel.build()))
+    with pytest.raises(LibraryError, match="more bytes of symbol names"):
+        read_macho(BytesSource(data), Allowance(name_bytes=3000))
+    assert len(read_macho(BytesSource(data), Allowance(name_bytes=5000))) == 2
+
+
+def test_a_bind_table_has_an_end() -> None:
+    with pytest.raises(LibraryError, match="larger tables"):
+        list(bound_symbols(b"\x11\x12" * 10, allowance=Allowance(steps=10)))
+
+
+def test_what_is_no_opcode_ends_the_search_for_one() -> None:
+    """An unfinished name would otherwise be looked for from each byte anew."""
+    with pytest.raises(LibraryError, match="byte 0 of a bind table is no opcode"):
+        list(bound_symbols(b"\x40" * 300_000))
 
 
 def test_kinds_of_file() -> None:
@@ -242,6 +362,31 @@ def test_universal_files(wide: bool) -> None:  # noqa: FBT001
     assert [item.arch for item in slices] == ["arm64", "x86_64"]
 
 
+def slices_of(*items: bytes) -> bytes:
+    return universal(*zip((ARM64, X86_64, I386), items, strict=False))
+
+
+def test_slices_are_of_one_kind() -> None:
+    """Which is the first one says nothing of the others."""
+    library = MachO(cpu=X86_64).build()
+    archive = b"!<arch>\n" + bytes(60)
+    others = (archive, MachO(filetype=OBJECT).build(), MachO(filetype=EXECUTE).build())
+    for other in (*others, MachO(filetype=10).build()):
+        for data in (slices_of(other, library), universal((X86_64, library), (ARM64, other))):
+            with pytest.raises(LibraryError, match="slices of different kinds"):
+                read(data, "x")
+    assert read(slices_of(archive, archive), "libx.a") == ()
+    assert read(slices_of(MachO(filetype=10).build()), "x.dylib") == ()
+
+
+def test_a_slice_is_for_the_machine_that_the_file_says() -> None:
+    with pytest.raises(LibraryError, match="a slice for arm64 that says x86_64"):
+        read(universal((ARM64, MachO(cpu=X86_64).build())))
+    twice = universal((ARM64, MachO().build()), (ARM64, b"!<arch>\n" + bytes(60)))
+    with pytest.raises(LibraryError, match="two slices for arm64"):
+        read(twice)
+
+
 def test_a_universal_archive_of_object_files_is_no_library() -> None:
     assert read(universal((ARM64, b"!<arch>\n" + bytes(60))), "libx.a") == ()
 
@@ -255,6 +400,37 @@ def test_a_universal_archive_of_object_files_is_no_library() -> None:
         (MachO(fixups=chained([]), trie=b"\0\1_f\0\0").build(), "no tree"),
         (MachO(fixups=chained([]), trie=b"\0\1_f").build(), "truncated: the export trie"),
         (MachO(fixups=chained([]), trie=b"\xff" * 20).build(), "more than 64 bits"),
+        (MachO(fixups=struct.pack("<7I", 1, 0, 28, 28, 0, 1, 0)).build(), "version 1"),
+        (MachO(fixups=chained([("_f", 0, False)]), trie=b"").build(), "to have itself"),
+        (MachO(fixups=chained([("_f", -4, False)]), trie=b"").build(), "of library -4"),
+        (MachO(fixups=chained([("", -2, False)]), trie=b"").build(), "without a name"),
+        (MachO(fixups=chained([("_", -2, False)]), trie=b"").build(), "without a name"),
+        (MachO(LIBRARIES, bind=b"\x40_f\0\x90").build(), "to no library"),
+        (MachO(LIBRARIES, bind=b"\x11\x90").build(), "to no library"),
+        (MachO(LIBRARIES, bind=b"", lazy=b"\x11\x40_f\0\x90\x00\x40_g\0\x90").build(), "to no"),
+        (MachO(bind=b"", fixups=chained([])).build(), "of two kinds"),
+        (MachO(bind=b"", trie=b"").build(), "of two kinds"),
+        (MachO(extra=[command(0x80000034, 0, 0)] * 2).build(), "dyld takes one"),
+        (MachO(extra=[command(2, 0, 0, 0, 0)] * 2).build(), "dyld takes one"),
+        (
+            MachO(extra=[command(0x22 | 1 << 31, *[0] * 10), command(0x22, *[0] * 10)]).build(),
+            "one",
+        ),
+        (MachO(minos=[(1, 11 << 16), (1, 12 << 16)]).build(), "releases of one system"),
+        (MachO(minos=[(1, 11 << 16)], version_min=12 << 16).build(), "releases of one system"),
+        (MachO([(0x20, "x.dylib")]).build(), "loaded lazily"),
+        (MachO(extra=[command(0x3A, 0, 0)]).build(), "loaded lazily"),
+        (MachO(extra=[command(0x800000FF)]).build(), "dyld has to know"),
+        (MachO(extra=[command(LOAD, 24, 0, 0, 0, text=b"x" * 8)]).build(), "in its load command"),
+        (MachO(extra=[command(LOAD, 99, 0, 0, 0, text=b"x\0")]).build(), "in its load command"),
+        (MachO(extra=[command(LOAD, 8, 0, 0, 0, text=b"x\0")]).build(), "in its load command"),
+        (MachO([(LOAD, "")]).build(), "a library without a name"),
+        (MachO([(REEXPORT, CPU)], flags=0x100080).build(), "no library is re-exported"),
+        (MachO(cpu=X86_64, filetype=DYLIB).build().replace(b"\xcf\xfa", b"\xce\xfa", 1), "header"),
+        (MachO(symbols=[("_f", 0x0B, 0, 1)]).build(), "names of other symbols"),
+        (MachO(symbols=[("", 0x01, 0xFE << 8, 0)]).build(), "without a name"),
+        (MachO(trie=trie({"_f": b"\x08\0_g\0"})).build(), "from library 0"),
+        (MachO(LIBRARIES, trie=trie({"_f": b"\x08\1"}) + b"g\0").build(), "nodes overlap"),
         (MachO(bind=b"\xe0").build(), "no opcode"),
         (MachO(bind=b"\x12\x40_f").build(), "no opcode"),
         (universal((ARM64, b"\xcf\xfa\xed\xfe")), "truncated"),
@@ -272,6 +448,26 @@ def test_a_universal_archive_of_object_files_is_no_library() -> None:
 def test_contradictions(data: bytes, reason: str) -> None:
     with pytest.raises(LibraryError, match=reason):
         read(data)
+
+
+def test_dyld_never_turns_back_in_a_trie() -> None:
+    """So an edge that begins as another one does hides it, or what is below it."""
+    leaf = b"\2\0\x10\0"
+    for edges in ([b"_a", b"_ab"], [b"_ab", b"_a"], [b"", b"_a"], [b"_a", b"_a"]):
+        start = 2 + sum(len(edge) + 2 for edge in edges)
+        node = b"".join(edge + bytes([0, start + 4 * n]) for n, edge in enumerate(edges))
+        with pytest.raises(LibraryError, match="does not lead to all of its names"):
+            list(exported_symbols(b"\0\2" + node + leaf * 2))
+
+
+def test_an_empty_edge_can_lead_to_more_edges() -> None:
+    """As a linker of a published wheel writes them."""
+    data = b"\0\1_f\0\6" + b"\0\2" + b"a\0\x17" + b"\0\x0d" + b"\2\0\x10\1b\0\x1b"
+    data = data.ljust(0x17, b"\0") + b"\2\0\x10\0" * 2
+    assert {item.name for item in exported_symbols(data)} == {b"_f", b"_fa", b"_fb"}
+    hidden = data.replace(b"b\0\x1b", b"a\0\x1b")
+    with pytest.raises(LibraryError, match="does not lead to all of its names"):
+        list(exported_symbols(hidden))
 
 
 def test_a_trie_that_grows_without_end_is_refused() -> None:

@@ -11,9 +11,12 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from enum import Enum, auto
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.errors import LibraryError
+from torch_abi_audit.formats.allowance import Allowance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,11 +24,7 @@ if TYPE_CHECKING:
 # Ordinals that name no library (BIND_SPECIAL_DYLIB_*).
 SELF, MAIN_EXECUTABLE, FLAT_LOOKUP, WEAK_LOOKUP = 0, -1, -2, -3
 
-# Bounds against hostile files. libtorch_cpu.dylib exports 36,000 names of 4 MB.
-MAX_SYMBOLS = 500_000
-MAX_NAME_BYTES = 128 << 20
-_MAX_OPCODES = 2_000_000
-_MAX_INFLATED = 64 << 20
+_MAX_INFLATED = 32 << 20  # a bound against hostile files
 
 _IMPORT_LAYOUTS = {1: "I", 2: "Ii", 3: "QQ"}  # DYLD_CHAINED_IMPORT, …_ADDEND, …_ADDEND64
 
@@ -39,7 +38,8 @@ _OPCODES = re.compile(
     # The type, the addend, where to write, the size of a threaded table, its start.
     rb"|(?:[\x50-\x5f]|[\x60-\x8f]" + _ULEB + rb"|\xd0" + _ULEB + rb"|\xd1)++"
     rb"|(?P<bind>(?:[\x90-\x9f]|[\xa0-\xaf]" + _ULEB + rb"|[\xb0-\xbf]"
-    rb"|[\xc0-\xcf]" + _ULEB + _ULEB + rb")++)",
+    rb"|[\xc0-\xcf]" + _ULEB + _ULEB + rb")++)"
+    rb"|(?P<wrong>.)",  # or else the next opcode would be searched for, from each byte anew
     re.DOTALL,
 )
 _WEAK_IMPORT = 0x1
@@ -76,24 +76,34 @@ class Export(NamedTuple):
     reexport: Binding | None = None
 
 
-def chained_imports(data: bytes, order: str) -> Iterator[Binding]:
+def chained_imports(
+    data: bytes, order: str, allowance: Allowance | None = None
+) -> Iterator[Binding]:
     """Yield the imports of an `LC_DYLD_CHAINED_FIXUPS` table.
+
+    dyld looks all of them up, whether a chain leads to them or not.
 
     Args:
         data: The table.
         order: The byte order, as `struct` writes it.
+        allowance: What the file may still have.
 
     Raises:
         LibraryError: The table contradicts itself.
         struct.error: It is cut short.
     """
-    _, _, start, names_start, count, kind, compression = struct.unpack_from(f"{order}7I", data)
+    allowance = allowance or Allowance()
+    version, _, start, names_start, count, kind, compression = struct.unpack_from(
+        f"{order}7I", data
+    )
     layout = _IMPORT_LAYOUTS.get(kind)
-    if layout is None:
-        raise LibraryError(f"chained imports of an unknown kind, {kind}")
+    if layout is None or version or compression > 1:
+        raise LibraryError(
+            f"chained imports of an unknown kind, {kind}, in version {version}"
+            f" with names of kind {compression}"
+        )
     size = struct.calcsize(f"{order}{layout}")
-    if count > MAX_SYMBOLS:
-        raise LibraryError(f"{count} chained imports")
+    allowance.take(symbols=count)
     if start + size * count > len(data):
         raise LibraryError(f"truncated: {count} chained imports in {len(data)} bytes")
     names = data[names_start:]
@@ -101,7 +111,6 @@ def chained_imports(data: bytes, order: str) -> Iterator[Binding]:
         names = _inflate(names)
     # Widths of the ordinal and of what lies between it and the name (dyld_chained_import).
     bits, name_bits = (16, 32) if kind == 3 else (8, 9)
-    budget = MAX_NAME_BYTES
     for packed, *_ in struct.iter_unpack(f"{order}{layout}", data[start : start + size * count]):
         ordinal = packed & ((1 << bits) - 1)
         if ordinal > (1 << bits) - 16:  # the special ones are negative
@@ -110,9 +119,7 @@ def chained_imports(data: bytes, order: str) -> Iterator[Binding]:
         end = names.find(b"\0", place)
         if end < 0:
             raise LibraryError(f"a name at {place}, outside the chained fixups")
-        budget -= end - place
-        if budget < 0:
-            raise LibraryError("more bytes of symbol names than a library has")
+        allowance.take(name_bytes=end - place)
         yield Binding(names[place:end], ordinal, bool(packed >> bits & 1))
 
 
@@ -123,88 +130,129 @@ def _inflate(data: bytes) -> bytes:
         raise LibraryError(f"names of chained fixups can't be inflated: {error}") from error
 
 
-def bound_symbols(data: bytes, *, lazy: bool = False) -> Iterator[Binding]:
+class Bind(Enum):
+    """The tables of `LC_DYLD_INFO` that bind."""
+
+    EAGER = auto()
+    LAZY = auto()
+    WEAK = auto()
+
+
+def bound_symbols(
+    data: bytes, table: Bind = Bind.EAGER, allowance: Allowance | None = None
+) -> Iterator[Binding]:
     """Yield what the opcodes of a bind table, as `LC_DYLD_INFO` has it, bind.
 
-    A name that is bound in several places is yielded several times.
+    A name that is bound in several places is yielded several times. In the lazy table the
+    end of each entry is marked, and dyld may begin at any of them. The weak one replaces
+    what is bound already by the first definition that any library has: where none has one,
+    nothing happens.
 
     Args:
         data: The table.
-        lazy: Whether it is the lazy one, where the end of each entry is marked.
+        table: Which it is.
+        allowance: What the file may still have.
 
     Raises:
-        LibraryError: It has what is no opcode.
+        LibraryError: It has what is no opcode, or binds what has no name or no library.
     """
-    name, weak, ordinal = b"", False, 0
-    for match in _opcodes(data):
+    allowance = allowance or Allowance()
+    weak_table = table is Bind.WEAK
+    name, weak = b"", weak_table
+    initial = ordinal = WEAK_LOOKUP if weak_table else None
+    for match in _opcodes(data, allowance):
         match match.lastgroup:
             case "bind":
+                if ordinal is None or not name:
+                    raise LibraryError("a bind table that binds a name to no library")
                 yield Binding(name, ordinal, weak)
             case "name":
-                name, weak = match["name"], bool(match["flags"][0] & _WEAK_IMPORT)
-            case "ordinal":
+                allowance.take(symbols=1, name_bytes=len(match["name"]))
+                name, weak = match["name"], weak_table or bool(match["flags"][0] & _WEAK_IMPORT)
+            case "ordinal" if not weak_table:
                 ordinal = match["ordinal"][0] & 0xF
-            case "large_ordinal":
+            case "large_ordinal" if not weak_table:
                 ordinal, _ = _read_uleb(match["large_ordinal"], 0)
-            case "special":
+            case "special" if not weak_table:
                 low = match["special"][0] & 0xF
                 ordinal = low - 16 if low else 0
-            case "done" if not lazy:
+            case "done" if table is Bind.LAZY:
+                name, weak, ordinal = b"", False, initial
+            case "done":
                 return
 
 
-def _opcodes(data: bytes) -> Iterator[re.Match[bytes]]:
-    position = 0
-    for number, match in enumerate(_OPCODES.finditer(data)):
-        if match.start() != position:
-            break
-        if number > _MAX_OPCODES:
-            raise LibraryError(f"a bind table of more than {_MAX_OPCODES} opcodes")
+def _opcodes(data: bytes, allowance: Allowance) -> Iterator[re.Match[bytes]]:
+    for match in _OPCODES.finditer(data):
+        if match.lastgroup == "wrong":
+            raise LibraryError(f"byte {match.start()} of a bind table is no opcode")
+        allowance.take(steps=1)
         yield match
-        position = match.end()
-    if position != len(data):
-        raise LibraryError(f"byte {position} of a bind table is no opcode")
 
 
-def exported_symbols(trie: bytes) -> Iterator[Export]:
+def exported_symbols(trie: bytes, allowance: Allowance | None = None) -> Iterator[Export]:
     """Yield the names of an export trie.
 
+    dyld walks down from the root, along the first edge that fits, and never turns back: so
+    no edge may be the beginning of another one of its node. Some linkers put more of a
+    node's edges into another node, behind an empty edge, which then is the last.
+
+    Args:
+        trie: Its bytes.
+        allowance: What the file may still have.
+
     Raises:
-        LibraryError: It is cut short, or is no tree.
+        LibraryError: It is cut short, is no tree, or does not lead to all of its names.
     """
-    pending = [(0, b"")] if trie else []
+    allowance = allowance or Allowance()
+    # Where a node is, its name, and the edges that dyld tries before those of the node.
+    pending: list[tuple[int, bytes, list[bytes]]] = [(0, b"", [])] if trie else []
     seen = {0}
-    spelled = 0
     try:
         while pending:
-            place, name = pending.pop()
+            place, name, before = pending.pop()
             size, place = _read_uleb(trie, place)
+            end = place + size
             if size:
-                yield _export(trie, place, name)
-            place += size
-            children = trie[place]
-            place += 1
-            for _ in range(children):
+                allowance.take(symbols=1)
+                yield _export(trie, place, end, name)
+            children = trie[end]
+            place = end + 1
+            allowance.take(steps=children + len(before))
+            edges = list(before)
+            for left in reversed(range(children)):
                 end = trie.index(b"\0", place)
-                longer = name + trie[place:end]
+                edge = trie[place:end]
                 child, place = _read_uleb(trie, end + 1)
-                spelled += len(longer)
-                if child in seen or spelled > MAX_NAME_BYTES or len(seen) > MAX_SYMBOLS:
+                allowance.take(name_bytes=len(name) + len(edge))
+                if child in seen:
                     raise LibraryError("an export trie that is no tree")
                 seen.add(child)
-                pending.append((child, longer))
+                pending.append((child, name + edge, [] if edge else edges))
+                if edge or left:
+                    edges.append(edge)
+            edges.sort()
+            if any(longer.startswith(edge) for edge, longer in pairwise(edges)):
+                raise LibraryError("an export trie that does not lead to all of its names")
     except (IndexError, ValueError) as error:
         raise LibraryError("truncated: the export trie goes on outside its bytes") from error
 
 
-def _export(trie: bytes, place: int, name: bytes) -> Export:
+def _export(trie: bytes, place: int, end: int, name: bytes) -> Export:
+    """Return the export that a node between two places of a trie describes."""
     flags, place = _read_uleb(trie, place)
     weak = bool(flags & _WEAK_DEFINITION)
-    if not flags & _REEXPORT:
-        return Export(name, weak)
-    ordinal, place = _read_uleb(trie, place)
-    there = trie[place : trie.index(b"\0", place)]
-    return Export(name, weak, Binding(there or name, ordinal, weak=False))
+    reexport = None
+    if flags & _REEXPORT:
+        ordinal, place = _read_uleb(trie, place)
+        stop = trie.index(b"\0", place)
+        if not ordinal:
+            raise LibraryError("a name that is exported from library 0")
+        reexport = Binding(trie[place:stop] or name, ordinal, weak=False)
+        place = stop + 1
+    if place > end:
+        raise LibraryError("an export trie whose nodes overlap")
+    return Export(name, weak, reexport)
 
 
 def _read_uleb(data: bytes, place: int) -> tuple[int, int]:
