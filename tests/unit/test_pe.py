@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+
 import pefile
 import pytest
 
@@ -7,7 +9,8 @@ from tests.builders import member_of
 from tests.objects import PE
 from torch_abi_audit.errors import LibraryError
 from torch_abi_audit.formats import BytesSource, read_libraries
-from torch_abi_audit.formats import pe as pe_module
+from torch_abi_audit.formats.allowance import Allowance
+from torch_abi_audit.formats.pe import read_pe
 from torch_abi_audit.model import Format, Library, Symbol
 
 
@@ -54,16 +57,24 @@ def test_assemblies_of_net() -> None:
     assert read(PE(mscoree, clr_flags=0x10).build()).needed == ("mscoree.dll",)
 
 
-def test_tables_that_overlap_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_assembly_of_net_with_machine_code_is_refused() -> None:
+    """Windows does not bind its imports, and others do."""
+    for item in (
+        PE({"torch_cpu.dll": ["f"]}, clr_flags=1),
+        PE({"mscoree.dll": ["_CorDllMain"]}, exports={"PyInit__C": None}, clr_flags=1),
+    ):
+        with pytest.raises(LibraryError, match="no machine code, and has"):
+            read(item.build())
+
+
+def test_tables_that_overlap_are_counted() -> None:
     """Descriptors and names can be shared, so that a small file would stand for a large one."""
     many: dict[str, list[str | int]] = {f"{number}.dll": ["f" * 50] * 9 for number in range(9)}
-    monkeypatch.setattr(pe_module, "_MAX_SYMBOLS", 60)
-    with pytest.raises(LibraryError, match="more than 60 symbols"):
-        read(PE(many).build())
-    monkeypatch.undo()
-    monkeypatch.setattr(pe_module, "_MAX_NAME_BYTES", 1000)
-    with pytest.raises(LibraryError, match="more bytes of names"):
-        read(PE(many).build())
+    data = BytesSource(PE(many).build())
+    with pytest.raises(LibraryError, match="more symbols"):
+        read_pe(data, Allowance(symbols=60))
+    with pytest.raises(LibraryError, match="more bytes of symbol names"):
+        read_pe(data, Allowance(name_bytes=1000))
 
 
 def test_delayed_libraries_are_needed_and_optional() -> None:
@@ -84,6 +95,49 @@ def test_a_forwarded_export_is_an_import_too() -> None:
         Symbol("there", library="torch_cpu.dll"),
         Symbol("#7", library="c10.dll"),
     )
+
+
+def test_what_is_forwarded_without_a_name_is_an_import_too() -> None:
+    """Who imports it by its number ends there."""
+    data = PE(exports={"own": None, "other": "Torch_CPU.there", "twice": "c10.#007"}).build()
+    begin = struct.unpack_from("<I", data, DIRECTORY)[0] - 0x1000 + 0x400
+    names = begin + 24
+    unnamed = data[:names] + struct.pack("<I", 1) + data[names + 4 :]
+    facts = read(unnamed)
+    assert facts.exports == (Symbol("own"),)
+    assert facts.imports == (
+        Symbol("there", library="torch_cpu.dll"),
+        Symbol("#7", library="c10.dll"),
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["c10.", ".f", "f", "c10.#", "c10.#f", "c10.#1f", "torch.cpu.f", "c10 .f", "a/c10.f"]
+)
+def test_forwards_that_can_be_read_in_two_ways(text: str) -> None:
+    with pytest.raises(LibraryError, match=r"forwarded nowhere|Windows reads otherwise"):
+        read(PE(exports={"e": text}).build())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "torch_cpu.dll.",
+        "torch_cpu.dll ",
+        "torch_cpu.",
+        "lib/c10.dll",
+        "..\\c10.dll",
+        "C:c10.dll",
+        "\u212aernel32.dll",
+        "c10.dll\t",
+        "c10?.dll",
+    ],
+)
+@pytest.mark.parametrize("delayed", [False, True])
+def test_names_that_windows_reads_otherwise(name: str, delayed: bool) -> None:  # noqa: FBT001
+    asked: dict[str, list[str | int]] = {name: ["f"]}
+    with pytest.raises(LibraryError, match="Windows reads otherwise"):
+        read((PE({}, asked) if delayed else PE(asked)).build())
 
 
 @pytest.mark.parametrize(
@@ -125,6 +179,19 @@ def test_it_reads_what_pefile_reads(data: bytes) -> None:
 
 
 WHOLE = PE({"a.dll": ["f"]}, exports={"e": None}).build()
+SECTION_ALIGNMENT, FILE_ALIGNMENT, IMAGE, HEADERS, DIRECTORIES = 120, 124, 144, 148, 196
+DIRECTORY, SECTION = 200, 328  # the first of each
+ROOM, ADDRESS, RAW, OFFSET = SECTION + 8, SECTION + 12, SECTION + 16, SECTION + 20
+
+
+def patched(place: int, *words: int, data: bytes = WHOLE) -> bytes:
+    return data[:place] + struct.pack(f"<{len(words)}I", *words) + data[place + 4 * len(words) :]
+
+
+def imports_at(data: bytes = WHOLE) -> int:
+    """Where in the file the import directory is."""
+    address: int = struct.unpack_from("<I", data, DIRECTORY + 8)[0]
+    return address - 0x1000 + 0x400
 
 
 @pytest.mark.parametrize(
@@ -135,8 +202,54 @@ WHOLE = PE({"a.dll": ["f"]}, exports={"e": None}).build()
         (WHOLE[:1100], "truncated"),
         (WHOLE.replace(b"PE\0\0", b"NE\0\0"), "without a PE header"),
         (WHOLE[:88] + b"\0\0" + WHOLE[90:], "an optional header of kind 0x0"),
+        (WHOLE[:88] + b"\x0b\1" + WHOLE[90:], "an optional header that x86_64 does not have"),
+        (patched(SECTION_ALIGNMENT, 512), "sections of 512 bytes"),
+        (patched(FILE_ALIGNMENT, 16), "of 16 in the file"),
+        (patched(OFFSET, 0x3F0), "byte 1008, where no sector begins"),
+        (patched(RAW, 0x10000), "truncated"),
+        (patched(HEADERS, 0x1001), "sections that overlap"),
+        (patched(ADDRESS, 0), "sections that overlap"),
+        (patched(IMAGE, 0x1000), "beyond the end of the image"),
+        # The loader goes by the number of directories, and not by the size of the header.
+        (WHOLE[:84] + b"\x70\0" + WHOLE[86:], "16 data directories in an optional header of 112"),
+        (patched(DIRECTORIES, 1), "directories beyond the 1 that are there"),
+        (patched(DIRECTORY + 8 * 11, 0x300, 32), "bound to certain builds"),
+        (patched(imports_at() + 4, 0xFFFFFFFF), "bound to certain builds"),
+        (patched(imports_at() + 12, 0), "half a descriptor"),
+        (patched(imports_at(), 0x100), "no section has the address 0x100"),
+        (patched(DIRECTORY + 4, 0), "an export directory of no size"),
+        # Of a name's address all bits count.
+        (
+            WHOLE.replace(struct.pack("<2Q", 0x1200, 0), struct.pack("<2Q", 0x80001200, 0)),
+            "section",
+        ),
+        (WHOLE.replace(struct.pack("<2Q", 0x1200, 0), struct.pack("<2Q", 0x100001200, 0)), "secti"),
     ],
 )
 def test_contradictions(data: bytes, reason: str) -> None:
+    assert data != WHOLE
     with pytest.raises(LibraryError, match=reason):
         read(data)
+
+
+def test_old_delayed_imports_are_at_absolute_addresses() -> None:
+    data = PE(delayed={"a.dll": ["f"]}).build()
+    place = struct.unpack_from("<I", data, DIRECTORY + 8 * 13)[0] - 0x1000 + 0x400
+    with pytest.raises(LibraryError, match="at an absolute address"):
+        read(patched(place, 0, data=data))
+
+
+def test_sections_end_in_memory_and_not_in_the_file() -> None:
+    """What the file has beyond the pages of a section is not there; what it lacks is zero."""
+    data = WHOLE + bytes(0x3000)
+    grown = patched(RAW, len(data) - 0x400, data=data)
+    assert read(grown).needed == ("a.dll",)
+    begin = imports_at()
+    moved = grown[: 0x400 + 0x1100] + WHOLE[begin : begin + 40] + bytes(0x1000)
+    moved = patched(DIRECTORY + 8, 0x2100, data=patched(RAW, len(moved) - 0x400, data=moved))
+    with pytest.raises(LibraryError, match="no section has the address 0x2100"):
+        read(moved)
+    # The zeros that end a directory can lie in what the file lacks.
+    last = len(PE({"a.dll": ["f"]}).build()) - 20
+    cut = PE({"a.dll": ["f"]}).build()[:last]
+    assert read(patched(RAW, last - 0x400, data=cut)).needed == ("a.dll",)

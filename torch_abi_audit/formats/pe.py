@@ -5,15 +5,21 @@ Names of libraries are in lower case: Windows compares them without case.
 No parser is used for want of a fitting one: `pefile`, the well-kept one, needs the whole
 file in memory and makes an object of each export (the tests hold this reader against it).
 
+Where Windows, or another program, would read a header in its own way, the file is refused:
+linkers write none of these.
+
 Reference: Microsoft's PE format specification.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.errors import LibraryError
+from torch_abi_audit.formats.allowance import Allowance
+from torch_abi_audit.formats.source import check_range
 from torch_abi_audit.model import Format, Library, Symbol
 
 if TYPE_CHECKING:
@@ -22,52 +28,53 @@ if TYPE_CHECKING:
     from torch_abi_audit.formats.source import ByteSource
 
 _MACHINES = {0x8664: "x86_64", 0xAA64: "arm64", 0x014C: "i686", 0x01C4: "arm"}
-_EXPORTS, _IMPORTS, _DELAY_IMPORTS, _CLR = 0, 1, 13, 14  # indices of data directories
+_64_BIT = frozenset({0x8664, 0xAA64})
+# Indices of data directories, of which there are sixteen.
+_EXPORTS, _IMPORTS, _BOUND_IMPORTS, _DELAY_IMPORTS, _CLR = 0, 1, 11, 13, 14
+_DIRECTORIES = 16
 _IL_ONLY = 0x1  # IMAGE_COR20_HEADER.Flags
+_CLR_LOADER = "mscoree.dll"
 _IS_DLL = 0x2000
+_SECTOR, _PAGE = 512, 4096
+_NOT_IN_NAMES = re.compile(r"[^ -~]|[\\/<>:\"|?*]|[. ]$")
+_FORWARDED = re.compile(r"(?P<library>[^.]+)\.(?:#0*(?P<ordinal>[0-9]{1,5})|(?P<name>[^.#][^.]*))")
 
-# Bounds against hostile files. torch_cpu.dll has 60,000 exports.
+# Bounds against hostile files.
 _MAX_HEADER_BYTES = 1 << 16
 _MAX_SECTIONS = 4096
 _MAX_DESCRIPTORS = 65536
-_MAX_SYMBOLS = 500_000  # imports and exports together
 _MAX_NAME = 1 << 16
-_MAX_NAME_BYTES = 128 << 20
 _MAX_SECTION_BYTES = 256 << 20
+_ZEROS = bytes(64)  # what may be read of a section beyond its bytes in the file
 
 
 class _Section(NamedTuple):
     address: int  # relative to the image, as all addresses here
-    size: int  # bytes in the file
+    room: int  # bytes in memory
+    size: int  # bytes of it that the file fills; the others are zero
     offset: int
 
 
 class _Image:
     """Reads by address; keeps each section that was read from, since tables lie close together."""
 
-    def __init__(self, source: ByteSource, sections: list[_Section]) -> None:
+    def __init__(self, source: ByteSource, sections: list[_Section], allowance: Allowance) -> None:
         self._source = source
         self._sections = sections
         self._loaded: dict[int, bytes] = {}
-        self._symbols = 0
-        self._name_bytes = 0
-
-    def count(self, symbols: int) -> None:
-        """Take symbols from what one file may have: its tables can overlap."""
-        self._symbols += symbols
-        if self._symbols > _MAX_SYMBOLS:
-            raise LibraryError(f"more than {_MAX_SYMBOLS} symbols")
+        self.allowance = allowance
 
     def view(self, address: int) -> tuple[bytes, int]:
         """Return the section that holds an address, and the address's place in it."""
         for section in self._sections:
-            if section.address <= address < section.address + section.size:
+            if section.address <= address < section.address + section.room:
                 if section.address not in self._loaded:
                     if section.size > _MAX_SECTION_BYTES:
                         raise LibraryError(f"import or export tables in {section.size} bytes")
-                    self._loaded[section.address] = self._source.read_at(
-                        section.offset, section.size
-                    )
+                    data = self._source.read_at(section.offset, section.size)
+                    if section.size < section.room:
+                        data += _ZEROS[: section.room - section.size]
+                    self._loaded[section.address] = data
                 return self._loaded[section.address], address - section.address
         raise LibraryError(f"no section has the address {address:#x} in the file")
 
@@ -90,17 +97,16 @@ class _Image:
         end = data.find(b"\0", start, start + _MAX_NAME)
         if end < 0:
             raise LibraryError("a name without an end")
-        self._name_bytes += end - start
-        if self._name_bytes > _MAX_NAME_BYTES:
-            raise LibraryError("more bytes of names than a library has")
+        self.allowance.take(name_bytes=end - start)
         return data[start:end].decode("utf-8", "backslashreplace")
 
 
-def read_pe(source: ByteSource) -> Library | None:
+def read_pe(source: ByteSource, allowance: Allowance | None = None) -> Library | None:
     """Read the facts of a PE file.
 
     Args:
         source: The file's bytes, beginning with ``MZ``.
+        allowance: What the file may have.
 
     Returns:
         The facts; None for an assembly of .NET that holds no machine code.
@@ -110,12 +116,12 @@ def read_pe(source: ByteSource) -> Library | None:
             some part than any library is.
     """
     try:
-        return _read(source)
+        return _read(source, allowance or Allowance())
     except struct.error as error:
         raise LibraryError(f"not a readable PE file: {error}") from error
 
 
-def _read(source: ByteSource) -> Library | None:
+def _read(source: ByteSource, allowance: Allowance) -> Library | None:
     (start,) = struct.unpack("<I", source.read_at(60, 4))
     head = source.read_at(start, min(24, max(0, source.size - start)))
     if head[:4] != b"PE\0\0":
@@ -128,32 +134,32 @@ def _read(source: ByteSource) -> Library | None:
     if magic not in (0x10B, 0x20B):
         raise LibraryError(f"an optional header of kind {magic:#x}")
     is64 = magic == 0x20B
-    base = 108 if is64 else 92
-    (directories,) = struct.unpack_from("<I", header, base)
-    image = _Image(source, _sections(header, optional, count))
-
-    def directory(index: int) -> tuple[int, int]:
-        if index >= directories or base + 4 + 8 * (index + 1) > optional:
-            return 0, 0
-        address, size = struct.unpack_from("<II", header, base + 4 + 8 * index)
-        return address, size
-
-    clr = directory(_CLR)[0]
+    if machine in _64_BIT and not is64:
+        raise LibraryError(f"an optional header that {_MACHINES[machine]} does not have")
+    directories = _directories(header[:optional], 108 if is64 else 92)
+    if directories[_BOUND_IMPORTS] != (0, 0):
+        raise LibraryError("imports that are bound to certain builds of other libraries")
+    sections = _sections(source, header, optional, count)
+    image = _Image(source, sections, allowance)
+    imports = list(_imports(image, directories[_IMPORTS][0], is64=is64))
+    image_base = 0 if is64 else struct.unpack_from("<I", header, 28)[0]
+    delayed = list(
+        _delay_imports(image, directories[_DELAY_IMPORTS][0], is64=is64, image_base=image_base)
+    )
+    name, exports, forwarded = _exports(image, *directories[_EXPORTS])
+    needed = tuple(dict.fromkeys(dll for dll, _ in [*imports, *delayed]))
+    clr = directories[_CLR][0]
     # IMAGE_COR20_HEADER: size, versions, metadata's address and size, flags, …
     if clr and image.unpack("<I", clr + 16)[0] & _IL_ONLY:
+        if exports or forwarded or not set(needed) <= {_CLR_LOADER}:
+            raise LibraryError("an assembly that says that it has no machine code, and has")
         return None
-    imports = list(_imports(image, directory(_IMPORTS)[0], is64=is64))
-    image_base = struct.unpack_from("<Q" if is64 else "<I", header, 24 if is64 else 28)[0]
-    delayed = list(
-        _delay_imports(image, directory(_DELAY_IMPORTS)[0], is64=is64, image_base=image_base)
-    )
-    name, exports, forwarded = _exports(image, *directory(_EXPORTS))
     return Library(
         format=Format.PE,
         arch=_MACHINES.get(machine, f"machine {machine:#x}"),
         executable=not characteristics & _IS_DLL,
         soname=name,
-        needed=tuple(dict.fromkeys(dll for dll, _ in [*imports, *delayed])),
+        needed=needed,
         optional=tuple({dll: None for dll, _ in delayed if dll not in dict(imports)}),
         imports=(
             *(Symbol(name, library=dll) for dll, names in [*imports, *delayed] for name in names),
@@ -163,24 +169,86 @@ def _read(source: ByteSource) -> Library | None:
     )
 
 
-def _sections(header: bytes, start: int, count: int) -> list[_Section]:
+def _directories(header: bytes, place: int) -> list[tuple[int, int]]:
+    """Return the addresses and sizes of the data directories.
+
+    Args:
+        header: The optional header.
+        place: Where in it their number stands, which they follow.
+
+    Raises:
+        LibraryError: The header's size and their number contradict each other. The loader
+            goes by the number, others by the size.
+    """
+    (count,) = struct.unpack_from("<I", header, place)
+    begin, count = place + 4, min(count, _DIRECTORIES)
+    if begin + 8 * count > len(header):
+        raise LibraryError(f"{count} data directories in an optional header of {len(header)} bytes")
+    end = begin + 8 * _DIRECTORIES
+    if any(header[begin + 8 * count : end]):
+        raise LibraryError(f"data directories beyond the {count} that are there")
+    numbers = struct.unpack(f"<{2 * count}I", header[begin : begin + 8 * count])
+    found = list(zip(numbers[::2], numbers[1::2], strict=True))
+    return found + [(0, 0)] * (_DIRECTORIES - count)
+
+
+def _sections(source: ByteSource, header: bytes, start: int, count: int) -> list[_Section]:
+    """Return the sections as Windows maps them.
+
+    Linkers lay out pages in memory and sectors in the file, one section after the other.
+    For anything else Windows has rules of its own, and so has every other program.
+
+    Args:
+        source: The file.
+        header: The optional header, and the headers of the sections.
+        start: The size of the former.
+        count: The number of the latter.
+
+    Raises:
+        LibraryError: They are not laid out so.
+    """
+    alignment, file_alignment = struct.unpack_from("<2I", header, 32)
+    whole, end = struct.unpack_from("<2I", header, 56)  # SizeOfImage, SizeOfHeaders
+    # A header of zeros says nothing of it; it is nothing that Windows loads.
+    if (alignment and alignment < _PAGE) or file_alignment % _SECTOR or alignment % _PAGE:
+        raise LibraryError(f"sections of {alignment} bytes, and of {file_alignment} in the file")
     found = []
+    end = max(end, 1)  # the headers lie at address 0
     for number in range(count):
         # IMAGE_SECTION_HEADER: name, virtual size, virtual address, raw size, raw offset, …
-        _, _, address, size, offset = struct.unpack_from("<8s4I", header, start + 40 * number)
-        found.append(_Section(address, size, offset))
+        _, room, address, size, offset = struct.unpack_from("<8s4I", header, start + 40 * number)
+        if address < end:
+            raise LibraryError("sections that overlap")
+        room = -(-(room or size) // _PAGE) * _PAGE
+        end = address + room
+        if size:
+            check_range(source, offset, size)
+            if offset % _SECTOR:
+                raise LibraryError(f"a section at byte {offset}, where no sector begins")
+        found.append(_Section(address, room, min(size, room), offset))
+    if whole and end > -(-whole // _PAGE) * _PAGE:
+        raise LibraryError("sections beyond the end of the image")
     return found
 
 
 def _imports(image: _Image, address: int, *, is64: bool) -> Iterator[tuple[str, list[str]]]:
-    """Yield each DLL with the names asked of it, and ordinals as ``#12``."""
+    """Yield each DLL with the names asked of it, and ordinals as ``#12``.
+
+    The loader goes on to the first descriptor without a name, whatever the size of the
+    directory. It stops at one without a table to fill, too: what follows is read all the
+    same, for want of a linker that writes such.
+    """
     if not address:
         return
     for _ in range(_MAX_DESCRIPTORS):
-        lookup, _, _, name, bound = image.unpack("<5I", address)
+        lookup, bound, _, name, filled = image.unpack("<5I", address)
         if not name:
+            if lookup or filled:
+                raise LibraryError("an import directory that ends with half a descriptor")
             return
-        yield _dll(image.text(name)), _thunks(image, lookup or bound, is64=is64)
+        if bound:
+            raise LibraryError("imports that are bound to certain builds of other libraries")
+        yield _dll(image.text(name)), _thunks(image, lookup or filled, is64=is64)
         address += 20
     raise LibraryError("an import directory without an end")
 
@@ -194,7 +262,9 @@ def _delay_imports(
         attributes, name, _, _, lookup, *_ = image.unpack("<8I", address)
         if not name:
             return
-        # Descriptors of old linkers hold absolute addresses.
+        # Descriptors of old linkers hold absolute addresses, which have no room for 64 bits.
+        if is64 and not attributes & 1:
+            raise LibraryError("a delayed import at an absolute address")
         base = 0 if attributes & 1 else image_base
         yield _dll(image.text(name - base)), _thunks(image, lookup - base, is64=is64)
         address += 32
@@ -207,13 +277,14 @@ def _thunks(image: _Image, address: int, *, is64: bool) -> list[str]:
     by_ordinal = 1 << (63 if is64 else 31)
     names: list[str] = []
     while True:
-        image.count(1)
+        image.allowance.take(symbols=1)
         (value,) = layout.unpack_from(data, position)
         if not value:
             return names
-        names.append(
-            f"#{value & 0xFFFF}" if value & by_ordinal else image.name((value & 0x7FFFFFFF) + 2)
-        )
+        if value & by_ordinal:
+            names.append(f"#{value & 0xFFFF}")
+        else:  # an address beyond 31 bits lies in no section
+            names.append(image.name(value + 2))
         position += layout.size
 
 
@@ -222,34 +293,47 @@ def _exports(
 ) -> tuple[str | None, tuple[Symbol, ...], list[Symbol]]:
     """Return the library's own name, its exports by name, and what it forwards elsewhere.
 
-    An export whose address lies in the export directory itself is forwarded: the address
-    is that of a text such as ``OTHER.name`` or ``OTHER.#12``.
+    An export, with a name or without, whose address lies in the export directory itself is
+    forwarded: the address is that of a text such as ``OTHER.name`` or ``OTHER.#12``.
     """
-    if not address or not size:
+    if not address:
         return None, (), []
+    if not size:
+        raise LibraryError("an export directory of no size")
     # IMAGE_EXPORT_DIRECTORY: characteristics, time, versions, name, base, functions, names,
     # and the addresses of three tables: functions, names, and each name's function.
     _, _, _, name, _, functions, count, table, names, places = image.unpack("<10I", address)
-    image.count(max(count, functions))
+    image.allowance.take(symbols=max(count, functions))
+    addresses = image.array("I", table, functions) if functions else ()
     exports: list[Symbol] = []
-    forwarded: list[Symbol] = []
     if count:
-        addresses = image.array("I", table, functions)
         for pointer, place in zip(
             image.array("I", names, count), image.array("H", places, count), strict=True
         ):
             exports.append(Symbol(image.name(pointer)))
             if place >= functions:
                 raise LibraryError(f"an export of function {place} of {functions}")
-            if address <= addresses[place] < address + size:
-                library, _, there = image.name(addresses[place]).rpartition(".")
-                if not there:
-                    raise LibraryError("an export that is forwarded nowhere")
-                forwarded.append(Symbol(there, library=_dll(library)))
+    there = dict.fromkeys(item for item in addresses if address <= item < address + size)
+    forwarded = list(dict.fromkeys(_forwarded(image.text(item)) for item in there))
     return image.text(name).lower() if name else None, tuple(exports), forwarded
 
 
+def _forwarded(text: str) -> Symbol:
+    """Return what an export is forwarded to. Two dots would say it in two ways."""
+    match = _FORWARDED.fullmatch(text)
+    if match is None:
+        raise LibraryError("an export that is forwarded nowhere")
+    return Symbol(match["name"] or f"#{match['ordinal']}", library=_dll(match["library"]))
+
+
 def _dll(name: str) -> str:
-    """Return the file that a name stands for: the loader adds the suffix where there is none."""
+    """Return the file that a name stands for: the loader adds the suffix where there is none.
+
+    Raises:
+        LibraryError: It is a path, or is spelled in a way that Windows takes for another name,
+            or for another one on each system.
+    """
+    if not name or _NOT_IN_NAMES.search(name):
+        raise LibraryError("a library whose name Windows reads otherwise")
     name = name.lower()
     return name if "." in name else f"{name}.dll"
