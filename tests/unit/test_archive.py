@@ -102,6 +102,72 @@ def test_names(tmp_path: Path, name: str, kind: str, detail: str) -> None:
     assert found == [(kind, name, detail)]
 
 
+@pytest.mark.parametrize(
+    ("name", "detail"),
+    [
+        ("x/a.py.", "Windows drops the dots and spaces at the end"),
+        ("x/a.py ", "Windows drops the dots and spaces at the end"),
+        ("x. /a.py", "Windows drops the dots and spaces at the end"),
+        ("x/ /a.py", "Windows drops the dots and spaces at the end"),
+        ("x/a.py::$DATA", "a character that no file of Windows has in its name"),
+        ("x/a?.py", "a character that no file of Windows has in its name"),
+        ("x/a|b", "a character that no file of Windows has in its name"),
+        ("x/con", "a device of Windows"),
+        ("x/Aux.py", "a device of Windows"),
+        ("NUL/a.py", "a device of Windows"),
+        ("x/com1.tar.gz", "a device of Windows"),
+        ("x/LPT9 .py", "a device of Windows"),
+        ("x/COM\u00b9", "a device of Windows"),
+        ("x/CONIN$", "a device of Windows"),
+    ],
+)
+def test_names_that_windows_has_no_file_of(tmp_path: Path, name: str, detail: str) -> None:
+    """A wheel for other systems may have them."""
+    path = write_wheel(tmp_path, {name: b""}, name="x-1.0-py39-none-win_amd64.whl")
+    assert defects(path) == [("unsafe-name", name, detail)]
+    path = write_wheel(tmp_path, {name: b""}, name="x-1.0-py39-none-any.whl")
+    assert defects(path) == [("unsafe-name", name, detail)]
+    assert defects(write_wheel(tmp_path, {name: b""})) == []
+
+
+@pytest.mark.parametrize("name", ["x/aux_.py", "x/com.py", "x/com10", "x/a..py", "x/.a", "x/a b"])
+def test_names_that_windows_does_have(tmp_path: Path, name: str) -> None:
+    assert defects(write_wheel(tmp_path, {name: b""}, name="x-1.0-py39-none-any.whl")) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("x/a.py", "x/a.py."),
+        ("x/a.py", "x/a.py . "),
+        ("x/a.py", "x./a.py"),
+        ("x/a.py", "x/A.PY "),
+        ("x/a.py", "x/a.py::$DATA"),
+        ("x/a.py", "x\\a.py"),
+        ("x/\u00e4.py", "x/a\u0308.py"),
+        ("x/\u00c4.py", "x/a\u0308.py"),
+        ("x/a.py", "x/a\u200b.py"),
+        ("x/k.py", "x/\u212a.py"),
+        ("x/\uff41.py", "x/\uff21.py"),
+    ],
+)
+def test_names_of_one_file(tmp_path: Path, one: str, other: str) -> None:
+    """On Windows, which drops dots and spaces, or on macOS, whatever an accent is made of."""
+    path = write_wheel(tmp_path, {one: b"", other: b""}, record=None)
+    assert ("case", other, f"and {one}") in defects(path)
+
+
+def test_names_that_only_look_alike(tmp_path: Path) -> None:
+    assert defects(write_wheel(tmp_path, {"x/a.py": b"", "x/\uff41.py": b""})) == []
+
+
+def test_a_file_that_is_a_folder(tmp_path: Path) -> None:
+    files = {"x/a": b"", "x/a-b": b"", "x/a/b.py": b""}
+    assert defects(write_wheel(tmp_path, files)) == [
+        ("unsafe-name", "x/a", "a file, and a folder of others")
+    ]
+
+
 def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
     path = write_wheel(tmp_path, {"x/ab.py": b""}, record=None)
     patched(path, (b"x/ab.py", b"x/\x81b.py", 1), (b"x/ab.py", b"x/\x81b.py", 1))

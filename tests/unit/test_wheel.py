@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -207,3 +208,60 @@ def test_a_bomb(tmp_path: Path) -> None:
     path = write_wheel(tmp_path, {"x/a.so": b"\x7fELF" + bytes(80 << 20)})
     with pytest.raises(AuditError, match="decompression bomb: it inflates to 8388"):
         read_wheel(path)
+
+
+@pytest.mark.parametrize("offset", [-1, -9, 1 << 20, (1 << 31) - 1])
+def test_a_header_outside_the_archive(tmp_path: Path, offset: int) -> None:
+    """The directory can begin before the place that its end says: so can all members."""
+    path = write_wheel(tmp_path, {"x/a.py": b""})
+    data = bytearray(path.read_bytes())
+    place = data.index(b"PK\x01\x02")
+    end = data.rindex(b"PK\x05\x06")
+    if offset < 0:  # what zipfile takes off all offsets
+        struct.pack_into("<I", data, end + 16, place - offset)
+    else:
+        struct.pack_into("<I", data, place + 42, offset)
+    path.write_bytes(data)
+    with pytest.raises(AuditError, match="does not lie in the archive"):
+        read_wheel(path)
+
+
+def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> object:
+        raise OSError(5, "Input/output error")
+
+    path = write_wheel(tmp_path)
+    monkeypatch.setattr("torch_abi_audit.targets.wheel._dist_info", fail)
+    with pytest.raises(AuditError, match="Input/output error"):
+        read_wheel(path)
+
+
+def test_a_long_description_costs_nothing(tmp_path: Path) -> None:
+    text = METADATA + "Requires-Dist: torch>=2.10\n\n" + "Requires-Dist: torch<2\n" * 150_000
+    path = write_wheel(tmp_path, metadata=text)
+    tracemalloc.start()
+    claims = read_wheel(path).claims
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [str(item) for item in claims.torch_requirements] == ["torch>=2.10"]
+    assert peak < 8 * len(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (METADATA + "\n" + "x" * (4 << 20), "METADATA of 4[0-9]+ bytes"),
+        (METADATA + "X: y\n" * 300_000, "headers of 1[0-9]+ bytes"),
+    ],
+)
+def test_metadata_that_no_project_has(tmp_path: Path, text: str, reason: str) -> None:
+    path = write_wheel(tmp_path, {"y": os.urandom(1 << 17)}, metadata=text)
+    with pytest.raises(AuditError, match=reason):
+        read_wheel(path)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_lines_of_any_system_end_the_headers(tmp_path: Path, newline: str) -> None:
+    text = METADATA + "Requires-Dist: torch>=2.10\n\nRequires-Dist: torch<2\n"
+    claims = read_wheel(write_wheel(tmp_path, metadata=text.replace("\n", newline))).claims
+    assert [str(item) for item in claims.torch_requirements] == ["torch>=2.10"]

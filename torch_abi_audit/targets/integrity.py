@@ -16,7 +16,9 @@ import io
 import re
 import stat
 import zipfile
+from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
+from unicodedata import category, normalize
 
 from torch_abi_audit.archive.local_headers import (
     DESCRIPTOR_FLAG,
@@ -35,12 +37,27 @@ from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Defect, DefectKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from typing import IO
 
 _CONTROL = r"[\x00-\x1f\x7f]"
-# What an ordinary name has none of: a part that is empty or dots, a drive, a backslash.
-_NOT_PLAIN = re.compile(r"[\x00-\x1f\x7f\\:]|(?:^|/)\.{0,2}(?:/|$)")
+# What an ordinary name, in lower case, has none of: a part that is empty, ends with a dot or a
+# space, or is a device of Windows; a drive, a backslash, a character that no file there has.
+_NOT_PLAIN = re.compile(
+    r"[\x00-\x1f\x7f\\:<>\"|?*]|/\.{0,2}/|[. /](?:/|$)|^(?:/|\.{0,2}(?:/|$))"
+    r"|(?:^|/)(?:con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$) *(?:[./]|$)"
+)
+# Of these, what is wrong on Windows alone, in one part of a name.
+_NOT_ON_WINDOWS = re.compile(
+    r"(?P<character>[:<>\"|?*])|(?P<end>[. ]$)"
+    r"|(?P<device>^(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$) *(?:\.|$))",
+    re.IGNORECASE | re.DOTALL,
+)
+_WHY_NOT = {
+    "character": "a character that no file of Windows has in its name",
+    "end": "Windows drops the dots and spaces at the end",
+    "device": "a device of Windows",
+}
 _DRIVE = r"[A-Za-z]:"
 _SIGNATURES = ("RECORD.jws", "RECORD.p7s")  # of RECORD itself (PEP 427), which has no row of them
 # What RECORD may hash with: sha256 or better (PEP 427).
@@ -68,15 +85,18 @@ class RecordRow(NamedTuple):
             return False
 
 
-def find_defects(archive: zipfile.ZipFile, file: IO[bytes]) -> Iterator[Defect]:
+def find_defects(
+    archive: zipfile.ZipFile, file: IO[bytes], *, windows: bool = True
+) -> Iterator[Defect]:
     """Yield what is wrong with an archive whatever its members hold.
 
     Args:
         archive: The archive, as its central directory describes it.
         file: Its bytes.
+        windows: Whether it is unpacked on Windows, too.
     """
     infos = archive.infolist()
-    yield from _bad_names(infos)
+    yield from _bad_names(infos, windows=windows)
     for info in infos:
         name = info.filename
         if info.flag_bits & ENCRYPTED_FLAGS:
@@ -99,7 +119,7 @@ def is_folder(info: zipfile.ZipInfo) -> bool:
     return info.filename.endswith("/")
 
 
-def _bad_names(infos: Sequence[zipfile.ZipInfo]) -> Iterator[Defect]:
+def _bad_names(infos: Sequence[zipfile.ZipInfo], *, windows: bool) -> Iterator[Defect]:
     seen: set[str] = set()
     folded: dict[str, str] = {}
     for info in infos:
@@ -108,14 +128,39 @@ def _bad_names(infos: Sequence[zipfile.ZipInfo]) -> Iterator[Defect]:
             yield Defect(DefectKind.DUPLICATE, name)
         seen.add(name)
         path = name.rstrip("/")
-        same = folded.setdefault(path.casefold(), path)
+        key = path.casefold()
+        plain = name.isascii() and not _NOT_PLAIN.search(key)  # nearly all are
+        same = folded.setdefault(key if plain else _folded(path), path)
         if same != path:
             yield Defect(DefectKind.CASE, name, f"and {same}")
-        if not name.isascii() or _NOT_PLAIN.search(name):  # few are
-            yield from _unsafe(info, path)
+        if not plain:
+            yield from _unsafe(info, path, windows=windows)
+    yield from _inside_files(seen)
 
 
-def _unsafe(info: zipfile.ZipInfo, path: str) -> Iterator[Defect]:
+def _folded(path: str) -> str:
+    """Return what is equal for all names that are one file on Windows or macOS.
+
+    macOS sees no difference between the ways to write an accent, nor characters that do not
+    show; Windows none between a name and one with dots and spaces at its end, nor the stream
+    that holds the contents of a file.
+    """
+    path = normalize("NFD", normalize("NFD", path).casefold())
+    path = "".join(character for character in path if category(character) != "Cf")
+    path = path.replace("\\", "/").removesuffix("::$data")
+    return "/".join(part.rstrip(". ") or part for part in path.split("/"))
+
+
+def _inside_files(names: Collection[str]) -> Iterator[Defect]:
+    """Yield the members that are files, and folders of others."""
+    ordered = sorted(names)
+    for name in ordered:
+        place = bisect_left(ordered, f"{name}/") if not name.endswith("/") else len(ordered)
+        if place < len(ordered) and ordered[place].startswith(f"{name}/"):
+            yield Defect(DefectKind.UNSAFE_NAME, name, "a file, and a folder of others")
+
+
+def _unsafe(info: zipfile.ZipInfo, path: str, *, windows: bool) -> Iterator[Defect]:
     """Yield what is wrong with one name; `path` is it without a slash at its end."""
     kind, name = DefectKind.UNSAFE_NAME, info.filename
     if re.search(_CONTROL, name):
@@ -130,6 +175,11 @@ def _unsafe(info: zipfile.ZipInfo, path: str) -> Iterator[Defect]:
         yield Defect(kind, name, "absolute")
     elif not set(path.split("/")).isdisjoint({"..", ".", ""}):
         yield Defect(kind, name, "not a plain path")
+    elif windows:
+        found = (_NOT_ON_WINDOWS.search(part) for part in path.split("/"))
+        match = next(filter(None, found), None)
+        if match is not None:
+            yield Defect(kind, name, _WHY_NOT[match.lastgroup or ""])
 
 
 def _headers(infos: Sequence[zipfile.ZipInfo], file: IO[bytes], end: int) -> Iterator[Defect]:

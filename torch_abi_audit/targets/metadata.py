@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Far more than any wheel has; each costs as much as all others, or is printed.
 _MAX_TAGS, _MAX_REQUIREMENTS, _MAX_EXTRAS, _MAX_LINE = 1_000, 300, 2_000, 2_000
+_MAX_HEADER_BYTES = 1 << 20
+_BLANK_LINE = re.compile(rb"(?:\A|(?>\r\n|\r|\n))(?>\r\n|\r|\n)")
 _TORCH = re.compile(r"torch")
 _CUDA = re.compile(r"nvidia-.*|cuda-toolkit")
 _VARIANT = re.compile(r"[0-9a-z_.]+")
@@ -183,6 +185,11 @@ def _claims(
 
 
 def _headers(data: bytes) -> Message:
+    """Parse the headers alone: what follows them is as long as a project's README."""
+    end = _BLANK_LINE.search(data)
+    data = data[: end.start()] if end else data
+    if len(data) > _MAX_HEADER_BYTES:
+        raise AuditError(f"METADATA or WHEEL has headers of {len(data)} bytes")
     return HeaderParser().parsestr(data.decode("utf-8", "backslashreplace"))
 
 

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from torch_abi_audit.targets.integrity import RecordRow
 
 _DIST_INFO_FILE = re.compile(r"[^/]+\.dist-info/WHEEL")
-_MAX_DIST_INFO_BYTES = 16 << 20
+# METADATA has the project's README in it; RECORD has a line for each member.
+_MAX_DIST_INFO_BYTES, _MAX_RECORD_BYTES = 4 << 20, 16 << 20
 # The package index refuses an archive that is larger than this and inflates to more
 # than fifty times its size, so no published wheel does.
 _BOMB_BYTES = 64 << 20
@@ -73,7 +74,11 @@ def read_wheel(path: Path, *, verify: bool = False) -> TargetContents:
         reads = _read_members(archive, rows, verify=verify)
         # With the first of them the threads begin to inflate; the archive is looked at meanwhile.
         first = list(islice(reads, 1))
-        defects = [*find_defects(archive, file), *dist_info_defects(members, stem), *found]
+        windows = any(
+            tag.platform == "any" or tag.platform.startswith("win") for tag in claims.tags
+        )
+        defects = [*find_defects(archive, file, windows=windows)]
+        defects += [*dist_info_defects(members, stem), *found]
         defects += [*in_record, *_licenses(metadata, members, folder)]
         defects += _entry_points(archive, members, folder)
         libraries = []
@@ -120,7 +125,8 @@ def _record(
     if name not in members:
         return {}, [Defect(DefectKind.RECORD, name, "not in the archive")]
     try:
-        rows, strange = parse_record(_read_small(archive, members, name), members)
+        data = _read_small(archive, members, name, _MAX_RECORD_BYTES)
+        rows, strange = parse_record(data, members)
     except AuditError as error:
         return {}, [Defect(DefectKind.RECORD, name, str(error))]
     return rows, [*record_defects(rows, archive.infolist(), folder), *strange]
@@ -199,15 +205,24 @@ def _read_apart(
 
 @contextmanager
 def _open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    with open_zip(path) as archive:
-        inflated = sum(info.file_size for info in archive.infolist())
-        if inflated > max(_BOMB_BYTES, _BOMB_RATIO * path.stat().st_size):
-            raise AuditError(f"a decompression bomb: it inflates to {inflated} bytes")
-        yield archive
+    try:
+        with open_zip(path) as archive:
+            infos, size = archive.infolist(), path.stat().st_size
+            inflated = sum(info.file_size for info in infos)
+            if inflated > max(_BOMB_BYTES, _BOMB_RATIO * size):
+                raise AuditError(f"a decompression bomb: it inflates to {inflated} bytes")
+            if any(not 0 <= i.header_offset <= size - i.compress_size for i in infos):
+                raise AuditError("a member that does not lie in the archive")
+            yield archive
+    except OSError as error:
+        raise AuditError(error.strerror or str(error)) from error
 
 
 def _read_small(
-    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], name: str
+    archive: zipfile.ZipFile,
+    members: Mapping[str, zipfile.ZipInfo],
+    name: str,
+    limit: int = _MAX_DIST_INFO_BYTES,
 ) -> bytes:
     """Return the contents of a member that is to be small.
 
@@ -217,7 +232,7 @@ def _read_small(
     info = members.get(name)
     if info is None:
         raise AuditError(f"no {name} in the archive")
-    if info.file_size > _MAX_DIST_INFO_BYTES:
+    if info.file_size > limit:
         raise AuditError(f"{name} of {info.file_size} bytes")
     try:
         with _open_raw(str(archive.filename)) as file, open_member(archive, info, file) as source:
