@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import deque
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.errors import AuditError, LibraryError
-from torch_abi_audit.formats import is_library_name, read_libraries
+from torch_abi_audit.formats import is_library_name, read_libraries, sniff
 from torch_abi_audit.formats.source import FileSource
 from torch_abi_audit.model import Member, TargetContents, TargetKind
 from torch_abi_audit.targets.metadata import parse_installed, without_metadata
@@ -18,15 +19,15 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.model import Claims
 
-# What no loader is ever given: not opened, since a large package has 10,000 of them.
-_NO_LIBRARIES = frozenset(
+# What is rarely a library, and there are 10,000 of in a large package: the first bytes tell.
+_RARELY = frozenset(
     {".py", ".pyc", ".pyi", ".pyx", ".pxd", ".h", ".hpp", ".hh", ".cuh", ".c", ".cc", ".cpp"}
     | {".cu", ".txt", ".md", ".rst", ".json", ".yaml", ".yml", ".toml", ".cmake", ".html"}
     | {".css", ".js", ".csv", ".svg", ".png"}
 )
-
-
-_ASIDE = frozenset({".git", ".hg", ".svn", ".venv", ".tox", ".nox", ".eggs", "node_modules"})
+_SNIFFED = 64
+# What projects keep beside their packages. Python imports nothing from a folder with a dot.
+_ASIDE = frozenset({".git", ".hg", ".svn", ".venv", ".tox", ".nox", ".eggs"})
 _MAX_FILES = 300_000
 _MAX_SMALL = 64 << 20
 
@@ -34,7 +35,7 @@ _MAX_SMALL = 64 << 20
 def read_files(files: Iterable[tuple[str, Path]]) -> Iterator[Member]:
     """Yield the compiled ones of files, in the order of the paths that they are shown by."""
     for name, path in sorted(files, key=lambda item: item[0]):
-        if path.suffix.lower() in _NO_LIBRARIES:
+        if path.suffix.lower() in _RARELY and not _may_be_library(path):
             continue
         if not path.is_file():  # nor is a pipe or a device opened
             if is_library_name(name):
@@ -50,10 +51,28 @@ def read_files(files: Iterable[tuple[str, Path]]) -> Iterator[Member]:
             yield Member(name, slices, verified=True)  # files have no checksum to check
 
 
-def walk(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield every file below a folder with its path from there; links to folders are not followed.
+def _may_be_library(path: Path) -> bool:
+    """Whether a file begins like a library, whatever its name; or can't be opened to tell."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+        with path.open("rb", buffering=0) as file:
+            return sniff(file.read(_SNIFFED)) is not None
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
-    What projects keep beside their packages is left out: repositories, environments, caches.
+
+def walk(folder: Path, *, aside: frozenset[str] = _ASIDE) -> Iterator[tuple[str, Path]]:
+    """Yield every file below a folder with its path from there.
+
+    Links to folders are followed, after all else, and each folder is gone through once.
+
+    Args:
+        folder: The folder.
+        aside: The names of folders that are left out: what projects keep beside their
+            packages, repositories, environments, caches.
 
     Raises:
         AuditError: A folder can't be read, or there is no end to them.
@@ -63,14 +82,29 @@ def walk(folder: Path) -> Iterator[tuple[str, Path]]:
         raise AuditError(f"{error.filename}: {error.strerror or error}")
 
     count = 0
-    for root, folders, names in os.walk(folder, onerror=fail):
-        folders[:] = sorted(set(folders) - _ASIDE)
-        count += len(names)
-        if count > _MAX_FILES:
-            raise AuditError(f"more than {_MAX_FILES} files in it")
-        for name in names:
-            path = folder.__class__(root, name)
-            yield path.relative_to(folder).as_posix(), path
+    seen: set[tuple[int, int]] = set()
+    pending = deque([str(folder)])
+    while pending:
+        for root, folders, names in os.walk(pending.popleft(), onerror=fail):
+            try:
+                status = os.stat(root)  # noqa: PTH116 -- a link to it may have no end
+            except OSError as error:
+                fail(error)
+            identity = status.st_dev, status.st_ino
+            folders[:] = sorted(set(folders) - aside) if identity not in seen else []
+            if identity in seen:
+                continue
+            seen.add(identity)
+            here = folder.__class__(root)
+            pending += [
+                str(path) for path in (here / name for name in folders) if path.is_symlink()
+            ]
+            count += len(names) + len(folders)
+            if count > _MAX_FILES:
+                raise AuditError(f"more than {_MAX_FILES} files in it")
+            for name in names:
+                path = here / name
+                yield path.relative_to(folder).as_posix(), path
 
 
 def read_small(path: Path) -> bytes:
@@ -109,7 +143,8 @@ def open_folder(folder: Path) -> TargetContents:
     found = sorted(folder.glob("*.dist-info"))
     if len(found) > 1:
         raise AuditError(f"{len(found)} packages are installed in it: use --site-packages")
-    members = tuple(read_files(walk(folder)))
+    # An unpacked wheel is installed as it is, whatever its folders are called.
+    members = tuple(read_files(walk(folder, aside=frozenset()) if found else walk(folder)))
     if found:
         return TargetContents(TargetKind.DIRECTORY, claims_of(found[0]), members)
     if not members:
