@@ -46,6 +46,12 @@ LIBRARIES = [
         info_trie=trie({"_e": b"\0\x10"}),
     ).build(),
     MachO([(LOAD, "liba.dylib")], symbols=[("_f", 1, 1 << 8, 0), ("_g", 15, 0, 16)]).build(),
+    MachO(
+        [(LOAD, "liba.dylib")],
+        bind=b"\x11\x40_f\0\x90\x00",
+        weak=b"\x40_f\0\x90\x40_g\0\x90\x00",
+        segments=[(b"__TEXT", 0, 4096, 0, 64), (b"__LINKEDIT", 4096, 4096, 64, 266)],
+    ).build(),
     universal((ARM64, MachO().build()), (X86_64, MachO(cpu=X86_64).build())),
 ]
 

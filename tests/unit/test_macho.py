@@ -27,7 +27,7 @@ from torch_abi_audit.formats import BytesSource, read_libraries
 from torch_abi_audit.formats.allowance import Allowance
 from torch_abi_audit.formats.dyld import bound_symbols, exported_symbols
 from torch_abi_audit.formats.macho import read_macho
-from torch_abi_audit.model import Format, Library, DeploymentTarget, Symbol
+from torch_abi_audit.model import DeploymentTarget, Format, Library, Symbol
 
 CPU, C10, SYSTEM = "@rpath/libtorch_cpu.dylib", "@rpath/libc10.dylib", "/usr/lib/libSystem.B.dylib"
 LIBRARIES = [(LOAD, SYSTEM), (LOAD, CPU), (LOAD, C10)]

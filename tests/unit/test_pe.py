@@ -253,3 +253,18 @@ def test_sections_end_in_memory_and_not_in_the_file() -> None:
     last = len(PE({"a.dll": ["f"]}).build()) - 20
     cut = PE({"a.dll": ["f"]}).build()[:last]
     assert read(patched(RAW, last - 0x400, data=cut)).needed == ("a.dll",)
+
+
+def test_tables_can_lead_back() -> None:
+    """What lies before the first of them is not read, unless one of them names it."""
+    read_from: list[int] = []
+
+    class Source(BytesSource):
+        def read_at(self, offset: int, size: int) -> bytes:
+            read_from.append(offset)
+            return super().read_at(offset, size)
+
+    data = PE({"a.dll": ["f"]}).build()
+    (facts,) = read_libraries(Source(data), "x.dll")
+    assert facts.imports == (Symbol("f", library="a.dll"),)
+    assert read_from[-2:] == [imports_at(data), 0x400]

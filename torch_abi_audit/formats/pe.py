@@ -23,7 +23,7 @@ from torch_abi_audit.formats.source import check_range
 from torch_abi_audit.model import Format, Library, Symbol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from torch_abi_audit.formats.source import ByteSource
 
@@ -44,7 +44,7 @@ _MAX_HEADER_BYTES = 1 << 16
 _MAX_SECTIONS = 4096
 _MAX_DESCRIPTORS = 65536
 _MAX_NAME = 1 << 16
-_MAX_SECTION_BYTES = 256 << 20
+_MAX_TABLE_BYTES = 128 << 20
 _ZEROS = bytes(64)  # what may be read of a section beyond its bytes in the file
 
 
@@ -56,27 +56,53 @@ class _Section(NamedTuple):
 
 
 class _Image:
-    """Reads by address; keeps each section that was read from, since tables lie close together."""
+    """Reads by address; keeps each section that was read from, since tables lie close together.
 
-    def __init__(self, source: ByteSource, sections: list[_Section], allowance: Allowance) -> None:
+    Args:
+        source: The file.
+        sections: Its sections.
+        tables: Where the tables begin: what lies before them in a section, which can be a
+            gigabyte of constants, is only read where they lead back to it.
+        allowance: What the file may still have.
+    """
+
+    def __init__(
+        self,
+        source: ByteSource,
+        sections: list[_Section],
+        tables: Collection[int],
+        allowance: Allowance,
+    ) -> None:
         self._source = source
         self._sections = sections
-        self._loaded: dict[int, bytes] = {}
+        self._tables = tables
+        self._loaded: dict[_Section, tuple[int, bytes]] = {}
         self.allowance = allowance
 
     def view(self, address: int) -> tuple[bytes, int]:
-        """Return the section that holds an address, and the address's place in it."""
+        """Return bytes of the section that holds an address, and the address's place in them."""
         for section in self._sections:
             if section.address <= address < section.address + section.room:
-                if section.address not in self._loaded:
-                    if section.size > _MAX_SECTION_BYTES:
-                        raise LibraryError(f"import or export tables in {section.size} bytes")
-                    data = self._source.read_at(section.offset, section.size)
-                    if section.size < section.room:
-                        data += _ZEROS[: section.room - section.size]
-                    self._loaded[section.address] = data
-                return self._loaded[section.address], address - section.address
+                begin, data = self._loaded.get(section, (section.address + section.room, b""))
+                if address < begin:
+                    again = section in self._loaded
+                    begin = section.address if again else self._begin(section, address)
+                    data = self._load(section, begin - section.address)
+                    self._loaded[section] = begin, data
+                return data, address - begin
         raise LibraryError(f"no section has the address {address:#x} in the file")
+
+    def _begin(self, section: _Section, address: int) -> int:
+        """Return the address of the first of the tables that lie in a section."""
+        return min([address, *(item for item in self._tables if item >= section.address)])
+
+    def _load(self, section: _Section, skipped: int) -> bytes:
+        size = max(0, section.size - skipped)
+        if size > _MAX_TABLE_BYTES:
+            raise LibraryError(f"import or export tables in {size} bytes")
+        data = self._source.read_at(section.offset + section.size - size, size)
+        zeros = section.room - skipped - size
+        return data + _ZEROS[:zeros] if zeros else data
 
     def unpack(self, layout: str, address: int) -> tuple[int, ...]:
         data, start = self.view(address)
@@ -140,7 +166,8 @@ def _read(source: ByteSource, allowance: Allowance) -> Library | None:
     if directories[_BOUND_IMPORTS] != (0, 0):
         raise LibraryError("imports that are bound to certain builds of other libraries")
     sections = _sections(source, header, optional, count)
-    image = _Image(source, sections, allowance)
+    tables = [directories[number][0] for number in (_EXPORTS, _IMPORTS, _DELAY_IMPORTS, _CLR)]
+    image = _Image(source, sections, tables, allowance)
     imports = list(_imports(image, directories[_IMPORTS][0], is64=is64))
     image_base = 0 if is64 else struct.unpack_from("<I", header, 28)[0]
     delayed = list(
