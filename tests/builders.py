@@ -20,8 +20,8 @@ from packaging.version import Version
 from torch_abi_audit.abi.cpython import library_kind
 from torch_abi_audit.audit import Options, classify_contents
 from torch_abi_audit.catalog import Catalog, Platform, Shim, ShimExport
-from torch_abi_audit.catalog.archive import write_archive
 from torch_abi_audit.catalog.exports import Build, Leak, make_table
+from torch_abi_audit.catalog.storage import write_archive
 from torch_abi_audit.loader.graph import LoadGraph
 from torch_abi_audit.model import (
     Claims,

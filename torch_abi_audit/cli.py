@@ -17,7 +17,7 @@ from torch_abi_audit.errors import AuditError
 from torch_abi_audit.report.document import head_document
 from torch_abi_audit.report.escape import clean
 from torch_abi_audit.report.outputs import Destination, Outputs, ReportFormat
-from torch_abi_audit.report.progress import Progress, is_long
+from torch_abi_audit.report.progress import ProgressBar, is_long
 from torch_abi_audit.report.style import Style
 from torch_abi_audit.rules import RULES
 from torch_abi_audit.verdict.policy import EXIT_ERROR, EXIT_SAFE
@@ -76,7 +76,7 @@ def _audit(options: argparse.Namespace, *, whole: bool) -> int:
     output = Outputs(destinations, head, style, _complain)
     run = auditor.collector()
     targets = auditor.package_names() if whole else expand(options.targets)
-    progress = Progress(len(targets), shown=not options.quiet and (whole or is_long(targets)))
+    progress = ProgressBar(len(targets), shown=not options.quiet and (whole or is_long(targets)))
     audit = auditor.package if whole else auditor.audit
     failed = False
     on_screen = _is_on_screen(destinations)

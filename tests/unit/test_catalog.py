@@ -15,12 +15,12 @@ from packaging.version import Version
 from tests.builders import TEST_WHEELS, a_library, library, member_of
 from torch_abi_audit.archive.remote import RangeFile, project_files
 from torch_abi_audit.catalog import load_catalog
-from torch_abi_audit.catalog.archive import PlatformFile, write_archive
 from torch_abi_audit.catalog.build.__main__ import main
 from torch_abi_audit.catalog.build.collect import Provided, WheelTree, collect
 from torch_abi_audit.catalog.build.headers import Declaration, declarations, is_promised
 from torch_abi_audit.catalog.build.merge import libstdcxx_versions, shim_table
 from torch_abi_audit.catalog.exports import Build, Leak, make_table
+from torch_abi_audit.catalog.storage import PlatformFile, write_archive
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Symbol
 

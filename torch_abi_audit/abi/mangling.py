@@ -44,7 +44,7 @@ def owner(name: str) -> tuple[str, ...]:
     >>> owner("_ZTIN3c105ErrorE")
     ('c10', 'Error')
     """
-    return msvc.scopes(name) if msvc.is_msvc(name) else _scopes(name)[0]
+    return msvc.namespaces(name) if msvc.is_msvc(name) else _scopes(name)[0]
 
 
 def _scopes(name: str) -> tuple[tuple[str, ...], int]:

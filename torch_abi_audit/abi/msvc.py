@@ -28,14 +28,14 @@ def is_msvc(name: str) -> bool:
     return name.startswith("?")
 
 
-def scopes(name: str) -> tuple[str, ...]:
+def namespaces(name: str) -> tuple[str, ...]:
     """Return the scopes and the name of an entity, up to what is no identifier.
 
     Template arguments are left out.
 
-    >>> scopes("?size@Tensor@at@@QEBA_JXZ")
+    >>> namespaces("?size@Tensor@at@@QEBA_JXZ")
     ('at', 'Tensor', 'size')
-    >>> scopes("??0Error@c10@@QEAA@XZ")
+    >>> namespaces("??0Error@c10@@QEAA@XZ")
     ('c10', 'Error')
     """
     plain = _PLAIN.match(name)

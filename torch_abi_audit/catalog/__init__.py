@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from packaging.version import Version
 
-from torch_abi_audit.catalog.archive import PlatformFile
 from torch_abi_audit.catalog.libraries import cuda_library
+from torch_abi_audit.catalog.storage import PlatformFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

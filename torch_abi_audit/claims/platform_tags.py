@@ -1,4 +1,4 @@
-"""Platform tags: the system, the machines and the oldest system that they promise.
+"""PlatformTag tags: the system, the machines and the oldest system that they promise.
 
 References: PEP 425, 513, 571, 599, 600, 656, 730, 738 and the platform compatibility tags.
 """
@@ -71,7 +71,7 @@ _IOS_DEVICES = {"iphoneos": "ios", "iphonesimulator": "iossimulator"}
 _FIRST_ARM64_MACOS = (11, 0)
 
 
-class Platform(NamedTuple):
+class PlatformTag(NamedTuple):
     """What a platform tag says.
 
     Attributes:
@@ -107,10 +107,10 @@ def _split(tag: str) -> _Parts | None:
     return _Parts(name, tuple(map(int, numbers)), arch)
 
 
-def parse_platform(tag: str) -> Platform | None:
+def parse_platform(tag: str) -> PlatformTag | None:
     """Parse a platform tag; None for ``any`` and for what is not known."""
     if tag == "win32":
-        return Platform("windows", ("i686",))
+        return PlatformTag("windows", ("i686",))
     parts = _split(tag)
     if parts is None:
         return None
@@ -124,7 +124,7 @@ def parse_platform(tag: str) -> Platform | None:
     floor = _LEGACY_MANYLINUX.get(name)
     if floor is None and numbers:
         floor = (numbers[0], numbers[1] if len(numbers) > 1 else 0)
-    return Platform(system, _ARCHS.get(arch, (arch,)), floor)
+    return PlatformTag(system, _ARCHS.get(arch, (arch,)), floor)
 
 
 def accepted_by_index(tag: str) -> bool:
@@ -155,7 +155,7 @@ def accepted_by_installers(tag: str) -> bool:
     return accepted_by_index(tag)
 
 
-def fits(library: Library, platform: Platform) -> bool:
+def fits(library: Library, platform: PlatformTag) -> bool:
     """Whether the system and one of the machines of a tag load a library."""
     return (
         _FORMATS[platform.system] is library.format

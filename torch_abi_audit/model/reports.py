@@ -66,7 +66,7 @@ class Here(NamedTuple):
     cell: Cell
 
 
-class Progress(NamedTuple):
+class MigrationProgress(NamedTuple):
     """How far a target is on its way to the stable ABI: its libraries that use torch."""
 
     stable: int

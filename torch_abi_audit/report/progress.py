@@ -36,7 +36,7 @@ def _is_piped() -> bool:
         return False
 
 
-class Progress:
+class ProgressBar:
     """Shows what is being audited, and nothing of itself while a report is printed.
 
     Args:

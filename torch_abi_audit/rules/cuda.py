@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from torch_abi_audit.claims.torch_requirement import names_other_build, requirement
 from torch_abi_audit.model import LOADING, Severity, Subject, TorchAbi
+from torch_abi_audit.rules.checked import checked_releases, is_about_cuda, is_missed
 from torch_abi_audit.rules.evidence import lacking, libraries
-from torch_abi_audit.rules.judged import is_about_cuda, is_missed, judged_releases
 from torch_abi_audit.rules.registry import Hit, require, rule
 from torch_abi_audit.wording import join, ranges, unique
 
@@ -43,7 +43,7 @@ def cuda_major_mismatch(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     _, example = broken[min(broken)][0]
     loading = [
         release
-        for release in judged_releases(subject, catalog)
+        for release in checked_releases(subject, catalog)
         if subject.matrix.row[release].status in LOADING
     ]
     fix: Fix | str = "build it with the CUDA of the torch release that it requires"
@@ -113,7 +113,7 @@ def _broken(
     found: dict[Version, list[tuple[str, Reason]]] = {}
     if any(map(names_other_build, subject.demands)):
         return found
-    judged = judged_releases(subject, catalog)
+    judged = checked_releases(subject, catalog)
     keys = {item.path: item.platform or "" for item in subject.libraries}
     for path, row in subject.matrix.libraries.items():
         platform = catalog.platforms.get(keys[path])

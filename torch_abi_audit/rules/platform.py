@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from torch_abi_audit.catalog import Catalog
-    from torch_abi_audit.claims.platform_tags import Platform
+    from torch_abi_audit.claims.platform_tags import PlatformTag
     from torch_abi_audit.model import DeploymentTarget
 
 _GLIBC = ("libc.so.6", "ld-linux")
@@ -103,7 +103,7 @@ def wrong_architecture(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
         )
 
 
-def _unserved(subject: Subject, platforms: Iterable[Platform]) -> set[str]:
+def _unserved(subject: Subject, platforms: Iterable[PlatformTag]) -> set[str]:
     """Return the machines of the tags that no library is for, each with its system."""
     return {
         f"{platform.system} {arch}"
@@ -115,7 +115,7 @@ def _unserved(subject: Subject, platforms: Iterable[Platform]) -> set[str]:
     }
 
 
-def _macos_archs(platforms: Iterable[Platform]) -> set[str]:
+def _macos_archs(platforms: Iterable[PlatformTag]) -> set[str]:
     """Return the machines of macOS that a universal library must have slices for.
 
     Nothing runs i386 any more, which the tag `intel` also names.
@@ -124,7 +124,7 @@ def _macos_archs(platforms: Iterable[Platform]) -> set[str]:
     return archs & {"arm64", "x86_64"} if len(archs) > 1 else set()
 
 
-def _machines(items: Sequence[LibraryAudit], platforms: Sequence[Platform]) -> str:
+def _machines(items: Sequence[LibraryAudit], platforms: Sequence[PlatformTag]) -> str:
     """Say what a file is for, and what the tag is for, with the systems where they differ."""
     found = {(item.library.system, item.library.arch) for item in items}
     claimed = {(item.system, arch) for item in platforms for arch in item.archs}

@@ -76,21 +76,21 @@ class _More(TypedDict):
 
 
 if TYPE_CHECKING:
-    Check = Callable[[Subject, Catalog], Iterator[Hit]]
-    RunCheck = Callable[[WholeRun, Catalog], Iterator[Hit]]
+    RuleFunction = Callable[[Subject, Catalog], Iterator[Hit]]
+    RunRuleFunction = Callable[[WholeRun, Catalog], Iterator[Hit]]
 
-_CHECKS: dict[str, Check] = {}
-_RUN_CHECKS: dict[str, RunCheck] = {}
+_TARGET_RULES: dict[str, RuleFunction] = {}
+_RUN_RULES: dict[str, RunRuleFunction] = {}
 
 
 def rule(
     name: str, severity: Severity, title: str, **more: Unpack[_More]
-) -> Callable[[Check], Check]:
+) -> Callable[[RuleFunction], RuleFunction]:
     """Register a new rule, and the decorated function as what finds it in a target."""
     _register(Rule(name, severity, title, **more))
 
-    def register(check: Check) -> Check:
-        _CHECKS[name] = check
+    def register(check: RuleFunction) -> RuleFunction:
+        _TARGET_RULES[name] = check
         return check
 
     return register
@@ -98,17 +98,17 @@ def rule(
 
 def run_rule(
     name: str, severity: Severity, title: str, **more: Unpack[_More]
-) -> Callable[[RunCheck], RunCheck]:
+) -> Callable[[RunRuleFunction], RunRuleFunction]:
     """Register a new rule about all targets of a run together."""
     _register(Rule(name, severity, title, **more))
     return also_of_run(name)
 
 
-def also_of_run(name: str) -> Callable[[RunCheck], RunCheck]:
+def also_of_run(name: str) -> Callable[[RunRuleFunction], RunRuleFunction]:
     """Register what finds a rule in all targets of a run together."""
 
-    def register(check: RunCheck) -> RunCheck:
-        _RUN_CHECKS[RULES[name].name] = check
+    def register(check: RunRuleFunction) -> RunRuleFunction:
+        _RUN_RULES[RULES[name].name] = check
         return check
 
     return register
@@ -122,12 +122,12 @@ def _register(new: Rule) -> None:
 
 def run_rules(subject: Subject, catalog: Catalog) -> tuple[Finding, ...]:
     """Run every rule; findings come by severity, then in the order of rules and libraries."""
-    return _findings((name, check(subject, catalog)) for name, check in _CHECKS.items())
+    return _findings((name, check(subject, catalog)) for name, check in _TARGET_RULES.items())
 
 
 def run_run_rules(run: WholeRun, catalog: Catalog) -> tuple[Finding, ...]:
     """Run every rule about the targets together; see `run_rules`."""
-    return _findings((name, check(run, catalog)) for name, check in _RUN_CHECKS.items())
+    return _findings((name, check(run, catalog)) for name, check in _RUN_RULES.items())
 
 
 def _declared(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:

@@ -22,8 +22,8 @@ from torch_abi_audit.model import (
     Subject,
     TorchAbi,
 )
+from torch_abi_audit.rules.checked import checked_releases, is_about_cuda, is_missed
 from torch_abi_audit.rules.evidence import lacking, requirements, symbols, tags
-from torch_abi_audit.rules.judged import is_about_cuda, is_missed, judged_releases
 from torch_abi_audit.rules.registry import Hit, require, rule
 from torch_abi_audit.wording import join, ranges, short, unique
 
@@ -214,7 +214,7 @@ def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
 
     What CUDA is the cause of is reported by the rules about CUDA.
     """
-    judged = judged_releases(subject, catalog)
+    judged = checked_releases(subject, catalog)
     alternatives = subject.matrix.alternatives
     # Libraries that miss the same are told of together.
     alike: dict[tuple[tuple[Version, tuple[Reason, ...]], ...], list[str]] = {}

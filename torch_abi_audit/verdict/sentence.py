@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch_abi_audit.model import (
     Finding,
-    Progress,
+    MigrationProgress,
     ReleaseStatus,
     TargetKind,
     TorchAbi,
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from torch_abi_audit.verdict.policy import Policy
 
 
-def progress(uses: Iterable[TorchUse]) -> Progress:
+def progress(uses: Iterable[TorchUse]) -> MigrationProgress:
     """Count the libraries that use torch by its stable ABI, and those that do not yet."""
     abis = [use.abi for use in uses]
-    return Progress(abis.count(TorchAbi.STABLE), abis.count(TorchAbi.UNSTABLE))
+    return MigrationProgress(abis.count(TorchAbi.STABLE), abis.count(TorchAbi.UNSTABLE))
 
 
 def summarize(

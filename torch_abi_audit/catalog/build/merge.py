@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from torch_abi_audit.catalog.archive import write_archive
 from torch_abi_audit.catalog.build.headers import is_deprecated, is_promised
 from torch_abi_audit.catalog.exports import Build, ExportTable, Leak, make_table
+from torch_abi_audit.catalog.storage import write_archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -19,7 +19,7 @@ def is_about_cuda(reason: Reason) -> bool:
     return reason.cause is Cause.CUDA or (reason.cause is Cause.LIBRARY and "cuda" in reason.name)
 
 
-def judged_releases(subject: Subject, catalog: Catalog) -> list[Version]:
+def checked_releases(subject: Subject, catalog: Catalog) -> list[Version]:
     """Return the releases to judge against: admitted, in the catalog, not below the floor.
 
     Releases below the floor are another rule's; where nothing is asked of torch, all
