@@ -221,7 +221,11 @@ def _ignore(value: Any) -> Ignore:
         if needed not in values:
             raise AuditError(f"an entry without {needed!r}")
     return Ignore(
-        values["rule"], values["reason"], values.get("library"), values.get("until-torch")
+        rule=values["rule"],
+        reason=values["reason"],
+        library=values.get("library"),
+        until_torch=values.get("until-torch"),
+        symbol=values.get("symbol"),
     )
 
 
@@ -243,4 +247,5 @@ _IGNORE: dict[str, Callable[[Any], Any]] = {
     "reason": _text,
     "library": _text,
     "until-torch": parse_release,
+    "symbol": _text,
 }

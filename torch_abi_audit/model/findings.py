@@ -125,6 +125,8 @@ class Ignore(NamedTuple):
             rule is accepted.
         until_torch: The release of torch with which it expires: once the catalog has it.
         migrating: It says that a library is still to be moved to the stable ABI.
+        symbol: A pattern of symbols, as they are declared or mangled; without one all are
+            ignored. What it leaves of a finding stays one.
     """
 
     rule: str
@@ -132,9 +134,11 @@ class Ignore(NamedTuple):
     library: str | None = None
     until_torch: Version | None = None
     migrating: bool = False
+    symbol: str | None = None
 
     def __str__(self) -> str:
-        return self.rule if self.library is None else f"{self.rule}:{self.library}"
+        where = self.rule if self.library is None else f"{self.rule}:{self.library}"
+        return where if self.symbol is None else f"{where} ({self.symbol})"
 
 
 class Ignored(NamedTuple):

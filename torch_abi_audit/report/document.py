@@ -8,13 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.model import PythonAbi, ReleaseStatus, TorchAbi, Verdict
-from torch_abi_audit.report.shape import SCHEMA_VERSION
 from torch_abi_audit.verdict.policy import Policy
 from torch_abi_audit.verdict.sentence import progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import Literal
 
     from packaging.version import Version
 
@@ -112,9 +110,8 @@ def head_document(
         environment: The environment that is audited as a whole.
         configuration: The file that the configuration is from.
     """
-    version: Literal[1] = SCHEMA_VERSION
     return {
-        "schema_version": version,
+        "schema_version": 1,
         "tool": {"name": "torch-abi-audit", "version": tool_version},
         "catalog": {"torch_releases": list(map(str, releases))},
         "configuration": configuration,
@@ -309,6 +306,7 @@ def _ignored(item: Ignored) -> IgnoredDocument:
         "ignore": {
             "rule": ignore.rule,
             "library": ignore.library,
+            "symbol": ignore.symbol,
             "reason": ignore.reason,
             "until_torch": _text(ignore.until_torch),
             "migrating": ignore.migrating,

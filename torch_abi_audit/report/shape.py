@@ -24,8 +24,6 @@ from torch_abi_audit.model import (  # noqa: TC001
     Verdict,
 )
 
-SCHEMA_VERSION: Literal[1] = 1
-
 
 class EvidenceDocument(TypedDict):
     """One thing that shows that a rule holds."""
@@ -54,6 +52,7 @@ class IgnoreDocument(TypedDict):
 
     rule: str
     library: Annotated[str | None, "a pattern of paths"]
+    symbol: Annotated[str | None, "a pattern of symbols, as they are declared or mangled"]
     reason: str
     until_torch: Annotated[str | None, "the release of torch with which it expires"]
     migrating: bool

@@ -16,7 +16,6 @@ import io
 import re
 import stat
 import zipfile
-from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 from unicodedata import category, normalize
 
@@ -153,11 +152,14 @@ def _folded(path: str) -> str:
 
 def _inside_files(names: Collection[str]) -> Iterator[Defect]:
     """Yield the members that are files, and folders of others."""
-    ordered = sorted(names)
-    for name in ordered:
-        place = bisect_left(ordered, f"{name}/") if not name.endswith("/") else len(ordered)
-        if place < len(ordered) and ordered[place].startswith(f"{name}/"):
-            yield Defect(DefectKind.UNSAFE_NAME, name, "a file, and a folder of others")
+    folders: set[str] = set()
+    for name in names:
+        folder = name.rstrip("/").rpartition("/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+    for name in sorted(folders.intersection(names)):
+        yield Defect(DefectKind.UNSAFE_NAME, name, "a file, and a folder of others")
 
 
 def _unsafe(info: zipfile.ZipInfo, path: str, *, windows: bool) -> Iterator[Defect]:
