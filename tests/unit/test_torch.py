@@ -139,6 +139,34 @@ def test_copies_of_other_projects(name: str) -> None:
     assert (use.abi, use.foreign) == (TorchAbi.NONE, (name,))
 
 
+@pytest.mark.parametrize(
+    ("name", "version", "asked", "abi"),
+    [
+        # ld.so takes a definition without a version from anywhere, and torch has none.
+        ("_ZN2at6TensorD1Ev", "GLIBC_2.2.5", "libc.so.6", TorchAbi.UNSTABLE),
+        ("_ZN2at6TensorD1Ev", "X_1", "libx.so.1", TorchAbi.UNSTABLE),
+        ("torch_ten", "GLIBC_2.2.5", "libc.so.6", TorchAbi.STABLE),
+        ("THPVariableClass", "GLIBC_2.2.5", "libm.so.6", TorchAbi.UNSTABLE),
+        ("torch_c_dynamo_private", "GLIBCXX_3.4", "libstdc++.so.6", TorchAbi.UNSTABLE),
+        ("memcpy", "GLIBC_2.14", "libc.so.6", TorchAbi.NONE),
+    ],
+)
+def test_a_version_does_not_say_who_provides_a_symbol(
+    name: str, version: str, asked: str, abi: TorchAbi
+) -> None:
+    symbol = Symbol(name, version=version, library=asked)
+    assert use_of(library(symbol, needed=(*TORCH, asked))).abi is abi
+
+
+def test_a_leak_under_another_version_than_libstdcxx_has_it_under() -> None:
+    def leaked(version: str) -> tuple[str, ...]:
+        symbol = Symbol("_ZSt9leaked_upv", version=version, library="libstdc++.so.6")
+        return use_of(library(symbol, needed=TORCH)).leaked
+
+    assert leaked("GLIBCXX_3.4.32") == ()
+    assert leaked("GLIBCXX_3.4") == ("_ZSt9leaked_upv",)
+
+
 def test_what_another_library_provides_is_not_torchs() -> None:
     versioned = Symbol("cpuinfo_initialize", version="CPUINFO_1", library="libcpuinfo.so.1")
     assert use_of(library(versioned, needed=TORCH)).foreign == ()
@@ -256,7 +284,7 @@ def test_scope_of_a_stranger_has_its_strong_definitions_only() -> None:
 
 def test_programs_provide_nothing() -> None:
     libraries = {"x/_C.so": library("f"), "x/bin": library(exports=("f",), executable=True)}
-    assert scopes(graph_of(libraries))["x/_C.so"] == Scope()
+    assert scopes(graph_of(libraries))["x/_C.so"] == Scope(binds=False)
 
 
 def test_libraries_for_another_machine_provide_nothing() -> None:

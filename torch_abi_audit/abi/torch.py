@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch_abi_audit.abi.mangling import owner
 from torch_abi_audit.catalog.libraries import is_torch_library
+from torch_abi_audit.claims.manylinux import is_linux_library
 from torch_abi_audit.model import Floor, TorchAbi, TorchUse, basename
 
 if TYPE_CHECKING:
@@ -86,9 +87,9 @@ def classify_torch(
     names = _Names(library, scope, catalog, platform)
     for symbol, kind in names.kinds():
         found[_Kind.WEAK if symbol.weak else kind].append(symbol.name)
-        if symbol.library is None and symbol.name in scope.perhaps:
+        if symbol.name in scope.perhaps:
             perhaps.add(symbol.name)
-        if symbol.library is not None:
+        if scope.binds and symbol.library is not None:
             providers[symbol.name] = scope.outside(symbol) or frozenset()
 
     if found[_Kind.UNSTABLE]:
@@ -135,7 +136,7 @@ class _Names:
         """Yield each import that is torch's, with its kind."""
         for symbol in self._library.imports:
             outside = self._scope.outside(symbol)
-            if symbol.library is None and symbol.name in self._scope.perhaps:
+            if symbol.name in self._scope.perhaps:
                 # What only code of the package can load first makes no name of torch's its own.
                 kind = self._by_name(symbol.name)
             elif outside is None:
@@ -168,17 +169,18 @@ class _Names:
     def _by_exports(self, symbol: Symbol) -> _Kind | None:
         """Tell what torch's libraries export and no name gives away.
 
-        Only for a symbol whose provider the binary does not name.
+        Only for a symbol whose provider the binary does not decide. That it asks for a version
+        of the system's libraries does not: they have no such name, and ld.so takes torch's, which
+        has no version. What another library has is not known here.
         """
-        if (
-            symbol.version is not None
-            or not self._reaches_torch
-            or self._platform is None
-            or _PYTHON.match(symbol.name)
-        ):
+        if symbol.library is not None and not is_linux_library(basename(symbol.library)):
             return None
-        if symbol.name in self._platform.leaks:
-            return _Kind.LEAKED
+        if not self._reaches_torch or self._platform is None or _PYTHON.match(symbol.name):
+            return None
+        leak = self._platform.leaks.get(symbol.name)
+        if leak is not None:
+            # With the version that libstdc++ has it under, that is where it is from.
+            return None if symbol.version == leak.version else _Kind.LEAKED
         scopes = owner(symbol.name)
         if scopes[:2] in _STABLE_SCOPES or not self._is_exported(symbol.name):
             return None

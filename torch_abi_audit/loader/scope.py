@@ -33,7 +33,10 @@ class Scope:
     """What a library finds in its own target.
 
     Attributes:
-        symbols: Those of its imports whose provider the binary does not name, and that
+        binds: Whether the binary decides which library provides each symbol (Mach-O, PE). ELF
+            names the library that is to have a version, and ld.so takes a definition without
+            one from any.
+        symbols: Those of its imports whose provider the binary does not decide, and that
             libraries of the target define which the loader finds.
         perhaps: Those that others define: code of the package would have to load them first.
         libraries: The names of those that it needs which the target has.
@@ -45,6 +48,7 @@ class Scope:
         unprovided: Imports that it asks of a library of the target that does not have them.
     """
 
+    binds: bool = True
     symbols: frozenset[str] = frozenset()
     perhaps: frozenset[str] = frozenset()
     libraries: frozenset[str] = frozenset()
@@ -58,7 +62,7 @@ class Scope:
 
         None where any may, an empty set where the target provides it itself, or may.
         """
-        if symbol.library is None:
+        if symbol.library is None or not self.binds:
             own = symbol.name in self.symbols or symbol.name in self.perhaps
             return frozenset() if own else None
         name = basename(symbol.library)
@@ -95,8 +99,9 @@ class _Providers:
         certain = frozenset.intersection(*(load.certain for load in loads))
         near = {other for load in loads for other in load.order}
         symbols, perhaps = set(), set()
+        binds = library.format is not Format.ELF
         for symbol in library.imports:
-            if symbol.library is not None:
+            if binds and symbol.library is not None:
                 continue
             definitions = self._definitions.get(symbol.name, {})
             if any(other != path and other in certain for other in definitions):
@@ -109,6 +114,7 @@ class _Providers:
         asked = frozenset[str]().union(*(graph.asked(opener) for opener in graph.openers(path)))
         passed_on, unprovided = self._asked_of_siblings(library, edges)
         return Scope(
+            binds=binds,
             symbols=frozenset(symbols),
             perhaps=frozenset(perhaps),
             libraries=frozenset(map(basename, edges)),
