@@ -12,6 +12,7 @@ from tests.builders import a_library, member_of
 from torch_abi_audit.errors import LibraryError
 from torch_abi_audit.formats import BytesSource, read_libraries, sniff
 from torch_abi_audit.formats import elf as elf_module
+from torch_abi_audit.formats.elf_image import Tag
 from torch_abi_audit.model import Format, Library, Symbol
 
 
@@ -251,7 +252,7 @@ def test_it_reads_what_pyelftools_reads(scenario: str, path: str) -> None:
 
 
 def test_the_constants_are_those_of_pyelftools() -> None:
-    for tag in elf_module._Tag:  # noqa: SLF001
+    for tag in Tag:
         assert ENUM_D_TAG[tag.name] == tag.value
     names = {value: name for name, value in ENUM_E_MACHINE.items() if isinstance(value, int)}
     assert {names[number] for number, _, _ in elf_module._MACHINES} == {  # noqa: SLF001

@@ -8,10 +8,19 @@ from __future__ import annotations
 import re
 
 from torch_abi_audit.errors import LibraryError
+from torch_abi_audit.formats.budget import Budget, Limits
 from torch_abi_audit.formats.source import ByteSource, BytesSource
 from torch_abi_audit.model import Format, Library
 
-__all__ = ["ByteSource", "BytesSource", "is_library_name", "read_libraries", "sniff"]
+__all__ = [
+    "Budget",
+    "ByteSource",
+    "BytesSource",
+    "Limits",
+    "is_library_name",
+    "read_libraries",
+    "sniff",
+]
 
 _ELF_MAGIC = b"\x7fELF"
 _MACHO_MAGICS = frozenset(
@@ -48,13 +57,17 @@ def sniff(head: bytes) -> Format | None:
     return None
 
 
-def read_libraries(source: ByteSource, name: str) -> tuple[Library, ...]:
+def read_libraries(
+    source: ByteSource, name: str, budget: Budget | None = None
+) -> tuple[Library, ...]:
     """Read the facts of a file, if it is a library.
 
     Args:
         source: The file's bytes.
         name: Its name, which only decides whether a file that holds no library and is
             no text should have been one.
+        budget: What may still be read for the target that it is of, shared by all its files;
+            without it the usual limits are the file's alone.
 
     Returns:
         The facts: of one library, or of each slice of a universal Mach-O file; none for
@@ -74,7 +87,7 @@ def read_libraries(source: ByteSource, name: str) -> tuple[Library, ...]:
                 read_elf,
             )
 
-            library = read_elf(source)
+            library = read_elf(source, budget)
             found = () if library is None else (library,)
             if is_device_code(head):
                 return found

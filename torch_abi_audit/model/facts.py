@@ -54,13 +54,17 @@ class Symbol(NamedTuple):
             error; for an export, that another definition may replace it.
         version: The symbol version, e.g. ``GLIBC_2.17``.
         library: For an import, the needed library that the binary itself names
-            as the provider, where the format records one.
+            as the provider, where the format records one. (ELF: it names who is to have
+            the version. A definition without a version may come from any library.)
+        hidden: For an export, that its version is not the default one: only an import
+            with that very version can bind to it (ELF).
     """
 
     name: str
     weak: bool = False
     version: str | None = None
     library: str | None = None
+    hidden: bool = False
 
 
 class DeploymentTarget(NamedTuple):

@@ -1,0 +1,1 @@
+"""The reader of ELF against glibc's loader, on libraries that lie."""

@@ -1,0 +1,215 @@
+"""The hash tables of ELF: which symbols of a library the loader finds by their name.
+
+A symbol that the hash table does not lead to is no definition to anybody, the library that
+holds it included: what it is called there must come from elsewhere.
+
+References: System V gABI chapter 5; glibc's `elf/dl-setup_hash.c` and `do_lookup_x` in
+`elf/dl-lookup.c`.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from torch_abi_audit.errors import LibraryError
+from torch_abi_audit.formats.elf_image import EM_S390, Tag
+
+if TYPE_CHECKING:
+    from array import array
+
+    from torch_abi_audit.formats.elf_image import Dynamic, Image
+
+_MAX_SYMBOLS = 500_000
+_MAX_SYMBOLS_SYSV = 200_000  # its hash takes long
+_CHUNK = 1 << 16
+
+# The hash of a name is, but for a constant, its value as a number in base 33 whose digits are
+# bytes. Python reads such numbers fast, and only with digits below 33: so in two halves.
+_DIGITS = b"0123456789abcdef"
+_HIGH = bytes(_DIGITS[byte >> 4] for byte in range(256))
+_LOW = bytes(_DIGITS[byte & 15] for byte in range(256))
+_START = 5381
+_WHOLE = 1024  # bytes of a name that are read as one number; Python refuses very long ones
+_POWERS = [_START * pow(33, size, 1 << 32) for size in range(_WHOLE + 1)]
+
+
+def gnu_hash(name: bytes) -> int:
+    """Return the hash of a name in DT_GNU_HASH."""
+    size = len(name)
+    if size > _WHOLE:
+        value = _START
+        for byte in name:
+            value = value * 33 + byte & 0xFFFFFFFF
+        return value
+    if not size:
+        return _START
+    value = _POWERS[size] + 16 * int(name.translate(_HIGH), 33) + int(name.translate(_LOW), 33)
+    return value & 0xFFFFFFFF
+
+
+def sysv_hash(name: bytes) -> int:
+    """Return the hash of a name in DT_HASH, and of a version."""
+    value = 0
+    for byte in name:
+        value = (value << 4) + byte
+        high = value & 0xF0000000
+        value = (value ^ high >> 24) & ~high & 0xFFFFFFFF
+    return value
+
+
+class GnuHash:
+    """DT_GNU_HASH."""
+
+    def __init__(self, image: Image, address: int) -> None:
+        buckets, first, bloom, self._shift = image.words(address, 4)
+        if buckets > _MAX_SYMBOLS or bloom > _MAX_SYMBOLS:
+            raise LibraryError(f"a hash table of {buckets} buckets")
+        if bloom.bit_count() != 1 or self._shift >= 32:
+            raise LibraryError(
+                f"a hash table with a filter of {bloom} words, {self._shift} bits on"
+            )
+        self._bits = 8 * image.word_size
+        self._bloom_mask, self._number = bloom - 1, buckets
+        place = address + 16
+        size = bloom * image.word_size
+        self._bloom = image.numbers(image.read(place, size), image.word)
+        place += size
+        self._buckets = image.words(place, buckets)
+        place += 4 * buckets
+        self._first = first
+        last = max(self._buckets, default=0)
+        if last and (not first or any(bucket < first for bucket in set(self._buckets) - {0})):
+            raise LibraryError("a hash table whose chains begin before their table")
+        self._chains = _read_chains(image, place, last - first) if last else image.words(0, 0)
+        self.address, self.size = address, place + 4 * len(self._chains) - address
+        # Where the chain of each symbol begins at the earliest: after the last that ends.
+        starts = []
+        start = first
+        for index, value in enumerate(self._chains, first):
+            starts.append(start)
+            if value & 1:
+                start = index + 1
+        self._starts = starts
+
+    @property
+    def count(self) -> int:
+        """How many symbols the table shows that there are, those before the first included."""
+        return self._first + len(self._chains) if self._chains else 0
+
+    def holds(self, index: int) -> bool:
+        """Whether a symbol is in the table, under whatever name."""
+        return 0 <= index - self._first < len(self._chains)
+
+    def finds(self, index: int, name: bytes) -> bool:
+        """Whether the loader comes upon a symbol when it looks for its name."""
+        place = index - self._first
+        if not 0 <= place < len(self._chains):
+            return False
+        value = gnu_hash(name)
+        bits = self._bits
+        word = self._bloom[value // bits & self._bloom_mask]
+        return (
+            (self._chains[place] ^ value) < 2
+            and self._starts[place] <= self._buckets[value % self._number] <= index
+            and word >> value % bits & word >> (value >> self._shift) % bits & 1 == 1
+        )
+
+
+def _read_chains(image: Image, address: int, last: int) -> array[int]:
+    """Read the chains, up to the end of the one that goes through a place."""
+    if last >= _MAX_SYMBOLS:
+        raise LibraryError(f"a hash table of {last} symbols")
+    words = image.words(address, last)
+    while len(words) < _MAX_SYMBOLS:
+        data = image.read_up_to(address + 4 * len(words), _CHUNK)
+        chunk = image.numbers(data[: len(data) // 4 * 4], "I")
+        for number, value in enumerate(chunk, 1):
+            if value & 1:
+                return words + chunk[:number]
+        if not chunk:
+            break
+        words += chunk
+    raise LibraryError("a hash chain without an end")
+
+
+class SysvHash:
+    """DT_HASH."""
+
+    def __init__(self, image: Image, address: int) -> None:
+        # On s390x the words are of 64 bits.
+        wide = image.is64 and image.machine == EM_S390
+        kind, size = ("Q", 8) if wide else ("I", 4)
+        head = struct.unpack(f"{image.order}2{kind}", image.read(address, 2 * size))
+        buckets, self.count = head
+        if buckets > _MAX_SYMBOLS or self.count > _MAX_SYMBOLS:
+            raise LibraryError(f"a hash table of {buckets} buckets and {self.count} symbols")
+        self.address, self.size = address, (2 + buckets + self.count) * size
+        self._image = image
+        self._layout = f"{image.order}{buckets + self.count}{kind}"
+        self._number = buckets
+        self._place = address + 2 * size
+        self._bucket_of: dict[int, int] | None = None
+
+    def _buckets(self) -> dict[int, int]:
+        """Return the bucket through which each symbol is found."""
+        if self.count > _MAX_SYMBOLS_SYSV:
+            raise LibraryError(f"a hash table of the old kind with {self.count} symbols")
+        size = struct.calcsize(self._layout)
+        words = struct.unpack(self._layout, self._image.read(self._place, size))
+        buckets, chains = words[: self._number], words[self._number :]
+        found: dict[int, int] = {}
+        for bucket, first in enumerate(buckets):
+            index = first
+            while index:
+                if index in found or index >= len(chains):
+                    raise LibraryError("a hash table whose chains meet, or leave it")
+                found[index] = bucket
+                index = chains[index]
+        return found
+
+    def _bucket(self, index: int) -> int | None:
+        if self._bucket_of is None:
+            self._bucket_of = self._buckets()
+        return self._bucket_of.get(index)
+
+    def holds(self, index: int) -> bool:
+        """Whether a symbol is in the table, under whatever name."""
+        return self._bucket(index) is not None
+
+    def finds(self, index: int, name: bytes) -> bool:
+        """Whether the loader comes upon a symbol when it looks for its name."""
+        bucket = self._bucket(index)
+        return bucket is not None and bucket == sysv_hash(name) % self._number
+
+
+class NoHash:
+    """The hash table of a library that has none: the loader finds nothing in it."""
+
+    count = address = size = 0
+
+    def holds(self, index: int) -> bool:  # noqa: ARG002 -- as the others
+        """Whether a symbol is in the table, under whatever name."""
+        return False
+
+    def finds(self, index: int, name: bytes) -> bool:  # noqa: ARG002 -- as the others
+        """Whether the loader comes upon a symbol when it looks for its name."""
+        return False
+
+
+HashTable = GnuHash | SysvHash | NoHash
+
+
+def read_hash(image: Image, dynamic: Dynamic) -> tuple[HashTable, int]:
+    """Read the hash table that the loader uses.
+
+    Returns:
+        The table, and how many symbols the hash tables together show that there are.
+    """
+    old, new = dynamic.get(Tag.DT_HASH), dynamic.get(Tag.DT_GNU_HASH)
+    sysv = None if old is None else SysvHash(image, old)
+    count = 0 if sysv is None else sysv.count
+    if new is not None:
+        table = GnuHash(image, new)
+        return table, max(count, table.count)
+    return sysv or NoHash(), count
