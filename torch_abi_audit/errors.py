@@ -9,3 +9,7 @@ class AuditError(Exception):
 
 class LibraryError(AuditError):
     """A member begins like a library, or is named like one, and could not be read."""
+
+
+class LimitError(AuditError):
+    """A target holds more than is read of one; which limit it is over is in the message."""

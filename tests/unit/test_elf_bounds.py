@@ -18,7 +18,7 @@ from tests.oracle.shared import (
     Sym,
     defined,
 )
-from torch_abi_audit.errors import LibraryError
+from torch_abi_audit.errors import LibraryError, LimitError
 from torch_abi_audit.formats import Budget, BytesSource, Limits, read_libraries
 from torch_abi_audit.formats.elf_hash import gnu_hash, sysv_hash
 from torch_abi_audit.model import Library
@@ -42,7 +42,7 @@ def suffixes(count: int, length: int) -> bytes:
 def test_names_that_overlap_count_each_time() -> None:
     data = suffixes(1990, 65_000)
     tracemalloc.start()
-    with pytest.raises(LibraryError, match="the limit of 67,108,864 bytes of names"):
+    with pytest.raises(LimitError, match="67,108,864 bytes of symbol names"):
         read(data)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -53,7 +53,7 @@ def test_libraries_of_a_target_share_a_budget() -> None:
     budget = Budget(Limits(name_bytes=MB))
     data = suffixes(10, 60_000)
     read(data, budget)
-    with pytest.raises(LibraryError, match="the limit of 1,048,576 bytes of names"):
+    with pytest.raises(LimitError, match="1,048,576 bytes of symbol names"):
         read(data, budget)
 
 
@@ -61,7 +61,7 @@ def test_symbols_count() -> None:
     budget = Budget(Limits(symbols=20))
     data = suffixes(10, 20)
     read(data, budget)
-    with pytest.raises(LibraryError, match="the limit of 20 dynamic symbols"):
+    with pytest.raises(LimitError, match="more than 20 dynamic symbols"):
         read(data, budget)
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from tests.builders import member_of
 from tests.objects import PE
-from torch_abi_audit.errors import LibraryError
+from torch_abi_audit.errors import LibraryError, LimitError
 from torch_abi_audit.formats import BytesSource, read_libraries
-from torch_abi_audit.formats.allowance import Allowance
+from torch_abi_audit.formats.budget import Budget, Limits
 from torch_abi_audit.formats.pe import read_pe
 from torch_abi_audit.model import Format, Library, Symbol
 
@@ -71,10 +71,10 @@ def test_tables_that_overlap_are_counted() -> None:
     """Descriptors and names can be shared, so that a small file would stand for a large one."""
     many: dict[str, list[str | int]] = {f"{number}.dll": ["f" * 50] * 9 for number in range(9)}
     data = BytesSource(PE(many).build())
-    with pytest.raises(LibraryError, match="more symbols"):
-        read_pe(data, Allowance(symbols=60))
-    with pytest.raises(LibraryError, match="more bytes of symbol names"):
-        read_pe(data, Allowance(name_bytes=1000))
+    with pytest.raises(LimitError, match="dynamic symbols"):
+        read_pe(data, Budget(Limits(symbols=60)))
+    with pytest.raises(LimitError, match="bytes of symbol names"):
+        read_pe(data, Budget(Limits(name_bytes=1000)))
 
 
 def test_delayed_libraries_are_needed_and_optional() -> None:

@@ -75,6 +75,7 @@ def read_libraries(
 
     Raises:
         LibraryError: It is a library, or should be, and can't be read.
+        LimitError: The libraries of the target are more than is read of one.
     """
     head = source.read_at(0, min(64, source.size))
     found: tuple[Library, ...] = ()
@@ -97,11 +98,11 @@ def read_libraries(
 
             if is_debug_file(source):
                 return ()
-            found = read_macho(source)
+            found = read_macho(source, budget)
         case Format.PE:
             from torch_abi_audit.formats.pe import read_pe  # noqa: PLC0415
 
-            program = read_pe(source)
+            program = read_pe(source, budget)
             return () if program is None else (program,)
         case None:
             if is_library_name(name):

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.errors import LibraryError
-from torch_abi_audit.formats.allowance import Allowance
+from torch_abi_audit.formats.budget import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,9 +76,7 @@ class Export(NamedTuple):
     reexport: Binding | None = None
 
 
-def chained_imports(
-    data: bytes, order: str, allowance: Allowance | None = None
-) -> Iterator[Binding]:
+def chained_imports(data: bytes, order: str, budget: Budget | None = None) -> Iterator[Binding]:
     """Yield the imports of an `LC_DYLD_CHAINED_FIXUPS` table.
 
     dyld looks all of them up, whether a chain leads to them or not.
@@ -86,13 +84,13 @@ def chained_imports(
     Args:
         data: The table.
         order: The byte order, as `struct` writes it.
-        allowance: What the file may still have.
+        budget: What the file may still have.
 
     Raises:
         LibraryError: The table contradicts itself.
         struct.error: It is cut short.
     """
-    allowance = allowance or Allowance()
+    budget = budget or Budget()
     version, _, start, names_start, count, kind, compression = struct.unpack_from(
         f"{order}7I", data
     )
@@ -103,7 +101,7 @@ def chained_imports(
             f" with names of kind {compression}"
         )
     size = struct.calcsize(f"{order}{layout}")
-    allowance.take(symbols=count)
+    budget.spend(symbols=count)
     if start + size * count > len(data):
         raise LibraryError(f"truncated: {count} chained imports in {len(data)} bytes")
     names = data[names_start:]
@@ -119,7 +117,7 @@ def chained_imports(
         end = names.find(b"\0", place)
         if end < 0:
             raise LibraryError(f"a name at {place}, outside the chained fixups")
-        allowance.take(name_bytes=end - place)
+        budget.spend(name_bytes=end - place)
         yield Binding(names[place:end], ordinal, bool(packed >> bits & 1))
 
 
@@ -139,7 +137,7 @@ class Bind(Enum):
 
 
 def bound_symbols(
-    data: bytes, table: Bind = Bind.EAGER, allowance: Allowance | None = None
+    data: bytes, table: Bind = Bind.EAGER, budget: Budget | None = None
 ) -> Iterator[Binding]:
     """Yield what the opcodes of a bind table, as `LC_DYLD_INFO` has it, bind.
 
@@ -151,23 +149,23 @@ def bound_symbols(
     Args:
         data: The table.
         table: Which it is.
-        allowance: What the file may still have.
+        budget: What the file may still have.
 
     Raises:
         LibraryError: It has what is no opcode, or binds what has no name or no library.
     """
-    allowance = allowance or Allowance()
+    budget = budget or Budget()
     weak_table = table is Bind.WEAK
     name, weak = b"", weak_table
     initial = ordinal = WEAK_LOOKUP if weak_table else None
-    for match in _opcodes(data, allowance):
+    for match in _opcodes(data, budget):
         match match.lastgroup:
             case "bind":
                 if ordinal is None or not name:
                     raise LibraryError("a bind table that binds a name to no library")
                 yield Binding(name, ordinal, weak)
             case "name":
-                allowance.take(symbols=1, name_bytes=len(match["name"]))
+                budget.spend(symbols=1, name_bytes=len(match["name"]))
                 name, weak = match["name"], weak_table or bool(match["flags"][0] & _WEAK_IMPORT)
             case "ordinal" if not weak_table:
                 ordinal = match["ordinal"][0] & 0xF
@@ -182,15 +180,15 @@ def bound_symbols(
                 return
 
 
-def _opcodes(data: bytes, allowance: Allowance) -> Iterator[re.Match[bytes]]:
+def _opcodes(data: bytes, budget: Budget) -> Iterator[re.Match[bytes]]:
     for match in _OPCODES.finditer(data):
         if match.lastgroup == "wrong":
             raise LibraryError(f"byte {match.start()} of a bind table is no opcode")
-        allowance.take(steps=1)
+        budget.spend(steps=1)
         yield match
 
 
-def exported_symbols(trie: bytes, allowance: Allowance | None = None) -> Iterator[Export]:
+def exported_symbols(trie: bytes, budget: Budget | None = None) -> Iterator[Export]:
     """Yield the names of an export trie.
 
     dyld walks down from the root, along the first edge that fits, and never turns back: so
@@ -199,12 +197,12 @@ def exported_symbols(trie: bytes, allowance: Allowance | None = None) -> Iterato
 
     Args:
         trie: Its bytes.
-        allowance: What the file may still have.
+        budget: What the file may still have.
 
     Raises:
         LibraryError: It is cut short, is no tree, or does not lead to all of its names.
     """
-    allowance = allowance or Allowance()
+    budget = budget or Budget()
     # Where a node is, its name, and the edges that dyld tries before those of the node.
     pending: list[tuple[int, bytes, list[bytes]]] = [(0, b"", [])] if trie else []
     seen = {0}
@@ -214,17 +212,17 @@ def exported_symbols(trie: bytes, allowance: Allowance | None = None) -> Iterato
             size, place = _read_uleb(trie, place)
             end = place + size
             if size:
-                allowance.take(symbols=1)
+                budget.spend(symbols=1)
                 yield _export(trie, place, end, name)
             children = trie[end]
             place = end + 1
-            allowance.take(steps=children + len(before))
+            budget.spend(steps=children + len(before))
             edges = list(before)
             for left in reversed(range(children)):
                 end = trie.index(b"\0", place)
                 edge = trie[place:end]
                 child, place = _read_uleb(trie, end + 1)
-                allowance.take(name_bytes=len(name) + len(edge))
+                budget.spend(name_bytes=len(name) + len(edge))
                 if child in seen:
                     raise LibraryError("an export trie that is no tree")
                 seen.add(child)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from macholib import mach_o
 
 from torch_abi_audit.errors import LibraryError
-from torch_abi_audit.formats.allowance import Allowance
+from torch_abi_audit.formats.budget import Budget
 from torch_abi_audit.formats.dyld import (
     FLAT_LOOKUP,
     MAIN_EXECUTABLE,
@@ -118,12 +118,12 @@ _ONE_KIND = {
 }
 
 
-def read_macho(source: ByteSource, allowance: Allowance | None = None) -> tuple[Library, ...]:
+def read_macho(source: ByteSource, budget: Budget | None = None) -> tuple[Library, ...]:
     """Read the facts of every slice of a Mach-O file, thin or universal.
 
     Args:
         source: The file's bytes.
-        allowance: What its slices together may have.
+        budget: What its slices together may have.
 
     Returns:
         One library for each slice, in the order of the file; none for an object file,
@@ -133,12 +133,12 @@ def read_macho(source: ByteSource, allowance: Allowance | None = None) -> tuple[
         LibraryError: A slice is cut short, contradicts itself or another one, or is larger
             in some part than any library is.
     """
-    allowance = allowance or Allowance()
+    budget = budget or Budget()
     try:
         if (layout := _FAT_MAGICS.get(source.read_at(0, 4))) is None:
-            library = _read_slice(source, allowance)
+            library = _read_slice(source, budget)
             return () if library is None else (library,)
-        return _read_slices(source, layout, allowance)
+        return _read_slices(source, layout, budget)
     except struct.error as error:
         raise LibraryError(f"not a readable Mach-O file: {error}") from error
 
@@ -170,7 +170,7 @@ def _filetype(source: ByteSource, start: int) -> int | None:
     return int(filetype)
 
 
-def _read_slices(source: ByteSource, layout: str, allowance: Allowance) -> tuple[Library, ...]:
+def _read_slices(source: ByteSource, layout: str, budget: Budget) -> tuple[Library, ...]:
     """Read the slices of a universal file, which are all of one kind: dyld takes any of them."""
     count = int.from_bytes(source.read_at(4, 4), "big")
     if not 0 < count <= _MAX_SLICES:
@@ -193,7 +193,7 @@ def _read_slices(source: ByteSource, layout: str, allowance: Allowance) -> tuple
         if window.read_at(0, min(8, size)) == _ARCHIVE:
             kinds.add("archives")
             continue
-        library = _read_slice(window, allowance, machine)
+        library = _read_slice(window, budget, machine)
         if library is None:
             kinds.add("object files")
             continue
@@ -233,14 +233,14 @@ class _Slice(NamedTuple):
         order: The byte order, as `struct` writes it.
         is64: Whether it is for 64 bits.
         flags: Those of its header.
-        allowance: What the file may still have.
+        budget: What the file may still have.
     """
 
     source: ByteSource
     order: str
     is64: bool
     flags: int
-    allowance: Allowance
+    budget: Budget
 
 
 class _Segment(NamedTuple):
@@ -273,13 +273,13 @@ class _Commands:
 
 
 def _read_slice(
-    source: ByteSource, allowance: Allowance, machine: tuple[int, int] | None = None
+    source: ByteSource, budget: Budget, machine: tuple[int, int] | None = None
 ) -> Library | None:
     """Read a slice.
 
     Args:
         source: Its bytes.
-        allowance: What the file may still have.
+        budget: What the file may still have.
         machine: What a universal file says that it is for: CPU and subtype.
     """
     magic = source.read_at(0, 4)
@@ -299,14 +299,14 @@ def _read_slice(
     if size > _MAX_COMMAND_BYTES:
         raise LibraryError(f"{size} bytes of load commands")
     start = 32 if is64 else 28
-    allowance.take(steps=count)
+    budget.spend(steps=count)
     commands = _read_commands(source.read_at(start, size), count, order)
     if flags & _MH_NO_REEXPORTED_DYLIBS and commands.reexported:
         raise LibraryError("a header that says that no library is re-exported, and one is")
     if commands.segments:  # without any, nothing loads it; its tables can be read all the same
         _check_segments(commands.segments, source.size)
         _check_tables(commands)
-    bindings, exports = _read_tables(_Slice(source, order, is64, flags, allowance), commands)
+    bindings, exports = _read_tables(_Slice(source, order, is64, flags, budget), commands)
     return Library(
         format=Format.MACHO,
         arch=_arch(cpu, subtype),
@@ -511,21 +511,21 @@ def _read_tables(slice_: _Slice, commands: _Commands) -> tuple[list[Binding], li
     tables = [("fixups", commands.fixups), ("bind", commands.bind), ("weak", commands.weak_bind)]
     tables += [("lazy", commands.lazy_bind), ("trie", commands.trie)]
     present = [(name, *table) for name, table in tables if table is not None]
-    allowance = slice_.allowance
+    budget = slice_.budget
     for name, offset, size in sorted(present, key=lambda item: item[1]):
         if size > _MAX_TABLE_BYTES:
             raise LibraryError(f"a table of {size} bytes")
         data = slice_.source.read_at(offset, size) if size else b""
         match name:
             case "fixups" if data:
-                bindings += dict.fromkeys(chained_imports(data, slice_.order, allowance))
+                bindings += dict.fromkeys(chained_imports(data, slice_.order, budget))
             case "bind" | "lazy":
                 kind = Bind.LAZY if name == "lazy" else Bind.EAGER
-                bindings += dict.fromkeys(bound_symbols(data, kind, allowance))
+                bindings += dict.fromkeys(bound_symbols(data, kind, budget))
             case "weak":
-                anywhere += dict.fromkeys(bound_symbols(data, Bind.WEAK, allowance))
+                anywhere += dict.fromkeys(bound_symbols(data, Bind.WEAK, budget))
             case "trie":
-                exports += exported_symbols(data, allowance)
+                exports += exported_symbols(data, budget)
     if commands.symtab is not None:
         bindings, exports = _without_tables(slice_, commands, bindings, exports)
     # What is bound already, or defined, is only replaced by what the weak table binds.
@@ -551,11 +551,11 @@ def _without_tables(
 def _read_symtab(slice_: _Slice, symtab: tuple[int, int, int, int]) -> Iterator[Binding | Export]:
     """Yield the dynamic symbols of the symbol table, for files older than dyld's own tables."""
     start, count, strings_start, strings_size = symtab
-    order, allowance = slice_.order, slice_.allowance
+    order, budget = slice_.order, slice_.budget
     layout = struct.Struct(f"{order}IBBHQ" if slice_.is64 else f"{order}IBBHI")
     if max(layout.size * count, strings_size) > _MAX_TABLE_BYTES:
         raise LibraryError(f"{count} symbols")
-    allowance.take(steps=count)
+    budget.spend(steps=count)
     table = slice_.source.read_at(start, layout.size * count)
     strings = slice_.source.read_at(strings_start, strings_size)
     for place, kind, _, description, _ in layout.iter_unpack(table):
@@ -565,7 +565,7 @@ def _read_symtab(slice_: _Slice, symtab: tuple[int, int, int, int]) -> Iterator[
         end = strings.find(b"\0", place)
         if end < 0:
             raise LibraryError(f"a name at {place}, outside the string table")
-        allowance.take(symbols=1, name_bytes=end - place)
+        budget.spend(symbols=1, name_bytes=end - place)
         name = strings[place:end]
         if undefined:
             # Without two levels no library is named. dyld's own tables go without that flag.

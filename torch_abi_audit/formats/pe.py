@@ -18,7 +18,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.errors import LibraryError
-from torch_abi_audit.formats.allowance import Allowance
+from torch_abi_audit.formats.budget import Budget
 from torch_abi_audit.formats.source import check_range
 from torch_abi_audit.model import Format, Library, Symbol
 
@@ -63,7 +63,7 @@ class _Image:
         sections: Its sections.
         tables: Where the tables begin: what lies before them in a section, which can be a
             gigabyte of constants, is only read where they lead back to it.
-        allowance: What the file may still have.
+        budget: What the file may still have.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class _Image:
         source: ByteSource,
         sections: list[_Section],
         tables: Collection[int],
-        allowance: Allowance,
+        budget: Budget,
     ) -> None:
         self._source = source
         self._sections = sections
         self._tables = tables
         self._loaded: dict[_Section, tuple[int, bytes]] = {}
-        self.allowance = allowance
+        self.budget = budget
 
     def view(self, address: int) -> tuple[bytes, int]:
         """Return bytes of the section that holds an address, and the address's place in them."""
@@ -123,16 +123,16 @@ class _Image:
         end = data.find(b"\0", start, start + _MAX_NAME)
         if end < 0:
             raise LibraryError("a name without an end")
-        self.allowance.take(name_bytes=end - start)
+        self.budget.spend(name_bytes=end - start)
         return data[start:end].decode("utf-8", "backslashreplace")
 
 
-def read_pe(source: ByteSource, allowance: Allowance | None = None) -> Library | None:
+def read_pe(source: ByteSource, budget: Budget | None = None) -> Library | None:
     """Read the facts of a PE file.
 
     Args:
         source: The file's bytes, beginning with ``MZ``.
-        allowance: What the file may have.
+        budget: What the file may have.
 
     Returns:
         The facts; None for an assembly of .NET that holds no machine code.
@@ -142,12 +142,12 @@ def read_pe(source: ByteSource, allowance: Allowance | None = None) -> Library |
             some part than any library is.
     """
     try:
-        return _read(source, allowance or Allowance())
+        return _read(source, budget or Budget())
     except struct.error as error:
         raise LibraryError(f"not a readable PE file: {error}") from error
 
 
-def _read(source: ByteSource, allowance: Allowance) -> Library | None:
+def _read(source: ByteSource, budget: Budget) -> Library | None:
     (start,) = struct.unpack("<I", source.read_at(60, 4))
     head = source.read_at(start, min(24, max(0, source.size - start)))
     if head[:4] != b"PE\0\0":
@@ -167,7 +167,7 @@ def _read(source: ByteSource, allowance: Allowance) -> Library | None:
         raise LibraryError("imports that are bound to certain builds of other libraries")
     sections = _sections(source, header, optional, count)
     tables = [directories[number][0] for number in (_EXPORTS, _IMPORTS, _DELAY_IMPORTS, _CLR)]
-    image = _Image(source, sections, tables, allowance)
+    image = _Image(source, sections, tables, budget)
     imports = list(_imports(image, directories[_IMPORTS][0], is64=is64))
     image_base = 0 if is64 else struct.unpack_from("<I", header, 28)[0]
     delayed = list(
@@ -304,7 +304,7 @@ def _thunks(image: _Image, address: int, *, is64: bool) -> list[str]:
     by_ordinal = 1 << (63 if is64 else 31)
     names: list[str] = []
     while True:
-        image.allowance.take(symbols=1)
+        image.budget.spend(symbols=1)
         (value,) = layout.unpack_from(data, position)
         if not value:
             return names
@@ -330,7 +330,7 @@ def _exports(
     # IMAGE_EXPORT_DIRECTORY: characteristics, time, versions, name, base, functions, names,
     # and the addresses of three tables: functions, names, and each name's function.
     _, _, _, name, _, functions, count, table, names, places = image.unpack("<10I", address)
-    image.allowance.take(symbols=max(count, functions))
+    image.budget.spend(symbols=max(count, functions))
     addresses = image.array("I", table, functions) if functions else ()
     exports: list[Symbol] = []
     if count:

@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.errors import AuditError, LibraryError
-from torch_abi_audit.formats import is_library_name, read_libraries, sniff
+from torch_abi_audit.formats import Budget, is_library_name, read_libraries, sniff
 from torch_abi_audit.formats.source import FileSource
 from torch_abi_audit.model import Member, TargetContents, TargetKind
 from torch_abi_audit.targets.metadata import parse_installed, without_metadata
@@ -34,6 +34,7 @@ _MAX_SMALL = 64 << 20
 
 def read_files(files: Iterable[tuple[str, Path]]) -> Iterator[Member]:
     """Yield the compiled ones of files, in the order of the paths that they are shown by."""
+    budget = Budget()
     for name, path in sorted(files, key=lambda item: item[0]):
         if path.suffix.lower() in _RARELY and not _may_be_library(path):
             continue
@@ -43,7 +44,7 @@ def read_files(files: Iterable[tuple[str, Path]]) -> Iterator[Member]:
             continue
         try:
             with FileSource(path) as source:
-                slices = read_libraries(source, name)
+                slices = read_libraries(source, name, budget)
         except LibraryError as error:
             yield Member(name, (), error=str(error))
             continue

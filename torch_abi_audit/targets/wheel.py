@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch_abi_audit.archive.directory import open_zip
 from torch_abi_audit.archive.members import open_member, processors
 from torch_abi_audit.errors import AuditError, LibraryError
-from torch_abi_audit.formats import read_libraries
+from torch_abi_audit.formats import Budget, read_libraries
 from torch_abi_audit.model import Defect, DefectKind, Member, TargetContents, TargetKind
 from torch_abi_audit.targets.integrity import (
     HASHES,
@@ -41,8 +41,6 @@ _MAX_DIST_INFO_BYTES, _MAX_RECORD_BYTES = 4 << 20, 16 << 20
 # than fifty times its size, so no published wheel does.
 _BOMB_BYTES = 64 << 20
 _BOMB_RATIO = 50
-# fbgemm-gpu 1.9.0, with 20 libraries of C++ templates, has 77,000.
-_MAX_SYMBOLS = 1_500_000
 _LARGE = 1 << 20  # bytes, compressed
 
 
@@ -155,15 +153,8 @@ def _read_members(
 ) -> Iterator[_Read]:
     # A folder has no contents; one that has some is read as the file that others see.
     infos = [info for info in archive.infolist() if info.file_size or not is_folder(info)]
-    budget = _MAX_SYMBOLS
-    reading = partial(_read_member, archive, rows=rows if verify else None)
-    for read in _in_threads(archive, sorted(infos, key=lambda i: i.filename), reading):
-        if read.member is not None:
-            slices = read.member.slices
-            budget -= sum(len(item.imports) + len(item.exports) for item in slices)
-        if budget < 0:
-            raise AuditError(f"its libraries have more than {_MAX_SYMBOLS} dynamic symbols")
-        yield read
+    reading = partial(_read_member, archive, rows=rows if verify else None, budget=Budget())
+    yield from _in_threads(archive, sorted(infos, key=lambda i: i.filename), reading)
 
 
 def _in_threads(
@@ -249,6 +240,7 @@ def _read_member(
     file: IO[bytes],
     *,
     rows: Mapping[str, RecordRow] | None,
+    budget: Budget,
 ) -> _Read:
     """Read a member.
 
@@ -257,6 +249,7 @@ def _read_member(
         info: The member.
         file: The archive's bytes, in the hands of one thread.
         rows: Those of ``RECORD``, where every member is to be read to its end and checked.
+        budget: What may still be read of the wheel.
     """
     verify = rows is not None
     row = rows.get(info.filename) if rows else None
@@ -264,7 +257,7 @@ def _read_member(
     defect = None
     try:
         with open_member(archive, info, file, algorithm) as source:
-            slices = read_libraries(source, info.filename)
+            slices = read_libraries(source, info.filename, budget)
             if not slices and not verify:
                 return _Read(None)
             verified = source.verify(whole=verify)
