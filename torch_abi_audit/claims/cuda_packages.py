@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from torch_abi_audit.claims.markers import applies, marker_environments
+from torch_abi_audit.claims.markers import applying_everywhere
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -53,12 +53,13 @@ def brought_cuda(claims: Claims) -> frozenset[tuple[str, int]]:
 
     The packages of CUDA 12 and older end in its major number. Those of 13 do not, and the
     `cuda-toolkit` of any release brings what its extras name.
+
+    Raises:
+        AuditError: A marker compares what can't be compared, or there are more than can be
+            evaluated.
     """
     found: set[tuple[str, int]] = set()
-    environments = marker_environments(claims)
-    for requirement in claims.cuda_requirements:
-        if not all(applies(requirement, environment) for environment in environments):
-            continue
+    for requirement in applying_everywhere(claims, claims.cuda_requirements):
         name = canonicalize_name(requirement.name)
         package, _, suffix = name.rpartition("-cu")
         if not suffix.isdigit():

@@ -6,6 +6,8 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from packaging.version import Version
+
 from torch_abi_audit.model import FREE_THREADED_SINCE, Claims, Interpreter, PythonVersion
 
 if TYPE_CHECKING:
@@ -18,12 +20,22 @@ if TYPE_CHECKING:
 PYTHONS = tuple(PythonVersion(3, minor) for minor in range(2, 21))
 ANY_LATER = PYTHONS[-1]
 _PATCHES = range(40)
+_PRE_RELEASES = tuple(f"0{phase}{number}" for phase in ("a", "b", "rc") for number in range(10))
 _INTERPRETER = re.compile(r"([a-z]+)([0-9])([0-9]{0,3})")
 # What follows the version in CPython's own ABI tags: free-threaded, debug, and what ended
 # with 3.7 (pymalloc) and 3.2 (wide Unicode).
 _ABI_FLAGS = re.compile(r"t?d?m?u?")
 _LAST_PYMALLOC, _LAST_WIDE = PythonVersion(3, 7), PythonVersion(3, 2)
 _IMPLEMENTATIONS = frozenset({"py", "cp", "pp", "ip", "jy", "graalpy"})
+# What implementations take a Python tag, as `sys.implementation.name` has them.
+_IMPLEMENTATION_NAMES = {
+    "py": ("cpython", "graalpy", "pypy"),
+    "cp": ("cpython",),
+    "pp": ("pypy",),
+    "ip": ("ironpython",),
+    "jy": ("jython",),
+    "graalpy": ("graalpy",),
+}
 _FREE_THREADED_ABI = re.compile(r"abi3t|cp\d+td?")
 STABLE_ABIS = frozenset({"abi3", "abi3t"})
 
@@ -50,6 +62,48 @@ def _admitted(tags: frozenset[Tag], requires_python: SpecifierSet) -> tuple[Pyth
         for python in PYTHONS
         if any(_tag_admits(tag, python) for tag in tags)
         and _specifier_admits(requires_python, python)
+    )
+
+
+def admitted_implementations(claims: Claims) -> tuple[tuple[str, PythonVersion], ...]:
+    """Return the implementations that install the wheel, by `sys.implementation.name`.
+
+    Each stands with every minor release of the language that it may have. A tag ``py3`` is
+    not CPython's alone.
+    """
+    return _implementations(claims.tags, claims.requires_python)
+
+
+@lru_cache(maxsize=256)
+def _implementations(
+    tags: frozenset[Tag], requires_python: SpecifierSet
+) -> tuple[tuple[str, PythonVersion], ...]:
+    admitted = _admitted(tags, requires_python)
+    return tuple(
+        sorted(
+            {
+                (name, python)
+                for tag in tags
+                for name in _IMPLEMENTATION_NAMES.get(tag.interpreter.rstrip("0123456789"), ())
+                for python in admitted
+                if _tag_admits(tag, python)
+            }
+        )
+    )
+
+
+def releases(python: PythonVersion) -> tuple[Version, ...]:
+    """Return the releases of a minor release, pre-releases first, that there may ever be."""
+    return tuple(Version(f"{python}.{patch}") for patch in (*_PRE_RELEASES, *_PATCHES))
+
+
+def admits_release(requires_python: SpecifierSet, release: Version) -> bool:
+    """Whether ``Requires-Python`` lets a release of Python install the wheel.
+
+    Some installers take a pre-release for the release that it comes before.
+    """
+    return requires_python.contains(release, prereleases=True) or requires_python.contains(
+        release.base_version, prereleases=True
     )
 
 

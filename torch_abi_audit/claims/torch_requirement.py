@@ -10,7 +10,7 @@ from packaging.specifiers import Specifier, SpecifierSet
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from torch_abi_audit.claims.markers import applies, check_work, marker_environments
+from torch_abi_audit.claims.markers import applying_extras, applying_together
 from torch_abi_audit.wording import number_runs, short
 
 if TYPE_CHECKING:
@@ -27,28 +27,22 @@ _FUTURE = 100  # minor releases of torch to look ahead
 def torch_specifiers(claims: Claims) -> tuple[SpecifierSet | None, ...]:
     """Return what the metadata asks of torch, over the environments that the wheel installs in.
 
-    Markers are evaluated for each platform tag and each admitted Python, without extras.
+    Markers are evaluated for every environment that the tags and ``Requires-Python`` allow,
+    without extras: what those ask for comes on top.
 
     Returns:
         Each distinct demand, in a fixed order; None stands for an environment that
         nothing is asked in.
 
     Raises:
-        AuditError: A marker compares what can't be compared.
+        AuditError: A marker compares what can't be compared, or there are more than can be
+            evaluated.
     """
     demands: set[SpecifierSet | None] = set()
-    environments = marker_environments(claims)
-    asked = len(claims.torch_requirements) + len(claims.cuda_requirements)
-    check_work(asked * len(environments))
-    for environment in environments:
-        applying = [
-            _specifier(requirement)
-            for requirement in claims.torch_requirements
-            if applies(requirement, environment)
-        ]
+    for applying in applying_together(claims, claims.torch_requirements):
         combined = SpecifierSet()
-        for specifier in applying:
-            combined &= specifier
+        for requirement in applying:
+            combined &= _specifier(requirement)
         demands.add(combined if applying else None)
     return tuple(sorted(demands, key=lambda demand: (demand is not None, str(demand or ""))))
 
@@ -66,21 +60,10 @@ def extras_with_torch(claims: Claims) -> tuple[str, ...]:
     """Return the extras that ask for torch in some environment.
 
     Raises:
-        AuditError: There are more markers than can be evaluated.
+        AuditError: A marker compares what can't be compared, or there are more than can be
+            evaluated.
     """
-    asking = [(item, str(item.marker)) for item in claims.torch_requirements if item.marker]
-    pairs = [(extra, item) for item, text in asking for extra in claims.extras if extra in text]
-    environments = marker_environments(claims)
-    check_work(len(pairs) * len(environments))
-    return tuple(
-        sorted(
-            {
-                extra
-                for extra, requirement in pairs
-                if any(applies(requirement, {**e, "extra": extra}) for e in environments)
-            }
-        )
-    )
+    return tuple(sorted(applying_extras(claims, claims.torch_requirements)))
 
 
 def admitted_torch(
