@@ -184,7 +184,7 @@ class Work:
 
 def applying_together(
     claims: Claims, requirements: Sequence[Requirement], work: Work | None = None
-) -> set[tuple[Requirement, ...]]:
+) -> list[tuple[Requirement, ...]]:
     """Return which of the requirements apply, for every environment and without extras.
 
     Raises:
@@ -192,16 +192,17 @@ def applying_together(
             evaluated.
     """
     if not any(requirement.marker for requirement in requirements):
-        return {tuple(requirements)}
+        return [tuple(requirements)]
     groups = [_groups(requirement) for requirement in requirements]
     found = {
         tuple(group is None or _holds(group, truth) for group in groups)
         for truth in _truths(claims, requirements, work or Work())
     }
-    return {
+    # No set: requirements are hashed by their texts, and not all have one.
+    return [
         tuple(item for item, applies in zip(requirements, outcome, strict=True) if applies)
-        for outcome in found
-    }
+        for outcome in sorted(found)
+    ]
 
 
 def applying_everywhere(
@@ -220,7 +221,7 @@ def applying_everywhere(
     everywhere = {
         groups
         for groups, (first, *_) in by_marker.items()
-        if groups is None or applying_together(claims, (first,), work) == {(first,)}
+        if groups is None or all(applying_together(claims, (first,), work))
     }
     return tuple(item for item in requirements if _groups(item) in everywhere)
 
@@ -247,7 +248,8 @@ def _extras(claims: Claims, requirement: Requirement, work: Work) -> set[str]:
         name = canonicalize_name(extra)
         outcome = tuple(_compare(requirement, item, name) for item in asked)
         by_outcome.setdefault(outcome, set()).add(extra)
-    by_outcome.pop(tuple(_compare(requirement, item, "") for item in asked), None)
+    if not any(map(_is_disputed, asked)):
+        by_outcome.pop(tuple(_compare(requirement, item, "") for item in asked), None)
     if not by_outcome:
         return set()
     without = [truth for truth in _truths(claims, [requirement], work) if not _holds(groups, truth)]
@@ -348,12 +350,11 @@ def _outcomes(
         tuple(by_value[environment[place]] for by_value, place in zip(held, places, strict=True))
         for environment in environments
     }
-    if any(_is_ordered_text(item) for item in asked):
-        # What PEP 508 says of texts and what `packaging` makes of them are not the same.
+    if any(_is_disputed(item) for item in asked):
         found |= {
             tuple(
-                _compare_texts(item, environment[place])
-                if _is_ordered_text(item)
+                _compare_otherwise(item, environment[place])
+                if _is_disputed(item)
                 else by_value[environment[place]]
                 for item, by_value, place in zip(asked, held, places, strict=True)
             )
@@ -409,14 +410,24 @@ def _marker(comparison: Comparison) -> Marker:
     return Marker(f"{variable} {comparison.operator} {literal}")
 
 
-def _is_ordered_text(comparison: Comparison) -> bool:
-    return comparison.operator in _ORDER and comparison.variable not in _VERSIONS
+def _is_disputed(comparison: Comparison) -> bool:
+    """Whether installers do not agree on a comparison.
+
+    One of order, of texts, is of the texts to some (PEP 508) and to `packaging` never of any
+    but equal ones. No extra at all is "" to `packaging`, which every text has in it.
+    """
+    variable, operator = comparison.variable, comparison.operator
+    if variable == "extra" and operator.endswith("in"):
+        return True
+    return operator in _ORDER and variable not in _VERSIONS
 
 
-def _compare_texts(comparison: Comparison, value: str) -> bool:
-    """Whether a comparison holds: of versions where both are some, else of texts (PEP 508)."""
+def _compare_otherwise(comparison: Comparison, value: str) -> bool:
+    """Whether a disputed comparison holds to those who do not follow `packaging`."""
+    order = _ORDER.get(comparison.operator)
+    if order is None:
+        return comparison.operator == "not in"
     pair = (comparison.literal, value) if comparison.literal_first else (value, comparison.literal)
-    order = _ORDER[comparison.operator]
     left, right = _version(pair[0]), _version(pair[1])
     if left is not None and right is not None:
         return order(left, right)  # type: ignore[arg-type]

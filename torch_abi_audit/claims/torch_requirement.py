@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _FUTURE = 100  # minor releases of torch to look ahead
 
 
-@lru_cache(maxsize=256)
 def torch_specifiers(claims: Claims) -> tuple[SpecifierSet | None, ...]:
     """Return what the metadata asks of torch, over the environments that the wheel installs in.
 
