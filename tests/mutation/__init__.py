@@ -1,0 +1,1 @@
+"""A small mutation tester; see `tests.mutation.__main__`."""
