@@ -126,12 +126,8 @@ def _alternatives(node: ast.AST) -> Iterator[ast.AST]:
 
 def _other_conditions(node: ast.AST) -> Iterator[ast.AST]:
     match node:
-        case ast.Compare(ops=operators):
-            for place, operator in enumerate(operators):
-                for swapped in _COMPARISONS[type(operator)]:
-                    other = copy.deepcopy(node)
-                    other.ops[place] = swapped()
-                    yield other
+        case ast.Compare():
+            yield from _other_comparisons(node)
         case ast.BoolOp(op=operator, values=values):
             yield ast.BoolOp(ast.Or() if isinstance(operator, ast.And) else ast.And(), values)
             for place in range(len(values)):
@@ -146,6 +142,14 @@ def _other_conditions(node: ast.AST) -> Iterator[ast.AST]:
             for place in range(len(conditions)):
                 kept = [item for number, item in enumerate(conditions) if number != place]
                 yield ast.comprehension(node.target, node.iter, kept, node.is_async)
+
+
+def _other_comparisons(node: ast.Compare) -> Iterator[ast.Compare]:
+    for place, operator in enumerate(node.ops):
+        for swapped in _COMPARISONS[type(operator)]:
+            other = copy.deepcopy(node)
+            other.ops[place] = swapped()
+            yield other
 
 
 def _without(node: ast.BoolOp, place: int) -> ast.expr:

@@ -70,6 +70,15 @@ def test_a_defect_of_the_archive_as_such() -> None:
             [(WARNING, ("cp312-cp313-win_amd64",))],
         ),
         ("x-1.0-py3-none-linux_x86_64.whl", [(WARNING, ("linux_x86_64",))]),
+        # One that nobody knows beside one that installers take.
+        (
+            "x-1.0-py3-none-manylinux_2_28_x86_64.macosx_11_1_arm64.whl",
+            [(WARNING, ("macosx_11_1_arm64",))],
+        ),
+        (
+            "x-1.0-py3-none-manylinux_2_28_amd64.macosx_11_1_arm64.whl",
+            [(ERROR, ("macosx_11_1_arm64", "manylinux_2_28_amd64"))],
+        ),
         ("x-1.0-py3-none-macosx_11_1_arm64.whl", [(ERROR, ("macosx_11_1_arm64",))]),
         ("x-1.0-py3-none-macosx_10_9_arm64.whl", [(ERROR, ("macosx_10_9_arm64",))]),
         ("x-1.0-py3-none-manylinux_2_28_amd64.whl", [(ERROR, ("manylinux_2_28_amd64",))]),

@@ -89,3 +89,20 @@ def test_roll_up() -> None:
     assert highest_python_floor([old, new, none]) == (3, 11)
     assert highest_python_floor([old, bound]) is None
     assert highest_python_floor([none]) is None
+
+
+def test_abi3t_has_a_floor_of_its_own() -> None:
+    """Whatever the age of the names that it imports (PEP 803)."""
+    stable = library("PyObject_GetAttrString", exports=("PyInit__C",))
+    linked = library("PyObject_GetAttrString", needed=("libpython3t.so",))
+    for path, item, symbol in (
+        ("x/_C.abi3t.so", stable, "_C.abi3t.so"),
+        ("x/libx.so", linked, "libx.so"),
+    ):
+        use = classify_python(path, item, Scope())
+        assert (use.abi, use.floor) == (PythonAbi.ABI3T, PythonVersion(3, 15))
+        assert use.floor_symbols == (symbol,)
+    bound = classify_python("x/_C.abi3t.so", library("_PyObject_GetDictPtr"), Scope())
+    assert (bound.abi, bound.floor) == (PythonAbi.VERSION_SPECIFIC, None)
+    opaque = classify_python("x/_C.abi3t.so", library("PyModuleDef_Init"), Scope())
+    assert (opaque.abi, opaque.floor) == (PythonAbi.ABI3, PythonVersion(3, 5))

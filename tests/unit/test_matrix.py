@@ -266,3 +266,26 @@ def test_no_more_is_listed_than_a_person_can_read(monkeypatch: pytest.MonkeyPatc
         "_ZN2at5gone2Ev",
         "more symbols",
     ]
+
+
+def test_code_inlined_from_unstable_headers_is_not_guaranteed() -> None:
+    """It imports shims alone, and the layout of classes is in it all the same."""
+    inlined = library(
+        "torch_ten", exports=(Symbol("_ZNK2at10TensorBase5sizesEv", weak=True),), needed=(CPU,)
+    )
+    assert letters(matrix({"x/_C.so": inlined}).row) == "---ll"
+    own = library(
+        "torch_ten", exports=(Symbol("_ZNK4mine10TensorBase5sizesEv", weak=True),), needed=(CPU,)
+    )
+    assert letters(matrix({"x/_C.so": own}).row) == "---GG"
+
+
+def test_an_alternative_is_for_the_last_release_that_its_path_names() -> None:
+    """Such a folder is for the major release, or for the oldest that the package supports."""
+    found = find_alternatives(
+        ["torch2.9/x_torch29.so", "torch2.9/x_torch210.so"], {(2, 9), (2, 10)}
+    )
+    assert {path: (item.group, item.release) for path, item in found.items()} == {
+        "torch2.9/x_torch29.so": ("torch2.9/x_*.so", (2, 9)),
+        "torch2.9/x_torch210.so": ("torch2.9/x_*.so", (2, 10)),
+    }

@@ -309,6 +309,36 @@ def test_tag_overspecific(tag: str, item: Library, fitting: str | None) -> None:
     assert all(str(fitting) in fix_of(finding) for finding in found)
 
 
+@pytest.mark.parametrize(
+    ("python", "fitting"),
+    [("", "cp32-abi3"), (">=3.10", "cp310-abi3"), (">=3.10.2", "cp310-abi3")],
+)
+def test_the_advised_tag_is_for_the_oldest_python_that_the_metadata_admits(
+    python: str, fitting: str
+) -> None:
+    tag = "cp312-cp312-linux_x86_64"
+    named = ("x/_C.so", library("PyObject_Repr"))
+    (finding,) = findings(OVERSPECIFIC, tag, named, python=python)
+    assert fix_of(finding).endswith(f" and tag it {fitting}")
+    # Not older than what it imports.
+    named = ("x/_C.so", library("PyObject_GetBuffer"))
+    (finding,) = findings(OVERSPECIFIC, tag, named, python=python)
+    assert fix_of(finding) == (
+        "build it with -DPy_LIMITED_API=0x030b0000 and py_limited_api=True, and tag it cp311-abi3"
+    )
+
+
+def test_symbol_versions_of_aarch64() -> None:
+    """Whose policies begin with glibc 2.17, and has GLIBC_2.18 in it."""
+    assert glibc_with("GLIBC_2.18", "x86_64") == 18
+    assert glibc_with("GLIBC_2.19", "aarch64") == 19
+    assert glibc_with("GLIBCXX_3.4.24", "x86_64") == 27
+    assert glibc_with("GLIBCXX_3.4.24", "aarch64") == 26
+    assert glibc_with("GLIBCXX_3.4.22", "aarch64") == 24
+    assert glibc_with("GLIBCXX_3.4.25", "aarch64") == 31
+    assert glibc_with("GLIBC_2.27", "aarch64") == 27
+
+
 def test_symbol_versions() -> None:
     assert glibc_with("GLIBC_2.28") == 28
     assert glibc_with("GLIBC_2.18", "aarch64") == 17

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.builders import CATALOG, claims, dll, dylib, library, subject
-from torch_abi_audit.model import Claims, Library, PythonAbi, Severity
+from torch_abi_audit.abi.classify import classify
+from torch_abi_audit.model import Claims, Library, PythonAbi, Severity, Subject
 from torch_abi_audit.rules import run_rules
 
 ERROR, WARNING = Severity.ERROR, Severity.WARNING
@@ -115,17 +116,18 @@ def test_modules_under_names_that_are_none() -> None:
 
 
 def test_the_slices_of_a_universal_module_are_one_module() -> None:
+    """They are told of once, and none is the other's substitute."""
+    path = "_C.cpython-310-darwin.so"
     slices = [
-        dylib("PyObject_GetAttrString", exports=("PyInit__C",), arch=arch)
+        (path, dylib("_PyObject_GetDictPtr", exports=("PyInit__C",), arch=arch))
         for arch in ("arm64", "x86_64")
     ]
-    promised = claims("cp312-cp312-macosx_11_0_universal2")
-    item = subject({}, promised)
-    del item
-    for one in slices:
-        assert found({"_C.cpython-310-darwin.so": one}, promised) == [
-            ("unimportable-extension", ERROR, ("_C.cpython-310-darwin.so",))
-        ]
+    items, _ = classify(slices, ("macosx_11_0_universal2",), CATALOG)
+    item = Subject(claims("cp312-cp312-macosx_11_0_universal2"), items)
+    findings = run_rules(item, CATALOG)
+    assert [(f.rule, f.severity, f.libraries) for f in findings] == [
+        ("unimportable-extension", ERROR, (path,))
+    ]
 
 
 def test_a_hook_that_the_tags_python_does_not_call() -> None:

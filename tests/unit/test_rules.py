@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import io
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from packaging.version import Version
 
-from tests.builders import CATALOG, claims, fix_of, library, shown, subject
+from tests.builders import CATALOG, RELEASES, claims, fix_of, library, shown, subject
+from torch_abi_audit.abi.classify import classify
+from torch_abi_audit.catalog import Catalog, Platform
+from torch_abi_audit.catalog.exports import Build, Leak, make_table
+from torch_abi_audit.catalog.storage import write_archive
 from torch_abi_audit.claims.torch_requirement import requirement
 from torch_abi_audit.model import (
     Claims,
@@ -16,8 +23,10 @@ from torch_abi_audit.model import (
     Subject,
     Symbol,
     Verdict,
+    WholeRun,
 )
 from torch_abi_audit.rules import RULES, run_rules
+from torch_abi_audit.rules.registry import Hit, also_of_run, rule
 from torch_abi_audit.verdict.policy import Policy
 
 TORCH = ("libtorch_cpu.so",)
@@ -35,10 +44,25 @@ def found_for(libraries: dict[str, Library], promised: Claims) -> dict[str, Seve
 
 
 def test_the_registry() -> None:
-    for name, rule in RULES.items():
-        assert rule.name == name
+    for name, item in RULES.items():
+        assert item.name == name
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
-        assert rule.title
+        assert item.title
+
+
+def test_what_finds_a_rule_in_a_run_names_one_that_there_is() -> None:
+    def check(_run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
+        yield Hit("never")
+
+    with pytest.raises(KeyError, match="no-such-rule"):
+        also_of_run("no-such-rule")(check)
+
+
+def test_no_two_rules_have_one_name() -> None:
+    before = RULES["torch-unpinned"]
+    with pytest.raises(ValueError, match="two rules named torch-unpinned"):
+        rule("torch-unpinned", Severity.NOTE, "title", why="why", fix="fix")
+    assert RULES["torch-unpinned"] is before
 
 
 def test_findings_come_by_severity() -> None:
@@ -83,6 +107,23 @@ def test_floor_understated_names_symbol_release_and_line() -> None:
     assert fix_of(finding) == (
         "Requires-Dist: torch>=2.11, or build with -DTORCH_TARGET_VERSION=0x020a000000000000"
     )
+
+
+@pytest.mark.parametrize(
+    ("torch", "fix"),
+    [
+        ("torch>=2.9", "Requires-Dist: torch>=2.10, or build with -DTORCH_TARGET_VERSION=0x0209"),
+        # Before the promise there is no macro that would help.
+        ("torch>=2.8", "Requires-Dist: torch>=2.10"),
+        ("torch", "Requires-Dist: torch>=2.10"),
+    ],
+)
+def test_a_build_for_an_older_torch_is_advised_where_the_promise_covers_it(
+    torch: str, fix: str
+) -> None:
+    (finding,) = run_rules(subject({"a.so": STABLE}, claims(torch=(torch,))), CATALOG)
+    assert finding.rule == FLOOR
+    assert fix_of(finding) == fix + "0" * 12 * ("=0x" in fix)
 
 
 def test_floor_of_the_promise() -> None:
@@ -192,6 +233,27 @@ def test_symbol_missing_names_symbols_releases_and_what_is_there_instead() -> No
     assert fix_of(hit) == "torch 2.11.0 has at::change(long) instead of at::change(int)"
 
 
+def test_what_breaks_a_library_is_not_told_of_those_that_need_it() -> None:
+    libraries = {
+        "_C.so": library("torch_ten", "f", needed=("libx.so", *TORCH), exports=("PyInit__C",)),
+        "libx.so": library("_ZN2at6changeEi", exports=("f",), needed=TORCH),
+    }
+    item = subject(libraries, claims(torch=("torch>=2.10,<2.12",)))
+    assert {cell.status for cell in item.matrix.libraries["_C.so"].values()} == {
+        ReleaseStatus.BREAKS
+    }
+    hits = [f for f in run_rules(item, CATALOG) if f.rule == "torch-symbol-missing"]
+    assert [(hit.libraries, shown(hit)) for hit in hits] == [(("libx.so",), ("_ZN2at6changeEi",))]
+
+
+def test_an_unknown_shim_is_newer_than_the_newest_release() -> None:
+    item = subject({"a.so": library("aoti_torch_new", needed=TORCH)}, claims(torch=("torch",)))
+    (hit,) = [f for f in run_rules(item, CATALOG) if f.rule == "unknown-shim-symbol"]
+    assert hit.message == (
+        "no torch up to 2.11.0 declares 1 function that it imports: the floor is a lower bound"
+    )
+
+
 CUDA12 = library("torch_ten", needed=(*TORCH, "libcudart.so.12"))
 
 
@@ -260,6 +322,33 @@ def test_leaked_libstdcxx_symbol(platform: str, leaks: bool) -> None:  # noqa: F
     libraries = {"a.so": library("torch_ten", "_ZSt9leaked_upv", needed=TORCH)}
     rules = found_for(libraries, claims(f"py39-none-{platform}", torch=("torch>=2.10",)))
     assert ("leaked-libstdcxx-symbol" in rules) is leaks
+
+
+def test_of_several_leaks_the_newest_sets_the_floor() -> None:
+    leaks = {
+        "_ZSt3oldv": Leak(0b11110, "GLIBCXX_3.4.30"),
+        "_ZSt9leaked_upv": Leak(0b11000, "GLIBCXX_3.4.32"),
+    }
+    exports = {"libtorch_cpu.so": list(leaks)}
+    builds = [
+        Build(Version(release), None, {"libtorch_cpu.so": ()}, cxx11=True) for release in RELEASES
+    ]
+    data = write_archive(builds, make_table([exports] * len(builds)), leaks)
+    platform = Platform("linux_x86_64", lambda: io.BytesIO(data))
+    catalog = replace(CATALOG, platforms={"linux_x86_64": platform})
+    # By itself the older leak asks for no newer torch than the shim does; the newer one does.
+    user = library("aoti_torch_old", *leaks, needed=TORCH)
+    items, _ = classify([("a.so", user)], (LINUX,), catalog)
+    hits = [
+        finding
+        for finding in run_rules(Subject(claims(), items), catalog)
+        if finding.rule == "leaked-libstdcxx-symbol"
+    ]
+    (hit,) = hits
+    assert hit.severity is Severity.WARNING
+    assert hit.message.endswith(
+        "torch has _ZSt9leaked_upv since 2.10.0, libstdc++ since GLIBCXX_3.4.32"
+    )
 
 
 def test_a_leak_that_sets_no_floor_of_its_own_is_a_note() -> None:
