@@ -119,3 +119,30 @@ def test_a_name_that_would_grow_beyond_bounds_is_not_demangled() -> None:
     levels = "".join(f"P6AX{str(level) * 40}@Z" for level in range(10))
     assert demangle(f"?f@@YAXPEAH{levels}@Z") is None
     assert demangle("?f@@YAX" + "H" * 5000 + "@Z") is None
+
+
+def test_the_longest_name_that_is_demangled() -> None:
+    def name(length: int) -> str:
+        function = "f" * (length - len("_ZN3c104000Ev"))
+        return f"_ZN3c10{len(function)}{function}Ev"
+
+    longest = name(4096)
+    assert len(longest) == 4096
+    assert demangle(longest) == f"c10::{'f' * 4083}()"
+    assert demangle(name(4097)) == f"c10::{'f' * 4084}(...)"
+
+
+def test_the_most_that_a_name_may_expand_to() -> None:
+    """Each reference may double the declaration: 64 bytes with 16 of them are 4 MiB at most."""
+
+    def name(function: str, references: int) -> str:
+        return f"_ZN3c10{len(function)}{function}ENS_1AE" + "S0_" * (references - 1)
+
+    most = name("ffff", 16)
+    assert (len(most), demangle(most)) == (64, f"c10::ffff({', '.join(['c10::A'] * 16)})")
+    assert demangle(name("fffff", 16)) == "c10::fffff(...)"
+    assert demangle(name("f", 17)) == "c10::f(...)"
+
+
+def test_a_long_name_of_nobodys_has_no_declaration() -> None:
+    assert demangle(f"_Z4096{'f' * 4096}v") is None

@@ -110,6 +110,55 @@ FOLDER = Outcome("lib", TargetKind.DIRECTORY, Verdict.UNSAFE, fails=False)
         ),
         (Policy(Check.TORCH), (SAFE,), (BROKEN,), "passed: --check torch: 1 wheel", 0),
         (
+            Policy(Check.CLAIMS),
+            (SAFE, BAD),
+            (),
+            "failed: --check claims: do not publish 1 of 2 wheels (b.whl)",
+            1,
+        ),
+        (
+            Policy(Check.CLAIMS),
+            (SAFE, FOLDER._replace(fails=True)),
+            (),
+            "failed: --check claims: claims do not hold in 1 of 2 targets (lib)",
+            1,
+        ),
+        (
+            Policy(Check.CLAIMS),
+            (SAFE, SAFE),
+            (BROKEN, BROKEN, WARNING, NOTE),
+            (
+                "unsafe: each of 2 wheels holds, together they do not:"
+                " torch-floor-understated, torch-undeclared"
+            ),
+            1,
+        ),
+        # What holds for all together is added to no target's failure.
+        (
+            Policy(),
+            (SAFE, BAD),
+            (BROKEN,),
+            "unsafe: do not publish 1 of 2 wheels (b.whl)",
+            1,
+        ),
+        (Policy(Check.BOTH), (SAFE, SAFE), (BROKEN,), "passed: --check both: all 2 wheels", 0),
+        (Policy(Check.BOTH), (SAFE, FOLDER), (), "passed: --check both: all 2 targets", 0),
+        (Policy(), (FOLDER._replace(verdict=Verdict.SAFE),), (), "safe: 1 target", 0),
+        (
+            Policy(),
+            (BAD, BAD, BAD),
+            (),
+            "unsafe: do not publish 3 of 3 wheels (b.whl, b.whl, b.whl)",
+            1,
+        ),
+        (
+            Policy(Check.TORCH),
+            (UNREAD,),
+            (),
+            "error: --check torch: 1 of 1 wheel could not be audited (c.whl)",
+            2,
+        ),
+        (
             Policy(Check.ABI3),
             (BAD,),
             (),
@@ -140,3 +189,47 @@ def test_the_exit_code_and_the_word_never_contradict_each_other() -> None:
         if conclusion.exit_code == 0:
             assert (one.fails, other.fails) == (False, False)
         assert (conclusion.exit_code == 2) is (conclusion.word == "error")
+
+
+@pytest.mark.parametrize(
+    ("findings", "broken"),
+    [
+        ((UNSTABLE,), False),
+        ((UNSTABLE, WARNING, NOTE), False),
+        ((BROKEN,), True),
+        ((UNSTABLE, BROKEN), True),
+    ],
+)
+def test_a_library_on_the_unstable_abi_breaks_no_claim(
+    findings: tuple[Finding, ...],
+    broken: bool,  # noqa: FBT001
+) -> None:
+    assert Policy().is_broken_claim(findings) is broken
+
+
+def test_what_holds_for_all_together_fails_no_check_of_one_thing() -> None:
+    failing = [check for check in (None, *Check) if Policy(check).fails_together((BROKEN,))]
+    assert failing == [None, Check.CLAIMS]
+    assert not Policy().fails_together((WARNING, NOTE))
+    assert Policy(strict=True).fails_together((NOTE, WARNING))
+    assert not Policy().fails_together(())
+
+
+def test_weighing_changes_one_rule_for_one_check() -> None:
+    findings = (UNSTABLE, BROKEN, WARNING)
+    for check in (None, *Check):
+        weighed = Policy(check).weigh(findings)
+        if check is Check.CLAIMS:
+            assert [item.rule for item in weighed] == [BROKEN.rule, WARNING.rule, UNSTABLE.rule]
+            assert weighed[2].severity is Severity.NOTE
+        else:
+            assert weighed == findings
+
+
+def test_what_has_no_part_in_torch_is_not_applicable() -> None:
+    plain = subject({"a.so": library("malloc")}, claims())
+    linked = subject({"a.so": library("malloc", needed=("libtorch_cpu.so",))}, claims())
+    shim = subject({"a.so": library("torch_ten")}, claims())
+    both = subject({"a.so": library("malloc"), "b.so": library("torch_ten")}, claims())
+    verdicts = [Policy().verdict(item, (NOTE,)) for item in (plain, linked, shim, both)]
+    assert verdicts == [Verdict.NOT_APPLICABLE, *[Verdict.SAFE] * 3]

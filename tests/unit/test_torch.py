@@ -319,3 +319,66 @@ def test_a_library_is_no_sibling_of_its_own() -> None:
     item = library("f", exports=("f",), soname="_C.so", needed=("_C.so",))
     found = scopes(graph_of({"x/_C.so": item}))
     assert found["x/_C.so"].symbols == frozenset()
+
+
+def test_a_version_says_that_another_library_provides_a_symbol() -> None:
+    """torch's libraries define no versions, so what has one is asked of another's copy."""
+    versioned = Symbol("cpuinfo_initialize", version="CPUINFO_1")
+    assert use_of(library("cpuinfo_initialize", needed=TORCH)).foreign == ("cpuinfo_initialize",)
+    assert use_of(library(versioned, needed=TORCH)).foreign == ()
+    leak = Symbol("_ZSt9leaked_upv", version="GLIBCXX_3.4.32")
+    assert use_of(library(leak, needed=TORCH)).leaked == ()
+    # What its name gives away is torch's all the same.
+    at = Symbol("_ZN2at6TensorD1Ev", version="AT_1")
+    assert use_of(library(at, needed=TORCH)).unstable == ("_ZN2at6TensorD1Ev",)
+
+
+UNSTABLE_CLASSES = {
+    "at": "Tensor native",
+    "c10": (
+        "AutogradMetaInterface CPUTensorId Device DeviceGuard Dict Dispatcher "
+        "DispatchKeySet Error FunctionSchema IValue KernelFunction List MaybeOwned "
+        "NotImplementedError OperatorHandle OperatorKernel OperatorName Stream Storage "
+        "StorageImpl SymBool SymFloat SymInt SymNodeImpl TensorImpl TensorOptions "
+        "TensorType Type TypedOperatorHandle UndefinedTensorImpl ValueError IndexError "
+        "VariableVersion Warning cuda getCustomClassType getTypePtrCopy intrusive_ptr "
+        "intrusive_ptr_target ivalue"
+    ),
+    "torch": (
+        "CppFunction Library autograd class_ data dynamo jit nn optim serialize Tensor TensorDef"
+    ),
+}
+# What the stable headers define, in namespaces of torch's as well; and what is not torch's.
+STABLE_CLASSES = {
+    "at": "vec",
+    "c10": "Half BFloat16 toString HeaderOnlyArrayRef detail",
+    "torch": "stable headeronly",
+    "mine": "Tensor IValue",
+}
+
+
+@pytest.mark.parametrize(
+    ("namespace", "name", "unstable"),
+    [
+        (namespace, name, table is UNSTABLE_CLASSES)
+        for table in (UNSTABLE_CLASSES, STABLE_CLASSES)
+        for namespace, names in table.items()
+        for name in names.split()
+    ],
+)
+def test_the_classes_whose_inlined_code_is_recognised(
+    namespace: str,
+    name: str,
+    unstable: bool,  # noqa: FBT001
+) -> None:
+    nested = "".join(f"{len(part)}{part}" for part in (namespace, name, "f"))
+    symbol = Symbol(f"_ZN{nested}Ev", weak=True)
+    assert use_of(library("torch_ten", exports=(symbol,))).inlined == (symbol.name,) * unstable
+    # Whoever defines it for itself alone, or is on the unstable ABI anyway, is not told.
+    assert use_of(library("torch_ten", exports=(symbol.name,))).inlined == ()
+    assert use_of(library("_ZN2at3newEv", exports=(symbol,), needed=TORCH)).inlined == ()
+
+
+def test_a_namespace_alone_is_no_class() -> None:
+    exports = tuple(Symbol(f"_ZN{name}IiE1fEv", weak=True) for name in ("2at", "3c10", "5torch"))
+    assert use_of(library("torch_ten", exports=exports)).inlined == ()

@@ -183,3 +183,66 @@ def test_windows_finds_a_library_by_its_file() -> None:
     renamed = dll(exports=("f",), soname="c10.dll")
     items, _ = classify([("x/_C.pyd", user), ("x/renamed.dll", renamed)], (), CATALOG)
     assert items[0].torch.needed == ("c10.dll",)
+
+
+def reexporting(*names: str, own: tuple[str, ...] = ()) -> Library:
+    return dylib(needed=names, reexported=names, exports=own)
+
+
+WARN = "_ZN3c104warnEv"
+USER = dylib(f"@loader_path/a.so:{WARN}", needed=("@loader_path/a.so",))
+
+
+@pytest.mark.parametrize(
+    ("others", "symbol", "providers"),
+    [
+        # Two libraries of the target, and then torch's.
+        (
+            {"a": reexporting("@loader_path/b.so"), "b": reexporting(C10)},
+            WARN,
+            {"libc10.dylib"},
+        ),
+        # Of what two of them hand on, either can have it.
+        (
+            {
+                "a": reexporting("@loader_path/b.so", "@loader_path/c.so"),
+                "b": reexporting(C10),
+                "c": reexporting(CPU),
+            },
+            WARN,
+            {"libc10.dylib", "libtorch_cpu.dylib"},
+        ),
+        # What is not handed on is not looked at.
+        ({"a": reexporting(own=("f",)), "b": reexporting(C10)}, WARN, set()),
+        # The target's own, one or two steps away.
+        ({"a": reexporting("@loader_path/b.so"), "b": dylib(exports=(WARN,))}, None, set()),
+        (
+            {
+                "a": reexporting("@loader_path/b.so"),
+                "b": reexporting("@loader_path/c.so", C10),
+                "c": dylib(exports=(WARN,)),
+            },
+            None,
+            set(),
+        ),
+        # A circle has no end, and nothing in it has the symbol.
+        (
+            {"a": reexporting("@loader_path/b.so"), "b": reexporting("@loader_path/a.so")},
+            WARN,
+            set(),
+        ),
+        # A library that is no part of torch has it, and so torch does not.
+        ({"a": reexporting("/usr/lib/libSystem.B.dylib")}, None, set()),
+    ],
+)
+def test_a_chain_of_reexports(
+    others: dict[str, Library], symbol: str | None, providers: set[str]
+) -> None:
+    use = classified(_C=USER, **others)["_C"].torch
+    assert use.unstable == (() if symbol is None else (symbol,))
+    assert use.providers.get(WARN, frozenset()) == providers
+
+
+def test_what_is_asked_by_number_is_not_looked_for() -> None:
+    numbered = classified(_C=dll("other.so:#7", needed=("other.so",)), other=dll(exports=("f",)))
+    assert numbered["_C"].torch.abi is TorchAbi.NONE
