@@ -70,6 +70,19 @@ def test_elf_takes_what_is_loaded_already_under_the_soname() -> None:
     assert edge(libraries, "x/lib/libb.so", "libz.so") == "preloaded: x/other/libz.so"
 
 
+def test_what_was_opened_is_loaded_already() -> None:
+    """Under its soname, or on Windows its file's name, wherever it lies."""
+    for opened, other, needed in (
+        ("x/_C.so", "x/lib/libb.so", "_C.so"),
+        ("x/_C.pyd", "x/b.dll", "_c.pyd"),
+    ):
+        make = dll if opened.endswith("pyd") else library
+        first = make(needed=(other.rpartition("/")[2],), runpath=("$ORIGIN/lib",), soname="_C.so")
+        libraries = {opened: first, other: make(needed=(needed,))}
+        loaded = graph_of(libraries).loaded(opened)
+        assert loaded.edges[other] == {needed: Edge((opened,), preloaded=False)}
+
+
 @pytest.mark.parametrize(
     ("middle", "found"),
     [

@@ -146,3 +146,18 @@ def test_the_most_that_a_name_may_expand_to() -> None:
 
 def test_a_long_name_of_nobodys_has_no_declaration() -> None:
     assert demangle(f"_Z4096{'f' * 4096}v") is None
+
+
+def test_the_bounds_of_microsofts_scheme() -> None:
+    def name(length: int, digits: int) -> str:
+        identifier = "f" * (length - digits - len("?@@YAXXZ")) + "1" * digits
+        return f"?{identifier}@@YAXXZ"
+
+    def is_demangled(name: str) -> bool:
+        return demangle(name) == f"void __cdecl {name[1:].partition('@')[0]}(void)"
+
+    assert is_demangled(name(4096, 0))
+    assert demangle(name(4097, 0)) is None
+    # Twenty digits may repeat so much that a declaration has 59,049 characters for each.
+    assert is_demangled(name((1 << 26) // 59049, 20))
+    assert demangle(name((1 << 26) // 59049 + 1, 20)) is None

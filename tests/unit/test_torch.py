@@ -382,3 +382,20 @@ def test_the_classes_whose_inlined_code_is_recognised(
 def test_a_namespace_alone_is_no_class() -> None:
     exports = tuple(Symbol(f"_ZN{name}IiE1fEv", weak=True) for name in ("2at", "3c10", "5torch"))
     assert use_of(library("torch_ten", exports=exports)).inlined == ()
+
+
+def test_who_outside_the_target_must_provide_an_import() -> None:
+    scope = Scope(
+        symbols=frozenset({"own"}),
+        perhaps=frozenset({"perhaps"}),
+        libraries=frozenset({"libx.so"}),
+        passed_on={"passed": frozenset({"libc10.so"})},
+        unprovided=frozenset({"missing"}),
+    )
+    assert scope.outside(Symbol("own")) == frozenset()
+    assert scope.outside(Symbol("perhaps")) == frozenset()
+    assert scope.outside(Symbol("any")) is None
+    assert scope.outside(Symbol("own", library="@rpath/liby.so")) == frozenset({"liby.so"})
+    assert scope.outside(Symbol("any", library="@rpath/libx.so")) == frozenset()
+    assert scope.outside(Symbol("passed", library="libx.so")) == frozenset({"libc10.so"})
+    assert scope.outside(Symbol("missing", library="libx.so")) is None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from packaging.version import Version
 
-from tests.builders import CATALOG, RELEASES, claims, dll, dylib, library, subject
+from tests.builders import CATALOG, RELEASES, claims, dll, dylib, graph_of, library, subject
 from torch_abi_audit.abi.classify import classify
+from torch_abi_audit.loader.scope import scopes
 from torch_abi_audit.model import (
     Library,
     LibraryAudit,
@@ -244,5 +245,11 @@ def test_a_chain_of_reexports(
 
 
 def test_what_is_asked_by_number_is_not_looked_for() -> None:
-    numbered = classified(_C=dll("other.so:#7", needed=("other.so",)), other=dll(exports=("f",)))
-    assert numbered["_C"].torch.abi is TorchAbi.NONE
+    libraries = {
+        "x/_C.pyd": dll("other.dll:#7", "other.dll:g", needed=("other.dll",)),
+        "x/other.dll": dll(exports=("f",)),
+    }
+    scope = scopes(graph_of(libraries))["x/_C.pyd"]
+    assert scope.unprovided == {"g"}
+    asked = {symbol.name: scope.outside(symbol) for symbol in libraries["x/_C.pyd"].imports}
+    assert asked == {"#7": frozenset(), "g": None}
