@@ -247,3 +247,10 @@ def test_markers_that_would_take_minutes_to_evaluate() -> None:
     check_work(50_000)
     with pytest.raises(AuditError, match="more markers, for more platforms, than can be"):
         check_work(50_001)
+
+
+def test_installers_choose_no_pre_release() -> None:
+    nightly = Version("2.12.0.dev20261001")
+    for demand in ("torch", "torch>=2.9"):
+        (specifier,) = torch_specifiers(claims(torch=(demand,)))
+        assert admitted_torch(specifier, [CATALOG.newest, nightly]) == (CATALOG.newest,)

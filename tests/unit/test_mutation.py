@@ -1,0 +1,55 @@
+"""The mutation tester itself: what it changes, and which tests it runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.mutation.__main__ import UnitTests, mutants
+
+
+@pytest.mark.parametrize(
+    ("source", "changed"),
+    [
+        ("a < b", ["a <= b", "a >= b"]),
+        ("a == b", ["a != b"]),
+        ("a in b is c", ["a not in b is c", "a in b is not c"]),
+        ("a and b and c", ["a or b or c", "b and c", "a and c", "a and b"]),
+        ("a or b", ["a and b", "b", "a"]),
+        ("not a", ["a"]),
+        ("a if b else c", ["c if b else a"]),
+        ("max(a)", ["min(a)"]),
+        ("any(a)", ["all(a)"]),
+        ("a[-1]", ["a[0]"]),
+        ("a[0]", ["a[-1]"]),
+        ("7", ["8", "6"]),
+        ("True", ["False"]),
+        ("[a for a in b if c if d]", ["[a for a in b if d]", "[a for a in b if c]"]),
+        ("'text'", []),
+        # Annotations and what is imported for type checkers alone do not run.
+        ("def f(a: b[0]) -> c[0]:\n    d: e[0] = f", []),
+        ("if TYPE_CHECKING:\n    a < b", []),
+        ("@rule(7)\ndef f():\n    return a", ["@rule(7)\ndef f():\n    return None"]),
+        ("def f():\n    return [a]", ["def f():\n    return []"]),
+        ("def f():\n    return None", []),
+    ],
+)
+def test_mutants(source: str, changed: list[str]) -> None:
+    found = [mutant.source for mutant in mutants("x.py", source)]
+    assert sorted(found) == sorted(changed)
+
+
+def test_a_mutant_says_where_it_is() -> None:
+    source = "@rule('a-rule')\ndef f(a):\n    if a > b:\n        yield a\n"
+    said = [str(mutant) for mutant in mutants("x.py", source)]
+    assert said == [
+        "x.py:3: if a > b:  ->  if not a > b:",
+        "x.py:3: a > b  ->  a >= b",
+        "x.py:3: a > b  ->  a <= b",
+    ]
+
+
+def test_which_tests_notice_a_module() -> None:
+    tests = UnitTests().of("torch_abi_audit/abi/mangling.py")
+    assert tests[0] == "tests/unit/test_mangling.py"
+    assert "tests/unit/test_rules.py" in tests
+    assert "tests/unit/test_mutation.py" not in tests
