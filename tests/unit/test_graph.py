@@ -119,6 +119,20 @@ def test_runpath_hides_the_rpath_beside_it() -> None:
     )
 
 
+def test_runpath_hides_the_rpath_from_what_is_led_to() -> None:
+    """ld.so passes on the DT_RPATH of those in the chain that have no DT_RUNPATH."""
+    for runpath, found in (((), True), (("$ORIGIN/lib",), False)):
+        opened = library(needed=("liba.so",), rpath=("$ORIGIN/lib",), runpath=runpath)
+        libraries = {
+            "x/_C.so": opened,
+            "x/lib/liba.so": library(needed=("libb.so",)),
+            "x/lib/libb.so": library(),
+        }
+        loaded = graph_of(libraries).loaded("x/_C.so")
+        assert loaded.edges["x/_C.so"]["liba.so"].is_certain
+        assert loaded.edges["x/lib/liba.so"]["libb.so"].is_certain is found
+
+
 def test_elf_names_with_a_slash_are_places() -> None:
     libraries = {"x/lib/libb.so": library()}
     for needed, found in (
@@ -145,6 +159,14 @@ def test_elf_names_with_a_slash_are_places() -> None:
 def test_macho(needed: str, rpath: tuple[str, ...], found: tuple[str, ...] | str | None) -> None:
     libraries = {"x/_C.so": dylib(needed=(needed,), rpath=rpath), "x/libb.dylib": dylib()}
     assert edge(libraries, "x/_C.so", needed) == found
+
+
+def test_macho_takes_nothing_by_its_name_alone() -> None:
+    """Not even what is loaded already: a bare name is one in the current folder."""
+    user = dylib(needed=("@loader_path/libb.dylib", "libb.dylib"))
+    libraries = {"x/_C.so": user, "x/libb.dylib": dylib()}
+    assert edge(libraries, "x/_C.so", "@loader_path/libb.dylib") == ("x/libb.dylib",)
+    assert edge(libraries, "x/_C.so", "libb.dylib") == "preloaded: x/libb.dylib"
 
 
 def test_macho_searches_the_paths_of_what_led_to_it() -> None:
@@ -184,6 +206,41 @@ def test_a_module_is_opened_by_itself_and_what_it_needs_by_it() -> None:
         "x/libc.so": ("x/libc.so",),  # a circle, with no beginning
         "x/libd.so": ("x/libd.so",),
     }
+
+
+def test_a_library_that_nothing_needs_is_opened_by_itself() -> None:
+    """Though it is no module: `torch.ops.load_library` opens such ones."""
+    libraries = {
+        "x/libtop.so": library(needed=("liba.so",), runpath=("$ORIGIN",)),
+        "x/liba.so": library(),
+        "x/_C.so": library(exports=("PyInit__C",)),
+    }
+    graph = graph_of(libraries)
+    assert {path: graph.openers(path) for path in libraries} == {
+        "x/libtop.so": ("x/libtop.so",),
+        "x/liba.so": ("x/libtop.so",),
+        "x/_C.so": ("x/_C.so",),
+    }
+    # A module is opened by itself even where another library needs it.
+    libraries["x/libtop.so"] = library(needed=("liba.so", "_C.so"), runpath=("$ORIGIN",))
+    assert graph_of(libraries).openers("x/_C.so") == ("x/_C.so",)
+
+
+def test_what_is_asked_of_the_loader() -> None:
+    """Of libraries of which one is loaded, what all of them ask for, with what they need."""
+    links = library(needed=("libg.so", "libm.so.6"), runpath=("$ORIGIN",))
+    libraries = {
+        "a/_C.so": library(needed=("libf.so", "libz.so.1"), exports=("PyInit__C",)),
+        "b/libf.so": links,
+        "b/libg.so": library(needed=(CPU,)),
+        "c/libf.so": links,
+        "c/libg.so": library(needed=(CPU, "libc10.so")),
+    }
+    asked = graph_of(libraries).asked("a/_C.so")
+    assert asked == {"libf.so", "libz.so.1", "libg.so", "libm.so.6", CPU}
+    # Not what one of them alone asks for, and no place of the machine's own.
+    libraries["c/libf.so"] = library(needed=("/opt/lib/libm.so.6",))
+    assert graph_of(libraries).asked("a/_C.so") == {"libf.so", "libz.so.1"}
 
 
 def test_the_target_finds_a_library_only_if_all_that_are_opened_do() -> None:
