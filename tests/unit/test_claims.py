@@ -5,7 +5,6 @@ from packaging.version import Version
 
 from tests.builders import CATALOG, claims
 from torch_abi_audit.claims.cuda_packages import brought_cuda
-from torch_abi_audit.claims.markers import check_work, marker_environments
 from torch_abi_audit.claims.python_tags import admitted_pythons, claims_abi3
 from torch_abi_audit.claims.torch_requirement import (
     admitted_torch,
@@ -179,74 +178,6 @@ def test_the_libraries_of_a_package_have_the_numbers_of_its_cuda(
     requirement: str, brings: set[tuple[str, int]]
 ) -> None:
     assert brought_cuda(claims(cuda=(requirement,))) == brings
-
-
-@pytest.mark.parametrize(
-    ("tag", "system", "machine"),
-    [
-        ("manylinux_2_28_x86_64", ("posix", "linux", "Linux"), "x86_64"),
-        ("musllinux_1_2_aarch64", ("posix", "linux", "Linux"), "aarch64"),
-        ("manylinux_2_31_armv7l", ("posix", "linux", "Linux"), "armv7l"),
-        ("macosx_11_0_arm64", ("posix", "darwin", "Darwin"), "arm64"),
-        ("win_amd64", ("nt", "win32", "Windows"), "AMD64"),
-        ("win_arm64", ("nt", "win32", "Windows"), "ARM64"),
-        ("win32", ("nt", "win32", "Windows"), "x86"),
-        ("android_24_arm64_v8a", ("posix", "android", "Android"), "aarch64"),
-        ("ios_13_0_arm64_iphoneos", ("posix", "ios", "iOS"), "arm64"),
-        ("ios_13_0_arm64_iphonesimulator", ("posix", "ios", "iOS"), "arm64"),
-    ],
-)
-def test_the_environment_of_a_platform(
-    tag: str, system: tuple[str, str, str], machine: str
-) -> None:
-    os_name, sys_platform, platform_system = system
-    assert marker_environments(claims(f"cp312-cp312-{tag}")) == [
-        {
-            "implementation_name": "cpython",
-            "implementation_version": "3.12.0",
-            "os_name": os_name,
-            "platform_machine": machine,
-            "platform_python_implementation": "CPython",
-            "platform_release": "",
-            "platform_system": platform_system,
-            "platform_version": "",
-            "python_full_version": "3.12.0",
-            "python_version": "3.12",
-            "sys_platform": sys_platform,
-            "extra": "",
-        }
-    ]
-
-
-def environments(tag: str, *variables: str, python: str = "") -> list[str]:
-    found = marker_environments(claims(tag, python=python))
-    return [" ".join(item[name] for name in variables) for item in found]
-
-
-def test_the_environments_of_several_tags() -> None:
-    assert environments("cp311.cp312-cp311.cp312-win_amd64.win32", "platform_machine") == [
-        *["x86"] * 2,
-        *["AMD64"] * 2,
-    ]
-    assert environments("py3-none-any", "sys_platform", "platform_machine", python="<3.3") == [
-        "linux x86_64",
-        "darwin arm64",
-        "win32 AMD64",
-    ]
-    assert environments("cp312-cp312-macosx_11_0_universal2", "platform_machine") == [
-        "arm64",
-        "x86_64",
-    ]
-    both = ("implementation_name", "platform_python_implementation", "python_version")
-    assert environments(f"pp311-pypy311_pp73-{LINUX}", *both) == ["pypy PyPy 3.11"]
-    # Where no Python is admitted, the newest stands for it.
-    assert environments(f"cp312-cp312-{LINUX}", *both, python="<3") == ["cpython CPython 3.20"]
-
-
-def test_markers_that_would_take_minutes_to_evaluate() -> None:
-    check_work(50_000)
-    with pytest.raises(AuditError, match="more markers, for more platforms, than can be"):
-        check_work(50_001)
 
 
 def test_installers_choose_no_pre_release() -> None:

@@ -321,18 +321,6 @@ def test_a_library_is_no_sibling_of_its_own() -> None:
     assert found["x/_C.so"].symbols == frozenset()
 
 
-def test_a_version_says_that_another_library_provides_a_symbol() -> None:
-    """torch's libraries define no versions, so what has one is asked of another's copy."""
-    versioned = Symbol("cpuinfo_initialize", version="CPUINFO_1")
-    assert use_of(library("cpuinfo_initialize", needed=TORCH)).foreign == ("cpuinfo_initialize",)
-    assert use_of(library(versioned, needed=TORCH)).foreign == ()
-    leak = Symbol("_ZSt9leaked_upv", version="GLIBCXX_3.4.32")
-    assert use_of(library(leak, needed=TORCH)).leaked == ()
-    # What its name gives away is torch's all the same.
-    at = Symbol("_ZN2at6TensorD1Ev", version="AT_1")
-    assert use_of(library(at, needed=TORCH)).unstable == ("_ZN2at6TensorD1Ev",)
-
-
 UNSTABLE_CLASSES = {
     "at": "Tensor native",
     "c10": (
