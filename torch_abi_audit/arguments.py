@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from torch_abi_audit.config import migrating, parse_ignore, parse_release, parse_torch
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Check
+from torch_abi_audit.report.escape import plain_text
 from torch_abi_audit.report.outputs import Destination, ReportFormat
 
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ def _print(parser: argparse.ArgumentParser, text: str) -> None:
     except OSError as error:
         parser.exit(2, f"{parser.prog}: can't be written: {error.strerror or error}\n")
     parser.exit()
+
+
+class _Parser(argparse.ArgumentParser):
+    """Complains in one line, which is no command to a CI service."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(plain_text(message))
 
 
 class _Version(argparse.Action):
@@ -63,7 +71,7 @@ class _Completion(argparse.Action):
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="torch-abi-audit",
         description="Audit wheels that extend PyTorch before you upload them: which torch "
         "releases and Pythons they really work on, and whether they promise just that.",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,22 +17,30 @@ from torch_abi_audit.audit import Auditor, Options
 from torch_abi_audit.config import Config, find_config, read_config
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.report.document import head_document
-from torch_abi_audit.report.escape import clean
+from torch_abi_audit.report.escape import plain_text
 from torch_abi_audit.report.outputs import Destination, Outputs, ReportFormat
 from torch_abi_audit.report.progress import ProgressBar, is_long
+from torch_abi_audit.report.streams import give_up_output, is_closed_pipe, show_all
 from torch_abi_audit.report.style import Style
 from torch_abi_audit.rules import RULES
 from torch_abi_audit.verdict.policy import EXIT_ERROR, EXIT_SAFE
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from types import FrameType
 
     from torch_abi_audit.model import TargetReport
     from torch_abi_audit.targets.installed import Site
 
 
-EXIT_INTERRUPTED = 130  # as shells count a process that Ctrl-C ended
+# As shells count a process that a signal ended.
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+class _Terminated(BaseException):
+    """The process was asked to end."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,19 +51,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if given[:1] == ["explain"]:
-            return _explain(given[1:])
-        if given[:1] == ["schema"]:
-            return _schema(given[1:])
-        parser = make_parser()
-        options = parser.parse_args(given)
-        whole = options.env or (options.site_packages is not None and not options.targets)
-        if bool(options.targets) is whole or (options.env and options.site_packages):
-            parser.error("name targets, or an environment with --env or --site-packages")
-        return _audit(options, whole=whole)
+        with _told_to_end():
+            return _run(given)
     except KeyboardInterrupt:
         _complain("interrupted")
         return EXIT_INTERRUPTED
+    except _Terminated:
+        _complain("terminated")
+        return EXIT_TERMINATED
+
+
+@contextlib.contextmanager
+def _told_to_end() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does, so that it leaves nothing half done.
+
+    Whoever calls the command from Python, and handles the signal, keeps it.
+    """
+    default = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if not default or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is being done
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _run(given: list[str]) -> int:
+    """Run what is asked for."""
+    if given[:1] == ["explain"]:
+        return _explain(given[1:])
+    if given[:1] == ["schema"]:
+        return _schema(given[1:])
+    parser = make_parser()
+    options = parser.parse_args(given)
+    whole = options.env or (options.site_packages is not None and not options.targets)
+    if bool(options.targets) is whole or (options.env and options.site_packages):
+        parser.error("name targets, or an environment with --env or --site-packages")
+    return _audit(options, whole=whole)
 
 
 def _audit(options: argparse.Namespace, *, whole: bool) -> int:
@@ -73,7 +114,6 @@ def _audit(options: argparse.Namespace, *, whole: bool) -> int:
     path = None if config.path is None else str(config.path)
     head = head_document(__version__, auditor.catalog.releases, judging.policy, environment, path)
     style = Style(options.verbose, options.quiet, options.all, options.color)
-    output = Outputs(destinations, head, style, _complain)
     run = auditor.collector()
     targets = auditor.package_names() if whole else expand(options.targets)
     progress = ProgressBar(len(targets), shown=not options.quiet and (whole or is_long(targets)))
@@ -83,16 +123,17 @@ def _audit(options: argparse.Namespace, *, whole: bool) -> int:
     if environment is not None and environment.error is not None:
         _complain(f"the torch that is installed can't be read: {environment.error}")
         failed = True
-    try:
-        for report in (report for name in progress.targets(targets) for report in audit(name)):
+    with Outputs(destinations, head, style, _complain) as output:
+        try:
+            for report in (report for name in progress.targets(targets) for report in audit(name)):
+                progress.hide()
+                _print_notices(report, once=on_screen)
+                run.add(report)
+                output.add(report)
+        finally:
             progress.hide()
-            _print_notices(report, once=on_screen)
-            run.add(report)
-            output.add(report)
-    finally:
-        progress.hide()
-    concluded = run.finish()
-    output.finish(concluded)
+        concluded = run.finish()
+        output.finish(concluded)
     return EXIT_ERROR if failed or output.failed else concluded.conclusion.exit_code
 
 
@@ -153,12 +194,23 @@ def _destinations(options: argparse.Namespace) -> list[Destination]:
         if paths.count(path) > 1 or path in read:
             why = "it is to be audited" if path in read else "two reports would go there"
             raise AuditError(f"--output: {path}: {why}")
+    for destination in options.output:
+        if destination.path is not None:
+            _require_folder("--output", destination.path)
     if options.github_summary:
         path = os.environ.get("GITHUB_STEP_SUMMARY")
         if not path:
             raise AuditError("--github-summary: GITHUB_STEP_SUMMARY is not set")
         found.append(Destination(ReportFormat.MARKDOWN, Path(path), append=True))
+        _require_folder("--github-summary", Path(path))
     return found
+
+
+def _require_folder(option: str, path: Path) -> None:
+    """Raise AuditError where the folder of a file that is to be written is not there."""
+    folder = os.path.dirname(os.path.realpath(path))  # noqa: PTH120 -- a link may lead elsewhere
+    if not os.path.exists(path) and not os.path.isdir(folder):  # noqa: PTH110, PTH112
+        raise AuditError(f"{option}: {folder}: no such folder")
 
 
 def _explain(names: Sequence[str]) -> int:
@@ -184,9 +236,10 @@ def _say(text: str) -> int:
         return _refuse("standard output is closed")
     try:
         print(text, flush=True)  # noqa: T201
-    except BrokenPipeError:  # the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
+        if is_closed_pipe(error):  # the reader has seen enough
+            give_up_output()
+            return EXIT_SAFE
         return _refuse(f"can't be written: {error.strerror or error}")
     return EXIT_SAFE
 
@@ -245,5 +298,5 @@ def _complain(message: str) -> None:
     """Write a line to stderr, if there is one."""
     with contextlib.suppress(OSError):
         if sys.stderr is not None:
-            sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-            print(clean(f"torch-abi-audit: {message}"), file=sys.stderr, flush=True)  # noqa: T201
+            show_all(sys.stderr)
+            print(plain_text(f"torch-abi-audit: {message}"), file=sys.stderr, flush=True)  # noqa: T201

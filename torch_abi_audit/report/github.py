@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from torch_abi_audit.model import Severity
 from torch_abi_audit.report import summary
-from torch_abi_audit.report.escape import clean
+from torch_abi_audit.report.escape import github_message, github_property, plain_text
 from torch_abi_audit.wording import last_part
 
 if TYPE_CHECKING:
@@ -33,16 +33,16 @@ def render_github(document: Document, style: Style) -> str:
     together = [_finding(finding, None) for finding in _shown(document["findings"], style)]
     lines = [*first, *together, *others]
     if targets:
-        lines.append(clean(summary.conclusion(document)))
+        lines.append(plain_text(summary.conclusion(document)))
     return "".join(f"{line}\n" for line in lines)
 
 
 def _of_target(target: TargetDocument, document: Document, style: Style) -> Iterator[str]:
     if target["error"] is not None:
-        yield _command("error", target["target"], "not audited", clean(target["error"]))
+        yield _command("error", target["target"], "not audited", target["error"])
     broken = summary.broken_here(target, document["catalog"]["torch_releases"])
     if broken is not None:
-        yield _command("warning", target["target"], "does not load here", clean(broken))
+        yield _command("warning", target["target"], "does not load here", broken)
     for finding in _shown(target["findings"], style):
         yield _finding(finding, target["target"])
 
@@ -64,20 +64,12 @@ def _finding(finding: FindingDocument, target: str | None) -> str:
     lines += [f"  ... {left} more"] if left else []
     lines += [f"help: {finding['fix']}"] if finding["fix"] else []
     command = _COMMANDS[Severity(finding["severity"])]
-    return _command(command, target, finding["rule"], "\n".join(map(clean, lines)))
+    return _command(command, target, finding["rule"], *lines)
 
 
-def _command(command: str, target: str | None, title: str, message: str) -> str:
-    where = "" if target is None else f"file={_property(target)},"
+def _command(command: str, target: str | None, title: str, *lines: str) -> str:
+    where = "" if target is None else f"file={github_property(target)},"
     name = "" if target is None else f"{last_part(target)}: "
-    about = f"{where}title={_property(f'torch-abi-audit[{title}]')}"
-    return f"::{command} {about}::{_data(clean(name) + message)}"
-
-
-def _data(text: str) -> str:
-    """Escape the message of a command, as the toolkit of GitHub Actions does."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(clean(text)).replace(":", "%3A").replace(",", "%2C")
+    about = f"{where}title={github_property(f'torch-abi-audit[{title}]')}"
+    first, *more = lines
+    return f"::{command} {about}::{github_message(name + first, *more)}"

@@ -5,13 +5,12 @@ All that comes from a target is escaped, and the page's own policy forbids it to
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.model import LOADING, ReleaseStatus, Severity
 from torch_abi_audit.report import summary
-from torch_abi_audit.report.escape import clean
+from torch_abi_audit.report.escape import html_text
 from torch_abi_audit.rules import RULES
 from torch_abi_audit.wording import count
 
@@ -48,11 +47,11 @@ def _page(document: Document) -> Iterator[str]:
         " content=\"default-src 'none'; style-src 'unsafe-inline'\">"
     )
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<title>torch-abi-audit: {_text(summary.conclusion(document))}</title>"
+    yield f"<title>torch-abi-audit: {html_text(summary.conclusion(document))}</title>"
     yield f"<style>\n{style}\n</style>\n</head>\n<body>\n<header>"
     yield "<h1>torch-abi-audit</h1>"
     yield f'<p class="said"><span class="badge {badge}">{word}</span>'
-    yield f"{_text(why)}</p>\n</header>\n<main>"
+    yield f"{html_text(why)}</p>\n</header>\n<main>"
     yield from _overview(document)
     for release in document["releases"]:
         yield from _release(release, document["catalog"]["torch_releases"])
@@ -65,8 +64,8 @@ def _page(document: Document) -> Iterator[str]:
     for number, target in enumerate(targets, 1):
         yield from _target(target, number, document["catalog"]["torch_releases"])
     newest = document["catalog"]["torch_releases"][-1:]
-    yield f'</main>\n<footer class="dim">torch-abi-audit {_text(document["tool"]["version"])},'
-    yield f"which knows torch up to {_text(', '.join(newest))}</footer>\n</body>\n</html>"
+    yield f'</main>\n<footer class="dim">torch-abi-audit {html_text(document["tool"]["version"])},'
+    yield f"which knows torch up to {html_text(', '.join(newest))}</footer>\n</body>\n</html>"
 
 
 def _overview(document: Document) -> Iterator[str]:
@@ -78,17 +77,17 @@ def _overview(document: Document) -> Iterator[str]:
     yield '<table class="cells">\n<thead><tr><th scope="col">verdict</th>'
     yield '<th scope="col">target</th>'
     labels = [f"{table.major}{label}" for label in table.labels]
-    yield "".join(f'<th scope="col" class="release">{_text(label)}</th>' for label in labels)
+    yield "".join(f'<th scope="col" class="release">{html_text(label)}</th>' for label in labels)
     yield "</tr></thead>\n<tbody>"
     for number, (target, (name, cells)) in enumerate(zip(targets, table.rows, strict=True), 1):
         yield f"<tr><td>{_badge(target['verdict'])}</td>"
-        yield f'<th scope="row"><a href="#t{number}">{_text(name)}</a>'
+        yield f'<th scope="row"><a href="#t{number}">{html_text(name)}</a>'
         if summary.is_fine(target):
-            yield f'<p class="why">{_text(summary.in_short(target))}</p></th>'
+            yield f'<p class="why">{html_text(summary.in_short(target))}</p></th>'
         else:
-            yield f'<p class="why">{_text(target["summary"])}</p>'
+            yield f'<p class="why">{html_text(target["summary"])}</p>'
             fixes = summary.fixes(target)[:_FIXES]
-            yield "".join(f'<p class="fix">{_text(fix)}</p>' for fix in fixes) + "</th>"
+            yield "".join(f'<p class="fix">{html_text(fix)}</p>' for fix in fixes) + "</th>"
         empty = '<td class="cell"></td>' * len(labels)
         yield ("".join(map(_cell, cells, labels)) or empty) + "</tr>"
     yield "</tbody>\n</table>\n</div>"
@@ -117,7 +116,7 @@ def _cell(cell: summary.MatrixCell, release: str) -> str:
     if not asked and status not in LOADING:  # what nobody asks for need not load
         said, aside = f"{said}, and is not asked for", " aside"
     return (
-        f'<td class="cell {status}{aside}" data-release="{_text(release)}">'
+        f'<td class="cell {status}{aside}" data-release="{html_text(release)}">'
         f'<span role="img" aria-label="{said}" title="{said}">{summary.LETTERS[status]}</span></td>'
     )
 
@@ -125,47 +124,47 @@ def _cell(cell: summary.MatrixCell, release: str) -> str:
 def _release(release: ProjectReleaseDocument, known: Sequence[str]) -> Iterator[str]:
     wheels = count(len(release["wheels"]), "wheel")
     yield '<section class="card">'
-    yield f"<h2>{_text(release['name'])} {_text(release['version'])}: {wheels}</h2>"
+    yield f"<h2>{html_text(release['name'])} {html_text(release['version'])}: {wheels}</h2>"
     yield '<div class="scroll" tabindex="0" role="region" aria-label="What the release covers">'
     yield "<table>\n<thead><tr>"
     yield "".join(f'<th scope="col">{name}</th>' for name in ("platform", "Pythons", "torch"))
     yield "</tr></thead>\n<tbody>"
     for platform, *others in summary.coverage(release, known):
-        cells = "".join(f"<td>{_text(text)}</td>" for text in others)
-        yield f'<tr><th scope="row">{_text(platform)}</th>{cells}</tr>'
+        cells = "".join(f"<td>{html_text(text)}</td>" for text in others)
+        yield f'<tr><th scope="row">{html_text(platform)}</th>{cells}</tr>'
     yield "</tbody>\n</table>\n</div>\n</section>"
 
 
 def _accepted(ignored: Sequence[IgnoredDocument]) -> Iterator[str]:
     for item in ignored:
         yield f'<div class="finding"><p>{_badge("accepted")} {_code(item["rule"])}'
-        yield f"{_text(item['message'])}</p>"
+        yield f"{html_text(item['message'])}</p>"
         for path in item["libraries"][:_SHOWN]:
             yield f"<p>in {_code(path)}</p>"
-        yield f"<p>{_text(item['ignore']['reason'])}</p></div>"
+        yield f"<p>{html_text(item['ignore']['reason'])}</p></div>"
 
 
 def _target(target: TargetDocument, number: int, known: Sequence[str]) -> Iterator[str]:
     yield f'<article class="card" id="t{number}">'
-    yield f"<h2>{_badge(target['verdict'])} <code>{_text(summary.filename(target))}</code></h2>"
-    yield f"<p>{_text(target['summary'])}</p>"
+    yield f"<h2>{_badge(target['verdict'])} <code>{html_text(summary.filename(target))}</code></h2>"
+    yield f"<p>{html_text(target['summary'])}</p>"
     if target["error"] is not None:
-        yield f'<p class="finding error">Not audited: {_text(target["error"])}</p>'
+        yield f'<p class="finding error">Not audited: {html_text(target["error"])}</p>'
     if summary.readable(target):
-        yield f'<p class="dim">{_text(summary.contents(target))}</p>'
+        yield f'<p class="dim">{html_text(summary.contents(target))}</p>'
         yield '<div class="scroll" tabindex="0" role="region" aria-label="Facts beside claims">'
         yield '<table>\n<thead><tr><td></td><th scope="col">found</th>'
         yield '<th scope="col">claimed</th></tr></thead>\n<tbody>'
         for fact in summary.facts(target):
-            yield f'<tr><th scope="row">{fact.topic}</th><td>{_text(fact.found)}</td>'
-            yield f"<td>{_text(fact.claimed or '')}</td></tr>"
+            yield f'<tr><th scope="row">{fact.topic}</th><td>{html_text(fact.found)}</td>'
+            yield f"<td>{html_text(fact.claimed or '')}</td></tr>"
         yield "</tbody>\n</table>\n</div>"
     for aside in summary.asides(target):
-        yield f'<p class="dim">{_text(aside)}</p>'
+        yield f'<p class="dim">{html_text(aside)}</p>'
     yield from _matrix(target)
     here = summary.here(target, known)
     if here is not None:
-        yield f"<p><strong>here</strong>: {_text(here)}</p>"
+        yield f"<p><strong>here</strong>: {html_text(here)}</p>"
     findings = [f for f in target["findings"] if f["severity"] != Severity.NOTE]
     notes = [f for f in target["findings"] if f["severity"] == Severity.NOTE]
     for finding in findings:
@@ -190,28 +189,29 @@ def _matrix(target: TargetDocument) -> Iterator[str]:
     yield '<div class="scroll" tabindex="0" role="region" aria-label="Releases of torch">'
     yield '<table class="cells">\n<thead><tr>'
     labels = [f"{table.major}{label}" for label in table.labels]
-    yield "".join(f'<th scope="col" class="release">{_text(label)}</th>' for label in labels)
+    yield "".join(f'<th scope="col" class="release">{html_text(label)}</th>' for label in labels)
     yield "<td></td></tr></thead>\n<tbody>"
     for name, cells in table.rows:
-        yield f'<tr>{"".join(map(_cell, cells, labels))}<th scope="row">{_text(name)}</th></tr>'
+        yield f'<tr>{"".join(map(_cell, cells, labels))}<th scope="row">{html_text(name)}</th></tr>'
     yield "</tbody>\n</table>\n</div>"
     yield from _legend(summary.legend(table))
     for text in summary.alternatives(target):
-        yield f'<p class="dim">{_text(text)}</p>'
+        yield f'<p class="dim">{html_text(text)}</p>'
     row = target["torch"]["releases"].items()
     broken = [(release, cell["reasons"]) for release, cell in row if cell["reasons"]]
     if broken:
         yield "<details>\n<summary>Why it does not load</summary>\n<ul>"
         for release, reasons in broken:
             more = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
-            yield f"<li>torch {_text(release)}: {_text(summary.reason_text(reasons[0]))}{more}</li>"
+            why = html_text(f"torch {release}: {summary.reason_text(reasons[0])}")
+            yield f"<li>{why}{more}</li>"
         yield "</ul>\n</details>"
 
 
 def _finding(finding: FindingDocument) -> Iterator[str]:
     severity, rule = finding["severity"], finding["rule"]
     yield f'<div class="finding {severity}">'
-    yield f"<p>{_badge(severity)} {_code(rule)} {_text(finding['message'])}</p>"
+    yield f"<p>{_badge(severity)} {_code(rule)} {html_text(finding['message'])}</p>"
     for path in finding["libraries"][:_SHOWN]:
         yield f"<p>in {_code(path)}</p>"
     left = len(finding["libraries"]) - _SHOWN
@@ -225,17 +225,17 @@ def _finding(finding: FindingDocument) -> Iterator[str]:
     if left > 0:
         yield f'<p class="dim">and {left} more</p>'
     if finding["fix"]:
-        yield f'<p class="fix">{_text(finding["fix"])}</p>'
+        yield f'<p class="fix">{html_text(finding["fix"])}</p>'
     yield "<details>\n<summary>Why it matters, and how to fix it</summary>"
-    yield f"<p>{_text(RULES[rule].why)}</p>"
-    yield f"<pre>{_text(RULES[rule].fix)}</pre>\n</details>\n</div>"
+    yield f"<p>{html_text(RULES[rule].why)}</p>"
+    yield f"<pre>{html_text(RULES[rule].fix)}</pre>\n</details>\n</div>"
 
 
 def _evidence(item: EvidenceDocument) -> str:
     name = _code(summary.evidence_text(item))
     if item["declaration"] is None:
         return name
-    return f'{name}<br><span class="dim">{_text(item["declaration"])}</span>'
+    return f'{name}<br><span class="dim">{html_text(item["declaration"])}</span>'
 
 
 def _badge(kind: str) -> str:
@@ -243,8 +243,4 @@ def _badge(kind: str) -> str:
 
 
 def _code(text: str) -> str:
-    return f"<code>{_text(text)}</code>"
-
-
-def _text(text: str) -> str:
-    return escape(clean(text))
+    return f"<code>{html_text(text)}</code>"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
+
+from torch_abi_audit.report.escape import json_text
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -24,17 +25,17 @@ class JsonWriter:
     def __init__(self, stream: TextIO, head: HeadDocument) -> None:
         self._stream = stream
         self._separator = "\n    "
-        self._write(json.dumps(head, indent=2).removesuffix("\n}"), ',\n  "targets": [')
+        self._write(json_text(head).removesuffix("\n}"), ',\n  "targets": [')
 
     def add(self, target: TargetDocument) -> None:
         """Write the next target."""
-        self._write(self._separator, json.dumps(target, indent=2).replace("\n", "\n    "))
+        self._write(self._separator, json_text(target).replace("\n", "\n    "))
         self._separator = ",\n    "
 
     def finish(self, tail: TailDocument) -> None:
         """Write what is concluded of all targets."""
         end = "\n  ]" if self._separator.startswith(",") else "]"
-        self._write(end, ",", json.dumps(tail, indent=2).removeprefix("{"), "\n")
+        self._write(end, ",", json_text(tail).removeprefix("{"), "\n")
 
     def _write(self, *parts: str) -> None:
         self._stream.write("".join(parts))

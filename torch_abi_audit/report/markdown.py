@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.model import ReleaseStatus, Severity, Verdict
 from torch_abi_audit.report import summary
-from torch_abi_audit.report.escape import clean
+from torch_abi_audit.report.escape import (
+    html_text,
+    markdown_cell,
+    markdown_cell_code,
+    markdown_code,
+    markdown_text,
+)
 from torch_abi_audit.wording import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from torch_abi_audit.report.shape import (
         Document,
@@ -23,40 +28,68 @@ if TYPE_CHECKING:
     )
 
 
-_VERDICTS = {
-    Verdict.SAFE: "✅ safe",
-    Verdict.UNSAFE: "❌ unsafe",
-    Verdict.NOT_APPLICABLE: "➖ not applicable",  # noqa: RUF001
-    Verdict.ERROR: "💥 error",
-}
-_SEVERITIES = {Severity.ERROR: "❌", Severity.WARNING: "⚠️", Severity.NOTE: "ℹ️"}  # noqa: RUF001
-_CELLS = {
-    ReleaseStatus.GUARANTEED: "✅",
-    ReleaseStatus.LINKS: "🟡",
-    ReleaseStatus.BREAKS: "❌",
-    ReleaseStatus.UNKNOWN: "❔",
-}
+class _Marks(NamedTuple):
+    """What is drawn for a word."""
+
+    verdicts: Mapping[Verdict, str]
+    severities: Mapping[Severity, str]
+    cells: Mapping[ReleaseStatus, str]
+    aside: str  # for what does not load, and need not
+    means: str  # between a mark and its meaning
+
+
+_EMOJI = _Marks(
+    {
+        Verdict.SAFE: "✅ safe",
+        Verdict.UNSAFE: "❌ unsafe",
+        Verdict.NOT_APPLICABLE: "➖ not applicable",  # noqa: RUF001
+        Verdict.ERROR: "💥 error",
+    },
+    {Severity.ERROR: "❌ ", Severity.WARNING: "⚠️ ", Severity.NOTE: "ℹ️ "},  # noqa: RUF001
+    {
+        ReleaseStatus.GUARANTEED: "✅",
+        ReleaseStatus.LINKS: "🟡",
+        ReleaseStatus.BREAKS: "❌",
+        ReleaseStatus.UNKNOWN: "❔",
+    },
+    "➖",  # noqa: RUF001
+    " ",
+)
+_WORDS = _Marks(
+    {verdict: verdict.replace("-", " ") for verdict in Verdict},
+    dict.fromkeys(Severity, ""),  # which the label says
+    {
+        ReleaseStatus.GUARANTEED: "yes",
+        ReleaseStatus.LINKS: "loads",
+        ReleaseStatus.BREAKS: "no",
+        ReleaseStatus.UNKNOWN: "?",
+    },
+    "(no)",
+    ": ",
+)
 _SHOWN = 10
 _DETAILED = 50  # targets
 _LONGEST = 900_000  # bytes, of the mebibyte that a job's summary takes
-_SPECIAL = re.compile(r"([\\`*_\[\]|~&#])")
-# What escapes of Markdown leave to HTML, and the beginning of a mention.
-_ENTITIES = str.maketrans({"<": "&lt;", ">": "&gt;", "@": "&#64;"})
 
 
-def render_markdown(document: Document) -> str:
+def render_markdown(document: Document, *, emoji: bool = True) -> str:
     """Return the report of a whole document, no longer than a job's summary may be.
 
     Targets that there is no room for have their row in the table alone.
+
+    Args:
+        document: The document.
+        emoji: Whether to draw emoji; otherwise there are words.
     """
-    lines, length, left_out = list(_lines(document)), 0, 0
+    marks = _EMOJI if emoji else _WORDS
+    lines, length, left_out = list(_lines(document, marks)), 0, 0
     length = sum(map(len, lines))
     known = document["catalog"]["torch_releases"]
     for target in document["targets"]:
         # Of many targets those that are fine have their row alone.
         if summary.is_fine(target) and len(document["targets"]) > _DETAILED:
             continue
-        details = list(_target(target, known))
+        details = list(_target(target, known, marks))
         length += sum(len(line.encode()) + 1 for line in details)
         if length > _LONGEST:
             left_out += 1
@@ -66,15 +99,15 @@ def render_markdown(document: Document) -> str:
         lines += [f"The details of {count(left_out, 'target')} are left out: there is no room.", ""]
     newest = ", ".join(known[-1:]) or "none"
     made = f"torch-abi-audit {document['tool']['version']}, which knows torch up to {newest}"
-    return "\n".join([*lines, _text(made)]) + "\n"
+    return "\n".join([*lines, markdown_text(made)]) + "\n"
 
 
-def _lines(document: Document) -> Iterator[str]:
+def _lines(document: Document, marks: _Marks) -> Iterator[str]:
     targets = document["targets"]
     yield "## torch-abi-audit"
     yield ""
     if targets:
-        yield f"**{_text(summary.conclusion(document))}**"
+        yield f"**{markdown_text(summary.conclusion(document))}**"
         yield ""
     yield "| verdict | target | torch | python | errors | warnings | why |"
     yield "|---|---|---|---|---|---|---|"
@@ -82,79 +115,79 @@ def _lines(document: Document) -> Iterator[str]:
         findings = target["findings"]
         why = target["summary"] if not summary.is_fine(target) else summary.in_short(target)
         cells = [
-            _VERDICTS[Verdict(target["verdict"])],
-            _code(summary.filename(target)).replace("|", "\\|"),  # which would end the cell
-            _text(summary.torch_in_short(target)),
-            _text(summary.python_in_short(target)),
+            marks.verdicts[Verdict(target["verdict"])],
+            markdown_cell_code(summary.filename(target)),
+            markdown_cell(summary.torch_in_short(target)),
+            markdown_cell(summary.python_in_short(target)),
             str(summary.severities(findings, Severity.ERROR)),
             str(summary.severities(findings, Severity.WARNING)),
-            _text(why),
+            markdown_cell(why),
         ]
         yield f"| {' | '.join(cells)} |"
     yield ""
     for release in document["releases"]:
         yield from _release(release, document["catalog"]["torch_releases"])
     for finding in document["findings"]:
-        yield from _finding(finding)
+        yield from _finding(finding, marks)
     yield from _accepted(document["ignored"])
 
 
 def _release(release: ProjectReleaseDocument, known: Sequence[str]) -> Iterator[str]:
     wheels = count(len(release["wheels"]), "wheel")
-    yield f"### {_text(release['name'])} {_text(release['version'])}: {wheels}"
+    yield f"### {markdown_text(release['name'])} {markdown_text(release['version'])}: {wheels}"
     yield ""
     yield "| platform | Pythons | torch |"
     yield "|---|---|---|"
     for row in summary.coverage(release, known):
-        yield f"| {' | '.join(map(_text, row))} |"
+        yield f"| {' | '.join(map(markdown_cell, row))} |"
     yield ""
 
 
 def _accepted(ignored: Sequence[IgnoredDocument]) -> Iterator[str]:
     for item in ignored:
-        where = "".join(f" in {_code(path)}" for path in item["libraries"][:1])
-        yield f"- accepted {_code(item['rule'])}{where}: {_text(item['message'])}"
-        yield f"  - {_text(item['ignore']['reason'])}"
+        where = "".join(f" in {markdown_code(path)}" for path in item["libraries"][:1])
+        yield f"- accepted {markdown_code(item['rule'])}{where}: {markdown_text(item['message'])}"
+        yield f"  - {markdown_text(item['ignore']['reason'])}"
         yield ""
 
 
-def _target(target: TargetDocument, known: Sequence[str]) -> Iterator[str]:
+def _target(target: TargetDocument, known: Sequence[str], marks: _Marks) -> Iterator[str]:
     """Yield the details of a target, folded where it is fine."""
     fine = summary.is_fine(target)
     yield "<details>" if fine else "<details open>"
-    verdict = _VERDICTS[Verdict(target["verdict"])]
-    yield f"<summary>{verdict}: <code>{_html(summary.filename(target))}</code></summary>"
+    verdict = marks.verdicts[Verdict(target["verdict"])]
+    yield f"<summary>{verdict}: <code>{html_text(summary.filename(target))}</code></summary>"
     yield ""
-    yield f"{_text(target['summary'])}"
+    yield f"{markdown_text(target['summary'])}"
     yield ""
     if target["error"] is not None:
-        yield f"Not audited: {_text(target['error'])}"
+        yield f"Not audited: {markdown_text(target['error'])}"
         yield ""
     if summary.readable(target):
-        yield _text(summary.contents(target))
+        yield markdown_text(summary.contents(target))
         yield ""
         yield "| | found | claimed |"
         yield "|---|---|---|"
         for fact in summary.facts(target):
-            cells = [fact.topic, _text(fact.found), _text(fact.claimed or "")]
+            cells = [fact.topic, markdown_cell(fact.found), markdown_cell(fact.claimed or "")]
             yield f"| {' | '.join(cells)} |"
         yield ""
     for aside in summary.asides(target):
-        yield _text(aside)
+        yield markdown_text(aside)
         yield ""
-    yield from _matrix(target)
+    yield from _matrix(target, marks)
     here = summary.here(target, known)
     if here is not None:
-        yield f"**here**: {_text(here)}"
+        yield f"**here**: {markdown_text(here)}"
         yield ""
     for finding in target["findings"]:
-        yield from _finding(finding)
+        yield from _finding(finding, marks)
     yield from _accepted(target["ignored"])
     yield "</details>"
     yield ""
 
 
-def _matrix(target: TargetDocument) -> Iterator[str]:
+def _matrix(target: TargetDocument, marks: _Marks) -> Iterator[str]:
     table = summary.matrix(target)
     if table is None:
         return
@@ -162,20 +195,21 @@ def _matrix(target: TargetDocument) -> Iterator[str]:
     yield f"| torch | {' | '.join(labels)} |"
     yield f"|---|{'---|' * len(labels)}"
     for name, cells in table.rows:
-        yield f"| {_text(name)} | {' | '.join(map(_cell, cells))} |"
+        drawn = (_cell(cell, marks) for cell in cells)
+        yield f"| {markdown_cell(name)} | {' | '.join(drawn)} |"
     yield ""
-    drawn = {(_cell(cell), _meaning(cell)) for _, cells in table.rows for cell in cells}
-    yield "; ".join(f"{mark} {meaning}" for mark, meaning in sorted(drawn))
+    used = {(_cell(cell, marks), _meaning(cell)) for _, cells in table.rows for cell in cells}
+    yield "; ".join(map(marks.means.join, sorted(used)))
     yield ""
     for text in summary.alternatives(target):
-        yield _text(text)
+        yield markdown_text(text)
         yield ""
 
 
-def _cell(cell: summary.MatrixCell) -> str:
+def _cell(cell: summary.MatrixCell, marks: _Marks) -> str:
     if cell.status is ReleaseStatus.BREAKS and not cell.asked:
-        return "➖"  # noqa: RUF001 -- what nobody asks for need not load
-    return _CELLS[cell.status]
+        return marks.aside  # what nobody asks for need not load
+    return marks.cells[cell.status]
 
 
 def _meaning(cell: summary.MatrixCell) -> str:
@@ -183,22 +217,22 @@ def _meaning(cell: summary.MatrixCell) -> str:
     return summary.LEGEND[cell.status] + (", and is not asked for" if aside else "")
 
 
-def _finding(finding: FindingDocument) -> Iterator[str]:
-    mark = _SEVERITIES[Severity(finding["severity"])]
+def _finding(finding: FindingDocument, marks: _Marks) -> Iterator[str]:
+    mark = marks.severities[Severity(finding["severity"])]
     label = f"{finding['severity']}[{finding['rule']}]"
-    yield f"- {mark} {_code(label)} {_text(finding['message'])}"
-    for path in _some(map(_code, finding["libraries"])):
+    yield f"- {mark}{markdown_code(label)} {markdown_text(finding['message'])}"
+    for path in _some(map(markdown_code, finding["libraries"])):
         yield f"  - in {path}"
     for name in _some(map(_evidence, summary.evidence(finding))):
         yield f"  - {name}"
     if finding["fix"]:
-        yield f"  - **help**: {_text(finding['fix'])}"
+        yield f"  - **help**: {markdown_text(finding['fix'])}"
     yield ""
 
 
 def _evidence(item: EvidenceDocument) -> str:
-    name = _code(summary.evidence_text(item))
-    return f"{name}: {_code(item['declaration'])}" if item["declaration"] else name
+    name = markdown_code(summary.evidence_text(item))
+    return f"{name}: {markdown_code(item['declaration'])}" if item["declaration"] else name
 
 
 def _some(texts: Iterable[str]) -> Iterator[str]:
@@ -207,22 +241,3 @@ def _some(texts: Iterable[str]) -> Iterator[str]:
     yield from found[:_SHOWN]
     if len(found) > _SHOWN:
         yield f"and {len(found) - _SHOWN} more"
-
-
-def _text(text: str) -> str:
-    """Escape text, so that nothing in it is markup, or calls anybody."""
-    return _SPECIAL.sub(r"\\\1", clean(text)).translate(_ENTITIES)
-
-
-def _code(text: str) -> str:
-    """Put text into a code span, whatever backticks are in it."""
-    text = clean(text)
-    fence = "`" * (1 + max((len(run) for run in re.findall(r"`+", text)), default=0))
-    space = " " if text.startswith("`") or text.endswith("`") else ""
-    return f"{fence}{space}{text}{space}{fence}"
-
-
-def _html(text: str) -> str:
-    from html import escape  # noqa: PLC0415
-
-    return escape(clean(text))

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, cast
 
 from torch_abi_audit.report.document import Counter, target_document
+from torch_abi_audit.report.files import open_sink
+from torch_abi_audit.report.streams import give_up_output, is_closed_pipe, is_unicode, show_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+    from types import TracebackType
     from typing import TextIO
 
     from torch_abi_audit.model import RunReport, TargetReport
+    from torch_abi_audit.report.files import Sink
     from torch_abi_audit.report.shape import Document, HeadDocument, TailDocument, TargetDocument
     from torch_abi_audit.report.style import Style
 
@@ -92,7 +94,8 @@ def open_writer(format_: ReportFormat, stream: TextIO, head: HeadDocument, style
         case ReportFormat.MARKDOWN:
             from torch_abi_audit.report.markdown import render_markdown  # noqa: PLC0415
 
-            return _Whole(stream, head, render_markdown)
+            # Words, where emoji would be shown as numbers.
+            return _Whole(stream, head, partial(render_markdown, emoji=is_unicode(stream)))
         case ReportFormat.SARIF:
             from torch_abi_audit.report.sarif import render_sarif  # noqa: PLC0415
 
@@ -100,7 +103,14 @@ def open_writer(format_: ReportFormat, stream: TextIO, head: HeadDocument, style
         case ReportFormat.HTML:
             from torch_abi_audit.report.html import render_html  # noqa: PLC0415
 
-            return _Whole(stream, head, render_html)
+            if is_unicode(stream):
+                return _Whole(stream, head, render_html)
+            return _Whole(stream, head, lambda document: _as_ascii(render_html(document)))
+
+
+def _as_ascii(page: str) -> str:
+    """Return a page of HTML that is the same in any encoding."""
+    return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
 def render(format_: ReportFormat, document: Document, style: Style) -> str:
@@ -131,7 +141,7 @@ class Outputs:
     """All reports of a run.
 
     What can't be written does not keep the other reports from being, nor targets from being
-    audited.
+    audited. Files that are not finished when the context ends stay as they were before.
 
     Args:
         destinations: Where to, in which format.
@@ -150,58 +160,75 @@ class Outputs:
         self.failed = False
         self._complain = complain
         self._counter = Counter()
-        self._sinks: list[tuple[str, TextIO, Writer]] = []
-        for destination in destinations:
-            name = _STANDARD_OUTPUT if destination.path is None else str(destination.path)
-            with self._guarded(name):
-                stream = _open(destination)
-                writer = open_writer(destination.format, stream, head, style)
-                self._sinks.append((name, stream, writer))
+        self._sinks: list[tuple[str, Sink, Writer]] = []
+        try:
+            for destination in destinations:
+                self._open(destination, head, style)
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _open(self, destination: Destination, head: HeadDocument, style: Style) -> None:
+        name = _STANDARD_OUTPUT if destination.path is None else str(destination.path)
+        with self._guarded(name):
+            sink = open_sink(destination.path, append=destination.append)
+            try:
+                if destination.path is None:
+                    show_all(sink.stream)
+                writer = open_writer(destination.format, sink.stream, head, style)
+            except BaseException:
+                sink.discard()
+                raise
+            self._sinks.append((name, sink, writer))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._abandon()
+
+    def _abandon(self) -> None:
+        for name, _, _ in list(self._sinks):
+            self._drop(name)
 
     def add(self, report: TargetReport) -> None:
         """Write the next target."""
         document = target_document(report)
         self._counter.add(report)
-        for name, stream, writer in list(self._sinks):
+        for name, sink, writer in list(self._sinks):
             with self._guarded(name):
                 writer.add(document)
-                stream.flush()
+                sink.stream.flush()
 
     def finish(self, run: RunReport) -> None:
         """Write what is concluded of all targets, and close the files."""
         tail = self._counter.tail(run)
-        for name, stream, writer in list(self._sinks):
+        for name, sink, writer in list(self._sinks):
             with self._guarded(name):
                 writer.finish(tail)
-                stream.flush()
-                if stream is not sys.stdout:
-                    stream.close()
+                sink.commit()
+        self._sinks = []
 
     @contextlib.contextmanager
     def _guarded(self, name: str) -> Iterator[None]:
         """Give a report up that can't be written, and go on."""
         try:
             yield
-        except BrokenPipeError:
-            # The reader, such as `head`, has seen enough. Python would complain at exit.
-            self._drop(name)
-            if name == _STANDARD_OUTPUT:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
             self._drop(name)
+            if is_closed_pipe(error):
+                if name == _STANDARD_OUTPUT:
+                    give_up_output()
+                return
             self.failed = True
             self._complain(f"{name} can't be written: {error.strerror or error}")
 
     def _drop(self, name: str) -> None:
-        self._sinks = [sink for sink in self._sinks if sink[0] != name]
-
-
-def _open(destination: Destination) -> TextIO:
-    if destination.path is not None:
-        mode: Literal["a", "w"] = "a" if destination.append else "w"
-        return destination.path.open(mode, encoding="utf-8", newline="\n")
-    if sys.stdout is None:
-        raise OSError("standard output is closed")
-    # A terminal that can't show a character gets its escape, not a traceback.
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    return sys.stdout
+        for sink in [sink for sink in self._sinks if sink[0] == name]:
+            self._sinks.remove(sink)
+            sink[1].discard()

@@ -7,7 +7,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.report.escape import clean
+from torch_abi_audit.report.escape import plain_text
 from torch_abi_audit.wording import last_part
 
 if TYPE_CHECKING:
@@ -23,8 +23,10 @@ def is_long(targets: Sequence[str]) -> bool:
     """Whether there is so much to audit that somebody wonders."""
     files: list[str] = []
     for target in targets:
-        folder = os.path.isdir(target)  # noqa: PTH112 -- pathlib raises for some strings
-        files += [entry.path for entry in os.scandir(target)] if folder else [target]
+        try:
+            files += [entry.path for entry in os.scandir(target)]
+        except (OSError, ValueError):  # no folder, or none that can be read; the audit says so
+            files.append(target)
     sizes = (os.path.getsize(path) for path in files if os.path.isfile(path))  # noqa: PTH113, PTH202
     return len(files) >= _MANY or sum(sizes) >= _LONG
 
@@ -72,7 +74,7 @@ class ProgressBar:
         """Yield names, each shown while whoever takes it is busy with it."""
         for number, name in enumerate(names):
             if self._bar is not None:
-                said = clean(last_part(name))
+                said = plain_text(last_part(name))
                 self._bar.update(self._task, completed=number, description=said)
                 self._bar.start()
             yield name

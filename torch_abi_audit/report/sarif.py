@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from torch_abi_audit.model import Severity
 from torch_abi_audit.report import summary
+from torch_abi_audit.report.escape import json_text
 from torch_abi_audit.rules import RULES
 from torch_abi_audit.wording import last_part
 
@@ -33,7 +33,7 @@ _INDICES = {name: number for number, name in enumerate(RULES)}
 
 def render_sarif(document: Document) -> str:
     """Return the report of a whole document."""
-    return json.dumps(_log(document), indent=2) + "\n"
+    return json_text(_log(document)) + "\n"
 
 
 def _log(document: Document) -> dict[str, Any]:

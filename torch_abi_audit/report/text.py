@@ -18,7 +18,7 @@ from rich.text import Text
 
 from torch_abi_audit.model import LOADING, Check, LibraryKind, ReleaseStatus, Severity, Verdict
 from torch_abi_audit.report import summary
-from torch_abi_audit.report.escape import clean
+from torch_abi_audit.report.escape import plain_text
 from torch_abi_audit.verdict.policy import Policy
 from torch_abi_audit.wording import count
 
@@ -99,14 +99,14 @@ def text_writer(
 
 
 class _Printer:
-    """Prints lines and sentences."""
+    """Prints lines and sentences, with all escaped that would be more than text."""
 
     def __init__(self, console: _Console) -> None:
         self.console = console
 
     def line(self, text: str = "", *, head: int | None = None, style: str = "") -> None:
         """Print one line as it is; `style` is for its first `head` characters, or all."""
-        line = Text(text)
+        line = Text(plain_text(text))
         if style:
             line.stylize(style, 0, head)
         self.text(line)
@@ -119,6 +119,7 @@ class _Printer:
         self, text: str, *, head: int | None = None, style: str = "", indent: int = 0
     ) -> None:
         """Print a sentence, wrapped between words on a terminal; `style` is for its head."""
+        text = plain_text(text)
         lines = [text]
         width = self.console.wrapped_at
         if width is not None and len(text) > width:
@@ -158,11 +159,11 @@ class TerminalWriter:
                 summary.python_in_short(target),
                 str(summary.severities(target["findings"], Severity.ERROR)),
                 str(summary.severities(target["findings"], Severity.WARNING)),
-                clean(summary.filename(target)),
+                plain_text(summary.filename(target)),
             )
         )
         fixes = [] if summary.is_fine(target) else summary.fixes(target)
-        self._fixes.append(clean(fixes[0]) if fixes else "")
+        self._fixes.append(plain_text(fixes[0]) if fixes else "")
         if self._style.quiet and not target["fails"]:
             return
         if fine:
@@ -187,7 +188,7 @@ class TerminalWriter:
             word, why = tail["conclusion"]["word"], tail["conclusion"]["why"]
             style = "bold green" if word in summary.GOOD_WORDS else "bold red"
             self._out.line()
-            self._out.prose(f"{word}: {clean(why)}", head=len(word), style=style)
+            self._out.prose(f"{word}: {why}", head=len(word), style=style)
 
     def _fine(self, target: TargetDocument) -> None:
         """Print the one line of a target that is fine."""
@@ -196,8 +197,7 @@ class TerminalWriter:
         verdict = target["verdict"]
         hint = " (-v)" if target["findings"] else ""
         self._out.line(
-            f"{verdict}: {clean(summary.filename(target))}:"
-            f" {clean(summary.in_short(target))}{hint}",
+            f"{verdict}: {summary.filename(target)}: {summary.in_short(target)}{hint}",
             head=len(verdict),
             style=_VERDICT_STYLES[Verdict(verdict)],
         )
@@ -208,7 +208,7 @@ class TerminalWriter:
             self._out.line()
         self._gap = True
         verdict = target["verdict"]
-        self._out.line(clean(target["target"]), style="bold")
+        self._out.line(plain_text(target["target"]), style="bold")
         if target["error"] is None or target["libraries"]:
             self._out.line(f"  {summary.contents(target)}", style="dim")
             if summary.readable(target):
@@ -217,7 +217,7 @@ class TerminalWriter:
             self._accepted(target["ignored"])
         self._out.line()
         self._out.prose(
-            f"{verdict}: {clean(target['summary'])}",
+            f"{verdict}: {target['summary']}",
             head=len(verdict),
             style=_VERDICT_STYLES[Verdict(verdict)],
         )
@@ -233,8 +233,8 @@ class TerminalWriter:
         if beside and any(fact.claimed is not None for fact in facts):
             self._out.line(f"  {'':<8} {'found':<{found}}   claimed", style="dim")
         for fact in facts:
-            claim = clean(fact.claimed) if fact.claimed is not None else ""
-            line = f"  {fact.topic:<8} {clean(fact.found):<{found}}   {claim if beside else ''}"
+            claim = fact.claimed or ""
+            line = f"  {fact.topic:<8} {fact.found:<{found}}   {claim if beside else ''}"
             self._out.line(line.rstrip(), head=2 + len(fact.topic), style="bold")
             if fact.topic == "torch":
                 self._floor(target["torch"]["floor_symbols"])
@@ -246,7 +246,7 @@ class TerminalWriter:
         here = summary.here(target, self._known)
         if here is not None:
             self._out.line()
-            self._out.prose(f"  here: {clean(here)}", indent=8, head=7, style="bold")
+            self._out.prose(f"  here: {here}", indent=8, head=7, style="bold")
         if self._style.verbose:
             self._libraries(target)
 
@@ -256,7 +256,7 @@ class TerminalWriter:
         more = len(names) - len(shown)
         for place, name in enumerate(shown):
             said = f" and {more} more" if more and place == len(shown) - 1 else ""
-            self._out.line(f"           by {clean(name)}{said}", style="dim")
+            self._out.line(f"           by {name}{said}", style="dim")
 
     def _matrix(self, target: TargetDocument) -> None:
         """Print the matrix: a column a minor release, and a line for libraries that agree."""
@@ -274,7 +274,7 @@ class TerminalWriter:
                 style = _STATUS_STYLES[status] if asked or status in LOADING else "dim"
                 line.append(summary.LETTERS[status].rjust(width), style)
                 line.append(" ")
-            line.append(f" {clean(name)}")
+            line.append(f" {plain_text(name)}")
             self._out.text(line)
         said = [
             f"{summary.LETTERS[status]} {summary.LEGEND[status]}"
@@ -282,7 +282,7 @@ class TerminalWriter:
         ]
         self._out.line(f"{' ' * 14}{'; '.join(said)}", style="dim")
         for text in summary.alternatives(target):
-            self._out.prose(f"{' ' * 14}{clean(text)}", indent=14)
+            self._out.prose(f"{' ' * 14}{text}", indent=14)
 
     @property
     def _known(self) -> Sequence[str]:
@@ -294,7 +294,7 @@ class TerminalWriter:
         for item in summary.readable(target):
             floor = f", torch {item['torch']['floor']}" if item["torch"]["floor"] else ""
             self._out.line(
-                f"  {clean(item['path'])}: {item['kind']}, torch {item['torch']['abi']}{floor},"
+                f"  {item['path']}: {item['kind']}, torch {item['torch']['abi']}{floor},"
                 f" python {item['python']['abi']}"
             )
 
@@ -323,7 +323,7 @@ class TerminalWriter:
         label = f"{finding['severity']}[{finding['rule']}]"
         self._out.line()
         self._out.prose(
-            f"{label}: {clean(finding['message'])}",
+            f"{label}: {finding['message']}",
             head=len(label),
             style=_SEVERITY_STYLES[Severity(finding["severity"])],
             indent=2,
@@ -332,23 +332,21 @@ class TerminalWriter:
         if not summary.names_libraries(finding):
             shown = paths if self._style.verbose else paths[:_SHOWN]
             for path in shown:
-                self._out.line(f"  --> {clean(path)}", head=5, style="bright_blue")
+                self._out.line(f"  --> {path}", head=5, style="bright_blue")
             if len(shown) < len(paths):
                 more = count(len(paths) - len(shown), "library")
                 self._out.line(f"      and {more} more", style="dim")
         self._evidence(summary.evidence(finding))
         if finding["fix"] and not helped:
-            self._out.prose(
-                f"   = help: {clean(finding['fix'])}", head=10, style="bold green", indent=11
-            )
+            self._out.prose(f"   = help: {finding['fix']}", head=10, style="bold green", indent=11)
 
     def _evidence(self, found: Sequence[EvidenceDocument]) -> None:
         shown = found if self._style.verbose else found[:_SHOWN]
         for item in shown:
-            line = f"   | {clean(summary.evidence_text(item))}"
+            line = f"   | {summary.evidence_text(item)}"
             self._out.line(line, head=4, style="bright_blue")
             if item["declaration"]:
-                self._out.line(f"   |   {clean(item['declaration'])}", style="dim")
+                self._out.line(f"   |   {item['declaration']}", style="dim")
         if len(shown) < len(found):
             self._out.line(f"   | ... {len(found) - len(shown)} more, all with -v", style="dim")
 
@@ -358,7 +356,7 @@ class TerminalWriter:
             where = f" in {', '.join(item['libraries'][:1])}" if item["libraries"] else ""
             self._out.line()
             self._out.prose(
-                f"accepted[{item['rule']}]{clean(where)}: {clean(item['ignore']['reason'])}",
+                f"accepted[{item['rule']}]{where}: {item['ignore']['reason']}",
                 head=len(f"accepted[{item['rule']}]"),
                 style="bold",
                 indent=2,
@@ -368,9 +366,9 @@ class TerminalWriter:
         """Print what the wheels of a release cover."""
         self._out.line()
         wheels = count(len(release["wheels"]), "wheel")
-        self._out.line(f"{clean(release['name'])} {release['version']}: {wheels}", style="bold")
+        self._out.line(f"{release['name']} {release['version']}: {wheels}", style="bold")
         for line in _aligned(summary.coverage(release, self._known)):
-            self._out.line(f"  {clean(line)}")
+            self._out.line(f"  {line}")
 
     def _table(self) -> None:
         """Print one line a target, and what to change first about it."""
@@ -408,7 +406,7 @@ class EnvironmentWriter:
         extensions = list(files.values()).count(LibraryKind.EXTENSION)
         failed, here = target["error"] is not None, target["here"]
         cells = (
-            clean(target["target"]),
+            plain_text(target["target"]),
             target["version"] or "-",
             str(extensions),
             str(len(files) - extensions),
@@ -424,7 +422,7 @@ class EnvironmentWriter:
         if failed:
             why = f"{target['target']} could not be audited: {target['error']}"
         uses = bool(target["torch"]["releases"]) if self._torch is None else here is not None
-        self._rows.append((uses or failed, cells, clean(why)))
+        self._rows.append((uses or failed, cells, plain_text(why)))
         if here is not None and not failed:
             self._loading += here["status"] in LOADING
 
