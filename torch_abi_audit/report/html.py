@@ -31,9 +31,15 @@ _SHOWN = 8
 _FIXES = 2  # of a target, in the overview
 
 
-def render_html(document: Document) -> str:
-    """Return the report of a whole document."""
-    return "\n".join(_page(document)) + "\n"
+def render_html(document: Document, *, in_ascii: bool = False) -> str:
+    """Return the report of a whole document.
+
+    Args:
+        document: The document.
+        in_ascii: Whether to write other characters as references, for any encoding.
+    """
+    page = "\n".join(_page(document)) + "\n"
+    return page.encode("ascii", "xmlcharrefreplace").decode("ascii") if in_ascii else page
 
 
 def _page(document: Document) -> Iterator[str]:

@@ -103,14 +103,8 @@ def open_writer(format_: ReportFormat, stream: TextIO, head: HeadDocument, style
         case ReportFormat.HTML:
             from torch_abi_audit.report.html import render_html  # noqa: PLC0415
 
-            if is_unicode(stream):
-                return _Whole(stream, head, render_html)
-            return _Whole(stream, head, lambda document: _as_ascii(render_html(document)))
-
-
-def _as_ascii(page: str) -> str:
-    """Return a page of HTML that is the same in any encoding."""
-    return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
+            in_full = is_unicode(stream)
+            return _Whole(stream, head, partial(render_html, in_ascii=not in_full))
 
 
 def render(format_: ReportFormat, document: Document, style: Style) -> str:
