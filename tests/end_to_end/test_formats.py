@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 import jsonschema
 import pytest
 
-from tests.builders import METADATA, TEST_WHEELS, a_library, load_schema, write_wheel
+from tests.builders import METADATA, TEST_WHEELS, a_library, load_schema, member_of, write_wheel
+from tests.unit.runners import HOSTILE as COMMANDS
+from tests.unit.runners import commands
 from torch_abi_audit.audit import Auditor
 from torch_abi_audit.cli import main
 from torch_abi_audit.report import summary
@@ -244,6 +246,115 @@ def test_nothing_of_a_wheel_is_markup(
     jsonschema.validate(json.loads(text["json"]), load_schema())
 
 
+@pytest.fixture
+def commanding(tmp_path: Path) -> list[str]:
+    """Targets whose every name is a command to some runner."""
+    library = member_of("unstable", "unstable/_C.so")
+    symbol, other = b"_ZN3c104warnERKNS_7WarningE", b"_ZN3c10##vso[task]7WarningE"
+    assert len(symbol) == len(other)
+    library = library.replace(symbol, other)
+    names = [name.replace("\x1b", "").replace("\r", "") for name in COMMANDS]
+    files = {f"{name}/_C.so": library for name in names}
+    files |= {f"{name}/broken.so": library[:700] for name in names}
+    # Names of members, of which one may not hold a control character, and of the folders.
+    metadata = METADATA + "".join(
+        f"Provides-Extra: {name}\nRequires-Dist: torch>=2.10; extra == '{name}'\n"
+        for name in (name.strip() for name in names)
+    )
+    targets = []
+    for number, command in enumerate(COMMANDS):
+        folder = tmp_path / "in" / f"{command}{number}"
+        folder.mkdir(parents=True)
+        name = f"x-{number}.0-py39-none-manylinux_2_28_x86_64.whl"
+        targets.append(write_wheel(folder, files if number == 0 else {}, metadata=metadata))
+        targets[-1] = targets[-1].rename(folder / name)
+    bad = targets[-1].with_name("::error::##[error]x-1.0-py3-none-any.whl")
+    return [*map(str, targets), str(targets[-1].rename(bad)), *COMMANDS]
+
+
+def _expected_commands(document: dict[str, Any]) -> int:
+    failed = sum(target["error"] is not None for target in document["targets"])
+    return len(all_findings(document)) + failed
+
+
+def _strings(value: object) -> set[str]:
+    """Return all strings of a document of JSON."""
+    if isinstance(value, dict):
+        return set(value).union(*map(_strings, value.values()))
+    if isinstance(value, list):
+        return set[str]().union(*map(_strings, value))
+    return {value} if isinstance(value, str) else set()
+
+
+def test_nothing_of_a_target_is_a_command(
+    commanding: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    job = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(job))
+    outputs = [f"-o{name}={tmp_path / name}" for name in ReportFormat]
+    assert main(["-v", *outputs, "--github-summary", "--", *commanding]) == 2
+    said = capsys.readouterr()
+    files = {name: (tmp_path / name).read_text(encoding="utf-8") for name in ReportFormat}
+    document = json.loads(files[ReportFormat.JSON])
+    ours = _expected_commands(document)
+    for name, text in files.items():
+        found = commands(text)
+        own = [line for line in found if line.startswith(("::error file", "::warning file"))]
+        own += [line for line in found if line.startswith("::notice file")]
+        together = [line for line in found if line.startswith("::error title")]
+        assert len(found) == len(own) + len(together), name
+        assert len(found) == (ours if name is ReportFormat.GITHUB else 0), name
+    assert commands(job.read_text(encoding="utf-8")) == []
+    assert commands(said.out) == []
+    assert commands(said.err) == []
+    for name in ReportFormat:
+        main(["-v", "--color=always", "--format", name, "--", *commanding])
+        printed = capsys.readouterr()
+        assert len(commands(printed.out)) == (ours if name is ReportFormat.GITHUB else 0), name
+        assert commands(printed.err) == []
+        assert name is ReportFormat.TEXT or printed.out == files[name]
+    # What is parsed is what was there.
+    targets = document["targets"]
+    assert [target["target"] for target in targets] == commanding
+    paths = {library["path"] for library in targets[0]["libraries"]}
+    assert {"##[error]x/_C.so", "::error::x/_C.so", "###[group]x/broken.so"} <= paths
+    assert "_ZN3c10##vso[task]7WarningE" in _strings(document)
+    log = json.loads(files[ReportFormat.SARIF])
+    assert paths <= _strings(log)
+    assert "_ZN3c10##vso[task]7WarningE" in _strings(log)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_argument_is_a_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (
+        [command],
+        ["--", command],
+        [f"--{command}"],
+        ["--format", command],
+        ["-o", command],
+        ["-o", f"json={command}/gone/x", WHEELS[0]],
+        ["--torch", command, WHEELS[0]],
+        ["--against", command, WHEELS[0]],
+        ["--config", command, WHEELS[0]],
+        ["--site-packages", command],
+        ["--ignore", f"{command}:x", WHEELS[0]],
+        ["--migrating", command, WHEELS[0]],
+        ["explain", command],
+        ["schema", command],
+    ):
+        try:
+            code = main(arguments)
+        except SystemExit as error:
+            code = int(error.code or 0)
+        said = capsys.readouterr()
+        assert commands(said.out) == []
+        assert commands(said.err) == []
+        assert code in (0, 1, 2)
+
+
 def test_several_formats_and_standard_output(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -258,13 +369,31 @@ def test_several_formats_and_standard_output(
 def test_a_report_that_can_not_be_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "gone" / "r.html"
+    path = tmp_path / "r.html"
+    path.mkdir()
     other = tmp_path / "r.json"
     assert main([f"-ohtml={path}", f"-ojson={other}", WHEELS[0]]) == 2
     said = capsys.readouterr()
-    assert said.err == f"torch-abi-audit: {path} can't be written: No such file or directory\n"
+    assert said.err == f"torch-abi-audit: {path} can't be written: Is a directory\n"
     assert said.out.startswith("safe: ")
     assert json.loads(other.read_text())["counts"]["safe"] == 1
+
+
+def test_a_folder_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is said before anything is audited."""
+    folder, other = tmp_path / "gone", tmp_path / "r.json"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary.md"))
+    for option, given in (
+        ("--output", f"-ohtml={folder / 'r.html'}"),
+        ("--github-summary", "--github-summary"),
+    ):
+        assert main([given, f"-ojson={other}", WHEELS[0]]) == 2
+        said = capsys.readouterr()
+        assert said.err == f"torch-abi-audit: {option}: {folder}: no such folder\n"
+        assert said.out == ""
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("value", ["pdf=x", "html", "html=", "=x"])
