@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import json
 import os
 import pty
 import re
+import resource
+import signal
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -24,8 +31,12 @@ from tests.builders import (
     write_wheel,
 )
 from torch_abi_audit import __version__, audit
+from torch_abi_audit.audit import Auditor
 from torch_abi_audit.catalog import load_catalog
 from torch_abi_audit.cli import expand, main
+from torch_abi_audit.model import TargetReport
+from torch_abi_audit.report import streams
+from torch_abi_audit.report.outputs import ReportFormat
 
 GOOD = str(next((TEST_WHEELS / "stable-2.11").glob("*.whl")))
 BAD = str(next((TEST_WHEELS / "unstable").glob("*.whl")))
@@ -334,3 +345,207 @@ def test_against_what_is_no_torch(
     output = capsys.readouterr()
     assert output.out == ""
     assert len(output.err.splitlines()) == 1
+
+
+def kept(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def stop_after_one(monkeypatch: pytest.MonkeyPatch, stop: signal.Signals) -> None:
+    """Let a signal come once a target is audited."""
+    audit = Auditor.audit
+
+    def audited(self: Auditor, target: str | Path) -> Iterator[TargetReport]:
+        yield from audit(self, target)
+        signal.raise_signal(stop)
+
+    monkeypatch.setattr(Auditor, "audit", audited)
+
+
+@pytest.mark.parametrize(
+    ("stop", "code", "said"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_signal_leaves_the_last_reports(
+    stop: signal.Signals,
+    code: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = {"json": "before", "summary": "before"}
+    for name, text in before.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
+    outputs = [f"-o{name}={tmp_path / name}" for name in ReportFormat]
+    stop_after_one(monkeypatch, stop)
+    assert main([*outputs, "--github-summary", GOOD, BAD]) == code
+    assert capsys.readouterr().err == f"torch-abi-audit: {said}\n"
+    assert kept(tmp_path) == before
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_handler_that_is_there_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    try:
+        stop_after_one(monkeypatch, signal.SIGTERM)
+        assert main([GOOD]) == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert came == [signal.SIGTERM]
+
+
+def test_a_process_that_is_terminated(tmp_path: Path) -> None:
+    """While it waits for a reader: what it wrote of the report so far is no report."""
+    wheels = [tmp_path / f"x-{number}.0-py39-none-any.whl" for number in range(60)]
+    for wheel in wheels:
+        wheel.hardlink_to(BAD)
+    out = tmp_path / "out"
+    out.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "torch_abi_audit", "--json", f"-ojson={out / 'r'}", *wheels],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.read(1 << 12)
+    assert [path.name for path in out.iterdir()] != ["r"]
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate()
+    assert error == b"torch-abi-audit: terminated\n"
+    assert process.returncode == 143
+    assert list(out.iterdir()) == []
+
+
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    """No file may grow beyond 1,000 bytes: as on a full disk, the old report stays."""
+    path, job, small = (tmp_path / name for name in ("r.json", "summary", "r.txt"))
+    path.write_text("before")
+    job.write_text("before")
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    result = subprocess.run(
+        [
+            *(sys.executable, "-B", "-m", "torch_abi_audit", "--github-summary", f"-ojson={path}"),
+            *(f"-otext={small}", GOOD),
+        ],
+        env={**os.environ, "GITHUB_STEP_SUMMARY": str(job)},
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=limit,
+    )
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == [
+        f"torch-abi-audit: {name} can't be written: File too large" for name in (path, job)
+    ]
+    found = kept(tmp_path)
+    assert found.pop("r.txt") == result.stdout
+    assert found == {"r.json": "before", "summary": "before"}
+
+
+def test_the_reader_of_the_pipe_leaves_the_files(tmp_path: Path) -> None:
+    path = tmp_path / "r"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "torch_abi_audit", f"-ojson={path}", GOOD],
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait() == 0
+    assert json.loads(path.read_text())["counts"]["safe"] == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "link"])
+def test_standard_output_as_a_file(name: str, tmp_path: Path) -> None:
+    """Redirected to a file, it is not replaced by another."""
+    link = tmp_path / "link"
+    link.symlink_to("/dev/stdout")
+    path = tmp_path / "out"
+    with path.open("w") as out:
+        code = subprocess.run(
+            [sys.executable, "-m", "torch_abi_audit", f"-ojson={tmp_path / name}", "-q", GOOD],
+            stdout=out,
+            check=False,
+        ).returncode
+        assert code == 0
+        assert os.path.samestat(os.fstat(out.fileno()), path.stat())
+    assert json.loads(path.read_text())["counts"]["safe"] == 1
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["link", "out"]
+
+
+@pytest.mark.parametrize("arguments", [["--json"], ["--format=markdown"], [], ["--format=html"]])
+def test_in_place_of_standard_output(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What calls the command from Python may have put any stream there."""
+    main([*arguments, GOOD, "gone.whl"])
+    expected = capsys.readouterr()
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        assert main([*arguments, GOOD, "gone.whl"]) == 2
+        assert main(["explain", "no-such-rule"]) == 2
+    assert out.getvalue() == expected.out
+    assert err.getvalue().startswith(expected.err)
+    assert "Traceback" not in err.getvalue()
+
+
+@pytest.mark.parametrize("arguments", [[GOOD], ["explain"]])
+def test_a_closed_pipe_on_windows(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Closed(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(streams, "_ON_WINDOWS", True)
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert main(arguments) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("quiet", [[], ["-q"]])
+def test_a_folder_that_can_not_be_listed(
+    quiet: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    listed = os.scandir
+
+    def scandir(path: Any = ".") -> Any:
+        if str(path) == str(tmp_path):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert main([*quiet, str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert said.err == f"torch-abi-audit: {tmp_path}: {tmp_path}: Permission denied\n"
+
+
+def test_words_where_emoji_can_not_be_shown() -> None:
+    """No verdict is a number."""
+    for encoding in ("cp1252", "ascii"):
+        environment = {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+        markdown = run("--format=markdown", GOOD, BAD, CORRUPT, **environment)
+        assert markdown.stdout.isascii()
+        assert "\\" not in markdown.stdout.replace("\\_", "").replace("\\|", "")
+        assert "| safe | `stable_2_11" in markdown.stdout
+        assert "| unsafe | `unstable" in markdown.stdout
+        assert "no: does not load" in markdown.stdout
+        assert "\n- `error[unstable-torch-symbol]` " in markdown.stdout
+    assert "\u2705 safe" in run("--format=markdown", GOOD, PYTHONIOENCODING="utf-8").stdout
+
+
+def test_a_page_in_any_encoding(tmp_path: Path) -> None:
+    wheel = write_wheel(tmp_path, {"x/é.so": a_library()})
+    page = run("--format=html", str(wheel), PYTHONIOENCODING="latin-1", PYTHONUTF8="0").stdout
+    assert "x/&#233;.so" in page
+    assert page.isascii()

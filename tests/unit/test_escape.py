@@ -21,6 +21,7 @@ from torch_abi_audit.report.escape import (
     markdown_code,
     markdown_text,
     plain_text,
+    sarif_message,
 )
 
 _PIECES = (
@@ -41,7 +42,7 @@ ESCAPES = (
     markdown_code,
     markdown_cell_code,
 )
-_LIVE = re.compile(r"://|www\.|@\w|#[0-9]|gh-[0-9]|:[\w+-]+:|\b[0-9a-f]{7,40}\b|\$", re.I)
+_LIVE = re.compile(r"://|www\.|@\w|#[0-9]|gh-[0-9]|:[\w+-]+:|\b[0-9a-f]{7,40}\b|\$", re.IGNORECASE)
 _CODE = re.compile(r"(?<![\\`])(`+)(?!`)(.*?)(?<!`)\1(?!`)")
 
 
@@ -76,6 +77,12 @@ def test_json_parses_to_what_it_was(text: str) -> None:
     assert written.isascii()
     assert "##" not in written
     assert commands(written) == []
+
+
+@given(TEXTS)
+def test_no_message_of_sarif_has_a_link(text: str) -> None:
+    assert "](" not in sarif_message(text).replace("\\](", "")
+    assert sarif_message(text).replace("\\](", "](") == text.replace("\\](", "](")
 
 
 @given(TEXTS)

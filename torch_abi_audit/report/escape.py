@@ -129,6 +129,11 @@ def markdown_cell_code(text: str) -> str:
     )
 
 
+def sarif_message(text: str) -> str:
+    """Return the text of a message in SARIF, where ``[name](address)`` would be a link."""
+    return text.replace("](", "\\](")
+
+
 def json_text(value: Mapping[str, object]) -> str:
     """Return a value as indented JSON, all ASCII; it parses to what it is."""
     # A number sign stands within strings alone, where this is the same.

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from torch_abi_audit.model import Severity
 from torch_abi_audit.report import summary
-from torch_abi_audit.report.escape import json_text
+from torch_abi_audit.report.escape import json_text, sarif_message
 from torch_abi_audit.rules import RULES
 from torch_abi_audit.wording import last_part
 
@@ -115,7 +115,7 @@ def _result(finding: FindingDocument, targets: list[str]) -> dict[str, Any]:
         "ruleId": finding["rule"],
         "ruleIndex": _INDICES[finding["rule"]],
         "level": _LEVELS[Severity(finding["severity"])],
-        "message": {"text": "\n".join(lines)},
+        "message": {"text": sarif_message("\n".join(lines))},
         "locations": [_location(target, finding["libraries"]) for target in targets],
         "partialFingerprints": {_FINGERPRINT: _fingerprint(finding, targets)},
         "properties": {
@@ -153,13 +153,13 @@ def _notifications(document: Document) -> Iterator[dict[str, Any]]:
         if broken is not None:
             yield {
                 "level": "warning",
-                "message": {"text": broken},
+                "message": {"text": sarif_message(broken)},
                 "locations": [_location(target["target"], [])],
             }
         if target["error"]:
             yield {
                 "level": "error",
-                "message": {"text": f"{target['target']}: {target['error']}"},
+                "message": {"text": sarif_message(f"{target['target']}: {target['error']}")},
                 "locations": [_location(target["target"], [])],
             }
 
