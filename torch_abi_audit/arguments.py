@@ -172,7 +172,7 @@ def make_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="RULE[:GLOB]",
-        help="accept the findings of a rule, in the libraries that a pattern matches",
+        help="ignore the findings of a rule, in the libraries that a pattern matches",
     )
     parser.add_argument(
         "--migrating",
@@ -180,7 +180,7 @@ def make_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="GLOB",
-        help="accept that these libraries are on the unstable ABI still",
+        help="ignore that these libraries are on the unstable ABI still",
     )
     configuration = parser.add_mutually_exclusive_group()
     configuration.add_argument(

@@ -65,7 +65,7 @@ class Options:
         verify: Whether to read every member to its end, and check its checksum.
         check: What alone to judge, instead of all that is wrong with a wheel.
         min_torch: The oldest torch that the user promises to load with.
-        ignore: The findings that are accepted.
+        ignore: The findings that are ignored.
     """
 
     strict: bool = False
@@ -161,11 +161,11 @@ def conclude(
     findings, ignored = split(found, options.ignore, load_catalog())
     verdict = policy.verdict(subject, findings)
     asked = admitted_by_any(subject.demands or (None,), catalog.releases)
-    accepted = f"; {count(len(ignored), 'finding')} accepted" if ignored else ""
+    aside = f"; {count(len(ignored), 'finding')} ignored" if ignored else ""
     return TargetReport(
         target=target,
         verdict=verdict,
-        summary=summarize(subject, findings, verdict, kind, policy) + accepted,
+        summary=summarize(subject, findings, verdict, kind, policy) + aside,
         kind=kind,
         subject=subject,
         findings=findings,

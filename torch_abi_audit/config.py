@@ -34,7 +34,7 @@ class Config:
         verify: See `Options.verify`.
         torch: See `Options.torch`.
         min_torch: See `Options.min_torch`.
-        ignore: The findings that are accepted, those of `migrating` among them.
+        ignore: The findings that are ignored, those of `migrating` among them.
     """
 
     path: Path | None = None
@@ -129,7 +129,7 @@ def parse_ignore(text: str) -> Ignore:
 
 
 def migrating(glob: str, reason: str = "--migrating") -> Ignore:
-    """Return what accepts that a library is not on the stable ABI yet."""
+    """Return what ignores that a library is not on the stable ABI yet."""
     return Ignore(UNSTABLE_ABI, reason, library=glob, migrating=True)
 
 
@@ -200,8 +200,8 @@ def _rule(value: Any) -> str:
         alike = get_close_matches(name, RULES, 1)
         hint = f"; do you mean {alike[0]}?" if alike else ""
         raise AuditError(f"there is no rule {name!r}{hint}")
-    if not RULES[name].acceptable:
-        raise AuditError(f"{name} can't be accepted")
+    if not RULES[name].ignorable:
+        raise AuditError(f"{name} can't be ignored")
     return name
 
 

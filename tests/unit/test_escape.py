@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.runners import HOSTILE, commands
+from torch_abi_audit.model import Severity
 from torch_abi_audit.report.escape import (
     github_message,
     github_property,
@@ -142,3 +143,20 @@ def test_names_stay_readable(text: str, escaped: str) -> None:
 )
 def test_markdown(text: str, escaped: str) -> None:
     assert markdown_text(text) == escaped
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9) | st.sampled_from(Severity),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(max_size=5), VALUES, max_size=4))
+def test_json_is_what_the_standard_library_makes_of_it(value: dict[str, object]) -> None:
+    expected = json.dumps(value, indent=2)
+    assert json.loads(json_text(value)) == json.loads(expected)
+    if "##" not in expected:
+        assert json_text(value) == expected

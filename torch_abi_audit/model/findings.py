@@ -116,13 +116,13 @@ class Finding:
 
 
 class Ignore(NamedTuple):
-    """A finding that the user accepts.
+    """A finding that the user ignores.
 
     Attributes:
         rule: The rule's name.
-        reason: Why it is accepted.
+        reason: Why it is ignored.
         library: A pattern of paths as a shell writes it; without one every finding of the
-            rule is accepted.
+            rule is ignored.
         until_torch: The release of torch with which it expires: once the catalog has it.
         migrating: It says that a library is still to be moved to the stable ABI.
         symbol: A pattern of symbols, as they are declared or mangled; without one all are
@@ -142,7 +142,7 @@ class Ignore(NamedTuple):
 
 
 class Ignored(NamedTuple):
-    """A finding that is accepted, and what accepts it."""
+    """A finding that is ignored, and what ignores it."""
 
     finding: Finding
     ignore: Ignore
@@ -152,7 +152,7 @@ class IgnoreUse(NamedTuple):
     """What came of an `Ignore` in a run.
 
     Attributes:
-        ignore: What was to be accepted.
+        ignore: What was to be ignored.
         matched: How many findings were.
         present: Whether any target has a library that it names.
         expired: Whether its time is over.

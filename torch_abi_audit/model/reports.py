@@ -200,7 +200,7 @@ class WholeRun(NamedTuple):
 class RunReport(NamedTuple):
     """What is concluded of all targets of a run together.
 
-    `releases` are those with several wheels; `ignored` are findings that the user accepts;
+    `releases` are those with several wheels; `ignored` are findings that the user ignores;
     `fails` says whether one of the others counts as a failure of the run; `conclusion` is what
     targets and findings together come to.
     """

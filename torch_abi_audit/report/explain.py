@@ -28,9 +28,9 @@ def explain(rule: Rule) -> str:
         "How to fix it",
         _prose(rule.fix),
     ]
-    if rule.acceptable:
+    if rule.ignorable:
         parts += [
-            "To accept it, with a reason, in pyproject.toml",
+            "To ignore it, with a reason, in pyproject.toml",
             _ACCEPTED.format(rule.name),
         ]
     return "\n\n".join(parts) + "\n"

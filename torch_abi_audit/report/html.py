@@ -143,7 +143,7 @@ def _release(release: ProjectReleaseDocument, known: Sequence[str]) -> Iterator[
 
 def _accepted(ignored: Sequence[IgnoredDocument]) -> Iterator[str]:
     for item in ignored:
-        yield f'<div class="finding"><p>{_badge("accepted")} {_code(item["rule"])}'
+        yield f'<div class="finding"><p>{_badge("ignored")} {_code(item["rule"])}'
         yield f"{html_text(item['message'])}</p>"
         for path in item["libraries"][:_SHOWN]:
             yield f"<p>in {_code(path)}</p>"
@@ -177,7 +177,7 @@ def _target(target: TargetDocument, number: int, known: Sequence[str]) -> Iterat
         yield from _finding(finding)
     if notes or target["ignored"]:
         said = [count(len(notes), "note")] if notes else []
-        said += [f"{len(target['ignored'])} accepted"] if target["ignored"] else []
+        said += [f"{len(target['ignored'])} ignored"] if target["ignored"] else []
         yield f"<details>\n<summary>{', '.join(said)}</summary>"
         for finding in notes:
             yield from _finding(finding)

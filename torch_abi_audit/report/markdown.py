@@ -146,7 +146,7 @@ def _release(release: ProjectReleaseDocument, known: Sequence[str]) -> Iterator[
 def _accepted(ignored: Sequence[IgnoredDocument]) -> Iterator[str]:
     for item in ignored:
         where = "".join(f" in {markdown_code(path)}" for path in item["libraries"][:1])
-        yield f"- accepted {markdown_code(item['rule'])}{where}: {markdown_text(item['message'])}"
+        yield f"- ignored {markdown_code(item['rule'])}{where}: {markdown_text(item['message'])}"
         yield f"  - {markdown_text(item['ignore']['reason'])}"
         yield ""
 

@@ -176,8 +176,8 @@ def in_short(target: TargetDocument) -> str:
             parts.append("any Python")
     notes = len(target["findings"])
     parts += [count(notes, "note")] if notes else []
-    accepted = len(target["ignored"])
-    parts += [f"{count(accepted, 'finding')} accepted"] if accepted else []
+    ignored = len(target["ignored"])
+    parts += [f"{count(ignored, 'finding')} ignored"] if ignored else []
     return ", ".join([*parts, *_cut_short(target)])
 
 

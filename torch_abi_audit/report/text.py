@@ -351,13 +351,13 @@ class TerminalWriter:
             self._out.line(f"   | ... {len(found) - len(shown)} more, all with -v", style="dim")
 
     def _accepted(self, ignored: Sequence[IgnoredDocument]) -> None:
-        """Print what the user accepts, each with the reason."""
+        """Print what the user ignores, each with the reason."""
         for item in ignored if not self._style.quiet else ():
             where = f" in {', '.join(item['libraries'][:1])}" if item["libraries"] else ""
             self._out.line()
             self._out.prose(
-                f"accepted[{item['rule']}]{where}: {item['ignore']['reason']}",
-                head=len(f"accepted[{item['rule']}]"),
+                f"ignored[{item['rule']}]{where}: {item['ignore']['reason']}",
+                head=len(f"ignored[{item['rule']}]"),
                 style="bold",
                 indent=2,
             )

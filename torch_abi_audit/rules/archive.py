@@ -227,7 +227,7 @@ def refused_filename(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     " promised of it.",
     fix="Build the wheel again. If the member is no library, give it a name that says so, without"
     " .so, .pyd, .dll or .dylib.",
-    acceptable=False,
+    ignorable=False,
 )
 def unreadable_library(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report members that say nothing about torch because nothing could be read."""

@@ -156,15 +156,15 @@ def _one_tag(wheels: Iterable[WheelSummary]) -> tuple[str, list[WheelSummary]]:
 @run_rule(
     "stale-ignore",
     Severity.WARNING,
-    "a finding that the configuration accepts is not there any more, or the time of it is over",
-    why="What is accepted for good hides what comes later: a new finding of the same rule in the"
+    "a finding that the configuration ignores is not there any more, or the time of it is over",
+    why="What is ignored for good hides what comes later: a new finding of the same rule in the"
     " same library passes unseen.",
     fix="Take the entry out of [tool.torch-abi-audit] in pyproject.toml, or out of the command. One"
     " that has expired is decided anew: mend what it hides, or set until-torch to a later release.",
-    acceptable=False,
+    ignorable=False,
 )
 def stale_ignore(run: WholeRun, catalog: Catalog) -> Iterator[Hit]:
-    """Report ignores that accept nothing.
+    """Report ignores that match nothing.
 
     A note where no target has the library: the wheel that has it may be audited elsewhere.
     """

@@ -51,7 +51,7 @@ class Rule(NamedTuple):
         title: Completes the sentence "holds when …".
         why: What goes wrong where it holds, and for whom.
         fix: What to change, with the very lines. Indented lines are code.
-        acceptable: Whether a finding can be accepted; not what could not be read.
+        ignorable: Whether a finding can be ignored; not what could not be read.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Rule(NamedTuple):
     title: str
     why: str
     fix: str
-    acceptable: bool = True
+    ignorable: bool = True
 
 
 _MAX_DECLARED = 4 << 20  # characters of the declarations of one finding
@@ -72,7 +72,7 @@ class _More(TypedDict):
 
     why: str
     fix: str
-    acceptable: NotRequired[bool]
+    ignorable: NotRequired[bool]
 
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from torch_abi_audit.model import (
     WholeRun,
 )
 from torch_abi_audit.rules import run_run_rules
-from torch_abi_audit.verdict.ignores import accepts, is_expired, split
+from torch_abi_audit.verdict.ignores import is_expired, matches, split
 from torch_abi_audit.verdict.policy import Outcome
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class RunCollector:
 
     Args:
         catalog: What is known of torch, whichever release targets were judged against.
-        ignores: What the user accepts.
+        ignores: What the user ignores.
         policy: What passes.
     """
 
@@ -89,9 +89,9 @@ class RunCollector:
         return RunReport(releases, findings, ignored, fails, conclusion)
 
     def _count(self, ignored: Iterable[Ignored]) -> None:
-        """Count what each ignore accepts, whether or not another accepts it as well."""
+        """Count what each ignore matches, whether or not another matches it as well."""
         for item in ignored:
-            self._matched.update(i for i in self._ignores if accepts(i, item.finding))
+            self._matched.update(i for i in self._ignores if matches(i, item.finding))
 
     def _use(self, ignore: Ignore) -> IgnoreUse:
         return IgnoreUse(

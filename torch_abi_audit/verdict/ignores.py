@@ -1,4 +1,4 @@
-"""Findings that the user accepts: taken out before the verdict, and reported all the same."""
+"""Findings that the user ignores: taken out before the verdict, and reported all the same."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def split(
     for finding in findings:
         rest: Finding | None = finding
         for ignore in alive:
-            if rest is not None and accepts(ignore, rest):
+            if rest is not None and matches(ignore, rest):
                 taken, rest = _divide(rest, ignore)
                 ignored.append(Ignored(taken, ignore))
         standing += [] if rest is None else [rest]
@@ -52,7 +52,7 @@ def _names(ignore: Ignore, item: Evidence) -> bool:
     return any(fnmatchcase(name, ignore.symbol) for name in names)
 
 
-def accepts(ignore: Ignore, finding: Finding) -> bool:
+def matches(ignore: Ignore, finding: Finding) -> bool:
     """Whether an ignore speaks of a finding; its pattern has to match all of its libraries."""
     if ignore.rule != finding.rule:
         return False
