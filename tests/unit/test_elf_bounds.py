@@ -131,7 +131,7 @@ def test_gnu_hash(name: bytes, expected: int) -> None:
     assert gnu_hash(name) == expected
 
 
-@pytest.mark.parametrize("size", [1, 2, 1023, 1024, 1025, 5000])
+@pytest.mark.parametrize("size", [1, 2, 191, 192, 193, 384, 5000])
 def test_gnu_hash_of_long_names(size: int) -> None:
     name = bytes(1 + number * 7 % 255 for number in range(size))
     value = 5381

@@ -25,27 +25,31 @@ _MAX_SYMBOLS_SYSV = 200_000  # its hash takes long
 _CHUNK = 1 << 16
 
 # The hash of a name is, but for a constant, its value as a number in base 33 whose digits are
-# bytes. Python reads such numbers fast, and only with digits below 33: so in two halves.
+# bytes. Python reads such numbers fast, but only with digits below 33, hence in two halves; and
+# in a time that grows with the square of their length, hence in parts.
 _DIGITS = b"0123456789abcdef"
 _HIGH = bytes(_DIGITS[byte >> 4] for byte in range(256))
 _LOW = bytes(_DIGITS[byte & 15] for byte in range(256))
 _START = 5381
-_WHOLE = 1024  # bytes of a name that are read as one number; Python refuses very long ones
-_POWERS = [_START * pow(33, size, 1 << 32) for size in range(_WHOLE + 1)]
+_PART = 192
+_POWERS = [pow(33, size, 1 << 32) for size in range(_PART + 1)]
+_STARTS = [_START * power for power in _POWERS]
 
 
 def gnu_hash(name: bytes) -> int:
     """Return the hash of a name in DT_GNU_HASH."""
     size = len(name)
-    if size > _WHOLE:
-        value = _START
-        for byte in name:
-            value = value * 33 + byte & 0xFFFFFFFF
-        return value
     if not size:
         return _START
-    value = _POWERS[size] + 16 * int(name.translate(_HIGH), 33) + int(name.translate(_LOW), 33)
-    return value & 0xFFFFFFFF
+    high, low = name.translate(_HIGH), name.translate(_LOW)
+    if size <= _PART:
+        return _STARTS[size] + 16 * int(high, 33) + int(low, 33) & 0xFFFFFFFF
+    value = _START
+    for start in range(0, size, _PART):
+        part = slice(start, start + _PART)
+        power = _POWERS[min(_PART, size - start)]
+        value = value * power + 16 * int(high[part], 33) + int(low[part], 33) & 0xFFFFFFFF
+    return value
 
 
 def sysv_hash(name: bytes) -> int:

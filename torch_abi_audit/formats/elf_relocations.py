@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch_abi_audit.formats.elf_image import Dynamic, Image
 
 _MAX_BYTES = 256 << 20
+_MAX_RELATIVE_BYTES = 16 << 20  # of DT_RELR, where 8 bytes stand for 63 relocations
 _CHUNK = 1 << 20
 _WIDEST = 16  # bytes that a relocation writes, but for copies
 # By machine, the types of relocations that write more than a word: a copy of a symbol's
@@ -176,7 +177,7 @@ class Relocations:
         if address is None or not size:
             return
         word = self._image.word_size
-        if size % word or size > _MAX_BYTES:
+        if size % word or size > _MAX_RELATIVE_BYTES:
             raise LibraryError(f"{size} bytes of relative relocations")
         bits = 8 * word - 1
         where = 0

@@ -63,6 +63,7 @@ class Versions:
             format_, flags, index, _, hash_, aux, _ = fields
             _check_format(format_)
             (offset,) = struct.unpack_from(f"{self._image.order}I", data, place + aux)
+            self._cover(place + aux + 8)
             if flags & _BASE:
                 # It is no version, and the index of what has none.
                 if index != 1:
@@ -99,7 +100,13 @@ class Versions:
             raise LibraryError("symbol versions whose number nothing says")
         data = self._image.read_up_to(address, _MAX_BYTES)
         self._address = address
+        self.ranges.append(Range(address, address))
         return data, number
+
+    def _cover(self, end: int) -> None:
+        """Note how far the table that is read reaches."""
+        start, known = self.ranges[-1]
+        self.ranges[-1] = Range(start, max(known, self._address + end))
 
     def _chain(
         self, data: bytes, place: int, count: int, layout: str
@@ -114,8 +121,7 @@ class Versions:
             if self._left < 0:
                 raise LibraryError(f"more than {_MAX_VERSIONS} symbol versions")
             fields = struct.unpack_from(layout, data, place)
-            start = self._address + place
-            self.ranges.append(Range(start, start + size))
+            self._cover(place + size)
             yield place, fields
             if not fields[-1] or number + 1 == count:
                 if fields[-1] or number + 1 != count:
