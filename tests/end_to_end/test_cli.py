@@ -362,18 +362,17 @@ def stop_after_one(monkeypatch: pytest.MonkeyPatch, stop: signal.Signals) -> Non
     monkeypatch.setattr(Auditor, "audit", audited)
 
 
-@pytest.mark.parametrize(
-    ("stop", "code", "said"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
-)
+ENDS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated")}
+
+
+@pytest.mark.parametrize("stop", ENDS)
 def test_a_signal_leaves_the_last_reports(
     stop: signal.Signals,
-    code: int,
-    said: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    code, said = ENDS[stop]
     before = {"json": "before", "summary": "before"}
     for name, text in before.items():
         (tmp_path / name).write_text(text)
