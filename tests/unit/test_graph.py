@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.builders import CPU, claims, dll, dylib, graph_of, library, subject
-from torch_abi_audit.loader.graph import Edge
+from torch_abi_audit.loader.graph import Edge, is_absolute
+from torch_abi_audit.loader.scope import scopes
 from torch_abi_audit.model import Library, Symbol, TorchAbi
 
 
@@ -224,6 +225,23 @@ def test_a_library_that_nothing_needs_is_opened_by_itself() -> None:
     # A module is opened by itself even where another library needs it.
     libraries["x/libtop.so"] = library(needed=("liba.so", "_C.so"), runpath=("$ORIGIN",))
     assert graph_of(libraries).openers("x/_C.so") == ("x/_C.so",)
+
+
+def test_the_names_that_the_loader_itself_finds() -> None:
+    libraries = {
+        "x/_C.so": library(needed=("liba.so", "libb.so", "libc.so.6"), runpath=("$ORIGIN",)),
+        "x/liba.so": library(),
+        "x/lib/libb.so": library(),
+    }
+    scope = scopes(graph_of(libraries))["x/_C.so"]
+    assert scope.libraries == {"liba.so", "libb.so"}
+    assert scope.searched == {"liba.so"}
+
+
+def test_a_place_of_the_machines_own() -> None:
+    made = [is_absolute(make(), "/x/liba") for make in (library, dylib, dll)]
+    assert made == [True, True, False]  # Windows knows no such names
+    assert not is_absolute(library(), "x/liba")
 
 
 def test_what_is_asked_of_the_loader() -> None:
