@@ -302,3 +302,31 @@ def test_what_code_may_load_first_is_not_said_to_break() -> None:
     item = subject({"a/_C.so": user, "b/libx.so": library(exports=(name,))}, claims())
     assert item.libraries[0].torch.unstable == (name,)
     assert {cell.status for cell in item.matrix.row.values()} == {"links"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "definition", "own"),
+    [
+        (None, Symbol("_ZN2at6TensorD1Ev"), True),
+        (None, Symbol("_ZN2at6TensorD1Ev", version="X_1"), True),
+        # Only an import with that very version binds to one that is not the default.
+        (None, Symbol("_ZN2at6TensorD1Ev", version="X_1", hidden=True), False),
+        ("X_1", Symbol("_ZN2at6TensorD1Ev", version="X_1", hidden=True), True),
+        ("X_1", Symbol("_ZN2at6TensorD1Ev", version="X_2"), False),
+        ("X_1", Symbol("_ZN2at6TensorD1Ev"), True),
+    ],
+)
+def test_versions_decide_what_binds(asked: str | None, definition: Symbol, own: bool) -> None:  # noqa: FBT001
+    symbol = Symbol("_ZN2at6TensorD1Ev", version=asked, library="libb.so" if asked else None)
+    libraries = {
+        "x/_C.so": library(symbol, needed=("libb.so",), runpath=("$ORIGIN",)),
+        "x/libb.so": library(exports=(definition,)),
+    }
+    found = {item.path: item.torch.abi for item in subject(libraries, claims()).libraries}
+    assert found["x/_C.so"] is (TorchAbi.NONE if own else TorchAbi.UNSTABLE)
+
+
+def test_a_version_that_is_asked_of_torch_never_loads() -> None:
+    item = library("torch_ten", needed=(CPU,), version_needs=((CPU, ("TORCH_1",)),))
+    row = subject({"x/_C.so": item}, claims()).matrix.row
+    assert {cell.status for cell in row.values()} == {"breaks"}

@@ -238,7 +238,13 @@ class _ReleaseChecker:
     def _missing_libraries(
         self, item: LibraryAudit, platform: Platform, build: Build
     ) -> list[Reason]:
-        reasons = []
+        reasons = [
+            # glibc gives up over it even where the symbol is there (`do_lookup_x`).
+            Reason(Cause.SYMBOL, version, f"{name} has no symbol versions")
+            for name, versions in item.library.version_needs
+            if name in build.libraries
+            for version in versions
+        ]
         found = self._graph.loaded(item.path).edges[item.path]
         for needed in item.library.needed:
             if needed in found or needed in item.library.optional:

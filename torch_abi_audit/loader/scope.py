@@ -84,11 +84,12 @@ class _Providers:
     def __init__(self, graph: LoadGraph) -> None:
         self._graph = graph
         wanted = {symbol.name for item in graph.libraries.values() for symbol in item.imports}
-        self._definitions: dict[str, dict[str, bool]] = defaultdict(dict)  # name, path, weak
+        # By name, then by path: a library can have several versions of a symbol.
+        self._definitions: dict[str, dict[str, list[Symbol]]] = defaultdict(dict)
         for path in graph.providers:
             for symbol in graph.libraries[path].exports:
                 if symbol.name in wanted:
-                    self._definitions[symbol.name][path] = symbol.weak
+                    self._definitions[symbol.name].setdefault(path, []).append(symbol)
 
     def scopes(self) -> dict[str, Scope]:
         return {path: self._scope(path, item) for path, item in self._graph.libraries.items()}
@@ -103,11 +104,16 @@ class _Providers:
         for symbol in library.imports:
             if binds and symbol.library is not None:
                 continue
-            definitions = self._definitions.get(symbol.name, {})
+            definitions = {
+                other: found
+                for other, found in self._definitions.get(symbol.name, {}).items()
+                if any(_binds(symbol, definition) for definition in found)
+            }
             if any(other != path and other in certain for other in definitions):
                 symbols.add(symbol.name)
             elif any(
-                other != path and (other in near or not weak) for other, weak in definitions.items()
+                other != path and (other in near or not all(item.weak for item in found))
+                for other, found in definitions.items()
             ):
                 perhaps.add(symbol.name)
         edges = graph.loaded(path).edges[path]
@@ -165,3 +171,14 @@ class _Providers:
                 pending += [other for other in edge.paths if other not in own]
                 own |= set(edge.paths)
         return frozenset(own), frozenset(outside)
+
+
+def _binds(symbol: Symbol, definition: Symbol) -> bool:
+    """Whether ld.so binds an import to a definition, by their versions (`check_match` of glibc).
+
+    Without a version it takes the default one; with one this very version, or a definition
+    that has none.
+    """
+    if symbol.version is None or definition.version is None:
+        return not definition.hidden
+    return symbol.version == definition.version
