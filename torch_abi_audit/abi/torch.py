@@ -182,7 +182,9 @@ class _Names:
             # With the version that libstdc++ has it under, that is where it is from.
             return None if symbol.version == leak.version else _Kind.LEAKED
         scopes = owner(symbol.name)
-        if scopes[:2] in _STABLE_SCOPES or not self._is_exported(symbol.name):
+        # Of libstdc++'s names torch exports the leaks alone, so they need no look-up.
+        of_libstdcxx = symbol.library is not None and not scopes and symbol.name.startswith("_Z")
+        if of_libstdcxx or scopes[:2] in _STABLE_SCOPES or not self._is_exported(symbol.name):
             return None
         exporters = self._platform.table.exporters(symbol.name)
         if not scopes and all("torch_python" in name for name in exporters):

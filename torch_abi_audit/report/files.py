@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import shutil
 import stat
 import sys
@@ -114,7 +113,7 @@ class _Beside:
 
     def __init__(self, path: Path, status: os.stat_result | None) -> None:
         self._path = path
-        self._temporary = path.with_name(f".torch-abi-audit-{secrets.token_hex(8)}.tmp")
+        self._temporary = path.with_name(f".torch-abi-audit-{os.urandom(8).hex()}.tmp")
         try:
             self.stream: TextIO = self._temporary.open("x", encoding="utf-8", newline="\n")
             if status is not None:
