@@ -265,3 +265,10 @@ def test_lines_of_any_system_end_the_headers(tmp_path: Path, newline: str) -> No
     text = METADATA + "Requires-Dist: torch>=2.10\n\nRequires-Dist: torch<2\n"
     claims = read_wheel(write_wheel(tmp_path, metadata=text.replace("\n", newline))).claims
     assert [str(item) for item in claims.torch_requirements] == ["torch>=2.10"]
+
+
+def test_a_requirement_that_can_not_be_written(tmp_path: Path) -> None:
+    """It can be parsed, and has both kinds of quotes in a value: nothing could show it."""
+    line = """Requires-Dist: torch; platform_version == 'a\\x27b"c'\n"""
+    with pytest.raises(AuditError, match="METADATA has Requires-Dist"):
+        read_wheel(write_wheel(tmp_path, metadata=METADATA + line))

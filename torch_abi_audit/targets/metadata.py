@@ -8,7 +8,7 @@ from email.parser import HeaderParser
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag, parse_tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
@@ -224,8 +224,10 @@ def _requirements(headers: Message, pattern: re.Pattern[str]) -> tuple[Requireme
         if len(line) > _MAX_LINE:
             raise AuditError(f"METADATA has a Requires-Dist of {len(line)} characters")
         try:
-            requirements.append(Requirement(line))
-        except InvalidRequirement as error:
+            requirement = Requirement(line)
+            str(requirement)  # which raises for some values of markers
+        except ValueError as error:
             reason = str(error).splitlines()[0]
             raise AuditError(f"METADATA has Requires-Dist {line!r}: {reason}") from error
+        requirements.append(requirement)
     return tuple(requirements)
