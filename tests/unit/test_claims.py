@@ -3,19 +3,23 @@ from __future__ import annotations
 import pytest
 from packaging.version import Version
 
-from tests.builders import CATALOG, claims
+from tests.builders import CATALOG, claims, subject
 from torch_abi_audit.claims.cuda_packages import brought_cuda
 from torch_abi_audit.claims.python_tags import admitted_pythons, claims_abi3
 from torch_abi_audit.claims.torch_requirement import (
     admitted_torch,
     extras_with_torch,
     future_torch,
-    requires_torch,
     torch_specifiers,
 )
 from torch_abi_audit.errors import AuditError
+from torch_abi_audit.model import Claims
 
 LINUX = "manylinux_2_28_x86_64"
+
+
+def requires_torch(promised: Claims) -> str | None:
+    return subject({}, promised).requires_torch
 
 
 @pytest.mark.parametrize(

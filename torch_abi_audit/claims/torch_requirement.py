@@ -46,15 +46,6 @@ def torch_specifiers(claims: Claims) -> tuple[SpecifierSet | None, ...]:
     return tuple(sorted(demands, key=lambda demand: (demand is not None, str(demand or ""))))
 
 
-def requires_torch(claims: Claims) -> str | None:
-    """Return what the metadata asks of torch: None for nothing, "" for any release.
-
-    Where environments are asked for different releases, the demands stand in turn.
-    """
-    demands = [str(demand) for demand in torch_specifiers(claims) if demand is not None]
-    return " || ".join(demands) if demands else None
-
-
 def extras_with_torch(claims: Claims) -> tuple[str, ...]:
     """Return the extras that ask for torch in some environment.
 
