@@ -12,7 +12,7 @@ from torch_abi_audit.model import Library, Symbol, TorchAbi
 
 def edge(libraries: dict[str, Library], path: str, needed: str) -> tuple[str, ...] | str | None:
     """What is found: the paths where the loader finds it, ``preloaded: ...`` where it does not."""
-    found = graph_of(libraries).edge(path, needed)
+    found = graph_of(libraries).loaded(path).edges[path].get(needed)
     if found is None:
         return None
     return f"preloaded: {' '.join(found.paths)}" if found.preloaded else found.paths
@@ -330,3 +330,21 @@ def test_a_version_that_is_asked_of_torch_never_loads() -> None:
     item = library("torch_ten", needed=(CPU,), version_needs=((CPU, ("TORCH_1",)),))
     row = subject({"x/_C.so": item}, claims()).matrix.row
     assert {cell.status for cell in row.values()} == {"breaks"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("torch_c_dynamo_private", "unstable"),  # of libtorch_python: any release may drop it
+        ("cpuinfo_initialize", "foreign"),
+        ("f", None),  # nobody's but the wheel's
+    ],
+)
+def test_a_library_that_nobody_loads_hides_no_name_that_torch_exports(
+    name: str, kind: str | None
+) -> None:
+    user = library(name, needed=(CPU, "libtorch_python.so"), exports=("PyInit__C",))
+    item = subject({"a/_C.so": user, "b/other.so": library(exports=(name,))}, claims())
+    use = item.libraries[0].torch
+    found = {"unstable": use.unstable, "foreign": use.foreign}
+    assert [key for key, names in found.items() if name in names] == ([kind] if kind else [])

@@ -136,10 +136,7 @@ class _Names:
         """Yield each import that is torch's, with its kind."""
         for symbol in self._library.imports:
             outside = self._scope.outside(symbol)
-            if symbol.name in self._scope.perhaps:
-                # What only code of the package can load first makes no name of torch's its own.
-                kind = self._by_name(symbol.name)
-            elif outside is None:
+            if outside is None:
                 kind = self._by_name(symbol.name)
                 # What a name does not give away costs the export table.
                 if kind is None and not symbol.weak:
@@ -179,8 +176,10 @@ class _Names:
             return None
         leak = self._platform.leaks.get(symbol.name)
         if leak is not None:
-            # With the version that libstdc++ has it under, that is where it is from.
-            return None if symbol.version == leak.version else _Kind.LEAKED
+            # With the version that libstdc++ has it under, that is where it is from; a template
+            # of it can be another library's of the target.
+            own = symbol.version == leak.version or symbol.name in self._scope.perhaps
+            return None if own else _Kind.LEAKED
         scopes = owner(symbol.name)
         # Of libstdc++'s names torch exports the leaks alone, so they need no look-up.
         of_libstdcxx = symbol.library is not None and not scopes and symbol.name.startswith("_Z")

@@ -123,10 +123,6 @@ class LoadGraph:
         ]
         return all(edge is not None and not edge.preloaded for edge in edges)
 
-    def edge(self, path: str, needed: str) -> Edge | None:
-        """Return where a needed library is found when the library itself is opened."""
-        return self.loaded(path).edges[path].get(needed)
-
     def asked(self, path: str) -> frozenset[str]:
         """Return the names that are asked of the loader when a library is opened.
 

@@ -60,11 +60,11 @@ class Scope:
     def outside(self, symbol: Symbol) -> frozenset[str] | None:
         """Return the libraries outside the target of which one must provide an import.
 
-        None where any may, an empty set where the target provides it itself, or may.
+        None where any may, an empty set where the target provides it itself. What only code of
+        the package can load first makes no name of torch's the target's own.
         """
         if symbol.library is None or not self.binds:
-            own = symbol.name in self.symbols or symbol.name in self.perhaps
-            return frozenset() if own else None
+            return frozenset() if symbol.name in self.symbols else None
         name = basename(symbol.library)
         if name not in self.libraries:
             return frozenset({name})
