@@ -1,6 +1,6 @@
-"""The parts of README.md that are generated: the table of rules, and printed reports.
+"""The parts of README.md that are generated: tables of rules and limits, and printed reports.
 
-    python -m tests.readme --table    updates the table of rules
+    python -m tests.readme --table    updates the tables
     python -m tests.readme            updates the reports too, which downloads published wheels
 
 Tests fail if README.md differs from what this generates.
@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import fields
 from pathlib import Path
 
 from tests.real.download import download
 from torch_abi_audit import __version__, audit
+from torch_abi_audit.budget import Limits
 from torch_abi_audit.report.document import report_document
 from torch_abi_audit.report.outputs import ReportFormat, render
 from torch_abi_audit.report.style import Style
@@ -25,10 +27,32 @@ _OUTPUT = re.compile(
 )
 _TABLE = re.compile(r"(\| rule \| severity \| holds when \|\n\|---\|---\|---\|\n)((?:\|.*\n)*)")
 
+_LIMITS = re.compile(r"(\| limit \| usually \| .*\n\|---\|---\|---\|---\|\n)((?:\|.*\n)*)")
+
 
 def rules_table() -> str:
     """Return the rows of the table of rules."""
     return "".join(f"| `{r.name}` | {r.severity} | {r.title} |\n" for r in RULES.values())
+
+
+def limits_table() -> str:
+    """Return the rows of the table of limits."""
+    usual = Limits()
+    rows = []
+    for item in fields(usual):
+        if item.name.startswith("run_"):
+            continue
+        run = getattr(usual, f"run_{item.name}", None)
+        values = [_amount(getattr(usual, item.name)), "" if run is None else _amount(run)]
+        rows.append(f"| `{item.name}` | {' | '.join(values)} | {item.metadata['what']} |\n")
+    return "".join(rows)
+
+
+def _amount(value: int) -> str:
+    for unit, size in (("G", 1 << 30), ("M", 1 << 20)):
+        if value % size == 0:
+            return f"{value // size:,}{unit}"
+    return f"{value:,}"
 
 
 def printed(requirement: str) -> str:
@@ -48,8 +72,9 @@ def recipe(name: str) -> str:
 
 
 def with_table(text: str) -> str:
-    """Return the README with the table of rules as the registry has it."""
-    return _TABLE.sub(lambda match: match[1] + rules_table(), text)
+    """Return the README with the tables as the registry of rules and the limits have them."""
+    text = _TABLE.sub(lambda match: match[1] + rules_table(), text)
+    return _LIMITS.sub(lambda match: match[1] + limits_table(), text)
 
 
 def with_outputs(text: str) -> str:
@@ -62,9 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tests.readme", description="Update the generated parts of README.md."
     )
-    parser.add_argument(
-        "--table", action="store_true", help="only the table of rules, without the network"
-    )
+    parser.add_argument("--table", action="store_true", help="only the tables, without the network")
     options = parser.parse_args(arguments)
     text = with_table(README.read_text(encoding="utf-8"))
     if not options.table:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+from torch_abi_audit.budget import LIMITS, parse_limit
 from torch_abi_audit.config import migrating, parse_ignore, parse_release, parse_torch
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Check
@@ -181,6 +182,15 @@ def make_parser() -> argparse.ArgumentParser:
         default=[],
         metavar="GLOB",
         help="ignore that these libraries are on the unstable ABI still",
+    )
+    parser.add_argument(
+        "--limit",
+        type=_parsed(parse_limit),
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help=f"audit targets that hold or take more than the usual limits, or no more than this:"
+        f" {', '.join(LIMITS)}; K, M and G are powers of 1024",
     )
     configuration = parser.add_mutually_exclusive_group()
     configuration.add_argument(

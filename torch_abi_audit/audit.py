@@ -6,12 +6,14 @@ opens what the user names, and puts up with what goes wrong.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 
 from torch_abi_audit.abi.classify import classify
+from torch_abi_audit.budget import Limits, RunBudget
 from torch_abi_audit.catalog import load_catalog
 from torch_abi_audit.claims.cuda_packages import brought_cuda
 from torch_abi_audit.claims.torch_requirement import (
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
+    from torch_abi_audit.budget import Budget
     from torch_abi_audit.catalog import Catalog
     from torch_abi_audit.model import Ignore
     from torch_abi_audit.targets.installed import Site
@@ -66,6 +69,7 @@ class Options:
         check: What alone to judge, instead of all that is wrong with a wheel.
         min_torch: The oldest torch that the user promises to load with.
         ignore: The findings that are ignored.
+        limits: What the audit of a target, and of all of them, may cost.
     """
 
     strict: bool = False
@@ -75,6 +79,7 @@ class Options:
     check: Check | None = None
     min_torch: Version | None = None
     ignore: tuple[Ignore, ...] = ()
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def source(self) -> DemandSource:
@@ -119,6 +124,7 @@ def classify_contents(
     options: Options,
     *,
     present: frozenset[str] = frozenset(),
+    budget: Budget | None = None,
 ) -> Subject:
     """Return what the rules look at: what the facts and the claims of a target mean.
 
@@ -127,15 +133,19 @@ def classify_contents(
         catalog: What the releases of torch provide that it is checked against.
         options: How to judge.
         present: Names of the libraries that other packages of its environment have.
+        budget: What it may take; without one the usual limits.
 
     Raises:
         AuditError: A marker of its metadata compares what can't be compared.
+        LimitError: It takes more than the budget allows.
     """
     claims = contents.claims
     libraries = [(item.path, library) for item in contents.members for library in item.slices]
     platform_tags = frozenset(tag.platform for tag in claims.tags)
     required = torch_specifiers(claims) if claims.stated else ()
-    items, graphs = classify(libraries, platform_tags, catalog, is_torch=claims.name == "torch")
+    items, graphs = classify(
+        libraries, platform_tags, catalog, is_torch=claims.name == "torch", budget=budget
+    )
     around = Surroundings(platform_tags, brought_cuda(claims), present)
     return Subject(
         claims=claims,
@@ -151,12 +161,22 @@ def classify_contents(
     )
 
 
-def conclude(
-    target: str, kind: TargetKind, subject: Subject, catalog: Catalog, options: Options
+def conclude(  # noqa: PLR0913 -- all that a report is made of
+    target: str,
+    kind: TargetKind,
+    subject: Subject,
+    catalog: Catalog,
+    options: Options,
+    *,
+    budget: Budget | None = None,
 ) -> TargetReport:
-    """Return the report of a target: its findings, those that are ignored, and the verdict."""
+    """Return the report of a target: its findings, those that are ignored, and the verdict.
+
+    Raises:
+        LimitError: It takes more than the budget allows.
+    """
     policy = options.policy
-    found = policy.weigh(run_rules(subject, catalog))
+    found = policy.weigh(run_rules(subject, catalog, budget))
     # An ignore expires with the releases that are known, whichever the target is checked against.
     findings, ignored = split(found, options.ignore, load_catalog())
     verdict = policy.verdict(subject, findings)
@@ -200,6 +220,7 @@ class Auditor:
         self.catalog = catalog
         self._options = options
         self._site = site
+        self._budget = RunBudget(options.limits)
         self._installed: dict[tuple[Path, ...], Catalog | None] = {}
         self._torch_errors: dict[tuple[Path, ...], str] = {}
 
@@ -259,15 +280,19 @@ class Auditor:
     def package(self, name: str) -> Iterator[TargetReport]:
         """Audit one of the packages of the environment."""
         package = self.site.packages[name]
-        yield self._audit(ResolvedTarget(name, package.open, TargetKind.PACKAGE, self.site))
+        opening = partial(package.open, None)
+        yield self._audit(ResolvedTarget(name, opening, TargetKind.PACKAGE, self.site))
 
     def _audit(self, found: ResolvedTarget) -> TargetReport:
+        budget = self._budget.of_target()
         try:
-            contents = found.open()
-            subject = classify_contents(contents, self.catalog, self._options)
+            contents = found.open(budget)
+            subject = classify_contents(contents, self.catalog, self._options, budget=budget)
             self._refuse_unknown(subject)
-            report = conclude(found.name, contents.kind, subject, self.catalog, self._options)
-            here = None if found.site is None else self._here(contents, found.site)
+            report = conclude(
+                found.name, contents.kind, subject, self.catalog, self._options, budget=budget
+            )
+            here = None if found.site is None else self._here(contents, found.site, budget)
         except AuditError as error:
             reason = str(error)
         except OSError as error:
@@ -276,6 +301,8 @@ class Auditor:
             reason = _bug(error)
         else:
             return replace(report, here=here)
+        finally:
+            self._budget.take(budget)
         return _failed(found.name, reason, found.kind)
 
     def _refuse_unknown(self, subject: Subject) -> None:
@@ -288,12 +315,14 @@ class Auditor:
             )
             raise AuditError(f"{against} is not for its platform, {keys}")
 
-    def _here(self, contents: TargetContents, site: Site) -> Here | None:
+    def _here(self, contents: TargetContents, site: Site, budget: Budget) -> Here | None:
         """Judge a package against the torch that is installed beside it."""
         catalog = self._torch_of(site)
         if catalog is None or contents.claims.name == "torch":
             return None
-        subject = classify_contents(contents, catalog, self._options, present=site.library_names)
+        subject = classify_contents(
+            contents, catalog, self._options, present=site.library_names, budget=budget
+        )
         cell = subject.matrix.row.get(catalog.newest)
         return None if cell is None else Here(catalog.newest, cell)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from torch_abi_audit import __version__
 from torch_abi_audit.arguments import make_parser
 from torch_abi_audit.audit import Auditor, Options
+from torch_abi_audit.budget import Limits
 from torch_abi_audit.config import Config, find_config, read_config
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.report.document import head_document
@@ -176,6 +177,7 @@ def _options(options: argparse.Namespace, config: Config) -> Options:
         check=options.check or config.check,
         min_torch=options.min_torch or config.min_torch,
         ignore=(*options.ignore, *options.migrating, *config.ignore),
+        limits=Limits().with_values({**config.limit, **dict(options.limit)}),
     )
 
 

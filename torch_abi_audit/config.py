@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from torch_abi_audit.budget import LIMITS, parse_amount
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Check, Ignore
 from torch_abi_audit.rules import RULES, UNSTABLE_ABI
@@ -35,6 +36,7 @@ class Config:
         torch: See `Options.torch`.
         min_torch: See `Options.min_torch`.
         ignore: The findings that are ignored, those of `migrating` among them.
+        limit: The limits that are not the usual ones, by name; see `Options.limits`.
     """
 
     path: Path | None = None
@@ -44,6 +46,7 @@ class Config:
     torch: SpecifierSet | None = None
     min_torch: Version | None = None
     ignore: tuple[Ignore, ...] = ()
+    limit: Mapping[str, int] = field(default_factory=dict)
 
 
 def find_config(folder: Path) -> Config:
@@ -229,6 +232,15 @@ def _ignore(value: Any) -> Ignore:
     )
 
 
+def _limits(value: Any) -> dict[str, int]:
+    return _keys(value, dict.fromkeys(LIMITS, _amount), "the table")
+
+
+def _amount(value: Any) -> int:
+    number = isinstance(value, int) and not isinstance(value, bool)
+    return parse_amount(str(value) if number else _text(value))
+
+
 def _globs(value: Any) -> tuple[str, ...]:
     return tuple(map(_text, _list(value)))
 
@@ -241,6 +253,7 @@ _VALUES: dict[str, Callable[[Any], Any]] = {
     "min-torch": parse_release,
     "ignore": _ignores,
     "migrating": _globs,
+    "limit": _limits,
 }
 _IGNORE: dict[str, Callable[[Any], Any]] = {
     "rule": _rule,

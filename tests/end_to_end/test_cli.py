@@ -15,6 +15,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -548,3 +549,61 @@ def test_a_page_in_any_encoding(tmp_path: Path) -> None:
     page = run("--format=html", str(wheel), PYTHONIOENCODING="latin-1", PYTHONUTF8="0").stdout
     assert "x/&#233;.so" in page
     assert page.isascii()
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [
+        ("members=3", "it has more than 3 members"),
+        ("inflated=1K", "it inflates to more than 1,024 bytes"),
+        ("symbols=2", "its libraries have more than 2 dynamic symbols"),
+        ("names=9", "its libraries have more than 9 bytes of symbol names"),
+        ("steps=1", "its libraries need more than 1 steps to be read"),
+    ],
+)
+def test_a_limit_ends_a_target_and_not_the_run(
+    limit: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = write_wheel(tmp_path, {"x/a.py": b""})
+    assert main(["--json", "--limit", limit, GOOD, str(plain)]) == 2
+    (good, other) = json.loads(capsys.readouterr().out)["targets"]
+    assert good["verdict"] == "error"
+    assert good["error"] == f"{reason} (raise it with --limit {limit.partition('=')[0]}=N)"
+    if not limit.startswith(("members", "inflated")):
+        assert other["verdict"] == "not-applicable"
+    assert main(["--json", GOOD, str(plain)]) == 0
+
+
+def test_limits_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--json", "--limit", "run-members=5", GOOD, BAD]) == 2
+    good, bad = json.loads(capsys.readouterr().out)["targets"]
+    assert (good["verdict"], bad["verdict"]) == ("safe", "error")
+    assert "with the targets before it, it has more than 5 members" in bad["error"]
+
+
+def test_no_time(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target that takes too long is an error, and the next one has its own time."""
+    times = chain([0.0] * 3, repeat(1e6))
+    monkeypatch.setattr("torch_abi_audit.budget.monotonic", lambda: next(times))
+    assert main(["--json", "--limit", "seconds=2", "--limit", "run-seconds=100G", GOOD, BAD]) == 2
+    good, bad = json.loads(capsys.readouterr().out)["targets"]
+    assert good["error"] == "it takes more than 2 s to audit (raise it with --limit seconds=N)"
+    assert (good["verdict"], bad["verdict"]) == ("error", "unsafe")
+
+
+def test_limits_in_the_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "pyproject.toml"
+    config.write_text('[tool.torch-abi-audit]\nlimit = { symbols = 2, names = "1M" }\n')
+    assert main(["--json", "--config", str(config), GOOD]) == 2
+    assert "more than 2 dynamic symbols" in capsys.readouterr().out
+    # The command line goes before it.
+    assert main(["--json", "--config", str(config), "--limit", "symbols=1M", GOOD]) == 0
+    for value, reason in (
+        ("{ symbols = 0 }", "limit: symbols: a limit of 0 lets nothing be audited"),
+        ("{ symbol = 1 }", "limit: unknown key 'symbol'"),
+        ('{ symbols = "many" }', "limit: symbols: 'many' is not a whole number"),
+        ("7", "limit: the table is not a table"),
+    ):
+        config.write_text(f"[tool.torch-abi-audit]\nlimit = {value}\n")
+        assert main(["--config", str(config), GOOD]) == 2
+        assert reason in capsys.readouterr().err

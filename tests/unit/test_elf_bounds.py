@@ -18,8 +18,9 @@ from tests.oracle.shared import (
     Sym,
     defined,
 )
+from torch_abi_audit.budget import Budget, Limits
 from torch_abi_audit.errors import LibraryError, LimitError
-from torch_abi_audit.formats import Budget, BytesSource, Limits, read_libraries
+from torch_abi_audit.formats import BytesSource, read_libraries
 from torch_abi_audit.formats.elf_hash import gnu_hash, sysv_hash
 from torch_abi_audit.model import Library
 
@@ -50,7 +51,7 @@ def test_names_that_overlap_count_each_time() -> None:
 
 
 def test_libraries_of_a_target_share_a_budget() -> None:
-    budget = Budget(Limits(name_bytes=MB))
+    budget = Budget(Limits(names=MB))
     data = suffixes(10, 60_000)
     read(data, budget)
     with pytest.raises(LimitError, match="1,048,576 bytes of symbol names"):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.builders import METADATA, a_library
+from torch_abi_audit.budget import Budget, Limits
 from torch_abi_audit.errors import AuditError
-from torch_abi_audit.targets import files as files_module
 from torch_abi_audit.targets.files import open_folder, read_files, walk
 
 if TYPE_CHECKING:
@@ -74,9 +74,8 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     assert paths(folder) == ["again/a.so", "real/b.so"]
 
 
-def test_folders_without_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files_module, "_MAX_FILES", 3)
+def test_folders_without_an_end(tmp_path: Path) -> None:
     put(tmp_path, "a.so", "b/c.so")
     (tmp_path / "d").symlink_to("b")
-    with pytest.raises(AuditError, match="more than 3 files"):
-        open_folder(tmp_path)
+    with pytest.raises(AuditError, match="more than 3 members"):
+        open_folder(tmp_path, Budget(Limits(members=3)))

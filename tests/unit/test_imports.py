@@ -16,6 +16,7 @@ ROOT = Path(torch_abi_audit.__file__).parent
 ROOMS = (
     "errors",
     "wording",
+    "budget",
     "model",
     "formats",
     "archive",

@@ -112,7 +112,12 @@ def test_names_of_microsofts_scheme(
 def test_what_names_of_one_entity_begin_with() -> None:
     assert owner_prefix("?warn@c10@@YAXH@Z") == "?warn@c10@@"
     assert owner_prefix("??$get@H@IValue@c10@@QEBAAEBHXZ") == "??$get@"
-    assert owner_prefix("_ZN3c104warnEi") == "_ZN3c104warn"
+    assert owner_prefix("_ZN3c104warnEi") == "_ZN3c104warnE"
+    assert owner_prefix("_ZN3c105ErrorC2Ei") == "_ZN3c105ErrorC"
+    assert owner_prefix("_ZNK2at6TensorplERKS0_") == "_ZNK2at6Tensorpl"
+    # Else a name that is none would be held against all that torch exports.
+    assert owner_prefix("_ZN2atcmEv") == "_ZN2atcm"
+    assert owner_prefix("_ZN2at") == "_ZN2at"
 
 
 def test_a_name_that_would_grow_beyond_bounds_is_not_demangled() -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from tests.builders import member_of
 from tests.objects import PE
+from torch_abi_audit.budget import Budget, Limits
 from torch_abi_audit.errors import LibraryError, LimitError
 from torch_abi_audit.formats import BytesSource, read_libraries
-from torch_abi_audit.formats.budget import Budget, Limits
 from torch_abi_audit.formats.pe import read_pe
 from torch_abi_audit.model import Format, Library, Symbol
 
@@ -74,7 +74,7 @@ def test_tables_that_overlap_are_counted() -> None:
     with pytest.raises(LimitError, match="dynamic symbols"):
         read_pe(data, Budget(Limits(symbols=60)))
     with pytest.raises(LimitError, match="bytes of symbol names"):
-        read_pe(data, Budget(Limits(name_bytes=1000)))
+        read_pe(data, Budget(Limits(names=1000)))
 
 
 def test_delayed_libraries_are_needed_and_optional() -> None:

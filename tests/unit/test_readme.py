@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.readme import README, recipe, rules_table, with_outputs, with_table
+from tests.readme import README, limits_table, recipe, rules_table, with_outputs, with_table
 from torch_abi_audit.config import read_config
 from torch_abi_audit.model import Check
 
@@ -16,6 +16,13 @@ def test_the_readme_has_the_rules() -> None:
     text = README.read_text(encoding="utf-8")
     assert rules_table() in text
     assert with_table(text) == text
+
+
+def test_the_readme_has_the_limits(tmp_path: Path) -> None:
+    assert limits_table() in README.read_text(encoding="utf-8")
+    path = tmp_path / "pyproject.toml"
+    path.write_text(recipe("limits"), encoding="utf-8")
+    assert read_config(path).limit == {"symbols": 3 << 20, "seconds": 600}
 
 
 def test_the_configuration_in_the_readme_is_one(tmp_path: Path) -> None:

@@ -124,7 +124,8 @@ def test_bad_names(tmp_path: Path, name: str, reason: str) -> None:
         (METADATA.replace("1.0", "9" * 5000), "can't be parsed"),
         (f"{METADATA}Requires-Python: three\n", "Requires-Python 'three'"),
         (f"{METADATA}Requires-Dist: torch >>2\n", "Requires-Dist 'torch >>2'"),
-        (f"{METADATA}Requires-Dist: torch; {'(' * 1900}\n", "can't be parsed"),
+        # A syntax error or a RecursionError, as the release of packaging has it.
+        (f"{METADATA}Requires-Dist: torch; {'(' * 1900}\n", "Requires-Dist 'torch|can't be parsed"),
         (f"{METADATA}Requires-Dist: torch; {'(' * 20000}\n", "Requires-Dist of 20007 characters"),
         (f"{METADATA}Requires-Dist: torch\n" * 301, "more than 300 of one Requires-Dist"),
         (f"{METADATA}Requires-Python: >={'9' * 2001}\n", "a longer Requires-Python"),
@@ -206,7 +207,7 @@ def test_an_encrypted_member(tmp_path: Path) -> None:
 
 def test_a_bomb(tmp_path: Path) -> None:
     path = write_wheel(tmp_path, {"x/a.so": b"\x7fELF" + bytes(80 << 20)})
-    with pytest.raises(AuditError, match="decompression bomb: it inflates to 8388"):
+    with pytest.raises(AuditError, match="it inflates to more than 50 times its size"):
         read_wheel(path)
 
 

@@ -16,6 +16,7 @@ from torch_abi_audit.model import LibraryAudit
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
+    from torch_abi_audit.budget import Budget
     from torch_abi_audit.catalog import Catalog
     from torch_abi_audit.model import Library, LibraryKind
 
@@ -33,6 +34,7 @@ def classify(
     catalog: Catalog,
     *,
     is_torch: bool = False,
+    budget: Budget | None = None,
 ) -> Classified:
     """Classify the libraries of a target.
 
@@ -45,6 +47,10 @@ def classify(
         catalog: What torch's releases provide.
         is_torch: Whether the target is torch itself, which provides its own libraries;
             anything else only carries copies of them.
+        budget: What it may take; without one the usual limits.
+
+    Raises:
+        LimitError: It takes more.
     """
     machines: dict[str, dict[str, Library]] = {}
     for path, library in libraries:
@@ -53,7 +59,7 @@ def classify(
     items: list[LibraryAudit] = []
     for arch, of_machine in machines.items():
         kinds = {path: library_kind(library) for path, library in of_machine.items()}
-        graphs[arch] = LoadGraph(of_machine, kinds)
+        graphs[arch] = LoadGraph(of_machine, kinds, budget=budget)
         items += _classify(graphs[arch], kinds, tags, catalog, is_torch=is_torch)
     return Classified(tuple(sorted(items, key=lambda item: (item.path, item.library.arch))), graphs)
 
@@ -71,9 +77,10 @@ def _classify(
     found = scopes(graph)
     if copies and not is_torch:
         # Copies provide to each other alone.
-        others = scopes(LoadGraph(libraries, kinds, hidden=copies))
+        others = scopes(LoadGraph(libraries, kinds, copies, graph.budget))
         found = {path: (found if path in copies else others)[path] for path in libraries}
     for path, library in libraries.items():
+        graph.budget.check_time()
         key = catalog_key(library, tags)
         platform = catalog.platforms.get(key or "")
         scope = found[path]

@@ -25,6 +25,9 @@ _SPECIAL = rf"(?:T[VTISHWC]|G[VR]|T{_OFFSET}|Tc{_OFFSET}{_OFFSET})?"
 # Z opens a <local-name>, whose owner is the enclosing function's; N opens a <nested-name>,
 # with its cv- and ref-qualifiers, or H for an explicit object parameter.
 _NESTED = re.compile(rf"_?_Z{_SPECIAL}Z*N[HrVKRO]*(?=[0-9])")
+# What of a <nested-name> has one letter to tell it: its end, a constructor, a destructor,
+# template arguments, an ABI tag. Operators have two.
+_ONE_LETTER = frozenset("ECDIB")
 _LENGTH = re.compile(r"[0-9]{1,5}")
 
 _REFERENCE = re.compile(r"[ST][0-9A-Z]*_")
@@ -63,10 +66,20 @@ def _scopes(name: str) -> tuple[tuple[str, ...], int]:
 
 
 def owner_prefix(name: str) -> str:
-    """Return the part of a mangled name up to the end of what `owner` reads."""
+    """Return what all symbols of the same qualified name begin with.
+
+    That is what `owner` reads, and the letters after it, which tell a plain name from a
+    constructor, an operator or a template.
+
+    >>> owner_prefix("_ZN3c104warnEi")
+    '_ZN3c104warnE'
+    """
     if msvc.is_msvc(name):
         return msvc.prefix(name)
-    return name[: _scopes(name)[1]] or name
+    end = _scopes(name)[1]
+    if not end:
+        return name
+    return name[: end + (1 if name[end : end + 1] in _ONE_LETTER else 2)]
 
 
 def qualified_name(name: str) -> str | None:

@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from torch_abi_audit.archive.local_headers import ENCRYPTED_FLAGS, LOCAL, parse_local
-from torch_abi_audit.errors import LibraryError
+from torch_abi_audit.errors import AuditError, LibraryError
 from torch_abi_audit.formats.source import check_range
 
 try:  # Inflates libraries in half the time; there are wheels of it for common platforms only.
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import hashlib
     from collections.abc import Iterator
     from typing import IO, Self
+
+    from torch_abi_audit.budget import Budget
 
 _PREFIX = 16 << 20  # kept of the beginning
 _WINDOW = 4 << 20  # kept of what was read last
@@ -78,6 +80,7 @@ def open_member(
     info: zipfile.ZipInfo,
     file: IO[bytes],
     algorithm: str | None = None,
+    budget: Budget | None = None,
 ) -> MemberSource:
     """Open a member.
 
@@ -86,8 +89,9 @@ def open_member(
         info: The member.
         file: The archive's bytes, in the hands of one thread.
         algorithm: What to hash the member with while it is checked.
+        budget: Says when the time is over.
     """
-    raw = _Raw(info, file)
+    raw = _Raw(info, file, budget)
     if info.flag_bits & ENCRYPTED_FLAGS:
         raise LibraryError("can't be inflated: it is encrypted")
     if info.compress_type == zipfile.ZIP_STORED:
@@ -98,7 +102,10 @@ def open_member(
 class _Raw:
     """The bytes of a member as they lie in the archive."""
 
-    def __init__(self, info: zipfile.ZipInfo, file: IO[bytes]) -> None:
+    def __init__(
+        self, info: zipfile.ZipInfo, file: IO[bytes], budget: Budget | None = None
+    ) -> None:
+        self._budget = budget
         self._info = info
         self._file = file
         self._start = 0
@@ -109,6 +116,8 @@ class _Raw:
 
     def read(self, size: int) -> bytes:
         """Return the next bytes, none at the end of the member."""
+        if self._budget is not None:
+            self._budget.check_time()
         size = min(size, self._info.compress_size - self._position)
         if size <= 0:
             return b""
@@ -259,7 +268,7 @@ class _Inflated:
             if self._stream is None:
                 self._stream = self._inflate()
             chunk = next(self._stream, b"")
-        except LibraryError:
+        except AuditError:
             raise
         except Exception as error:
             # zlib.error, and what zipfile raises: BadZipFile, RuntimeError (encrypted

@@ -6,17 +6,18 @@ A reader is imported when the first file of its format is met: most wheels have 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from torch_abi_audit.errors import LibraryError
-from torch_abi_audit.formats.budget import Budget, Limits
 from torch_abi_audit.formats.source import ByteSource, BytesSource
 from torch_abi_audit.model import Format, Library
 
+if TYPE_CHECKING:
+    from torch_abi_audit.budget import Budget
+
 __all__ = [
-    "Budget",
     "ByteSource",
     "BytesSource",
-    "Limits",
     "is_library_name",
     "read_libraries",
     "sniff",

@@ -15,8 +15,8 @@ from enum import Enum, auto
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from torch_abi_audit.budget import Budget
 from torch_abi_audit.errors import LibraryError
-from torch_abi_audit.formats.budget import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +117,7 @@ def chained_imports(data: bytes, order: str, budget: Budget | None = None) -> It
         end = names.find(b"\0", place)
         if end < 0:
             raise LibraryError(f"a name at {place}, outside the chained fixups")
-        budget.spend(name_bytes=end - place)
+        budget.spend(names=end - place)
         yield Binding(names[place:end], ordinal, bool(packed >> bits & 1))
 
 
@@ -165,7 +165,7 @@ def bound_symbols(
                     raise LibraryError("a bind table that binds a name to no library")
                 yield Binding(name, ordinal, weak)
             case "name":
-                budget.spend(symbols=1, name_bytes=len(match["name"]))
+                budget.spend(symbols=1, names=len(match["name"]))
                 name, weak = match["name"], weak_table or bool(match["flags"][0] & _WEAK_IMPORT)
             case "ordinal" if not weak_table:
                 ordinal = match["ordinal"][0] & 0xF
@@ -222,7 +222,7 @@ def exported_symbols(trie: bytes, budget: Budget | None = None) -> Iterator[Expo
                 end = trie.index(b"\0", place)
                 edge = trie[place:end]
                 child, place = _read_uleb(trie, end + 1)
-                budget.spend(name_bytes=len(name) + len(edge))
+                budget.spend(names=len(name) + len(edge))
                 if child in seen:
                     raise LibraryError("an export trie that is no tree")
                 seen.add(child)

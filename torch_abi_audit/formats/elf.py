@@ -15,8 +15,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from torch_abi_audit.budget import Budget
 from torch_abi_audit.errors import LibraryError
-from torch_abi_audit.formats.budget import Budget
 from torch_abi_audit.formats.elf_image import (
     ET_DYN,
     ET_EXEC,

@@ -18,10 +18,10 @@ from torch_abi_audit.formats.elf_image import EM_S390, Tag
 if TYPE_CHECKING:
     from array import array
 
+    from torch_abi_audit.budget import Budget
     from torch_abi_audit.formats.elf_image import Dynamic, Image
 
-_MAX_SYMBOLS = 500_000
-_MAX_SYMBOLS_SYSV = 200_000  # its hash takes long
+_STEPS_SYSV = 20  # that the old hash of a name is counted as, for how long it takes
 _CHUNK = 1 << 16
 
 # The hash of a name is, but for a constant, its value as a number in base 33 whose digits are
@@ -65,10 +65,8 @@ def sysv_hash(name: bytes) -> int:
 class GnuHash:
     """DT_GNU_HASH."""
 
-    def __init__(self, image: Image, address: int) -> None:
+    def __init__(self, image: Image, address: int, budget: Budget) -> None:
         buckets, first, bloom, self._shift = image.words(address, 4)
-        if buckets > _MAX_SYMBOLS or bloom > _MAX_SYMBOLS:
-            raise LibraryError(f"a hash table of {buckets} buckets")
         if bloom.bit_count() != 1 or self._shift >= 32:
             raise LibraryError(
                 f"a hash table with a filter of {bloom} words, {self._shift} bits on"
@@ -77,6 +75,8 @@ class GnuHash:
         self._bloom_mask, self._number = bloom - 1, buckets
         place = address + 16
         size = bloom * image.word_size
+        image.require(place, size + 4 * buckets)
+        budget.spend(steps=buckets + bloom)
         self._bloom = image.numbers(image.read(place, size), image.word)
         place += size
         self._buckets = image.words(place, buckets)
@@ -85,7 +85,9 @@ class GnuHash:
         last = max(self._buckets, default=0)
         if last and (not first or any(bucket < first for bucket in set(self._buckets) - {0})):
             raise LibraryError("a hash table whose chains begin before their table")
-        self._chains = _read_chains(image, place, last - first) if last else image.words(0, 0)
+        self._chains = image.words(0, 0)
+        if last:
+            self._chains = _read_chains(image, place, last - first, budget)
         self.address, self.size = address, place + 4 * len(self._chains) - address
         # Where the chain of each symbol begins at the earliest: after the last that ends.
         starts = []
@@ -120,19 +122,21 @@ class GnuHash:
         )
 
 
-def _read_chains(image: Image, address: int, last: int) -> array[int]:
+def _read_chains(image: Image, address: int, last: int, budget: Budget) -> array[int]:
     """Read the chains, up to the end of the one that goes through a place."""
-    if last >= _MAX_SYMBOLS:
-        raise LibraryError(f"a hash table of {last} symbols")
+    image.require(address, 4 * last)
+    budget.spend(steps=last)
     words = image.words(address, last)
-    while len(words) < _MAX_SYMBOLS:
+    while True:
         data = image.read_up_to(address + 4 * len(words), _CHUNK)
         chunk = image.numbers(data[: len(data) // 4 * 4], "I")
         for number, value in enumerate(chunk, 1):
             if value & 1:
+                budget.spend(steps=number)
                 return words + chunk[:number]
         if not chunk:
             break
+        budget.spend(steps=len(chunk))
         words += chunk
     raise LibraryError("a hash chain without an end")
 
@@ -140,14 +144,15 @@ def _read_chains(image: Image, address: int, last: int) -> array[int]:
 class SysvHash:
     """DT_HASH."""
 
-    def __init__(self, image: Image, address: int) -> None:
+    def __init__(self, image: Image, address: int, budget: Budget) -> None:
         # On s390x the words are of 64 bits.
         wide = image.is64 and image.machine == EM_S390
         kind, size = ("Q", 8) if wide else ("I", 4)
         head = struct.unpack(f"{image.order}2{kind}", image.read(address, 2 * size))
         buckets, self.count = head
-        if buckets > _MAX_SYMBOLS or self.count > _MAX_SYMBOLS:
-            raise LibraryError(f"a hash table of {buckets} buckets and {self.count} symbols")
+        image.require(address, (2 + buckets + self.count) * size)
+        budget.spend(steps=buckets + self.count)
+        self._budget = budget
         self.address, self.size = address, (2 + buckets + self.count) * size
         self._image = image
         self._layout = f"{image.order}{buckets + self.count}{kind}"
@@ -157,8 +162,7 @@ class SysvHash:
 
     def _buckets(self) -> dict[int, int]:
         """Return the bucket through which each symbol is found."""
-        if self.count > _MAX_SYMBOLS_SYSV:
-            raise LibraryError(f"a hash table of the old kind with {self.count} symbols")
+        self._budget.spend(steps=_STEPS_SYSV * self.count)
         size = struct.calcsize(self._layout)
         words = struct.unpack(self._layout, self._image.read(self._place, size))
         buckets, chains = words[: self._number], words[self._number :]
@@ -204,16 +208,16 @@ class NoHash:
 HashTable = GnuHash | SysvHash | NoHash
 
 
-def read_hash(image: Image, dynamic: Dynamic) -> tuple[HashTable, int]:
+def read_hash(image: Image, dynamic: Dynamic, budget: Budget) -> tuple[HashTable, int]:
     """Read the hash table that the loader uses.
 
     Returns:
         The table, and how many symbols the hash tables together show that there are.
     """
     old, new = dynamic.get(Tag.DT_HASH), dynamic.get(Tag.DT_GNU_HASH)
-    sysv = None if old is None else SysvHash(image, old)
+    sysv = None if old is None else SysvHash(image, old, budget)
     count = 0 if sysv is None else sysv.count
     if new is not None:
-        table = GnuHash(image, new)
+        table = GnuHash(image, new, budget)
         return table, max(count, table.count)
     return sysv or NoHash(), count

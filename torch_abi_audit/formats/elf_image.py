@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch_abi_audit.errors import LibraryError
 
 if TYPE_CHECKING:
-    from torch_abi_audit.formats.budget import Budget
+    from torch_abi_audit.budget import Budget
     from torch_abi_audit.formats.source import ByteSource
 
 EM_386, EM_MIPS, EM_S390, EM_X86_64 = 3, 8, 22, 62
@@ -162,11 +162,19 @@ class Image:
         """Return exactly `size` bytes of one segment."""
         if not size:
             return b""
+        segment = self.require(address, size)
+        return self.headers.source.read_at(segment.offset + address - segment.address, size)
+
+    def require(self, address: int, size: int) -> Segment:
+        """Return the segment that has bytes, before it is counted what they cost.
+
+        Raises:
+            LibraryError: None has them all.
+        """
         segment = self._segment_of(address)
-        start = address - segment.address
-        if start + size > segment.size:
+        if address - segment.address + size > segment.size:
             raise LibraryError(f"{size} bytes at {address:#x} go beyond their segment")
-        return self.headers.source.read_at(segment.offset + start, size)
+        return segment
 
     def read_up_to(self, address: int, limit: int) -> bytes:
         """Read from an address to the end of its segment, `limit` bytes at most."""
@@ -331,7 +339,7 @@ class Strings:
     def text(self, offset: int, limit: int = MAX_NAME) -> str:
         """Return the name at an offset."""
         end = self.end_of(offset, limit)
-        self.budget.spend(name_bytes=end - offset)
+        self.budget.spend(names=end - offset)
         return decode(self.data[offset:end])
 
 

@@ -20,6 +20,7 @@ from torch_abi_audit.formats.elf_image import EM_386, EM_MIPS, EM_X86_64, Range,
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from torch_abi_audit.budget import Budget
     from torch_abi_audit.formats.elf_image import Dynamic, Image
 
 _MAX_BYTES = 256 << 20
@@ -79,8 +80,9 @@ class Relocations:
             weak or not.
     """
 
-    def __init__(self, image: Image, dynamic: Dynamic) -> None:
+    def __init__(self, image: Image, dynamic: Dynamic, budget: Budget) -> None:
         self._image = image
+        self._budget = budget
         self._dynamic = dynamic
         self._tables = list(_tables(image, dynamic))
         self.symbols: set[int] = set()
@@ -108,6 +110,7 @@ class Relocations:
             entry = words * self._image.word_size
             step = _CHUNK // entry * entry
             for start in range(0, table.size, step):
+                self._budget.check_time()
                 data = self._image.read(table.address + start, min(step, table.size - start))
                 self._chunk(data, ranges, words)
         self._relative(ranges)
@@ -183,6 +186,7 @@ class Relocations:
         where = 0
         step = _CHUNK // word * word
         for start in range(0, size, step):
+            self._budget.check_time()
             data = self._image.read(address + start, min(step, size - start))
             for entry in self._image.numbers(data, self._image.word):
                 if not entry & 1:

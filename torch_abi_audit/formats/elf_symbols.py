@@ -23,12 +23,11 @@ from torch_abi_audit.model import Symbol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from torch_abi_audit.formats.budget import Budget
+    from torch_abi_audit.budget import Budget
     from torch_abi_audit.formats.elf_hash import HashTable
     from torch_abi_audit.formats.elf_image import Dynamic, Image, Strings
     from torch_abi_audit.formats.elf_versions import Versions
 
-_MAX_SYMBOLS = 500_000
 _STB_WEAK = 2
 _FIRST_GLOBAL = 1 << 4  # st_info with a binding that is not STB_LOCAL
 _UNSEEN = frozenset({1, 2})  # STV_INTERNAL, STV_HIDDEN
@@ -57,10 +56,10 @@ def read_symbols(image: Image, dynamic: Dynamic, strings: Strings, versions: Ver
         LibraryError: The tables contradict each other, or change while they are used.
     """
     table = _Table(image, dynamic)
-    hashed, count = read_hash(image, dynamic)
+    hashed, count = read_hash(image, dynamic, strings.budget)
     if image.machine == EM_MIPS:
         count = max(count, dynamic.get(Tag.DT_MIPS_SYMTABNO) or 0)
-    relocations = Relocations(image, dynamic)
+    relocations = Relocations(image, dynamic, strings.budget)
     others = [
         Range(strings.address, strings.address + len(strings.data)),
         Range(hashed.address, hashed.address + hashed.size),
@@ -111,8 +110,7 @@ class _Table:
         """Read a number of symbols, and the index of the version of each."""
         if self._address is None:
             raise LibraryError("a dynamic section without a table of symbols")
-        if count > _MAX_SYMBOLS:
-            raise LibraryError(f"{count} dynamic symbols")
+        self._image.require(self._address, count * self._layout.size)
         budget.spend(symbols=count)
         rows: Iterable[_Row] = self._layout.iter_unpack(
             self._image.read(self._address, count * self._layout.size)
@@ -169,7 +167,7 @@ class _Reader:
             raw = data[offset:end]
             spent += end - offset
             if spent >= _SPENT_AT_ONCE:
-                strings.budget.spend(name_bytes=spent)
+                strings.budget.spend(names=spent)
                 spent = 0
             version = versions.get(version_index & _VERSION)
             if version is None:
@@ -191,7 +189,7 @@ class _Reader:
                 weak = weak and index not in self._relocations.sized
                 fields = (name, weak, version.name, version.library, False)
                 imports.append(new(Symbol, fields))
-        strings.budget.spend(name_bytes=spent)
+        strings.budget.spend(names=spent)
         self._check_shadows(exports)
         return Symbols(tuple(imports), tuple(exports))
 

@@ -133,7 +133,7 @@ class Versions:
     def _add(self, index: int, offset: int, hash_: int, library: str | None) -> str:
         strings = self._strings
         raw = strings.data[offset : strings.end_of(offset)]
-        strings.budget.spend(name_bytes=len(raw))
+        strings.budget.spend(names=len(raw))
         if hash_ != sysv_hash(raw):
             raise LibraryError("a symbol version whose hash is another's")
         index &= ~HIDDEN

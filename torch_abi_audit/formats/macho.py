@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from macholib import mach_o
 
+from torch_abi_audit.budget import Budget
 from torch_abi_audit.errors import LibraryError
-from torch_abi_audit.formats.budget import Budget
 from torch_abi_audit.formats.dyld import (
     FLAT_LOOKUP,
     MAIN_EXECUTABLE,
@@ -565,7 +565,7 @@ def _read_symtab(slice_: _Slice, symtab: tuple[int, int, int, int]) -> Iterator[
         end = strings.find(b"\0", place)
         if end < 0:
             raise LibraryError(f"a name at {place}, outside the string table")
-        budget.spend(symbols=1, name_bytes=end - place)
+        budget.spend(symbols=1, names=end - place)
         name = strings[place:end]
         if undefined:
             # Without two levels no library is named. dyld's own tables go without that flag.

@@ -17,8 +17,8 @@ import re
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from torch_abi_audit.budget import Budget
 from torch_abi_audit.errors import LibraryError
-from torch_abi_audit.formats.budget import Budget
 from torch_abi_audit.formats.source import check_range
 from torch_abi_audit.model import Format, Library, Symbol
 
@@ -123,7 +123,7 @@ class _Image:
         end = data.find(b"\0", start, start + _MAX_NAME)
         if end < 0:
             raise LibraryError("a name without an end")
-        self.budget.spend(name_bytes=end - start)
+        self.budget.spend(names=end - start)
         return data[start:end].decode("utf-8", "backslashreplace")
 
 

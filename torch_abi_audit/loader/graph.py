@@ -21,6 +21,7 @@ import posixpath
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from torch_abi_audit.budget import Budget
 from torch_abi_audit.model import Format, LibraryKind, basename
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _ORIGIN = ("$ORIGIN", "${ORIGIN}")
 _INSTALLED_BESIDE = frozenset({"platlib", "purelib"})  # folders of `.data` (PEP 427)
+_STEPS_OF_EDGE = 8  # that an edge is counted as, for the memory that it takes
 
 
 class Edge(NamedTuple):
@@ -72,9 +74,14 @@ class LoadGraph:
         kinds: Which of them Python imports, by path.
         hidden: Paths that are found from no other: alternatives that are not chosen, and
             copies of torch's libraries, in whose place torch's own are loaded.
+        budget: What it may take; without one the usual limits.
+
+    Raises:
+        LimitError: More libraries need each other than the budget allows.
 
     Attributes:
         libraries: The facts, by path.
+        budget: What is left of what it may take.
         providers: The paths of those that others can need; programs are not.
         names: The names that these are needed by.
     """
@@ -84,8 +91,10 @@ class LoadGraph:
         libraries: Mapping[str, Library],
         kinds: Mapping[str, LibraryKind],
         hidden: Collection[str] = (),
+        budget: Budget | None = None,
     ) -> None:
         self.libraries = libraries
+        self.budget = budget or Budget()
         self.providers: list[str] = []
         self._by_place: dict[str, str] = {}
         self._by_name: dict[str, list[str]] = defaultdict(list)
@@ -140,7 +149,9 @@ class LoadGraph:
         while pending:
             current = pending.pop()
             names |= self._own_names_asked(current)
-            for edge in loaded.edges.get(current, {}).values():
+            edges = loaded.edges.get(current, {}).values()
+            self.budget.spend(steps=1 + sum(len(edge.paths) for edge in edges))
+            for edge in edges:
                 if len(edge.paths) == 1:
                     pending += set(edge.paths) - seen
                     seen |= set(edge.paths)
@@ -164,7 +175,9 @@ class LoadGraph:
         for path in self.libraries:
             if path in needed and kinds[path] is not LibraryKind.EXTENSION:
                 continue
-            for other in self.loaded(path).order:
+            order = self.loaded(path).order
+            self.budget.spend(steps=len(order))
+            for other in order:
                 if other == path or kinds[other] is not LibraryKind.EXTENSION:
                     openers[other].append(path)
         # Of libraries that need each other in a circle none is known to be opened first.
@@ -178,11 +191,13 @@ class LoadGraph:
         names = dict.fromkeys(self._loaded_as(opened), Edge((opened,), preloaded=False))
         pending = [opened]
         for path in pending:  # which grows
+            self.budget.spend(steps=1 + len(chains[path]))
             edges[path] = {}
             for needed in self.libraries[path].needed:
                 edge = self._find(path, needed, chains[path], opened, names)
                 if edge is None:
                     continue
+                self.budget.spend(steps=_STEPS_OF_EDGE + len(edge.paths))
                 edges[path][needed] = edge
                 if edge.is_certain and path in certain:
                     certain |= set(edge.paths)
@@ -217,6 +232,7 @@ class LoadGraph:
         if library.format is not Format.MACHO and needed in loaded:
             return loaded[needed]
         for place in self._places(path, needed, chain, opened):
+            self.budget.spend(steps=1)
             found = self._by_place.get(place)
             # A file for another format is passed over, as for another machine.
             if found is not None and self.libraries[found].format is library.format:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
+    from torch_abi_audit.budget import Budget
     from torch_abi_audit.catalog import Catalog, Platform
     from torch_abi_audit.catalog.exports import Build
     from torch_abi_audit.model import LibraryAudit
@@ -95,7 +96,7 @@ def make_matrix(
         for arch, of_machine in machines.items():
             if alternatives and (arch, series) not in chosen:
                 hidden = {path for path, item in alternatives.items() if item.release != series}
-                chosen[arch, series] = _without(of_machine, hidden)
+                chosen[arch, series] = _without(of_machine, hidden, graphs[arch].budget)
             graph = chosen.get((arch, series), graphs[arch])
             machine = _Machine(of_machine, graph)
             columns[arch] = _ReleaseChecker(machine, catalog, surroundings, release, limit)
@@ -135,11 +136,13 @@ def _rank(cell: Cell) -> int:
     return _FROM_BEST.index(cell.status)
 
 
-def _without(items: Mapping[str, LibraryAudit], hidden: Collection[str]) -> LoadGraph:
+def _without(
+    items: Mapping[str, LibraryAudit], hidden: Collection[str], budget: Budget
+) -> LoadGraph:
     """Return the load graph of libraries of which some are not chosen for a release."""
     libraries = {path: item.library for path, item in items.items()}
     kinds = {path: item.kind for path, item in items.items()}
-    return LoadGraph(libraries, kinds, hidden)
+    return LoadGraph(libraries, kinds, hidden, budget)
 
 
 class _Machine(NamedTuple):
@@ -174,11 +177,9 @@ class _ReleaseChecker:
         build = platform and platform.build(self._release)
         if not platform or not build:
             return _UNKNOWN
-        near = self._graph.loaded(item.path).order
-        tried = [
-            self._reasons(near, opener, platform, build)
-            for opener in self._graph.openers(item.path)
-        ]
+        near, openers = self._graph.loaded(item.path).order, self._graph.openers(item.path)
+        self._graph.budget.spend(steps=len(near) * len(openers))
+        tried = [self._reasons(near, opener, platform, build) for opener in openers]
         reasons = min(tried, key=len)
         if reasons:
             return Cell(ReleaseStatus.BREAKS, tuple(reasons))

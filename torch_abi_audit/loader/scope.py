@@ -97,6 +97,7 @@ class _Providers:
     def _scope(self, path: str, library: Library) -> Scope:
         graph = self._graph
         loads = [graph.loaded(opener) for opener in graph.openers(path)]
+        graph.budget.spend(steps=sum(len(load.order) for load in loads))
         certain = frozenset.intersection(*(load.certain for load in loads))
         near = {other for load in loads for other in load.order}
         symbols, perhaps = set(), set()
@@ -104,9 +105,13 @@ class _Providers:
         for symbol in library.imports:
             if binds and symbol.library is not None:
                 continue
+            defined = self._definitions.get(symbol.name)
+            if defined is None:
+                continue
+            graph.budget.spend(steps=len(defined))
             definitions = {
                 other: found
-                for other, found in self._definitions.get(symbol.name, {}).items()
+                for other, found in defined.items()
                 if any(_binds(symbol, definition) for definition in found)
             }
             if any(other != path and other in certain for other in definitions):
@@ -162,6 +167,7 @@ class _Providers:
         graph = self._graph
         own, outside, pending = {path}, set(), [path]
         for current in pending:  # which grows
+            graph.budget.spend(steps=1 + len(graph.libraries[current].reexported))
             edges = graph.loaded(current).edges[current]
             for name in graph.libraries[current].reexported:
                 edge = edges.get(name)

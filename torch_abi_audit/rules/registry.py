@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, NotRequired, TypedDict, Unpack
 
 from torch_abi_audit.abi.mangling import demangle
+from torch_abi_audit.budget import Budget
 from torch_abi_audit.model import (
     Evidence,
     EvidenceKind,
@@ -120,14 +121,24 @@ def _register(new: Rule) -> None:
     RULES[new.name] = new
 
 
-def run_rules(subject: Subject, catalog: Catalog) -> tuple[Finding, ...]:
-    """Run every rule; findings come by severity, then in the order of rules and libraries."""
-    return _findings((name, check(subject, catalog)) for name, check in _TARGET_RULES.items())
+def run_rules(
+    subject: Subject, catalog: Catalog, budget: Budget | None = None
+) -> tuple[Finding, ...]:
+    """Run every rule; findings come by severity, then in the order of rules and libraries.
+
+    Raises:
+        LimitError: They take more than the budget allows.
+    """
+    return _findings(
+        ((name, check(subject, catalog)) for name, check in _TARGET_RULES.items()),
+        budget or Budget(),
+    )
 
 
 def run_run_rules(run: WholeRun, catalog: Catalog) -> tuple[Finding, ...]:
     """Run every rule about the targets together; see `run_rules`."""
-    return _findings((name, check(run, catalog)) for name, check in _RUN_RULES.items())
+    found = ((name, check(run, catalog)) for name, check in _RUN_RULES.items())
+    return _findings(found, Budget())
 
 
 def _declared(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
@@ -142,7 +153,14 @@ def _declared(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
     return tuple(found)
 
 
-def _findings(found: Iterable[tuple[str, Iterator[Hit]]]) -> tuple[Finding, ...]:
+def _in_time(hits: Iterator[Hit], budget: Budget) -> Iterator[Hit]:
+    for hit in hits:
+        budget.check_time()
+        yield hit
+    budget.check_time()
+
+
+def _findings(found: Iterable[tuple[str, Iterator[Hit]]], budget: Budget) -> tuple[Finding, ...]:
     return gravest_first(
         Finding(
             rule=name,
@@ -153,5 +171,5 @@ def _findings(found: Iterable[tuple[str, Iterator[Hit]]]) -> tuple[Finding, ...]
             fix=Fix(hit.fix) if isinstance(hit.fix, str) else hit.fix,
         )
         for name, hits in found
-        for hit in hits
+        for hit in _in_time(hits, budget)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.abi.mangling import demangle, owner_prefix, qualified_name
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 
 _COMPARED = 1000  # characters of a declaration
+# Of what a release lacks, and of what it may have in its place: only templates of kernels
+# have more symbols of one name.
+_COMPARED_SYMBOLS, _COMPARED_OVERLOADS = 20, 500
 
 
 @rule(
@@ -398,7 +402,7 @@ def _instead(
     of_path = [item for item in subject.libraries if item.path == path]
     known = [item.platform for item in of_path if item.platform in catalog.platforms]
     platform = catalog.platforms[known[0] or ""] if known else None
-    for reason in missing:
+    for reason in missing[:_COMPARED_SYMBOLS]:
         declared = qualified_name(reason.name)
         if declared is None or platform is None:
             continue
@@ -406,7 +410,9 @@ def _instead(
         # Constructors and destructors have several symbols of one declaration.
         overloads = {
             demangle(other) or ""
-            for other in platform.beginning_with(owner_prefix(reason.name))
+            for other in islice(
+                platform.beginning_with(owner_prefix(reason.name)), _COMPARED_OVERLOADS
+            )
             if qualified_name(other) == declared and release in platform.releases_of(other)
         } - {lacking}
         if overloads:

@@ -7,8 +7,9 @@ import stat
 from collections import deque
 from typing import TYPE_CHECKING
 
+from torch_abi_audit.budget import Budget
 from torch_abi_audit.errors import AuditError, LibraryError
-from torch_abi_audit.formats import Budget, is_library_name, read_libraries, sniff
+from torch_abi_audit.formats import is_library_name, read_libraries, sniff
 from torch_abi_audit.formats.source import FileSource
 from torch_abi_audit.model import Member, TargetContents, TargetKind
 from torch_abi_audit.targets.metadata import parse_installed, without_metadata
@@ -28,14 +29,22 @@ _RARELY = frozenset(
 _SNIFFED = 64
 # What projects keep beside their packages. Python imports nothing from a folder with a dot.
 _ASIDE = frozenset({".git", ".hg", ".svn", ".venv", ".tox", ".nox", ".eggs"})
-_MAX_FILES = 300_000
 _MAX_SMALL = 64 << 20
 
 
-def read_files(files: Iterable[tuple[str, Path]]) -> Iterator[Member]:
-    """Yield the compiled ones of files, in the order of the paths that they are shown by."""
-    budget = Budget()
+def read_files(files: Iterable[tuple[str, Path]], budget: Budget | None = None) -> Iterator[Member]:
+    """Yield the compiled ones of files, in the order of the paths that they are shown by.
+
+    Args:
+        files: The files, each with the path that it is shown by.
+        budget: What may be read of them; without one the usual limits.
+
+    Raises:
+        LimitError: They are more than may be read.
+    """
+    budget = budget or Budget()
     for name, path in sorted(files, key=lambda item: item[0]):
+        budget.check_time()
         if path.suffix.lower() in _RARELY and not _may_be_library(path):
             continue
         if not path.is_file():  # nor is a pipe or a device opened
@@ -65,24 +74,28 @@ def _may_be_library(path: Path) -> bool:
         return True
 
 
-def walk(folder: Path, *, aside: frozenset[str] = _ASIDE) -> Iterator[tuple[str, Path]]:
+def walk(
+    folder: Path, budget: Budget | None = None, *, aside: frozenset[str] = _ASIDE
+) -> Iterator[tuple[str, Path]]:
     """Yield every file below a folder with its path from there.
 
     Links to folders are followed, after all else, and each folder is gone through once.
 
     Args:
         folder: The folder.
+        budget: How many files it may hold; without one the usual limits.
         aside: The names of folders that are left out: what projects keep beside their
             packages, repositories, environments, caches.
 
     Raises:
-        AuditError: A folder can't be read, or there is no end to them.
+        AuditError: A folder can't be read.
+        LimitError: It holds more files than may be read.
     """
 
     def fail(error: OSError) -> None:
         raise AuditError(f"{error.filename}: {error.strerror or error}")
 
-    count = 0
+    budget = budget or Budget()
     seen: set[tuple[int, int]] = set()
     pending = deque([str(folder)])
     while pending:
@@ -100,9 +113,7 @@ def walk(folder: Path, *, aside: frozenset[str] = _ASIDE) -> Iterator[tuple[str,
             pending += [
                 str(path) for path in (here / name for name in folders) if path.is_symlink()
             ]
-            count += len(names) + len(folders)
-            if count > _MAX_FILES:
-                raise AuditError(f"more than {_MAX_FILES} files in it")
+            budget.open(members=len(names) + len(folders))
             for name in names:
                 path = here / name
                 yield path.relative_to(folder).as_posix(), path
@@ -123,19 +134,19 @@ def read_small(path: Path) -> bytes:
         raise AuditError(f"{path.name}: {error.strerror or error}") from error
 
 
-def open_library(path: Path) -> TargetContents:
+def open_library(path: Path, budget: Budget | None = None) -> TargetContents:
     """Open a single library.
 
     Raises:
         AuditError: It is none.
     """
-    members = tuple(read_files([(path.name, path)]))
+    members = tuple(read_files([(path.name, path)], budget))
     if not members:
         raise AuditError("neither a wheel nor a library")
     return TargetContents(TargetKind.LIBRARY, without_metadata(path.name), members)
 
 
-def open_folder(folder: Path) -> TargetContents:
+def open_folder(folder: Path, budget: Budget | None = None) -> TargetContents:
     """Open a folder: an unpacked wheel when it holds one `.dist-info`, else libraries alone.
 
     Raises:
@@ -145,7 +156,9 @@ def open_folder(folder: Path) -> TargetContents:
     if len(found) > 1:
         raise AuditError(f"{len(found)} packages are installed in it: use --site-packages")
     # An unpacked wheel is installed as it is, whatever its folders are called.
-    members = tuple(read_files(walk(folder, aside=frozenset()) if found else walk(folder)))
+    budget = budget or Budget()
+    aside = frozenset[str]() if found else _ASIDE
+    members = tuple(read_files(walk(folder, budget, aside=aside), budget))
     if found:
         return TargetContents(TargetKind.DIRECTORY, claims_of(found[0]), members)
     if not members:

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
 
+from torch_abi_audit.budget import Budget
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.formats import is_library_name
 from torch_abi_audit.model import TargetContents, TargetKind, basename
@@ -146,7 +147,7 @@ class Package:
         """The names that its modules are imported by, dotted ones for folders."""
         names = {name.partition(".")[0] for name, _ in self.roots}
         names |= {name for name, _ in self.roots}
-        for item in self._own():
+        for item in self._own(Budget()):
             *folders, file = item.split("/")
             if not folders and not file.endswith(".pth"):
                 names.add(_MODULE_SUFFIX.sub("", file))
@@ -154,23 +155,23 @@ class Package:
                 names |= {".".join(folders[: depth + 1]) for depth in range(min(len(folders), 3))}
         return frozenset(names)
 
-    def files(self) -> Iterator[tuple[str, Path]]:
+    def files(self, budget: Budget) -> Iterator[tuple[str, Path]]:
         """Yield its files: those that are recorded, and those of an editable install.
 
         Raises:
             AuditError: Which they are is not known.
         """
         folder = self.info.parent
-        for item in self._own():
+        for item in self._own(budget):
             yield item, folder / item
         for name, root in self.roots:
             if root.is_dir():
-                for inside, path in walk(root):
+                for inside, path in walk(root, budget):
                     yield f"{name.replace('.', '/')}/{inside}", path
             else:
                 yield root.name, root
 
-    def _own(self) -> Sequence[str]:
+    def _own(self, budget: Budget) -> Sequence[str]:
         """Return the recorded files, or without a record those of the package's folders."""
         if self.recorded is not None:
             return self.recorded
@@ -184,7 +185,7 @@ class Package:
             f"{name}/{inside}"
             for name in names
             if (folder / name).is_dir()
-            for inside, _ in walk(folder / name)
+            for inside, _ in walk(folder / name, budget)
         ]
         found += [
             path.name for name in names for path in folder.glob(f"{name}.*") if path.is_file()
@@ -193,26 +194,29 @@ class Package:
             raise AuditError("it has no RECORD, so that which files are its own is not known")
         return found
 
-    def open(self, folder: Path | None = None) -> TargetContents:
+    def open(self, folder: Path | None = None, budget: Budget | None = None) -> TargetContents:
         """Open it.
 
         Args:
             folder: One that was named, and is looked through whatever the record says.
+            budget: What may be read of it; without one the usual limits.
 
         Raises:
             AuditError: Its metadata, or which files are its own, can't be read.
         """
-        files = dict(self.files())
+        budget = budget or Budget()
+        files = dict(self.files(budget))
         if folder is not None:
             known = {path.resolve() for path in files.values()}
-            for name, path in walk(folder):
+            for name, path in walk(folder, budget):
                 if path.resolve() not in known:
                     files[f"{folder.name}/{name}"] = path
         info = self.info
         project = self._egg_linked()
         if project is not None:
             info = project / f"{info.stem.replace('-', '_')}.egg-info"
-        return TargetContents(TargetKind.PACKAGE, claims_of(info), tuple(read_files(files.items())))
+        members = tuple(read_files(files.items(), budget))
+        return TargetContents(TargetKind.PACKAGE, claims_of(info), members)
 
 
 class Site:

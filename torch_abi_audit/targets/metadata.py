@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Far more than any wheel has; each costs as much as all others, or is printed.
 _MAX_TAGS, _MAX_REQUIREMENTS, _MAX_EXTRAS, _MAX_LINE = 1_000, 300, 2_000, 2_000
 _MAX_HEADER_BYTES = 1 << 20
+_SHOWN = 200  # characters of a line, in a complaint
 _BLANK_LINE = re.compile(rb"(?:\A|(?>\r\n|\r|\n))(?>\r\n|\r|\n)")
 _TORCH = re.compile(r"torch")
 _CUDA = re.compile(r"nvidia-.*|cuda-toolkit")
@@ -228,6 +229,6 @@ def _requirements(headers: Message, pattern: re.Pattern[str]) -> tuple[Requireme
             str(requirement)  # which raises for some values of markers
         except ValueError as error:
             reason = str(error).splitlines()[0]
-            raise AuditError(f"METADATA has Requires-Dist {line!r}: {reason}") from error
+            raise AuditError(f"METADATA has Requires-Dist {line[:_SHOWN]!r}: {reason}") from error
         requirements.append(requirement)
     return tuple(requirements)

@@ -15,6 +15,7 @@ from torch_abi_audit.targets.wheel import read_wheel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from torch_abi_audit.budget import Budget
     from torch_abi_audit.model import TargetContents
     from torch_abi_audit.targets.installed import Site
 
@@ -28,14 +29,14 @@ class ResolvedTarget:
 
     Attributes:
         name: What to call it.
-        open: Opens it; raises `AuditError`.
+        open: Opens it, within a budget; raises `AuditError`.
         kind: What it is.
         site: For an installed package, where it is installed.
         notice: What the user should know about which one was taken.
     """
 
     name: str
-    open: Callable[[], TargetContents]
+    open: Callable[[Budget], TargetContents]
     kind: TargetKind
     site: Site | None = None
     notice: str | None = None

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.archive.directory import open_zip
 from torch_abi_audit.archive.members import open_member, processors
+from torch_abi_audit.budget import Budget
 from torch_abi_audit.errors import AuditError, LibraryError
-from torch_abi_audit.formats import Budget, read_libraries
+from torch_abi_audit.formats import read_libraries
 from torch_abi_audit.model import Defect, DefectKind, Member, TargetContents, TargetKind
 from torch_abi_audit.targets.integrity import (
     HASHES,
@@ -37,14 +38,13 @@ if TYPE_CHECKING:
 _DIST_INFO_FILE = re.compile(r"[^/]+\.dist-info/WHEEL")
 # METADATA has the project's README in it; RECORD has a line for each member.
 _MAX_DIST_INFO_BYTES, _MAX_RECORD_BYTES = 4 << 20, 16 << 20
-# The package index refuses an archive that is larger than this and inflates to more
-# than fifty times its size, so no published wheel does.
+# The package index refuses an archive that inflates to more than this and to more than fifty
+# times its size, the usual limit here, so no published wheel does.
 _BOMB_BYTES = 64 << 20
-_BOMB_RATIO = 50
 _LARGE = 1 << 20  # bytes, compressed
 
 
-def read_wheel(path: Path, *, verify: bool = False) -> TargetContents:
+def read_wheel(path: Path, budget: Budget | None = None, *, verify: bool = False) -> TargetContents:
     """Read a wheel's claims, the facts of its compiled members, and what is wrong with the archive.
 
     Members come in the order of their paths. One that can't be read is returned with its
@@ -52,24 +52,27 @@ def read_wheel(path: Path, *, verify: bool = False) -> TargetContents:
 
     Args:
         path: The wheel.
+        budget: What may be read of it; without one the usual limits.
         verify: Whether to inflate every member to its end, check it, and hold its hash
             against ``RECORD``. Otherwise it is inflated to its end where little is left once
             its tables were read.
 
     Raises:
         AuditError: The file is not a wheel that can be opened.
+        LimitError: It is more than may be read.
     """
+    budget = budget or Budget()
     if path.suffix != ".whl":
         raise AuditError("not a wheel: the name does not end in .whl")
     stem = parse_filename(path.name).stem
-    with _open_archive(path) as archive, path.open("rb") as file:
+    with _open_archive(path, budget) as archive, path.open("rb") as file:
         members = _by_name(archive)
         folder = _dist_info(members, stem)
         wheel = _read_small(archive, members, f"{folder}/WHEEL")
         metadata = _read_small(archive, members, f"{folder}/METADATA")
         claims, found = parse_claims(path.name, wheel, metadata)
         rows, in_record = _record(archive, members, folder)
-        reads = _read_members(archive, rows, verify=verify)
+        reads = _read_members(archive, rows, budget, verify=verify)
         # With the first of them the threads begin to inflate; the archive is looked at meanwhile.
         first = list(islice(reads, 1))
         windows = any(
@@ -149,11 +152,11 @@ def _licenses(metadata: bytes, names: Iterable[str], folder: str) -> Iterator[De
 
 
 def _read_members(
-    archive: zipfile.ZipFile, rows: Mapping[str, RecordRow], *, verify: bool
+    archive: zipfile.ZipFile, rows: Mapping[str, RecordRow], budget: Budget, *, verify: bool
 ) -> Iterator[_Read]:
     # A folder has no contents; one that has some is read as the file that others see.
     infos = [info for info in archive.infolist() if info.file_size or not is_folder(info)]
-    reading = partial(_read_member, archive, rows=rows if verify else None, budget=Budget())
+    reading = partial(_read_member, archive, rows=rows if verify else None, budget=budget)
     yield from _in_threads(archive, sorted(infos, key=lambda i: i.filename), reading)
 
 
@@ -195,13 +198,14 @@ def _read_apart(
 
 
 @contextmanager
-def _open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+def _open_archive(path: Path, budget: Budget) -> Iterator[zipfile.ZipFile]:
     try:
         with open_zip(path) as archive:
             infos, size = archive.infolist(), path.stat().st_size
             inflated = sum(info.file_size for info in infos)
-            if inflated > max(_BOMB_BYTES, _BOMB_RATIO * size):
-                raise AuditError(f"a decompression bomb: it inflates to {inflated} bytes")
+            budget.open(members=len(infos), inflated=inflated)
+            if inflated > _BOMB_BYTES:
+                budget.check_ratio(inflated, size)
             if any(not 0 <= i.header_offset <= size - i.compress_size for i in infos):
                 raise AuditError("a member that does not lie in the archive")
             yield archive
@@ -256,7 +260,7 @@ def _read_member(
     algorithm = row.algorithm if row and row.algorithm in HASHES else None
     defect = None
     try:
-        with open_member(archive, info, file, algorithm) as source:
+        with open_member(archive, info, file, algorithm, budget) as source:
             slices = read_libraries(source, info.filename, budget)
             if not slices and not verify:
                 return _Read(None)
