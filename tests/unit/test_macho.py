@@ -27,7 +27,7 @@ from torch_abi_audit.errors import LibraryError, LimitError
 from torch_abi_audit.formats import BytesSource, read_libraries
 from torch_abi_audit.formats.dyld import bound_symbols, exported_symbols
 from torch_abi_audit.formats.macho import read_macho
-from torch_abi_audit.model import DeploymentTarget, Format, Library, Symbol
+from torch_abi_audit.model import MAIN_EXECUTABLE, DeploymentTarget, Format, Library, Symbol
 
 CPU, C10, SYSTEM = "@rpath/libtorch_cpu.dylib", "@rpath/libc10.dylib", "/usr/lib/libSystem.B.dylib"
 LIBRARIES = [(LOAD, SYSTEM), (LOAD, CPU), (LOAD, C10)]
@@ -89,7 +89,7 @@ def test_imports_in_chained_fixups(kind: int) -> None:
         Symbol("PyObject_Repr"),
         Symbol("_ZTISt9exception"),
         Symbol("malloc", library=SYSTEM),
-        Symbol("main"),
+        Symbol("main", library=MAIN_EXECUTABLE),
     )
 
 
@@ -148,7 +148,7 @@ def test_symbol_table_of_a_file_without_dylds_tables() -> None:
         Symbol("torch_library_impl", library=CPU),
         Symbol("_ZN3c104warnEv", weak=True, library=C10),
         Symbol("PyObject_Repr"),
-        Symbol("of_the_program"),
+        Symbol("of_the_program", library=MAIN_EXECUTABLE),
     )
     assert facts.exports == (Symbol("f"), Symbol("weak", weak=True))
 
@@ -182,7 +182,7 @@ def test_what_it_asks_of_itself_can_be_anothers() -> None:
 def test_what_it_asks_of_the_program_it_can_not_have_itself() -> None:
     exports = trie({"_f": b"\x00\x10"})
     facts = only(MachO(LIBRARIES, fixups=chained([("_f", -1, False)]), trie=exports))
-    assert facts.imports == (Symbol("f"),)
+    assert facts.imports == (Symbol("f", library=MAIN_EXECUTABLE),)
 
 
 def test_the_weak_table_binds_what_nothing_else_does() -> None:

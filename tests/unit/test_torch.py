@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from packaging.version import Version
 
-from tests.builders import CATALOG, graph_of, library
+from tests.builders import CATALOG, graph_of, library, subject
 from torch_abi_audit.abi.classify import classify
 from torch_abi_audit.abi.torch import (
     classify_torch,
@@ -14,6 +14,7 @@ from torch_abi_audit.model import (
     Floor,
     Format,
     Library,
+    ReleaseStatus,
     Symbol,
     TorchAbi,
     TorchUse,
@@ -117,6 +118,17 @@ def test_weak_imports_are_kept_apart() -> None:
     )
     assert use.weak == ("_ZTHN3c101xE", "torch_eleven")
     assert use.floor == Floor(Version("2.10.0"), ("torch_ten",))
+
+
+def test_a_weak_import_of_what_is_not_stable_is_a_use_of_it() -> None:
+    """It never stops a load: the call of it crashes."""
+    use = use_of(library(Symbol("_ZN2at6TensorD1Ev", weak=True), "torch_ten"))
+    assert (use.abi, use.unstable) == (TorchAbi.UNSTABLE, ("_ZN2at6TensorD1Ev",))
+    assert use.weak == ("_ZN2at6TensorD1Ev",)
+    gone = Symbol("_ZN2at4goneEv", weak=True)
+    libraries = {"x/a.so": library(gone, needed=("libtorch.so",))}
+    cells = {cell.status for cell in subject(libraries).matrix.row.values()}
+    assert cells == {ReleaseStatus.LINKS}
 
 
 def test_what_a_sibling_provides_is_not_torchs() -> None:

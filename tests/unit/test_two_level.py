@@ -9,6 +9,7 @@ from tests.builders import CATALOG, RELEASES, claims, dll, dylib, graph_of, libr
 from torch_abi_audit.abi.classify import classify
 from torch_abi_audit.loader.scope import scopes
 from torch_abi_audit.model import (
+    MAIN_EXECUTABLE,
     Library,
     LibraryAudit,
     PythonAbi,
@@ -48,6 +49,15 @@ def row(tag: str, **libraries: Library) -> str:
         # Looked up by name alone, in all that is loaded.
         (MAC, dylib("_ZN2at6TensorD1Ev"), "lllll"),
         (MAC, dylib("torch_ten", needed=(C10,)), "---GG"),
+        # Of the program that runs, Python, which does not have it.
+        (MAC, dylib(f"{MAIN_EXECUTABLE}:_ZN2at6TensorD1Ev", needed=(CPU,)), "-----"),
+        (MAC, dylib(f"{MAIN_EXECUTABLE}:torch_ten", needed=(CPU,)), "-----"),
+        # The file system knows no case.
+        (
+            MAC,
+            dylib("@rpath/LibTorch_CPU.dylib:torch_ten", needed=("@rpath/LibTorch_CPU.dylib",)),
+            "---GG",
+        ),
         (MAC, dylib(f"{CPU}:_ZN2at4goneEv", needed=(CPU,)), "-----"),
         (WIN, dll("torch_cpu.dll:torch_ten", needed=("torch_cpu.dll",)), "---GG"),
         (WIN, dll("torch_cpu.dll:??1Tensor@at@@QEAA@XZ", needed=("torch_cpu.dll",)), "lllll"),
@@ -119,10 +129,13 @@ def test_what_a_sibling_reexports_is_torchs() -> None:
     assert found["_C"].torch.providers == {"_ZN2at6TensorD1Ev": {"libtorch_cpu.dylib"}}
 
 
-def test_weak_imports_do_not_count() -> None:
-    weak = Symbol("_ZN2at6TensorD1Ev", weak=True, library=CPU)
+@pytest.mark.parametrize(
+    ("name", "abi"), [("torch_ten", TorchAbi.NONE), ("_ZN2at6TensorD1Ev", TorchAbi.UNSTABLE)]
+)
+def test_weak_imports(name: str, abi: TorchAbi) -> None:
+    weak = Symbol(name, weak=True, library=CPU)
     use = classified(_C=dylib(weak, needed=(CPU,)))["_C"].torch
-    assert (use.abi, use.weak) == (TorchAbi.NONE, ("_ZN2at6TensorD1Ev",))
+    assert (use.abi, use.weak) == (abi, (name,))
 
 
 def test_slices_are_judged_apart_and_merged_by_the_worst() -> None:
@@ -176,6 +189,16 @@ def test_a_sibling_that_does_not_have_what_is_asked_of_it_hides_nothing() -> Non
         other=dylib(exports=("something",)),
     )
     assert found["_C"].torch.unstable == ("_ZN3c104warnEv",)
+
+
+def test_macos_finds_a_sibling_in_another_case() -> None:
+    needed = "@loader_path/Helper.dylib"
+    found = classified(
+        ext=dylib(f"{needed}:_ZN2at6TensorD1Ev", needed=(needed,)),
+        other=dylib(exports=("_ZN2at6TensorD1Ev",), soname="@rpath/helper.dylib"),
+    )
+    assert found["ext"].torch.abi is TorchAbi.NONE
+    assert found["ext"].own == {"helper.dylib"}
 
 
 def test_windows_finds_a_library_by_its_file() -> None:

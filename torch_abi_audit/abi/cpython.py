@@ -14,6 +14,7 @@ from torch_abi_audit.abi.modules import EXPORT_HOOK_SINCE, hooks, is_for_abi3t, 
 from torch_abi_audit.catalog.libraries import python_library
 from torch_abi_audit.model import (
     ABI3T_SINCE,
+    MAIN_EXECUTABLE,
     Format,
     LibraryKind,
     PythonAbi,
@@ -86,7 +87,7 @@ def classify_python(path: str, library: Library, scope: Scope) -> PythonUse:
 
 def _is_pythons(symbol: Symbol, scope: Scope) -> bool:
     """Whether an import is CPython's: the binary says so, or else its name does."""
-    if symbol.library is not None:
+    if symbol.library not in (None, MAIN_EXECUTABLE):
         return python_library(symbol.library) is not None
     return symbol.name not in scope.symbols and _C_API.match(symbol.name) is not None
 

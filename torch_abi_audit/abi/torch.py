@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch_abi_audit.abi.mangling import owner
 from torch_abi_audit.catalog.libraries import is_torch_library
 from torch_abi_audit.claims.manylinux import is_linux_library
-from torch_abi_audit.model import Floor, TorchAbi, TorchUse, basename
+from torch_abi_audit.model import MAIN_EXECUTABLE, Floor, TorchAbi, TorchUse, basename, library_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _NAMESPACES = frozenset({"at", "c10", "c10d", "caffe2", "torch"})
 _STABLE_SCOPES = frozenset({("torch", "stable"), ("torch", "headeronly")})
+_THREAD_INIT = ("_ZTH", "__ZTH")
 _C_NAME = re.compile(r"THP[A-Z_]|FLAGS_(?:caffe2|torch)_")
 _RESERVED_SHIM = re.compile(r"aoti_torch_|aoti_record_function_")
 _POSSIBLE_SHIM = re.compile(r"torch_")
@@ -75,10 +76,10 @@ def classify_torch(
             names alone decide.
     """
     needed = tuple(
-        basename(path)
+        library_name(path)
         for path in library.needed
-        if is_torch_library(basename(path))
-        and basename(path) not in scope.libraries
+        if is_torch_library(library_name(path))
+        and library_name(path) not in scope.libraries
         and path not in library.optional
     )
     found: dict[_Kind, list[str]] = {kind: [] for kind in _Kind}
@@ -86,7 +87,12 @@ def classify_torch(
     providers: dict[str, frozenset[str]] = {}
     names = _Names(library, scope, catalog, platform)
     for symbol, kind in names.kinds():
-        found[_Kind.WEAK if symbol.weak else kind].append(symbol.name)
+        if symbol.weak:
+            found[_Kind.WEAK].append(symbol.name)
+        # It loads without a weak one, and the first call of it crashes. Compilers themselves
+        # ask before they call what initialises a variable of a thread.
+        if not symbol.weak or (kind is _Kind.UNSTABLE and not symbol.name.startswith(_THREAD_INIT)):
+            found[kind].append(symbol.name)
         if symbol.name in scope.perhaps:
             perhaps.add(symbol.name)
         if scope.binds and symbol.library is not None:
@@ -143,6 +149,8 @@ class _Names:
                     kind = self._by_exports(symbol)
             elif any(map(is_torch_library, outside)):
                 kind = self._by_name(symbol.name) or _of_unknown_name(symbol.name)
+            elif MAIN_EXECUTABLE in outside:
+                kind = self._by_name(symbol.name)  # which Python is not going to have
             else:
                 continue
             if kind is not None:

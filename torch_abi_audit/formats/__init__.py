@@ -42,8 +42,10 @@ def is_library_name(name: str) -> bool:
 def sniff(head: bytes) -> Format | None:
     """Tell an object format from a file's first bytes (64 are enough).
 
-    A Java class file shares the universal Mach-O magic; its next word is the class
-    version, 45 or more, where Mach-O has the number of slices. A DOS header is taken
+    A Java class file shares the universal Mach-O magic. Its next word is the class version,
+    45 or more, where Mach-O has the number of slices; and eleven bytes on it has the kind of
+    its first constant, which is never 0, where a slice has a byte of its processor that is. A DOS
+    header is taken
     for PE unless it is text, which has no NUL bytes.
     """
     magic = head[:4]
@@ -51,7 +53,7 @@ def sniff(head: bytes) -> Format | None:
         return Format.ELF
     if magic in _MACHO_MAGICS:
         return Format.MACHO
-    if magic in _FAT_MAGICS and int.from_bytes(head[4:8], "big") < 45:
+    if magic in _FAT_MAGICS and (int.from_bytes(head[4:8], "big") < 45 or head[10:11] == b"\0"):
         return Format.MACHO
     if magic[:2] == b"MZ" and b"\0" in head[:64]:
         return Format.PE

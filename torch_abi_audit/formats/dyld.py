@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Ordinals that name no library (BIND_SPECIAL_DYLIB_*).
-SELF, MAIN_EXECUTABLE, FLAT_LOOKUP, WEAK_LOOKUP = 0, -1, -2, -3
+SELF, PROGRAM, FLAT_LOOKUP, WEAK_LOOKUP = 0, -1, -2, -3
 
 _MAX_INFLATED = 32 << 20  # a bound against hostile files
 

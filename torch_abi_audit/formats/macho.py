@@ -19,7 +19,7 @@ from torch_abi_audit.budget import Budget
 from torch_abi_audit.errors import LibraryError
 from torch_abi_audit.formats.dyld import (
     FLAT_LOOKUP,
-    MAIN_EXECUTABLE,
+    PROGRAM,
     SELF,
     WEAK_LOOKUP,
     Bind,
@@ -30,7 +30,7 @@ from torch_abi_audit.formats.dyld import (
     exported_symbols,
 )
 from torch_abi_audit.formats.source import check_range
-from torch_abi_audit.model import DeploymentTarget, Format, Library, Symbol
+from torch_abi_audit.model import MAIN_EXECUTABLE, DeploymentTarget, Format, Library, Symbol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -94,15 +94,15 @@ _PLATFORMS = {1: "macos", 2: "ios", 3: "tvos", 4: "watchos", 6: "maccatalyst", 7
 # Bounds against hostile files.
 _MAX_COMMAND_BYTES = 1 << 20
 _MAX_TABLE_BYTES = 128 << 20
-_MAX_SLICES = 44  # more would be a Java class file
+_MAX_SLICES = 1 << 12
 
 _N_STAB, _N_PEXT, _N_TYPE, _N_EXT = 0xE0, 0x10, 0x0E, 0x01
 _N_UNDF, _N_INDR, _N_PBUD = 0x0, 0xA, 0xC
 _N_WEAK_REF, _N_WEAK_DEF = 0x40, 0x80
 _DYNAMIC_LOOKUP, _EXECUTABLE = 0xFE, 0xFF
 _MH_TWOLEVEL, _MH_NO_REEXPORTED_DYLIBS = 0x80, 0x100000
-_SYMTAB_LOOKUPS = {_DYNAMIC_LOOKUP: FLAT_LOOKUP, _EXECUTABLE: MAIN_EXECUTABLE}
-_LOOKUPS = frozenset({MAIN_EXECUTABLE, FLAT_LOOKUP, WEAK_LOOKUP})
+_SYMTAB_LOOKUPS = {_DYNAMIC_LOOKUP: FLAT_LOOKUP, _EXECUTABLE: PROGRAM}
+_LOOKUPS = frozenset({PROGRAM, FLAT_LOOKUP, WEAK_LOOKUP})
 _NOT_IN_C = "\1"
 _LINKERS_OWN = frozenset({b"dyld_stub_binder"})
 _LINKEDIT = b"__LINKEDIT"
@@ -385,7 +385,9 @@ def _imports(
             library = needed[ordinal - 1]
         elif ordinal not in _LOOKUPS:
             raise LibraryError(f"a symbol of library {ordinal}")
-        elif ordinal != MAIN_EXECUTABLE and name in own:
+        elif ordinal == PROGRAM:
+            library = MAIN_EXECUTABLE
+        elif name in own:
             continue
         yield Symbol(_text(name), weak, None, library)
 

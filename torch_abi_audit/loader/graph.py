@@ -22,7 +22,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.budget import Budget
-from torch_abi_audit.model import Format, LibraryKind, basename
+from torch_abi_audit.model import Format, LibraryKind, library_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -103,7 +103,7 @@ class LoadGraph:
                 continue
             self.providers.append(path)
             place = _place(path)
-            self._by_place[place.lower() if library.format is Format.PE else place] = path
+            self._by_place[place if library.format is Format.ELF else place.lower()] = path
             for name in library.names(path):
                 self._by_name[name].append(path)
         self.names = frozenset(self._by_name)
@@ -167,7 +167,7 @@ class LoadGraph:
 
     def _own_names_asked(self, path: str) -> frozenset[str]:
         library = self.libraries[path]
-        return frozenset(basename(n) for n in library.needed if not is_absolute(library, n))
+        return frozenset(library_name(n) for n in library.needed if not is_absolute(library, n))
 
     def _find_openers(self, kinds: Mapping[str, LibraryKind]) -> dict[str, tuple[str, ...]]:
         needed = {other for path in self.libraries for other in self.loaded(path).order[1:]}
@@ -228,7 +228,7 @@ class LoadGraph:
         library = self.libraries[path]
         if is_absolute(library, needed):
             return None
-        name = basename(needed)
+        name = library_name(needed)
         if library.format is not Format.MACHO and needed in loaded:
             return loaded[needed]
         for place in self._places(path, needed, chain, opened):
@@ -251,7 +251,7 @@ class LoadGraph:
             case Format.PE:
                 yield _join(_folder(opened), needed).lower()
             case Format.MACHO:
-                yield from self._macho_places(path, needed, chain)
+                yield from map(str.lower, self._macho_places(path, needed, chain))
             case Format.ELF if "/" in needed:
                 place = _expand(needed, path, _ORIGIN)
                 if place is not None:

@@ -16,6 +16,7 @@ from torch_abi_audit.claims.manylinux import libstdcxx_is_promised
 from torch_abi_audit.loader.alternatives import find_alternatives
 from torch_abi_audit.loader.graph import LoadGraph, is_absolute
 from torch_abi_audit.model import (
+    MAIN_EXECUTABLE,
     Alternative,
     Cause,
     Cell,
@@ -24,7 +25,7 @@ from torch_abi_audit.model import (
     Reason,
     ReleaseStatus,
     TorchAbi,
-    basename,
+    library_name,
 )
 
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ class _ReleaseChecker:
         for needed in item.library.needed:
             if needed in found or needed in item.library.optional:
                 continue
-            name = basename(needed)
+            name = library_name(needed)
             if is_absolute(item.library, needed):
                 if is_torch_library(name):
                     reasons.append(Reason(Cause.LIBRARY, name, f"it is looked for at {needed}"))
@@ -272,7 +273,7 @@ class _ReleaseChecker:
         self, item: LibraryAudit, platform: Platform, build: Build, reachable: Collection[str]
     ) -> Iterator[Reason]:
         reached = _SymbolLookup(item, platform, build, reachable)
-        perhaps = item.torch.perhaps
+        perhaps, weak = item.torch.perhaps, frozenset(item.torch.weak)
         for name in item.torch.shims:
             if name in perhaps:
                 continue
@@ -285,7 +286,7 @@ class _ReleaseChecker:
             elif not reached.any_of(name, {export.library}):
                 yield from reached.missing(name)
         for name in (*item.torch.unstable, *item.torch.unknown_shims, *item.torch.foreign):
-            if name not in perhaps:
+            if name not in perhaps and name not in weak:
                 yield from reached.missing(name)
         for name in item.torch.leaked:
             leak = platform.leaks[name]
@@ -334,6 +335,8 @@ class _SymbolLookup:
     def missing(self, name: str) -> list[Reason]:
         """Return why a name is not found; nothing where it is."""
         providers = self._providers.get(name)
+        if providers == frozenset({MAIN_EXECUTABLE}):
+            return [Reason(Cause.SYMBOL, name, "it is asked of the program that runs, Python")]
         if providers and providers.isdisjoint(self._build.libraries):
             return []  # the library itself is what is missing
         exporters = self._platform.exporters(name, self._build)

@@ -19,7 +19,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.model import Format, basename
+from torch_abi_audit.model import Format, library_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +65,7 @@ class Scope:
         """
         if symbol.library is None or not self.binds:
             return frozenset() if symbol.name in self.symbols else None
-        name = basename(symbol.library)
+        name = library_name(symbol.library)
         if name not in self.libraries:
             return frozenset({name})
         if symbol.name in self.unprovided:
@@ -128,8 +128,8 @@ class _Providers:
             binds=binds,
             symbols=frozenset(symbols),
             perhaps=frozenset(perhaps),
-            libraries=frozenset(map(basename, edges)),
-            searched=frozenset(basename(name) for name in edges if graph.finds(path, name)),
+            libraries=frozenset(map(library_name, edges)),
+            searched=frozenset(library_name(name) for name in edges if graph.finds(path, name)),
             needed=asked - graph.names,
             passed_on=passed_on,
             unprovided=unprovided,
@@ -144,7 +144,7 @@ class _Providers:
         if library.format is Format.ELF:  # it names providers of versioned symbols only
             return passed_on, frozenset()
         exporting = {
-            basename(needed): [self._exporting(path) for path in edge.paths]
+            library_name(needed): [self._exporting(path) for path in edge.paths]
             for needed, edge in edges.items()
         }
         for symbol in library.imports:
@@ -153,7 +153,7 @@ class _Providers:
                 continue
             definers = self._definitions.get(symbol.name, {})
             # Of several libraries of which one is loaded each has to have it.
-            for paths, outside in exporting.get(basename(symbol.library), ()):
+            for paths, outside in exporting.get(library_name(symbol.library), ()):
                 if not paths.isdisjoint(definers):
                     continue
                 if outside:
@@ -172,7 +172,7 @@ class _Providers:
             for name in graph.libraries[current].reexported:
                 edge = edges.get(name)
                 if edge is None:
-                    outside.add(basename(name))
+                    outside.add(library_name(name))
                     continue
                 pending += [other for other in edge.paths if other not in own]
                 own |= set(edge.paths)

@@ -36,6 +36,7 @@ from torch_abi_audit.model.classification import (
     worst_python_abi,
 )
 from torch_abi_audit.model.facts import (
+    MAIN_EXECUTABLE,
     Defect,
     DefectKind,
     DeploymentTarget,
@@ -44,6 +45,7 @@ from torch_abi_audit.model.facts import (
     Member,
     Symbol,
     basename,
+    library_name,
 )
 from torch_abi_audit.model.findings import (
     Evidence,
@@ -76,6 +78,7 @@ __all__ = [
     "ABI3T_SINCE",
     "FREE_THREADED_SINCE",
     "LOADING",
+    "MAIN_EXECUTABLE",
     "Alternative",
     "Cause",
     "Cell",
@@ -128,6 +131,7 @@ __all__ = [
     "gravest_first",
     "highest_floor",
     "highest_python_floor",
+    "library_name",
     "worst_abi",
     "worst_python_abi",
 ]

@@ -125,8 +125,8 @@ class TorchUse:
         shims: Stable C shims that it imports.
         unknown_shims: Imports that look like shims and are not in the catalog.
         unstable: Imports from libtorch that are not stable.
-        weak: Weak imports of torch's; they never stop a load, so nothing above
-            counts them.
+        weak: Weak imports of torch's; they never stop a load. Those that are not stable count
+            above too, since the call of a missing one crashes.
         foreign: Imports of a third party's functions that it finds in libtorch only.
         leaked: Imports of libstdc++ without a version, which libtorch happens to export.
         inlined: Exports that come from torch's unstable headers.

@@ -15,12 +15,23 @@ class Format(StrEnum):
     PE = "pe"
 
 
+MAIN_EXECUTABLE = "@main_executable"
 _SYSTEMS = {Format.ELF: "linux", Format.MACHO: "macos", Format.PE: "windows"}
 
 
 def basename(path: str) -> str:
     """Return the last component of a member's path, or of a needed name."""
     return path.rpartition("/")[2]
+
+
+def library_name(needed: str) -> str:
+    """Return what a needed library is compared by: the last component of its path.
+
+    The file systems that macOS and Windows are installed on know no case. (PE's names are in
+    lower case already.)
+    """
+    name = basename(needed)
+    return name.lower() if name[-6:].lower() == ".dylib" else name
 
 
 class DefectKind(StrEnum):
@@ -55,7 +66,8 @@ class Symbol(NamedTuple):
         version: The symbol version, e.g. ``GLIBC_2.17``.
         library: For an import, the needed library that the binary itself names
             as the provider, where the format records one. (ELF: it names who is to have
-            the version. A definition without a version may come from any library.)
+            the version. A definition without a version may come from any library. Mach-O:
+            `MAIN_EXECUTABLE` for the program that loads the library.)
         hidden: For an export, that its version is not the default one: only an import
             with that very version can bind to it (ELF).
     """
@@ -126,7 +138,7 @@ class Library:
         """
         if self.format is Format.PE:
             return frozenset({basename(path).lower()})
-        return frozenset({basename(path), basename(self.soname or "")} - {""})
+        return frozenset({library_name(path), library_name(self.soname or "")} - {""})
 
 
 @dataclass(frozen=True, slots=True)

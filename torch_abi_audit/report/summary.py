@@ -145,7 +145,8 @@ def found_python(target: TargetDocument) -> str:
 
 def asides(target: TargetDocument) -> list[str]:
     """Return what is no finding and worth knowing."""
-    weak = sum(len(item["torch"]["weak_symbols"]) for item in readable(target))
+    torch = [item["torch"] for item in readable(target)]
+    weak = sum(len({*use["weak_symbols"]} - {*use["unstable_symbols"]}) for use in torch)
     progress = target["torch"]["progress"]
     stable, unstable = progress["stable"], progress["unstable"]
     said = []

@@ -38,7 +38,7 @@ _DEFECTS = {
         _REBUILD,
     ),
     DefectKind.CASE: _Words(
-        "members differ in case alone: on Windows and macOS one replaces the other",
+        "members have names that are one on Windows or macOS: there one replaces the other",
         "rename one of them",
         Severity.WARNING,
     ),

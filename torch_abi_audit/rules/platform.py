@@ -17,6 +17,7 @@ from torch_abi_audit.model import (
     Severity,
     Subject,
     basename,
+    library_name,
 )
 from torch_abi_audit.rules.evidence import libraries
 from torch_abi_audit.rules.registry import Hit, rule
@@ -61,7 +62,7 @@ def wrong_architecture(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
         for path, items in slices.items()
     }
     needed = {
-        basename(name)
+        library_name(name)
         for path, items in slices.items()
         for item in items
         if right[path]
@@ -69,14 +70,14 @@ def wrong_architecture(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     }
     by_name: dict[str, set[str]] = defaultdict(set)
     for path, archs in right.items():
-        by_name[basename(path)] |= archs
+        by_name[library_name(path)] |= archs
     universal = _macos_archs(platforms)
     served = frozenset[str]().union(*right.values())
     systems = {i.library.system for i in subject.libraries if right[i.path]}
     for path, items in slices.items():
         # Python looks a module up at its path; another library may be one of several.
         loaded = any(map(_is_loaded, items))
-        missing = universal - (right[path] if loaded else by_name[basename(path)])
+        missing = universal - (right[path] if loaded else by_name[library_name(path)])
         if right[path] and not missing:
             continue
         names = frozenset[str]().union(*(item.library.names(path) for item in items))
@@ -175,7 +176,7 @@ def _glibc(subject: Subject, tags: frozenset[str]) -> Iterator[Hit]:
     if lowest is None:
         return
     above = {item.path: _versions_above(item, lowest) for item in subject.libraries}
-    needed = {basename(name) for item in subject.libraries for name in item.library.needed}
+    needed = {library_name(name) for item in subject.libraries for name in item.library.needed}
     plugins = {item.path for item in subject.libraries if _is_plugin(item, needed)}
     tag = min(tag for tag in tags if lowest_glibc([tag]) == lowest)
     for paths in (above.keys() - plugins, above.keys() & plugins):
@@ -212,7 +213,7 @@ def _versions_above(item: LibraryAudit, lowest: int) -> dict[str, int]:
 
 def _is_plugin(item: LibraryAudit, needed: Collection[str]) -> bool:
     """Whether nothing shows that a library is loaded wherever the wheel is installed."""
-    names = {basename(name) for name in item.library.needed}
+    names = {library_name(name) for name in item.library.needed}
     strange = {
         name
         for name in names

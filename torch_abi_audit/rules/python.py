@@ -29,6 +29,7 @@ from torch_abi_audit.model import (
     Severity,
     Subject,
     basename,
+    library_name,
 )
 from torch_abi_audit.rules.evidence import files, libraries, symbols
 from torch_abi_audit.rules.registry import Hit, rule
@@ -380,7 +381,9 @@ def versioned_python_library(subject: Subject, _catalog: Catalog) -> Iterator[Hi
     linking = [
         item.path
         for item in subject.libraries
-        if not {basename(path) for path in carried}.isdisjoint(map(basename, item.python.linked))
+        if not {library_name(path) for path in carried}.isdisjoint(
+            map(library_name, item.python.linked)
+        )
     ]
     if linking and claims.name != "torch":
         yield Hit(
@@ -392,7 +395,9 @@ def versioned_python_library(subject: Subject, _catalog: Catalog) -> Iterator[Hi
             severity=Severity.WARNING,
         )
     for library in subject.libraries:
-        linked = {n: v for n, v in library.python.linked.items() if basename(n) not in library.own}
+        linked = {
+            n: v for n, v in library.python.linked.items() if library_name(n) not in library.own
+        }
         without = [
             (name, interpreter)
             for name, version in linked.items()
