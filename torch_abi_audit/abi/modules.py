@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _INIT_HOOK = ("PyInit_", "PyInitU_")  # the U forms hold punycode
 _EXPORT_HOOK = ("PyModExport_", "PyModExportU_")
+_HOOKS = (*_INIT_HOOK, *_EXPORT_HOOK)
 EXPORT_HOOK_SINCE = PythonVersion(3, 15)
 # Texts, which the first use compiles: few wheels have modules that need them.
 _MODULE = r"(?P<name>[^.]+)(?:\.(?P<tag>[^.]+))?\.(?P<suffix>so|pyd)"
@@ -41,8 +42,7 @@ _MACHINES = {
 
 def hooks(library: Library) -> tuple[str, ...]:
     """Return the functions that a library exports for Python to call when it imports it."""
-    names = (symbol.name for symbol in library.exports)
-    return tuple(name for name in names if name.startswith((*_INIT_HOOK, *_EXPORT_HOOK)))
+    return tuple([name for name, *_ in library.exports if name.startswith(_HOOKS)])
 
 
 def only_new_hooks(library: Library) -> tuple[str, ...]:

@@ -323,6 +323,7 @@ class _SymbolLookup:
         self._providers = item.torch.providers
         self._platform = platform
         self._build = build
+        self._masks, self._bit = platform.table.exporters, 1 << platform.number(build)
         # macOS looks up a name without a provider in all that is loaded, torch among it.
         self._libraries = frozenset(
             build.libraries if item.library.format is Format.MACHO else reachable
@@ -335,6 +336,10 @@ class _SymbolLookup:
     def missing(self, name: str) -> list[Reason]:
         """Return why a name is not found; nothing where it is."""
         providers = self._providers.get(name)
+        asked_of = providers or self._libraries
+        for library, mask in self._masks(name).items():
+            if mask & self._bit and library in asked_of:
+                return []  # as nearly all are
         if providers == frozenset({MAIN_EXECUTABLE}):
             return [Reason(Cause.SYMBOL, name, "it is asked of the program that runs, Python")]
         if providers and providers.isdisjoint(self._build.libraries):
@@ -346,8 +351,6 @@ class _SymbolLookup:
             releases = self._platform.releases_of(name) if many else (self._build.version,)
             when = _when(releases, self._build, self._platform.key)
             return [Reason(Cause.SYMBOL, name, when)]
-        if self.any_of(name, exporters):
-            return []
         asked = ", ".join(sorted(providers or ()))
         why = f"and it is asked of {asked}" if asked else "which it is not linked with"
         return [Reason(Cause.SYMBOL, name, f"{min(exporters)} has it, {why}")]
