@@ -1,10 +1,11 @@
 """Break the package in small ways, one at a time, and print what no unit test notices.
 
-    python -m tests.mutation [--module PATH ...] [--sample N --seed S] [--jobs N]
+    python -m tests.mutation [--module PATH ...] [--sample N --seed S] [--fail-under PERCENT]
 
-Each mutant is one change in a copy of the project, against which the unit tests run that import
-the module, those first that import it directly. Those that survive are printed with file, line
-and change, then the score. Some change nothing that could be seen; the others lack a test.
+Each mutant is one change of one module, against which the files of unit tests run that call the
+changed function, those first that import the module directly or noticed most so far. Those that
+survive are printed with file, line and change, then the score. Some change nothing that could be
+seen; the others lack a test. It needs `fork`, which Windows does not have.
 """
 
 from __future__ import annotations
@@ -12,23 +13,17 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
-import os
 import random
-import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
-from queue import SimpleQueue
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[2]
-PACKAGE = "torch_abi_audit"
+from tests.mutation.forks import PACKAGE, ROOT, called, dotted, failing, import_others, in_forks
+
 STAGES = ("loader", "claims", "abi", "rules", "verdict")
-_TIMEOUT, _TIMEOUT_OF_ALL = 60, 600  # seconds
-_NEEDED = (PACKAGE, "tests", "test_wheels", ".github", "README.md", "pyproject.toml")
 
 _COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Lt: (ast.LtE, ast.GtE),
@@ -106,6 +101,8 @@ def _code(node: ast.AST) -> list[ast.AST]:
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list"):
             continue
+        if isinstance(node, ast.keyword) and node.arg == "strict":
+            continue  # of `zip`: a check of what is so anyway
         if name == "slice" and _number(value) in _ENDS:
             continue  # which `_other_constants` changes as a whole
         for child in value if isinstance(value, list) else [value]:
@@ -204,11 +201,14 @@ def _number(node: ast.AST) -> int | None:
 def _imported(path: Path) -> set[str]:
     """Return the dotted names that a file imports, which may be those of modules."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    if "importlib.import_module" in found:  # by name: what stands beside it
+        found |= {dotted(other) for other in path.parent.glob("*.py")}
     return found
 
 
@@ -217,19 +217,26 @@ class UnitTests:
 
     def __init__(self) -> None:
         self._imports = {
-            _dotted(path): _imported(path)
+            dotted(path): _imported(path)
             for folder in (PACKAGE, "tests")
             for path in (ROOT / folder).rglob("*.py")
         }
 
     def of(self, module: str) -> list[str]:
         """Return the files of tests that import a module, those that do directly first."""
-        name = _dotted(ROOT / module)
+        name = dotted(ROOT / module)
         tests = sorted((ROOT / "tests/unit").glob("test_*.py"))
-        fitting = [path for path in tests if name in self._reached(_dotted(path))]
-        fitting.sort(key=lambda path: name not in self._imports[_dotted(path)])
+        fitting = [path for path in tests if name in self._reached(dotted(path))]
+        words = set(Path(module).stem.split("_"))
+        fitting.sort(
+            key=lambda path: (
+                name not in self._imports[dotted(path)],
+                words.isdisjoint(path.stem.split("_")),
+            )
+        )
         return [path.relative_to(ROOT).as_posix() for path in fitting]
 
+    @cache  # noqa: B019 -- there is one of them
     def _reached(self, start: str) -> set[str]:
         reached, pending = {start}, [start]
         while pending:
@@ -239,67 +246,73 @@ class UnitTests:
         return reached
 
 
-def _dotted(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
 # --- the runs -------------------------------------------------------------------------------
 
 
-def passes(folder: Path, tests: Collection[str], timeout: int = _TIMEOUT) -> bool:
-    """Whether tests pass in a copy of the project; not if they take too long."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    command += ["-p", "tests.mutation.limit", *tests]
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        result = subprocess.run(
-            command, cwd=folder, env=environment, timeout=timeout, capture_output=True, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return False
-    return result.returncode == 0
+def _function(mutant: Mutant, source: str) -> range:
+    """Return the lines of the function that a mutant is in; of none, for what runs on import."""
+    pending: list[ast.AST] = [ast.parse(source)]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.FunctionDef):
+            first = min([node.lineno, *(item.lineno for item in node.decorator_list)])
+            if mutant.line in (lines := range(first, (node.end_lineno or first) + 1)):
+                return lines
+        elif isinstance(node, ast.Module | ast.ClassDef):
+            pending += node.body
+    return range(0)
 
 
-def copy_project(folder: Path) -> Path:
-    """Copy what the unit tests need."""
-    unwanted = shutil.ignore_patterns("__pycache__", "sources")
-    for name in _NEEDED:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=unwanted)
-        elif (ROOT / name).exists():
-            shutil.copy(ROOT / name, folder / name)
-    return folder
+class Chosen:
+    """Which files of tests run against a mutant, and in which order."""
+
+    def __init__(self, modules: Collection[str], jobs: int) -> None:
+        tests = UnitTests()
+        self._of = {module: tests.of(module) for module in modules}
+        self._sources = {module: (ROOT / module).read_text("utf-8") for module in modules}
+        # The tests that noticed most changes of a module notice the next one first.
+        self.noticed: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        files = sorted({path for paths in self._of.values() for path in paths})
+        self._called: dict[str, set[tuple[str, int]]] = {}
+        for number, said in in_forks(
+            (partial(called, path, self._sources) for path in files), jobs
+        ):
+            lines = (line.rpartition(":") for line in (said or "").splitlines())
+            self._called[files[number]] = {(module, int(line)) for module, _, line in lines}
+
+    def of(self, mutant: Mutant) -> list[str]:
+        """Return those that call the function which is changed."""
+        module = mutant.module
+        lines = _function(mutant, self._sources[module])
+        fitting = [
+            path
+            for path in self._of[module]
+            if not lines or any(m == module and at in lines for m, at in self._called[path])
+        ]
+        return sorted(fitting, key=lambda path: -self.noticed[module][path])
 
 
-def survives(mutant: Mutant, tests: Collection[str], copies: SimpleQueue[Path]) -> bool:
-    """Whether no unit test notices a mutant."""
-    folder = copies.get()
-    path = folder / mutant.module
-    original = path.read_bytes()
-    try:
-        path.write_text(mutant.source, encoding="utf-8")
-        return passes(folder, tests)
-    finally:
-        path.write_bytes(original)
-        copies.put(folder)
-
-
-def run(chosen: Sequence[Mutant], jobs: int) -> list[Mutant]:
+def run(mutants: Sequence[Mutant], jobs: int) -> list[Mutant]:
     """Return the mutants that survive, and print them as they are found."""
-    tests = UnitTests()
-    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(jobs) as pool:
-        copies: SimpleQueue[Path] = SimpleQueue()
-        for number in range(jobs):
-            copies.put(copy_project(Path(name) / str(number)))
-        if not passes(Path(name) / "0", ["tests/unit"], _TIMEOUT_OF_ALL):
-            sys.exit("the unit tests fail before anything is changed")
-        found = pool.map(lambda item: survives(item, tests.of(item.module), copies), chosen)
-        survivors = []
-        for mutant, survived in zip(chosen, found, strict=True):
-            if survived:
-                survivors.append(mutant)
-                print(mutant, flush=True)  # noqa: T201
+    import_others()
+    chosen = Chosen({item.module for item in mutants}, jobs)
+
+    def tasks() -> Iterator[Callable[[], str]]:
+        for item in mutants:
+            tests = chosen.of(item)
+            path = ROOT / item.module
+            yield partial(failing, path, item.source, tests) if tests else str
+
+    survivors = []
+    for number, killer in in_forks(tasks(), jobs):
+        mutant = mutants[number]
+        if killer is None:
+            print(f"{mutant}  (stopped: too much time or memory)", flush=True)  # noqa: T201
+        elif killer:
+            chosen.noticed[mutant.module][killer] += 1
+        else:
+            survivors.append(mutant)
+            print(mutant, flush=True)  # noqa: T201
     return survivors
 
 
@@ -312,6 +325,13 @@ def main() -> None:
     parser.add_argument("--sample", type=int, metavar="N", help="only N mutants, chosen at random")
     parser.add_argument("--seed", type=int, default=0, help="which N")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
+    parser.add_argument(
+        "--fail-under",
+        type=float,
+        default=0,
+        metavar="PERCENT",
+        help="exit with 1 below that score",
+    )
     options = parser.parse_args()
     paths = [path.resolve() for path in options.module or ()] or sorted(
         path for stage in STAGES for path in (ROOT / PACKAGE / stage).glob("*.py")
@@ -322,11 +342,14 @@ def main() -> None:
         for mutant in mutants(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
     ]
     if options.sample is not None and options.sample < len(chosen):
+        print(f"a sample of {len(chosen)} mutants, with --seed {options.seed}")  # noqa: T201
         chosen = sorted(random.Random(options.seed).sample(chosen, options.sample))
     survivors = run(chosen, options.jobs)
     killed = len(chosen) - len(survivors)
-    score = f"{killed / max(1, len(chosen)):.0%}"
-    print(f"{killed} of {len(chosen)} mutants are killed ({score})")  # noqa: T201
+    score = 100 * killed / max(1, len(chosen))
+    print(f"{killed} of {len(chosen)} mutants are killed ({score:.1f}%)")  # noqa: T201
+    if score < options.fail_under:
+        sys.exit(f"fewer than {options.fail_under:g}%")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import subprocess
+import sys
+
 import pytest
 
 from tests.mutation.__main__ import UnitTests, mutants
+from tests.mutation.forks import ROOT
 
 
 @pytest.mark.parametrize(
@@ -25,6 +30,7 @@ from tests.mutation.__main__ import UnitTests, mutants
         ("True", ["False"]),
         ("[a for a in b if c if d]", ["[a for a in b if d]", "[a for a in b if c]"]),
         ("'text'", []),
+        ("zip(a, b, strict=True)", []),
         # Annotations and what is imported for type checkers alone do not run.
         ("def f(a: b[0]) -> c[0]:\n    d: e[0] = f", []),
         ("if TYPE_CHECKING:\n    a < b", []),
@@ -53,3 +59,35 @@ def test_which_tests_notice_a_module() -> None:
     assert tests[0] == "tests/unit/test_mangling.py"
     assert "tests/unit/test_rules.py" in tests
     assert "tests/unit/test_mutation.py" not in tests
+    # Whose families of rules are imported by their names.
+    assert "tests/unit/test_rules.py" in UnitTests().of("torch_abi_audit/rules/cuda.py")
+
+
+_JUDGE = """
+from functools import partial
+from pathlib import Path
+from tests.mutation.forks import ROOT, called, failing, import_others, in_forks
+
+module, tests = "torch_abi_audit/abi/modules.py", "tests/unit/test_modules.py"
+path = ROOT / module
+source = path.read_text("utf-8")
+import_others()
+changed = [source, "raise ValueError", "import os; os.abort()"]
+tasks = [partial(failing, path, item, [tests]) for item in changed]
+tasks.append(partial(called, tests, {module: source}))
+print(sorted(in_forks(tasks, 2)))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+def test_what_forks_say() -> None:
+    # In a process of its own: this one has threads, which no fork has.
+    result = subprocess.run(
+        [sys.executable, "-c", _JUDGE], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    said = dict(ast.literal_eval(result.stdout))
+    functions = said.pop(3).split()
+    assert said == {0: "", 1: "tests/unit/test_modules.py", 2: None}
+    lines = (ROOT / "torch_abi_audit/abi/modules.py").read_text("utf-8").splitlines()
+    number = 1 + next(n for n, line in enumerate(lines) if line.startswith("def imports("))
+    assert f"torch_abi_audit/abi/modules.py:{number}" in functions
