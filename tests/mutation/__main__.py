@@ -129,8 +129,9 @@ def _other_conditions(node: ast.AST) -> Iterator[ast.AST]:
             yield from _other_comparisons(node)
         case ast.BoolOp(op=operator, values=values):
             yield ast.BoolOp(ast.Or() if isinstance(operator, ast.And) else ast.And(), values)
-            for place in range(len(values)):
-                yield _without(node, place)
+            for place, value in enumerate(values):
+                if not isinstance(value, ast.Constant):  # most are for the type checker alone
+                    yield _without(node, place)
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             yield operand
         case ast.If(test=test, body=body, orelse=orelse) if not isinstance(test, ast.UnaryOp):

@@ -20,6 +20,7 @@ from tests.mutation.forks import ROOT
         ("a in b is c", ["a not in b is c", "a in b is not c"]),
         ("a and b and c", ["a or b or c", "b and c", "a and c", "a and b"]),
         ("a or b", ["a and b", "b", "a"]),
+        ("x = a or ''", ["x = a and ''", "x = ''"]),
         ("not a", ["a"]),
         ("a if b else c", ["c if b else a"]),
         ("max(a)", ["min(a)"]),

@@ -1,0 +1,98 @@
+"""The rules about CUDA: which library and release the message names, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from packaging.specifiers import SpecifierSet
+
+from tests.builders import CATALOG, claims, dll, fix_of, library, shown, subject
+from torch_abi_audit.model import Finding, Severity, Subject
+from torch_abi_audit.rules import run_rules
+
+TORCH = ("libtorch_cpu.so",)
+CUDA12 = library("torch_ten", needed=(*TORCH, "libcudart.so.12"))
+CUDA13 = library("torch_ten", needed=(*TORCH, "libcudart.so.13"))
+WINDOWS = "py39-none-win_amd64"
+CPU_DLL = dll("torch_cpu.dll:torch_ten", needed=("torch_cpu.dll",))
+CUDA_DLL = dll("torch_cpu.dll:torch_ten", needed=("torch_cpu.dll", "torch_cuda.dll"))
+
+
+def of_rule(rule: str, item: Subject) -> list[Finding]:
+    return [finding for finding in run_rules(item, CATALOG) if finding.rule == rule]
+
+
+def test_the_oldest_release_that_breaks_is_told_of() -> None:
+    libraries = {"a.so": CUDA12, "b.so": CUDA13}
+    (hit,) = of_rule("cuda-major-mismatch", subject(libraries, claims(torch=("torch>=2.10",))))
+    assert hit.libraries == ("a.so", "b.so")
+    assert hit.message == (
+        "it does not load with torch 2.10.0 to 2.11.0: it needs libcudart.so.13, and torch 2.10.0"
+        " brings libcudart.so.12 (CUDA 12.0)"
+    )
+    assert shown(hit) == ("libcudart.so.12", "libcudart.so.13")
+    assert fix_of(hit) == "build it with the CUDA of the torch release that it requires"
+
+
+def test_the_first_library_that_breaks_is_told_of() -> None:
+    other = library("torch_ten", needed=(*TORCH, "libcudart.so.11.0"))
+    libraries = {"a.so": CUDA12, "b.so": other}
+    (hit,) = of_rule("cuda-major-mismatch", subject(libraries, claims(torch=("torch>=2.11",))))
+    assert "it needs libcudart.so.12, and" in hit.message
+
+
+@pytest.mark.parametrize(
+    ("symbol", "fix"), [("torch_ten", "torch>=2.11"), ("_ZN2at6TensorD1Ev", "torch==2.11.*")]
+)
+def test_later_releases_are_for_the_stable_abi_alone(symbol: str, fix: str) -> None:
+    libraries = {"a.so": library(symbol, needed=(*TORCH, "libcudart.so.13"))}
+    item = subject(libraries, claims(torch=("torch>=2.10",)))
+    (hit,) = of_rule("cuda-major-mismatch", item)
+    assert fix_of(hit) == f"Requires-Dist: {fix}, or publish a wheel for each major of CUDA"
+
+
+def test_other_builds_than_the_index_has_are_not_judged() -> None:
+    item = subject({"a.so": CUDA12}, claims(torch=("torch>=2.10",)))
+    assert of_rule("cuda-major-mismatch", item)
+    demands = (SpecifierSet("==2.11.0+cu128"), SpecifierSet(">=2.10"))
+    assert not of_rule("cuda-major-mismatch", replace(item, demands=demands))
+
+
+def test_a_build_with_cuda_is_required() -> None:
+    libraries = {
+        "a.so": library("torch_ten", needed=(*TORCH, "libc10_cuda.so")),
+        "b.so": library("torch_ten", needed=TORCH),
+    }
+    (hit,) = of_rule("cuda-build-required", subject(libraries, claims(torch=("torch>=2.10",))))
+    assert hit.severity is Severity.NOTE
+    assert hit.libraries == ("a.so",)
+    assert hit.message == "1 library loads only with a build of torch with CUDA"
+    assert shown(hit) == ("libc10_cuda.so",)
+
+
+def test_the_index_has_no_build_with_cuda() -> None:
+    # A program for another system lies beside it, whose torch has CUDA.
+    libraries = {"a.dll": CUDA_DLL, "b.so": library("malloc")}
+    item = subject(libraries, claims(WINDOWS, torch=("torch>=2.10",)))
+    (hit,) = of_rule("cuda-build-required", item)
+    assert hit.severity is Severity.ERROR
+    assert hit.libraries == ("a.dll",)
+    assert hit.message == (
+        "the torch 2.10.0 to 2.11.0 of the index for windows_x86_64 is built without CUDA, and"
+        " 1 library needs it"
+    )
+    assert shown(hit) == ("torch_cuda.dll",)
+    assert fix_of(hit) == (
+        "build it without CUDA for this platform; if it is for builds of torch with CUDA from"
+        " another index, judge it with --against one of them"
+    )
+
+
+def test_releases_without_cuda_can_be_excluded_where_others_load() -> None:
+    libraries = {"torch-2.10/a.dll": CPU_DLL, "torch-2.11/a.dll": CUDA_DLL}
+    item = subject(libraries, claims(WINDOWS, torch=("torch>=2.10",)))
+    (hit,) = of_rule("cuda-build-required", item)
+    assert hit.libraries == ("torch-2.11/a.dll",)
+    assert "the torch 2.11.0 of the index" in hit.message
+    assert fix_of(hit) == "exclude these releases, or build it without CUDA for this platform"

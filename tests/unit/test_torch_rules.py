@@ -1,0 +1,158 @@
+"""The rules about the ABI of torch: what a finding names, of which libraries."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.builders import CATALOG, claims, dylib, fix_of, library, shown, subject
+from torch_abi_audit.model import Claims, Finding, Library, Severity, Symbol
+from torch_abi_audit.rules import run_rules
+
+TORCH = ("libtorch_cpu.so",)
+PYTHON = (*TORCH, "libtorch_python.so")
+STABLE = library("torch_ten", needed=TORCH)
+PROMISED = claims(torch=("torch>=2.10",))
+
+
+def of_rule(rule: str, libraries: dict[str, Library], promised: Claims = PROMISED) -> Finding:
+    findings = run_rules(subject(libraries, promised), CATALOG)
+    (found,) = [finding for finding in findings if finding.rule == rule]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("rule", "item", "message", "evidence"),
+    [
+        (
+            "unstable-torch-symbol",
+            library("_ZN2at6TensorD1Ev", "torch_ten", needed=TORCH),
+            "it imports 1 symbol of libtorch outside the stable ABI",
+            ("_ZN2at6TensorD1Ev",),
+        ),
+        (
+            "unguaranteed-shim",
+            library("torch_ten", "aoti_torch_cpu_private", needed=TORCH),
+            "it uses 1 shim of shim_cpu.h, which the promise of ABI stability does not name",
+            ("aoti_torch_cpu_private",),
+        ),
+        (
+            "unstable-inline-code",
+            library("torch_ten", exports=(Symbol("_ZNK2at1fEv", weak=True),), needed=TORCH),
+            (
+                "it imports stable shims only, and defines 1 function of torch's unstable headers"
+                " itself"
+            ),
+            ("_ZNK2at1fEv",),
+        ),
+        (
+            "foreign-symbol-from-libtorch",
+            library("torch_ten", "cpuinfo_initialize", needed=TORCH),
+            (
+                "it finds 1 symbol of other projects only in the copies that libtorch happens to"
+                " export"
+            ),
+            ("cpuinfo_initialize",),
+        ),
+        (
+            "unknown-shim-symbol",
+            library("torch_ten", "aoti_torch_new", needed=TORCH),
+            "no torch up to 2.11.0 declares 1 function that it imports: the floor is a lower bound",
+            ("aoti_torch_new",),
+        ),
+        (
+            "leaked-libstdcxx-symbol",
+            library("torch_ten", "_ZSt9leaked_upv", needed=TORCH),
+            (
+                "1 library takes 1 symbol of libstdc++ from libtorch, newer than the platform tag"
+                " promises: torch has _ZSt9leaked_upv since 2.10.0, libstdc++ since GLIBCXX_3.4.32"
+            ),
+            ("_ZSt9leaked_upv",),
+        ),
+    ],
+)
+def test_what_one_library_of_two_does(
+    rule: str, item: Library, message: str, evidence: tuple[str, ...]
+) -> None:
+    found = of_rule(rule, {"a.so": STABLE, "b.so": item})
+    assert found.libraries == ("b.so",)
+    assert found.message == message
+    assert shown(found) == evidence
+
+
+def test_bundled_libtorch_names_the_soname_where_there_is_one() -> None:
+    bundled = library(soname="libtorch_cpu.so")
+    found = of_rule("bundled-libtorch", {"x.libs/libtorch_cpu-1a2b3c4d.so": bundled})
+    assert shown(found) == ("libtorch_cpu.so",)
+    assert shown(of_rule("bundled-libtorch", {"x.libs/libc10.so": library()})) == ()
+
+
+def test_leaks_count_for_the_platforms_of_the_catalog() -> None:
+    # Nothing is known of what torch exports for another system or machine.
+    libraries = {
+        "a.so": library("_ZSt9leaked_upv", needed=TORCH, arch="s390x"),
+        "b.so": library("torch_ten", "_ZSt9leaked_upv", needed=TORCH),
+        "c.so": STABLE,
+    }
+    assert of_rule("leaked-libstdcxx-symbol", libraries).libraries == ("b.so",)
+
+
+def test_linked_and_used_are_two_findings_of_libtorch_python() -> None:
+    libraries = {
+        "a.so": STABLE,
+        "b.so": library("torch_ten", needed=PYTHON),
+        "c.so": library("THPVariableClass", needed=PYTHON),
+        # It has a symbol of libtorch's, not one that libtorch_python alone exports.
+        "d.so": library("_ZN2at6TensorD1Ev", needed=PYTHON),
+        # A third party's, and of both what a build of no release exports.
+        "e.so": library("torch_c_dynamo_private", "_ZN2at5neverEv", needed=PYTHON),
+        "f.so": library("_ZN2at5neverEv", needed=PYTHON),
+    }
+    findings = run_rules(subject(libraries, PROMISED), CATALOG)
+    found = [finding for finding in findings if finding.rule == "links-torch-python"]
+    assert [(item.severity, item.libraries, item.message) for item in found] == [
+        (
+            Severity.WARNING,
+            ("c.so", "e.so"),
+            "2 libraries use libtorch_python, which is built for one Python",
+        ),
+        (
+            Severity.NOTE,
+            ("b.so", "d.so", "f.so"),
+            "3 libraries need libtorch_python, and nothing from it is imported",
+        ),
+    ]
+
+
+def test_libtorch_python_of_a_platform_that_the_catalog_does_not_know() -> None:
+    libraries = {"a.so": library("THPVariableClass", needed=PYTHON, arch="s390x")}
+    promised = claims("py39-none-manylinux_2_28_s390x", torch=("torch>=2.10",))
+    assert of_rule("links-torch-python", libraries, promised).severity is Severity.NOTE
+    macos = {
+        "a.so": dylib("@rpath/libtorch_cpu.dylib:torch_ten", needed=("@rpath/libtorch_cpu.dylib",))
+    }
+    promised = claims("py39-none-macosx_11_0_arm64", torch=("torch>=2.10",))
+    rules = {finding.rule for finding in run_rules(subject(macos, promised), CATALOG)}
+    assert "links-torch-python" not in rules
+
+
+def test_a_search_path_that_leads_out_of_the_wheel() -> None:
+    libraries = {
+        "a.so": library(rpath=("$ORIGIN", "/build/lib")),
+        "b.so": library(runpath=("/build/lib", "/opt/lib", "/opt/lib")),
+        "c.so": library(runpath=("$ORIGIN/../x",)),
+    }
+    found = of_rule("runpath-outside-wheel", libraries)
+    assert found.libraries == ("a.so", "b.so")
+    assert found.message == "2 libraries have an absolute path in the library search path"
+    assert [(item.library, item.name) for item in found.evidence] == [
+        ("a.so", "/build/lib"),
+        ("b.so", "/build/lib"),
+        ("b.so", "/opt/lib"),
+    ]
+    assert fix_of(found).startswith("set a search path relative to the library")
+
+
+def test_what_is_not_required_is_no_evidence() -> None:
+    libraries = {"a.so": library("_ZN2at6TensorD1Ev", needed=TORCH)}
+    assert shown(of_rule("torch-unpinned", libraries, claims())) == ()
+    assert shown(of_rule("torch-unpinned", libraries, PROMISED)) == ("torch>=2.10",)
