@@ -161,7 +161,7 @@ def _without(node: ast.BoolOp, place: int) -> ast.expr:
 def _nothing_for(value: ast.expr) -> Iterator[ast.expr]:
     """Yield what a function returns that returns nothing of what it should."""
     match value:
-        case ast.Constant(value=None) | ast.Tuple(elts=[]):
+        case ast.Constant(value=None | False) | ast.Tuple(elts=[]):  # the same, or as good as it
             return
         case ast.Tuple():
             yield ast.Tuple([], ast.Load())

@@ -37,6 +37,7 @@ def build(name: str) -> Interpreter:
         ("_C.cpython-310d-x86_64-linux-gnu.so", ""),
         ("_C.pypy310-pp73-x86_64-linux-gnu.so", ""),
         ("_C.graalpy250-312-native-x86_64-linux.so", ""),
+        ("_C.other.so", " ".join(BUILDS)),  # loaded by its path, and for no build alone
         ("libx.so.1", ""),  # no module's name
         ("_C.pyd", ""),
         ("pyd", ""),

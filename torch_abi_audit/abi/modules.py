@@ -125,5 +125,5 @@ def _imports_stable(interpreter: Interpreter, abi: str, *, named: bool) -> bool:
 
 
 def _is_machine(platform: str | None, arch: str) -> bool:
-    named = _MACHINES.get(platform or "") or _MACHINES.get((platform or "").partition("-")[0])
+    named = _MACHINES.get((platform or "").partition("-")[0])
     return named is None or named == arch

@@ -161,7 +161,8 @@ def refused_filename(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     }
     if nobodys:
         drafts = sorted({tag.abi for tag in nobodys if re.fullmatch(_DRAFT_ABI, tag.abi)})
-        why = f": {join(drafts)} is a draft (PEP 809)" if drafts else ""
+        are = "is a draft" if len(drafts) == 1 else "are drafts"
+        why = f": {join(drafts)} {are} (PEP 809)" if drafts else ""
         yield Hit(
             f"no installer takes {join({f'{tag.interpreter}-{tag.abi}' for tag in nobodys})}{why}",
             evidence=tags(nobodys),

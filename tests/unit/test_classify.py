@@ -1,0 +1,45 @@
+"""The libraries of a target, classified together."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.builders import CATALOG, library
+from torch_abi_audit.abi.classify import classify
+from torch_abi_audit.model import Library
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("libfoo.so.1", True),
+        # A system, torch, CUDA or Python may have one of that name, which is found instead.
+        ("libstdc++.so.6", False),
+        ("libc10.so", False),
+        ("libcudart.so.12", False),
+        ("libpython3.12.so.1.0", False),
+    ],
+)
+def test_what_only_the_target_can_have_is_its_own(name: str, own: bool) -> None:  # noqa: FBT001
+    def own_of(user: Library) -> frozenset[str]:
+        libraries = [("a.so", user), (f"other/{name}", library())]
+        found, _ = classify(libraries, (), CATALOG, is_torch=True)
+        return found[0].own
+
+    assert own_of(library(needed=(name,))) == ({name} if own else set())
+    # Where the loader is told to look there, it is the target's in any case.
+    assert own_of(library(needed=(name,), runpath=("$ORIGIN/other",))) == {name}
+
+
+def test_slices_are_sorted_by_path_and_machine() -> None:
+    slices = [("b.so", library()), ("a.so", library(arch="x86_64")), ("a.so", library(arch="arm"))]
+    found, graphs = classify(slices, (), CATALOG)
+    assert [(item.path, item.library.arch) for item in found] == [
+        ("a.so", "arm"),
+        ("a.so", "x86_64"),
+        ("b.so", "x86_64"),
+    ]
+    assert {arch: set(graph.libraries) for arch, graph in graphs.items()} == {
+        "arm": {"a.so"},
+        "x86_64": {"a.so", "b.so"},
+    }
