@@ -19,6 +19,7 @@ from packaging.version import Version
 
 from torch_abi_audit.abi.cpython import library_kind
 from torch_abi_audit.audit import Options, classify_contents
+from torch_abi_audit.budget import Budget, Limits
 from torch_abi_audit.catalog import Catalog, Platform, Shim, ShimExport
 from torch_abi_audit.catalog.exports import Build, Leak, make_table
 from torch_abi_audit.catalog.storage import write_archive
@@ -235,8 +236,11 @@ def claims(
     )
 
 
-def graph_of(libraries: dict[str, Library], hidden: Collection[str] = ()) -> LoadGraph:
-    return LoadGraph(libraries, {p: library_kind(item) for p, item in libraries.items()}, hidden)
+def graph_of(
+    libraries: dict[str, Library], hidden: Collection[str] = (), limits: Limits | None = None
+) -> LoadGraph:
+    kinds = {path: library_kind(item) for path, item in libraries.items()}
+    return LoadGraph(libraries, kinds, hidden, Budget(limits or Limits()))
 
 
 def subject(

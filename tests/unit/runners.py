@@ -1,4 +1,4 @@
-"""What the runners of CI services take for commands in a log."""
+"""What CI services take for commands in a log, and make something of in Markdown."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import re
 _OF_LINES = (re.compile(r"^\s*::[^:]*::.*"), re.compile(r"##[A-Za-z]*\[.*"))
 _SECTION = re.compile(r"section_(?:start|end):[0-9]+:[^\r\n]*\r\x1b\[0K")
 _LINES = re.compile(r"\r\n|\n|\r")
+
+# What GitHub makes links, mentions, emoji or formulas of, wherever it stands outside of code.
+LIVE = re.compile(r"://|www\.|@\w|#[0-9]|gh-[0-9]|:[\w+-]+:|\b[0-9a-f]{7,40}\b|\$", re.IGNORECASE)
 
 # One of each, and what may make one of what stands before or after it.
 HOSTILE = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.builders import graph_of, library, subject
+from tests.builders import graph_of, library
 from torch_abi_audit.budget import LIMITS, Budget, Limits, RunBudget, parse_limit
 from torch_abi_audit.errors import AuditError, LimitError
 
@@ -143,9 +143,3 @@ def test_a_chain_of_libraries() -> None:
     }
     with pytest.raises(LimitError, match="steps"):
         graph_of(libraries)
-
-
-def test_a_symbol_that_all_define_and_all_take() -> None:
-    libraries = {f"x/l{n}.so": library("f", exports=("f",)) for n in range(3000)}
-    with pytest.raises(LimitError, match="steps"):
-        subject(libraries)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.oracle.shared import (
     GNU_HASH,
+    R_COPY,
     R_GLOB_DAT,
     R_RELATIVE,
     STRSZ,
@@ -116,6 +117,15 @@ def test_many_relocations_are_read_in_parts() -> None:
     tracemalloc.stop()
     assert [symbol.name for symbol in library.imports] == ["f"]
     assert peak < 24 * MB
+
+
+def test_relocations_that_are_looked_at_one_by_one_are_counted() -> None:
+    copies = Shared([Sym("f")], [Rela(R_COPY, 1) for _ in range(50)]).build().data
+    bitmaps = Shared([Sym("f")], relr=[0x1000, 1] * 25).build().data
+    for data in (copies, bitmaps):
+        read(data)
+        with pytest.raises(LimitError, match="more than 40 steps"):
+            read(data, Budget(Limits(steps=40)))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.runners import HOSTILE, commands
+from tests.unit.runners import HOSTILE, LIVE, commands
 from torch_abi_audit.model import Severity
 from torch_abi_audit.report.escape import (
     github_message,
@@ -43,7 +43,6 @@ ESCAPES = (
     markdown_code,
     markdown_cell_code,
 )
-_LIVE = re.compile(r"://|www\.|@\w|#[0-9]|gh-[0-9]|:[\w+-]+:|\b[0-9a-f]{7,40}\b|\$", re.IGNORECASE)
 _CODE = re.compile(r"(?<![\\`])(`+)(?!`)(.*?)(?<!`)\1(?!`)")
 
 
@@ -97,7 +96,7 @@ def test_nothing_in_markdown_is_live(text: str) -> None:
     outside = _CODE.sub("", markdown_text(text))
     assert not set(outside) & set("<>")
     assert not set(re.sub(r"\\.", "", outside)) & set("[]*_`~|")
-    assert not _LIVE.search(html.unescape(outside))  # as services read it
+    assert not LIVE.search(html.unescape(outside))  # as services read it
 
 
 @given(TEXTS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.builders import CPU, claims, dll, dylib, graph_of, library, subject
+from torch_abi_audit.budget import Limits
+from torch_abi_audit.errors import LimitError
 from torch_abi_audit.loader.graph import Edge, is_absolute
 from torch_abi_audit.loader.scope import scopes
 from torch_abi_audit.model import Library, Symbol, TorchAbi
@@ -348,3 +350,66 @@ def test_a_library_that_nobody_loads_hides_no_name_that_torch_exports(
     use = item.libraries[0].torch
     found = {"unstable": use.unstable, "foreign": use.foreign}
     assert [key for key, names in found.items() if name in names] == ([kind] if kind else [])
+
+
+def _circle(count: int) -> dict[str, Library]:
+    names = [f"lib{number}.so" for number in range(count)]
+    return {
+        f"x/{own}": library(
+            needed=tuple(name for name in names if name != own), soname=own, runpath=("$ORIGIN",)
+        )
+        for own in names
+    }
+
+
+LITTLE = Limits(steps=3_000)
+
+
+def test_libraries_that_all_need_each_other_are_followed_so_far_and_no_further() -> None:
+    graph_of(_circle(9), limits=LITTLE)
+    with pytest.raises(LimitError, match="more than 3,000 steps"):
+        graph_of(_circle(15), limits=LITTLE)
+
+
+def test_places_that_are_looked_at_count_too() -> None:
+    facts = library(needed=tuple(f"lib{n}.so" for n in range(30)), runpath=("$ORIGIN",) * 30)
+    with pytest.raises(LimitError):
+        graph_of({"x/_C.so": facts}, limits=Limits(steps=3_000))
+
+
+def test_graphs_of_the_same_libraries_share_what_they_may_take() -> None:
+    graph = graph_of(_circle(8), limits=LITTLE)
+    assert graph.without({"x/lib0.so"}).providers == [f"x/lib{n}.so" for n in range(1, 8)]
+    with pytest.raises(LimitError):
+        list(map(graph.without, [{"x/lib0.so"}] * 9))
+
+
+def test_what_a_large_wheel_needs_can_be_followed() -> None:
+    """As VTK: 150 libraries that reach the 40 below them, 15 at once, and as many modules."""
+    facts = {
+        f"x/lib{number}.so": library(
+            needed=tuple(f"lib{n}.so" for n in range(number // 4 + 1, number // 4 + 16)),
+            soname=f"lib{number}.so",
+            runpath=("$ORIGIN",),
+        )
+        for number in range(300)
+    }
+    assert len(graph_of(facts).loaded("x/lib299.so").order) > 30
+
+
+def test_what_each_library_finds_is_kept_once() -> None:
+    graph = graph_of(_circle(5))
+    first, second = graph.loaded("x/lib0.so").edges, graph.loaded("x/lib1.so").edges
+    assert first["x/lib3.so"] is second["x/lib3.so"]
+
+
+def test_a_name_that_many_libraries_define() -> None:
+    weak, strong = Symbol("f", weak=True), Symbol("f")
+    user = library("f", needed=("a.so",), runpath=("$ORIGIN",))
+    others = {f"y/l{number}.so": library("f", exports=(weak,)) for number in range(9)}
+    found = scopes(graph_of({"x/_C.so": user, "x/a.so": library(exports=(weak,)), **others}))
+    assert found["x/_C.so"].symbols == {"f"}
+    assert not found["y/l0.so"].symbols | found["y/l0.so"].perhaps
+    found = scopes(graph_of({"x/_C.so": user, **others, "y/l3.so": library(exports=(strong,))}))
+    assert found["x/_C.so"].perhaps == found["y/l0.so"].perhaps == {"f"}
+    assert not found["y/l3.so"].perhaps

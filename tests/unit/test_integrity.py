@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from tests.builders import METADATA, a_library, record_row, shown, write_wheel
 from torch_abi_audit import Options, Verdict, audit
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Defect, DefectKind, Severity
-from torch_abi_audit.targets.integrity import bounded, parse_record
+from torch_abi_audit.targets.integrity import bounded, entry_point_defects, parse_record
 from torch_abi_audit.targets.wheel import read_wheel
 
 if TYPE_CHECKING:
@@ -465,3 +466,35 @@ def test_a_record_that_is_none(data: bytes) -> None:
 def test_defects_are_bounded() -> None:
     many = (Defect(DefectKind.RECORD, str(number)) for number in range(5000))
     assert len(bounded(many)) == 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("[x]\na = b\n  c\n", None),
+        ("[x]\n" + "a\n" * 1_000_000, "line 2 is no entry"),
+        ("[x]\n=a\n", "line 2 is no entry"),
+        ("[x\n", "line 1 is no entry"),
+        ("[x]\n" + " a\n" * 100_000, "line 1002 is no entry"),
+        ("[x]\n a\n", "Source contains parsing errors"),
+        ("# a\n\n; b\n[x]\na = b = c\n", None),
+    ],
+)
+def test_lines_of_entry_points_take_no_time(text: str, detail: str | None) -> None:
+    (*found,) = entry_point_defects(text.encode(), "e")
+    assert len(found) == (detail is not None)
+    assert detail is None or found[0].detail.startswith(detail)
+
+
+def test_a_deep_name_takes_no_memory(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, {"a/" * 30_000 + "b": b"", "a": b"", "a/a/": b""})
+    tracemalloc.start()
+    try:
+        found = read_wheel(path).defects
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [(item.name, item.detail) for item in found if "folder" in item.detail] == [
+        ("a", "a file, and a folder of others")
+    ]
+    assert peak < 8 << 20

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 
 import pytest
 from packaging.requirements import Requirement
@@ -238,3 +239,15 @@ def test_a_name_of_a_variable_to_the_right_is_a_text() -> None:
     marker = "os_name == sys_platform"
     assert not Requirement(f"torch; {marker}").marker.evaluate()  # type: ignore[union-attr]
     assert demands(marker) == [None]
+
+
+def test_many_values_take_no_memory_before_they_are_too_many() -> None:
+    markers = (" or ".join(f"platform_release == '{n}.{m}'" for m in range(50)) for n in range(20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(AuditError, match="more"):
+            demands(*markers)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 << 20

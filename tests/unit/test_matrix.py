@@ -289,3 +289,49 @@ def test_an_alternative_is_for_the_last_release_that_its_path_names() -> None:
         "torch2.9/x_torch29.so": ("torch2.9/x_*.so", (2, 9)),
         "torch2.9/x_torch210.so": ("torch2.9/x_*.so", (2, 10)),
     }
+
+
+def test_no_more_siblings_are_listed_than_a_person_can_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(matrix_module, "_MAX_REASONS", 3)
+    siblings = {
+        f"x/lib{number}.so": library("_ZN2at5goneEv", needed=(CPU,), soname=f"lib{number}.so")
+        for number in range(9)
+    }
+    names = tuple(f"lib{number}.so" for number in range(9))
+    user = library("_ZN2at5goneEv", needed=(*names, CPU), runpath=("$ORIGIN",))
+    cell = subject({"x/_C.so": user, **siblings}).matrix.libraries["x/_C.so"][Version("2.11.0")]
+    assert [(reason.cause, reason.name) for reason in cell.reasons] == [
+        (Cause.SYMBOL, "_ZN2at5goneEv"),
+        (Cause.SIBLING, "x/lib0.so"),
+        (Cause.SIBLING, "x/lib1.so"),
+        (Cause.SIBLING, "x/lib2.so"),
+        (Cause.SIBLING, "more libraries"),
+    ]
+
+
+def test_whoever_opens_a_library_is_asked_once_for_each_reach(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+    original = matrix_module._ReleaseChecker._reasons  # noqa: SLF001
+
+    def counted(self: object, *arguments: object) -> list[Reason]:
+        asked.append(arguments)
+        return original(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(matrix_module._ReleaseChecker, "_reasons", counted)  # noqa: SLF001
+    module = library(needed=("liba.so",), runpath=("$ORIGIN",), exports=("PyInit_m",))
+    chain = {"x/liba.so": library("torch_ten", needed=(CPU,), soname="liba.so")}
+    modules = {f"x/m{number}.so": module for number in range(50)}
+    matrix = subject({**chain, **modules}).matrix
+    assert len(asked) == len(matrix.row)
+
+
+def test_of_long_names_fewer_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matrix_module, "_MAX_REASONS", 30)
+    names = [f"_ZN2at{number + 1000}{'x' * (number + 1000)}Ev" for number in range(20)]
+    row = subject({"x/_C.so": library(*names, needed=(CPU,))}).matrix.row[Version("2.11.0")]
+    # 30 of 100 bytes.
+    assert [reason.name for reason in row.reasons] == [*sorted(names)[:3], "more symbols"]

@@ -273,3 +273,12 @@ def test_a_requirement_that_can_not_be_written(tmp_path: Path) -> None:
     line = """Requires-Dist: torch; platform_version == 'a\\x27b"c'\n"""
     with pytest.raises(AuditError, match="METADATA has Requires-Dist"):
         read_wheel(write_wheel(tmp_path, metadata=METADATA + line))
+
+
+def test_tags_that_are_the_same_in_another_order_are_counted(tmp_path: Path) -> None:
+    tag = "-".join([".".join("abcdefghij")] * 3)
+    same = f"Wheel-Version: 1.0\n{f'Tag: {tag}{chr(10)}' * 10_000}"
+    assert len(read_wheel(write_wheel(tmp_path, wheel=same)).claims.wheel_tags) == 1000
+    other = f"{same}Tag: {tag[::-1]}\n"
+    with pytest.raises(AuditError, match="more than 1000 tags"):
+        read_wheel(write_wheel(tmp_path, wheel=other))

@@ -77,7 +77,7 @@ def _classify(
     found = scopes(graph)
     if copies and not is_torch:
         # Copies provide to each other alone.
-        others = scopes(LoadGraph(libraries, kinds, copies, graph.budget))
+        others = scopes(graph.without(copies))
         found = {path: (found if path in copies else others)[path] for path in libraries}
     for path, library in libraries.items():
         graph.budget.check_time()

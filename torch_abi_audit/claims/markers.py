@@ -340,11 +340,12 @@ def _outcomes(
     """Return how comparisons turn out, over all values that their variables have together."""
     environments = _environments(claims, names, list(asked), work)
     places = [names.index(item.variable) for item in asked]
-    values = [{environment[place] for environment in environments} for place in places]
+    tried = {place: {item[place] for item in environments} for place in set(places)}
+    values = [tried[place] for place in places]
     work.add(sum(map(len, values)))
     held = [
-        {value: _compare(requirement, item, value) for value in tried}
-        for (item, requirement), tried in zip(asked.items(), values, strict=True)
+        {value: _compare(requirement, item, value) for value in of_place}
+        for (item, requirement), of_place in zip(asked.items(), values, strict=True)
     ]
     found = {
         tuple(by_value[environment[place]] for by_value, place in zip(held, places, strict=True))

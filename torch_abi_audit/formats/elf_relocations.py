@@ -166,6 +166,7 @@ class Relocations:
         return (2 if wide else 1) * self._image.word_size
 
     def _check(self, offset: int, width: int, ranges: list[Range]) -> None:
+        self._budget.spend(steps=1)
         if not width:
             return
         end = offset + width
@@ -188,6 +189,7 @@ class Relocations:
         for start in range(0, size, step):
             self._budget.check_time()
             data = self._image.read(address + start, min(step, size - start))
+            self._budget.spend(steps=len(data) // word)
             for entry in self._image.numbers(data, self._image.word):
                 if not entry & 1:
                     self._check(entry, word, ranges)
@@ -197,6 +199,7 @@ class Relocations:
                 if end > self._image.end or any(
                     where < table.end and end > table.start for table in ranges
                 ):
+                    self._budget.spend(steps=bits)
                     for bit in range(bits):
                         if entry >> 1 + bit & 1:
                             self._check(where + bit * word, word, ranges)

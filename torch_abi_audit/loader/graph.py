@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _ORIGIN = ("$ORIGIN", "${ORIGIN}")
 _INSTALLED_BESIDE = frozenset({"platlib", "purelib"})  # folders of `.data` (PEP 427)
-_STEPS_OF_EDGE = 8  # that an edge is counted as, for the memory that it takes
+_STEPS_OF_PLACE = 4  # that a place is counted as, which takes longer than to follow an edge
 
 
 class Edge(NamedTuple):
@@ -77,7 +77,7 @@ class LoadGraph:
         budget: What it may take; without one the usual limits.
 
     Raises:
-        LimitError: More libraries need each other than the budget allows.
+        LimitError: There are more ways from one to the other than the budget allows.
 
     Attributes:
         libraries: The facts, by path.
@@ -94,6 +94,7 @@ class LoadGraph:
         budget: Budget | None = None,
     ) -> None:
         self.libraries = libraries
+        self._kinds = kinds
         self.budget = budget or Budget()
         self.providers: list[str] = []
         self._by_place: dict[str, str] = {}
@@ -107,9 +108,17 @@ class LoadGraph:
             for name in library.names(path):
                 self._by_name[name].append(path)
         self.names = frozenset(self._by_name)
+        # Once for all libraries that are opened, which mostly find the same.
+        self._edges: dict[str, dict[str, Edge]] = {}
+        self._names = {path: self._loaded_as(path) for path in libraries}
+        self._own_asked = {path: self._own_names_asked(path) for path in libraries}
         self._loaded: dict[str, Loaded] = {}
         self._asked: dict[tuple[str, bool], frozenset[str]] = {}
         self._openers = self._find_openers(kinds)
+
+    def without(self, hidden: Collection[str]) -> LoadGraph:
+        """Return the graph of the same libraries, of which some are found from no other."""
+        return LoadGraph(self.libraries, self._kinds, hidden, self.budget)
 
     def loaded(self, path: str) -> Loaded:
         """Return what is loaded when a library is opened."""
@@ -148,17 +157,19 @@ class LoadGraph:
         pending, seen = [path], {path}
         while pending:
             current = pending.pop()
-            names |= self._own_names_asked(current)
+            names |= self._own_asked[current]
             edges = loaded.edges.get(current, {}).values()
-            self.budget.spend(steps=1 + sum(len(edge.paths) for edge in edges))
+            self.budget.spend(steps=1 + len(edges))
             for edge in edges:
                 if len(edge.paths) == 1:
-                    pending += set(edge.paths) - seen
-                    seen |= set(edge.paths)
+                    (other,) = edge.paths
+                    if other not in seen:
+                        pending.append(other)
+                        seen.add(other)
                     continue
                 # One level of doubt is followed; deeper ones tell too little to be worth it.
                 choices = [
-                    self._own_names_asked(p) if nested else self._names_asked(p, nested=True)
+                    self._own_asked[p] if nested else self._names_asked(p, nested=True)
                     for p in edge.paths
                 ]
                 names |= frozenset.intersection(*choices)
@@ -188,17 +199,16 @@ class LoadGraph:
         certain = {opened}
         edges: dict[str, dict[str, Edge]] = {}
         chains: dict[str, tuple[str, ...]] = {opened: ()}
-        names = dict.fromkeys(self._loaded_as(opened), Edge((opened,), preloaded=False))
+        names = dict.fromkeys(self._names[opened], Edge((opened,), preloaded=False))
         pending = [opened]
         for path in pending:  # which grows
-            self.budget.spend(steps=1 + len(chains[path]))
-            edges[path] = {}
+            found = {}
+            self.budget.spend(steps=1 + len(chains[path]) + len(self.libraries[path].needed))
             for needed in self.libraries[path].needed:
                 edge = self._find(path, needed, chains[path], opened, names)
                 if edge is None:
                     continue
-                self.budget.spend(steps=_STEPS_OF_EDGE + len(edge.paths))
-                edges[path][needed] = edge
+                found[needed] = edge
                 if edge.is_certain and path in certain:
                     certain |= set(edge.paths)
                 for other in edge.paths:
@@ -206,8 +216,11 @@ class LoadGraph:
                         chains[other] = (*chains[path], path)
                         pending.append(other)
                 if len(edge.paths) == 1:
-                    for name in self._loaded_as(edge.paths[0]):
+                    for name in self._names[edge.paths[0]]:
                         names.setdefault(name, edge)
+            if self._edges.get(path) != found:
+                self._edges[path] = found
+            edges[path] = self._edges[path]
         return Loaded(tuple(chains), frozenset(certain), edges)
 
     def _loaded_as(self, path: str) -> frozenset[str]:
@@ -232,16 +245,14 @@ class LoadGraph:
         if library.format is not Format.MACHO and needed in loaded:
             return loaded[needed]
         for place in self._places(path, needed, chain, opened):
-            self.budget.spend(steps=1)
+            self.budget.spend(steps=_STEPS_OF_PLACE)
             found = self._by_place.get(place)
             # A file for another format is passed over, as for another machine.
             if found is not None and self.libraries[found].format is library.format:
                 return Edge((found,), preloaded=False)
-        others = [
-            other
-            for other in self._by_name.get(name, ())
-            if self.libraries[other].format is library.format
-        ]
+        named = self._by_name.get(name, [])
+        self.budget.spend(steps=len(named))
+        others = [other for other in named if self.libraries[other].format is library.format]
         return Edge(tuple(others), preloaded=True) if others else None
 
     def _places(self, path: str, needed: str, chain: Sequence[str], opened: str) -> Iterator[str]:

@@ -8,13 +8,12 @@ one that must, and what macOS looks up without one it finds in any that is loade
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.catalog.libraries import cuda_library, is_torch_library
 from torch_abi_audit.claims.manylinux import libstdcxx_is_promised
 from torch_abi_audit.loader.alternatives import find_alternatives
-from torch_abi_audit.loader.graph import LoadGraph, is_absolute
+from torch_abi_audit.loader.graph import is_absolute
 from torch_abi_audit.model import (
     MAIN_EXECUTABLE,
     Alternative,
@@ -29,13 +28,13 @@ from torch_abi_audit.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from packaging.version import Version
 
-    from torch_abi_audit.budget import Budget
     from torch_abi_audit.catalog import Catalog, Platform
     from torch_abi_audit.catalog.exports import Build
+    from torch_abi_audit.loader.graph import LoadGraph
     from torch_abi_audit.model import LibraryAudit
 
 _FROM_BEST = (
@@ -49,6 +48,7 @@ _UNKNOWN = Cell(ReleaseStatus.UNKNOWN)
 # Bounds against hostile files: of what a library lacks in one release, and what all lack
 # in all. Of published wheels fbgemm-gpu 1.9.0 lacks the most, 92 names in one release.
 _MAX_REASONS, _MIN_REASONS, _MAX_REASONS_OF_ALL = 1000, 20, 200_000
+_REASON_BYTES = 100  # of text, that reasons have each: of longer ones fewer are listed
 
 
 class Surroundings(NamedTuple):
@@ -97,7 +97,7 @@ def make_matrix(
         for arch, of_machine in machines.items():
             if alternatives and (arch, series) not in chosen:
                 hidden = {path for path, item in alternatives.items() if item.release != series}
-                chosen[arch, series] = _without(of_machine, hidden, graphs[arch].budget)
+                chosen[arch, series] = graphs[arch].without(hidden)
             graph = chosen.get((arch, series), graphs[arch])
             machine = _Machine(of_machine, graph)
             columns[arch] = _ReleaseChecker(machine, catalog, surroundings, release, limit)
@@ -137,20 +137,18 @@ def _rank(cell: Cell) -> int:
     return _FROM_BEST.index(cell.status)
 
 
-def _without(
-    items: Mapping[str, LibraryAudit], hidden: Collection[str], budget: Budget
-) -> LoadGraph:
-    """Return the load graph of libraries of which some are not chosen for a release."""
-    libraries = {path: item.library for path, item in items.items()}
-    kinds = {path: item.kind for path, item in items.items()}
-    return LoadGraph(libraries, kinds, hidden, budget)
-
-
 class _Machine(NamedTuple):
     """The libraries of a target for one machine, by path, and which of them finds which."""
 
     items: Mapping[str, LibraryAudit]
     graph: LoadGraph
+
+
+class _Found(NamedTuple):
+    """Why libraries do not load, by path: to themselves, and to those that need them."""
+
+    own: dict[str, list[Reason]]
+    of_sibling: dict[str, list[Reason]]
 
 
 class _ReleaseChecker:
@@ -169,8 +167,9 @@ class _ReleaseChecker:
         self._catalog = catalog
         self._surroundings = surroundings
         self._release = release
-        self._own_reasons: dict[tuple[str, frozenset[str]], list[Reason]] = {}
+        self._found: dict[frozenset[str], _Found] = {}
         self._reachable: dict[str, frozenset[str]] = {}
+        self._promised: dict[str, bool] = {}
 
     def cell(self, item: LibraryAudit) -> Cell:
         """Judge one library, with the siblings that it needs."""
@@ -178,17 +177,22 @@ class _ReleaseChecker:
         build = platform and platform.build(self._release)
         if not platform or not build:
             return _UNKNOWN
-        near, openers = self._graph.loaded(item.path).order, self._graph.openers(item.path)
-        self._graph.budget.spend(steps=len(near) * len(openers))
-        tried = [self._reasons(near, opener, platform, build) for opener in openers]
+        near = self._graph.loaded(item.path).order
+        reached = (self._reached(opener, build) for opener in self._graph.openers(item.path))
+        tried = [self._reasons(near, one, platform, build) for one in dict.fromkeys(reached)]
         reasons = min(tried, key=len)
         if reasons:
             return Cell(ReleaseStatus.BREAKS, tuple(reasons))
-        promised = all(self._is_promised(self._items[path]) for path in near)
+        promised = all(map(self._is_promised, near))
         return Cell(ReleaseStatus.GUARANTEED if promised else ReleaseStatus.LINKS)
 
-    def _is_promised(self, item: LibraryAudit) -> bool:
+    def _is_promised(self, path: str) -> bool:
         """Whether torch's promise covers all that a library takes from this release."""
+        if path not in self._promised:
+            self._promised[path] = self._covers(self._items[path])
+        return self._promised[path]
+
+    def _covers(self, item: LibraryAudit) -> bool:
         torch = item.torch
         return (
             torch.abi is not TorchAbi.UNSTABLE
@@ -199,43 +203,56 @@ class _ReleaseChecker:
             and all(self._catalog.shims[name].promised for name in torch.shims)
         )
 
+    def _reached(self, opener: str, build: Build) -> frozenset[str]:
+        """Return the libraries of torch in which a symbol is looked for when one is opened."""
+        if opener not in self._reachable:
+            self._reachable[opener] = build.closure(sorted(self._graph.asked(opener)))
+        return self._reachable[opener]
+
     def _reasons(
-        self, near: Sequence[str], opener: str, platform: Platform, build: Build
+        self, near: Sequence[str], reachable: frozenset[str], platform: Platform, build: Build
     ) -> list[Reason]:
         """Return why a library does not load: its own reasons, then those of its siblings.
 
         A sibling that needs torch has a row of its own that says why; for one that does
         not, its reasons are those of the library that needs it.
         """
-        if opener not in self._reachable:
-            self._reachable[opener] = build.closure(sorted(self._graph.asked(opener)))
-        reachable = self._reachable[opener]
-        found: list[Reason] = []
+        self._graph.budget.spend(steps=len(near))
+        own, of_sibling = self._found.setdefault(reachable, _Found({}, {}))
         for path in near:
-            item = self._items[path]
-            if (path, reachable) not in self._own_reasons:
-                missing = self._missing_symbols(item, platform, build, reachable)
-                own = [
-                    *self._missing_libraries(item, platform, build),
-                    *islice(missing, self._limit),
-                ]
-                if next(missing, None) is not None:
-                    own.append(
-                        Reason(
-                            Cause.SYMBOL,
-                            "more symbols",
-                            f"torch {build.version} lacks too many of them to list",
-                        )
-                    )
-                self._own_reasons[path, reachable] = own
-            reasons = self._own_reasons[path, reachable]
-            if path != near[0] and item.torch.needs_torch:
-                reasons = [
-                    Reason(Cause.SIBLING, path, f"it does not load: {reason}")
-                    for reason in reasons[:1]
-                ]
-            found += reasons
-        return found
+            if path not in own:
+                item = self._items[path]
+                own[path] = self._own_reasons(item, platform, build, reachable)
+                of_sibling[path] = own[path]
+                if own[path] and item.torch.needs_torch:
+                    why = f"it does not load: {own[path][0]}"
+                    of_sibling[path] = [Reason(Cause.SIBLING, path, why)]
+        siblings = (reason for path in near[1:] for reason in of_sibling[path])
+        why = "too many of them do not load to list them"
+        more = Reason(Cause.SIBLING, "more libraries", why)
+        return [*own[near[0]], *self._listed(siblings, more)]
+
+    def _own_reasons(
+        self, item: LibraryAudit, platform: Platform, build: Build, reachable: frozenset[str]
+    ) -> list[Reason]:
+        missing = self._missing_symbols(item, platform, build, reachable)
+        own = self._missing_libraries(item, platform, build)
+        more = Reason(
+            Cause.SYMBOL, "more symbols", f"torch {build.version} lacks too many of them to list"
+        )
+        own += self._listed(missing, more)
+        return own
+
+    def _listed(self, reasons: Iterable[Reason], more: Reason) -> Iterator[Reason]:
+        """Yield as many reasons as are listed, the first at least, and whether there are more."""
+        left, size = self._limit, self._limit * _REASON_BYTES
+        for reason in reasons:
+            if left <= 0 or size <= 0:
+                yield more
+                return
+            yield reason
+            left -= 1
+            size -= len(reason.name) + len(reason.detail)
 
     def _missing_libraries(
         self, item: LibraryAudit, platform: Platform, build: Build

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.model import Format, library_name
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.loader.graph import Edge, LoadGraph
     from torch_abi_audit.model import Library, Symbol
+
+_FEW = 4  # libraries that define a name, which are soon gone through
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +80,20 @@ def scopes(graph: LoadGraph) -> dict[str, Scope]:
     return _Providers(graph).scopes()
 
 
+class _Definers(NamedTuple):
+    """The libraries that define a name, by path, and those that do so strongly."""
+
+    all: frozenset[str]
+    strong: frozenset[str]
+
+
 class _Providers:
     """The libraries of a target that provide something, by what they provide."""
 
     def __init__(self, graph: LoadGraph) -> None:
         self._graph = graph
+        self._known: dict[tuple[str, str | None], _Definers] = {}
+        self._exporters: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
         wanted = {symbol.name for item in graph.libraries.values() for symbol in item.imports}
         # By name, then by path: a library can have several versions of a symbol.
         self._definitions: dict[str, dict[str, list[Symbol]]] = defaultdict(dict)
@@ -100,26 +111,16 @@ class _Providers:
         graph.budget.spend(steps=sum(len(load.order) for load in loads))
         certain = frozenset.intersection(*(load.certain for load in loads))
         near = {other for load in loads for other in load.order}
+        others_certain, others_near = certain - {path}, near - {path}
         symbols, perhaps = set(), set()
         binds = library.format is not Format.ELF
         for symbol in library.imports:
-            if binds and symbol.library is not None:
+            if symbol.name not in self._definitions or (binds and symbol.library is not None):
                 continue
-            defined = self._definitions.get(symbol.name)
-            if defined is None:
-                continue
-            graph.budget.spend(steps=len(defined))
-            definitions = {
-                other: found
-                for other, found in defined.items()
-                if any(_binds(symbol, definition) for definition in found)
-            }
-            if any(other != path and other in certain for other in definitions):
+            definers = self._definers(symbol)
+            if not others_certain.isdisjoint(definers.all):
                 symbols.add(symbol.name)
-            elif any(
-                other != path and (other in near or not all(item.weak for item in found))
-                for other, found in definitions.items()
-            ):
+            elif not others_near.isdisjoint(definers.all) or definers.strong - {path}:
                 perhaps.add(symbol.name)
         edges = graph.loaded(path).edges[path]
         asked = frozenset[str]().union(*(graph.asked(opener) for opener in graph.openers(path)))
@@ -135,6 +136,25 @@ class _Providers:
             unprovided=unprovided,
         )
 
+    def _definers(self, symbol: Symbol) -> _Definers:
+        """Return the libraries with a definition that an import binds to."""
+        key = symbol.name, symbol.version
+        if key in self._known:
+            return self._known[key]
+        definitions = self._definitions[symbol.name]
+        found = {
+            path: [item for item in of_path if _binds(symbol, item)]
+            for path, of_path in definitions.items()
+        }
+        definers = _Definers(
+            frozenset(path for path, items in found.items() if items),
+            frozenset(p for p, items in found.items() if not all(item.weak for item in items)),
+        )
+        if len(definitions) > _FEW:
+            # Every library asks for what they all have, such as the inline functions of C++.
+            self._known[key] = definers
+        return definers
+
     def _asked_of_siblings(
         self, library: Library, edges: Mapping[str, Edge]
     ) -> tuple[dict[str, frozenset[str]], frozenset[str]]:
@@ -144,7 +164,7 @@ class _Providers:
         if library.format is Format.ELF:  # it names providers of versioned symbols only
             return passed_on, frozenset()
         exporting = {
-            library_name(needed): [self._exporting(path) for path in edge.paths]
+            library_name(needed): [self._exported_by(path) for path in edge.paths]
             for needed, edge in edges.items()
         }
         for symbol in library.imports:
@@ -161,6 +181,11 @@ class _Providers:
                 else:
                     unprovided.add(symbol.name)
         return passed_on, frozenset(unprovided)
+
+    def _exported_by(self, path: str) -> tuple[frozenset[str], frozenset[str]]:
+        if path not in self._exporters:
+            self._exporters[path] = self._exporting(path)
+        return self._exporters[path]
 
     def _exporting(self, path: str) -> tuple[frozenset[str], frozenset[str]]:
         """Return the paths whose exports are a library's own, and the names outside the target."""

@@ -16,6 +16,7 @@ import io
 import re
 import stat
 import zipfile
+from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 from unicodedata import category, normalize
 
@@ -62,6 +63,8 @@ _SIGNATURES = ("RECORD.jws", "RECORD.p7s")  # of RECORD itself (PEP 427), which 
 # What RECORD may hash with: sha256 or better (PEP 427).
 HASHES = frozenset({"sha256", "sha384", "sha512"})
 _ENTRY_POINT = r"[\w.-]+"
+# What is surely understood: an empty line, a comment, a section, an entry.
+_ENTRY_LINE = re.compile(r"\s*(?:$|[#;]|\[.+\]|[^\s=][^=]*=)")
 _SHOWN = 1000  # defects of one kind that are kept
 
 
@@ -152,14 +155,12 @@ def _folded(path: str) -> str:
 
 def _inside_files(names: Collection[str]) -> Iterator[Defect]:
     """Yield the members that are files, and folders of others."""
-    folders: set[str] = set()
-    for name in names:
-        folder = name.rstrip("/").rpartition("/")[0]
-        while folder and folder not in folders:
-            folders.add(folder)
-            folder = folder.rpartition("/")[0]
-    for name in sorted(folders.intersection(names)):
-        yield Defect(DefectKind.UNSAFE_NAME, name, "a file, and a folder of others")
+    # Not by a set of all folders: a name of 60 kB can have 30,000, as long as it is.
+    ordered = sorted(name.rstrip("/") for name in names)
+    for name in sorted(names):
+        place = bisect_left(ordered, f"{name}/")
+        if name and ordered[place : place + 1] and ordered[place].startswith(f"{name}/"):
+            yield Defect(DefectKind.UNSAFE_NAME, name, "a file, and a folder of others")
 
 
 def _unsafe(info: zipfile.ZipInfo, path: str, *, windows: bool) -> Iterator[Defect]:
@@ -323,10 +324,19 @@ def entry_point_defects(data: bytes, name: str) -> Iterator[Defect]:
     """
     import configparser  # noqa: PLC0415 -- few wheels have entry points
 
+    try:
+        text = data.decode("utf-8")
+    except ValueError as error:
+        yield Defect(DefectKind.ENTRY_POINTS, name, str(error)[:200])
+        return
+    wrong = _wrong_line(text)
+    if wrong:
+        yield Defect(DefectKind.ENTRY_POINTS, name, f"line {wrong} is no entry")
+        return
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None)
     parser.optionxform = str  # type: ignore[method-assign, assignment] # names keep their case
     try:
-        parser.read_string(data.decode("utf-8"))
+        parser.read_string(text)
     except (ValueError, configparser.Error) as error:
         yield Defect(DefectKind.ENTRY_POINTS, name, str(error).partition("\n")[0][:200])
         return
@@ -334,6 +344,22 @@ def entry_point_defects(data: bytes, name: str) -> Iterator[Defect]:
         for entry in parser[section] if parser.has_section(section) else ():
             if not re.fullmatch(_ENTRY_POINT, entry):
                 yield Defect(DefectKind.ENTRY_POINTS, name, f"the name {entry[:100]!r}")
+
+
+def _wrong_line(text: str) -> int:
+    """Return the number of a line that no parser takes, or of one too many that some do not; or 0.
+
+    `configparser` goes on over lines that it does not understand, and takes for their number its
+    square in time.
+    """
+    doubtful = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if not _ENTRY_LINE.match(line):
+            doubtful += 1
+            # Only an indented one may go on with the value before it.
+            if not line[0].isspace() or doubtful > _SHOWN:
+                return number
+    return 0
 
 
 def bounded(defects: Iterable[Defect]) -> tuple[Defect, ...]:

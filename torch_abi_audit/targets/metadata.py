@@ -200,16 +200,18 @@ def _first(headers: Message, name: str) -> str:
 
 def _wheel_tags(headers: Message) -> frozenset[Tag]:
     tags: set[Tag] = set()
-    for line in headers.get_all("Tag", []):
-        tag = str(line).strip()
+    expanded = 0
+    for tag in dict.fromkeys(str(line).strip() for line in headers.get_all("Tag", [])):
         parts = tag.split("-")
         if len(parts) != 3 or not all(parts):
             raise AuditError(f"WHEEL has the tag {tag!r}, which is not python-abi-platform")
-        if prod(part.count(".") + 1 for part in parts) > _MAX_TAGS:
+        stands_for = prod(part.count(".") + 1 for part in parts)
+        if stands_for > _MAX_TAGS:
             raise AuditError(f"WHEEL has a tag that stands for more than {_MAX_TAGS}")
-        tags |= parse_tag(tag)
-        if len(tags) > _MAX_TAGS:
+        expanded += stands_for  # the same ones, too, in another order
+        if expanded > _MAX_TAGS:
             raise AuditError(f"WHEEL has more than {_MAX_TAGS} tags")
+        tags |= parse_tag(tag)
     return frozenset(tags)
 
 
