@@ -7,6 +7,7 @@ fault, or one of the exceptions below, each of which says why ours follows the l
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -37,7 +38,9 @@ def compare(data: bytes, found: Sequence[Library]) -> None:
         Format.MACHO: _macho,
         Format.PE: _pe,
     }[found[0].format]
-    compare_one(data, found)
+    # Names that are no UTF-8 it can't always return.
+    with contextlib.suppress(UnicodeDecodeError):
+        compare_one(data, found)
 
 
 def _same(what: str, ours: object, theirs: object) -> None:
@@ -87,8 +90,98 @@ def _elf(data: bytes, found: Sequence[Library]) -> None:
 
 
 def _macho(data: bytes, found: Sequence[Library]) -> None:
-    return
+    fat = lief.MachO.parse(data, lief.MachO.ParserConfig.deep)
+    if fat is None or fat.size != len(found):
+        return
+    for library, binary in zip(found, sorted(fat, key=lambda s: s.fat_offset), strict=True):
+        _slice(library, binary)
+
+
+def _slice(library: Library, binary: Any) -> None:
+    types = lief.MachO.LoadCommand.TYPE
+    loaded = [item for item in binary.libraries if item.command != types.ID_DYLIB]
+    own = [_text(item.name) for item in binary.libraries if item.command == types.ID_DYLIB]
+    needed = [_text(item.name) for item in loaded]
+    _same("needed", list(library.needed), needed)
+    _same("soname", [library.soname], own or [None])
+    _same("rpath", list(library.rpath), [_text(item.path) for item in binary.rpaths])
+    weak = {_text(item.name) for item in loaded if item.command == types.LOAD_WEAK_DYLIB}
+    # A mark in the place of the time can take it back.
+    if not set(library.optional) <= weak:
+        raise FuzzError(f"optional: {library.optional}, and lief has {weak}")
+    versions = [c for c in binary.commands if c.command == types.BUILD_VERSION]
+    if len(versions) == 1 and not binary.has_version_min:
+        minos = tuple(binary.build_version.minos[:2])
+        _same("minos", library.minos and library.minos.version, minos)
+    if binary.has_dyld_info:
+        exports = {_c_name(item.symbol.name) for item in binary.dyld_info.exports}
+        imports = {_c_name(item.symbol.name) for item in binary.dyld_info.bindings}
+        ours = {symbol.name for symbol in library.exports}
+        if exports:  # none where it gives up
+            _same("exports", ours, exports)
+        # What it defines itself is no import.
+        missing = imports - {symbol.name for symbol in library.imports} - ours
+        if missing:
+            raise FuzzError(f"imports without {missing}, which lief has")
+
+
+def _c_name(name: str | bytes) -> str:
+    text = _text(name)
+    mark = "" if text == "dyld_stub_binder" else "\1"
+    return text[1:] if text.startswith("_") else mark + text
 
 
 def _pe(data: bytes, found: Sequence[Library]) -> None:
-    return
+    binary = lief.PE.parse(data)
+    (library,) = found
+    if binary is None:
+        return
+    # It goes on behind the last descriptor of delayed imports, which has no name.
+    theirs = [item for item in (*binary.imports, *binary.delay_imports) if item.name]
+    # It ends with the directory, and Windows with a descriptor of zeros, such as lies behind what
+    # the file has of a section.
+    filled = [(s.virtual_address, s.virtual_address + s.sizeof_raw_data) for s in binary.sections]
+    directory = binary.data_directory(lief.PE.DataDirectory.TYPES.IMPORT_TABLE)
+    place = directory.rva if directory else 0
+    if not any(start <= place < end - 20 for start, end in filled):
+        return
+    missing = {_dll(item.name) for item in theirs} - set(library.needed)
+    if missing:
+        raise FuzzError(f"needed without {missing}, which lief has")
+    named = {(symbol.library, symbol.name) for symbol in library.imports}
+    for item in theirs:
+        # It goes on where the table to fill does, and Windows ends with the one of names.
+        for entry in list(item.entries)[: _thunks(data, binary, item)]:
+            name = f"#{entry.ordinal}" if entry.is_ordinal else _text(entry.name)
+            if (_dll(item.name), name) not in named:
+                raise FuzzError(f"imports without {name} of {item.name}, which lief has")
+    exported = binary.get_export()
+    entries = list(exported.entries) if exported else []
+    names = {_text(item.name) for item in entries if item.name}
+    # What has no name it can call by the one that it has elsewhere.
+    # Long ones, and those with other characters, it leaves out.
+    ours = {s.name for s in library.exports if len(s.name) < 256 and s.name.isascii()}
+    ours = {name for name in ours if name.isprintable() and "\\" not in name}
+    if names and not any(item.is_forwarded for item in entries) and not ours <= names:
+        raise FuzzError(f"exports {ours - names}, which lief has not")
+
+
+def _thunks(data: bytes, binary: Any, item: Any) -> int | None:
+    """Return how many names are asked of a library of the import directory."""
+    table = getattr(item, "import_lookup_table_rva", 0) or getattr(
+        item, "import_address_table_rva", 0
+    )
+    if not table:
+        return None
+    place = binary.rva_to_offset(table)
+    wide = binary.optional_header.magic == lief.PE.PE_TYPE.PE32_PLUS
+    size = 8 if wide else 4
+    count = 0
+    while any(data[place + size * count : place + size * (count + 1)]):
+        count += 1
+    return count
+
+
+def _dll(name: str | bytes) -> str:
+    text = _text(name).lower()
+    return text if "." in text else f"{text}.dll"

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.builders import TEST_WHEELS
 from tests.fuzz import __main__ as command
+from tests.fuzz.differences import compare
 from tests.fuzz.errors import FuzzError
 from tests.fuzz.mutators import pack, unpack
 from tests.fuzz.reports import check_output
-from tests.fuzz.seeds import wheel_seeds
+from tests.fuzz.seeds import libraries, wheel_seeds
 from tests.fuzz.targets import TARGETS, Target, execute, stored
+from torch_abi_audit.errors import LibraryError
+from torch_abi_audit.formats import BytesSource, read_libraries
+from torch_abi_audit.model import Format
 from torch_abi_audit.report.outputs import ReportFormat
 
 _MUTANTS = 20
@@ -78,6 +84,29 @@ def test_what_must_not_be_is_found() -> None:
 def test_what_no_report_may_have_is_found(name: ReportFormat, text: str) -> None:
     with pytest.raises(FuzzError):
         check_output(name, text)
+
+
+def test_another_reader_agrees_about_the_test_wheels() -> None:
+    pytest.importorskip("lief")
+    read = dict.fromkeys(Format, 0)
+    for kind in Format:
+        for data in libraries(kind):
+            with contextlib.suppress(LibraryError):  # of corrupt-library
+                compare(data, read_libraries(BytesSource(data), "x.so"))
+                read[kind] += 1
+    assert min(read.values()) > 5
+
+
+def test_what_another_reader_reads_otherwise_is_found() -> None:
+    pytest.importorskip("lief")
+    for kind in Format:
+        data = libraries(kind)[-1]
+        (library,) = read_libraries(BytesSource(data), "x.so")[:1]
+        others = [replace(library, needed=(*library.needed, "libother.so"), soname="libother.so")]
+        if kind is Format.PE:  # what lief leaves out is not held against it
+            others = [replace(library, needed=(), imports=())]
+        with pytest.raises(FuzzError, match="lief has"):
+            compare(data, others)
 
 
 def test_a_wheel_is_packed_as_it_was() -> None:

@@ -25,7 +25,7 @@ from tests.objects import (
 from torch_abi_audit.budget import Budget, Limits
 from torch_abi_audit.errors import LibraryError, LimitError
 from torch_abi_audit.formats import BytesSource, read_libraries
-from torch_abi_audit.formats.dyld import bound_symbols, exported_symbols
+from torch_abi_audit.formats.dyld import Bind, bound_symbols, exported_symbols
 from torch_abi_audit.formats.macho import read_macho
 from torch_abi_audit.model import MAIN_EXECUTABLE, DeploymentTarget, Format, Library, Symbol
 
@@ -458,6 +458,17 @@ def test_dyld_never_turns_back_in_a_trie() -> None:
         node = b"".join(edge + bytes([0, start + 4 * n]) for n, edge in enumerate(edges))
         with pytest.raises(LibraryError, match="does not lead to all of its names"):
             list(exported_symbols(b"\0\2" + node + leaf * 2))
+
+
+@pytest.mark.parametrize(
+    "opcode", [b"\x60\0", b"\x85\x90\0", b"\xa1\0", b"\xb1", b"\xc0\1\0", b"\xd1"]
+)
+def test_a_lazy_table_has_only_what_dyld_takes_there(opcode: bytes) -> None:
+    """Over the others it gives up when a name is called; other readers go on."""
+    table = b"\x72\x08\x11\x40_f\0" + opcode + b"\x90\x00"
+    list(bound_symbols(table, Bind.EAGER))
+    with pytest.raises(LibraryError, match="no opcode"):
+        list(bound_symbols(table, Bind.LAZY))
 
 
 def test_an_empty_edge_can_lead_to_more_edges() -> None:

@@ -29,19 +29,31 @@ _MAX_INFLATED = 32 << 20  # a bound against hostile files
 _IMPORT_LAYOUTS = {1: "I", 2: "Ii", 3: "QQ"}  # DYLD_CHAINED_IMPORT, …_ADDEND, …_ADDEND64
 
 _ULEB = rb"[\x80-\xff]{0,9}+[\x00-\x7f]"
-_OPCODES = re.compile(
-    rb"(?P<done>\x00)"
-    rb"|(?P<ordinal>[\x10-\x1f])"
-    rb"|\x20(?P<large_ordinal>" + _ULEB + rb")"
-    rb"|(?P<special>[\x30-\x3f])"
-    rb"|(?P<flags>[\x40-\x4f])(?P<name>[^\0]*+)\0"
+
+
+def _opcodes_of(others: bytes, binds: bytes) -> re.Pattern[bytes]:
+    """Return what matches an opcode: these two kinds of them, and those that say what is bound."""
+    return re.compile(
+        rb"(?P<done>\x00)"
+        rb"|(?P<ordinal>[\x10-\x1f])"
+        rb"|\x20(?P<large_ordinal>" + _ULEB + rb")"
+        rb"|(?P<special>[\x30-\x3f])"
+        rb"|(?P<flags>[\x40-\x4f])(?P<name>[^\0]*+)\0"
+        rb"|(?:" + others + rb")++"
+        rb"|(?P<bind>(?:" + binds + rb")++)"
+        rb"|(?P<wrong>.)",  # or else the next opcode would be searched for, from each byte anew
+        re.DOTALL,
+    )
+
+
+_OPCODES = _opcodes_of(
     # The type, the addend, where to write, the size of a threaded table, its start.
-    rb"|(?:[\x50-\x5f]|[\x60-\x8f]" + _ULEB + rb"|\xd0" + _ULEB + rb"|\xd1)++"
-    rb"|(?P<bind>(?:[\x90-\x9f]|[\xa0-\xaf]" + _ULEB + rb"|[\xb0-\xbf]"
-    rb"|[\xc0-\xcf]" + _ULEB + _ULEB + rb")++)"
-    rb"|(?P<wrong>.)",  # or else the next opcode would be searched for, from each byte anew
-    re.DOTALL,
+    rb"[\x50-\x5f]|[\x60-\x8f]" + _ULEB + rb"|\xd0" + _ULEB + rb"|\xd1",
+    rb"[\x90-\x9f]|[\xa0-\xaf]" + _ULEB + rb"|[\xb0-\xbf]|[\xc0-\xcf]" + _ULEB + _ULEB,
 )
+# Over any other opcode dyld gives up when the name is first called (`lazyBindingInfo`), and
+# others read on.
+_LAZY_OPCODES = _opcodes_of(rb"[\x50-\x5f]|[\x70-\x7f]" + _ULEB, rb"[\x90-\x9f]")
 _WEAK_IMPORT = 0x1
 
 _REEXPORT, _WEAK_DEFINITION = 0x08, 0x04
@@ -158,7 +170,7 @@ def bound_symbols(
     weak_table = table is Bind.WEAK
     name, weak = b"", weak_table
     initial = ordinal = WEAK_LOOKUP if weak_table else None
-    for match in _opcodes(data, budget):
+    for match in _opcodes(data, budget, _LAZY_OPCODES if table is Bind.LAZY else _OPCODES):
         match match.lastgroup:
             case "bind":
                 if ordinal is None or not name:
@@ -180,8 +192,8 @@ def bound_symbols(
                 return
 
 
-def _opcodes(data: bytes, budget: Budget) -> Iterator[re.Match[bytes]]:
-    for match in _OPCODES.finditer(data):
+def _opcodes(data: bytes, budget: Budget, pattern: re.Pattern[bytes]) -> Iterator[re.Match[bytes]]:
+    for match in pattern.finditer(data):
         if match.lastgroup == "wrong":
             raise LibraryError(f"byte {match.start()} of a bind table is no opcode")
         budget.spend(steps=1)
