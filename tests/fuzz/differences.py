@@ -52,6 +52,12 @@ def _text(name: str | bytes) -> str:
     return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
 
 
+def _kept(names: set[str]) -> set[str]:
+    """Return those names that lief does not leave out for their length or characters."""
+    plain = {name for name in names if len(name) < 256 and name.isascii() and name.isprintable()}
+    return {name for name in plain if "\\" not in name}
+
+
 def _elf(data: bytes, found: Sequence[Library]) -> None:
     binary = lief.ELF.parse(data)
     (library,) = found
@@ -85,8 +91,9 @@ def _elf(data: bytes, found: Sequence[Library]) -> None:
         raise FuzzError(f"imports without {undefined - imports}, which lief has")
     # Without section headers it stops where the hash table does; ld.so looks up whatever a
     # relocation names.
-    if len(binary.sections) and not imports | exports <= every:
-        raise FuzzError(f"symbols {(imports | exports) - every}, which lief has not")
+    missing = _kept(imports | exports) - every
+    if len(binary.sections) and missing:
+        raise FuzzError(f"symbols {missing}, which lief has not")
 
 
 def _macho(data: bytes, found: Sequence[Library]) -> None:
@@ -159,9 +166,7 @@ def _pe(data: bytes, found: Sequence[Library]) -> None:
     entries = list(exported.entries) if exported else []
     names = {_text(item.name) for item in entries if item.name}
     # What has no name it can call by the one that it has elsewhere.
-    # Long ones, and those with other characters, it leaves out.
-    ours = {s.name for s in library.exports if len(s.name) < 256 and s.name.isascii()}
-    ours = {name for name in ours if name.isprintable() and "\\" not in name}
+    ours = _kept({symbol.name for symbol in library.exports})
     if names and not any(item.is_forwarded for item in entries) and not ours <= names:
         raise FuzzError(f"exports {ours - names}, which lief has not")
 
