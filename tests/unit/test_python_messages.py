@@ -216,8 +216,8 @@ LEAVE = "leave the library of Python out: the interpreter has the symbols"
             "cp312-cp312",
             library(needed=("libpython3.12.so.1.0",)),
             (
-                "it links libpython3.12.so.1.0: many interpreters of that version are built without a"
-                " shared library"
+                "it links libpython3.12.so.1.0: many interpreters of that version are built without"
+                " a shared library"
             ),
             LEAVE,
         ),
