@@ -292,7 +292,7 @@ def run_builder(index_url: str, folder: Path) -> int:
     (folder / "data").mkdir(exist_ok=True)
     (folder / "libstdc++.so.6").write_bytes(a_library())
     arguments = ["--index-url", index_url, "--cache", str(folder / "cache")]
-    arguments += ["--output", str(folder / "data")]
+    arguments += ["--output", str(folder / "data"), "--without-layouts"]
     return main([*arguments, "--libstdcxx", str(folder / "libstdc++.so.6")])
 
 

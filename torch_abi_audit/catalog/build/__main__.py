@@ -21,6 +21,8 @@ from rich.progress import Progress
 
 from torch_abi_audit.archive.remote import project_files
 from torch_abi_audit.catalog import DATA_FOLDER, SHIMS_FILE
+from torch_abi_audit.catalog.build.history import layouts_file
+from torch_abi_audit.catalog.build.layouts import read_headers
 from torch_abi_audit.catalog.build.merge import (
     HEADERS_PLATFORM,
     PLATFORMS,
@@ -36,6 +38,7 @@ from torch_abi_audit.catalog.build.wheels import (
     platform_of,
     read_wheel,
 )
+from torch_abi_audit.catalog.layouts import LAYOUTS_FILE
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.formats import BytesSource
 from torch_abi_audit.formats.elf import read_elf
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from torch_abi_audit.catalog.build.collect import Provided
+    from torch_abi_audit.catalog.build.wheels import TorchWheel
 
 _WORKERS = 2
 
@@ -90,6 +94,32 @@ def build(options: argparse.Namespace, console: Console) -> None:
     names, pythons = libstdcxx_versions(libstdcxx), find_pythons(files)
     for path in write_catalog(collected, published, names, pythons, options.output):
         console.print(f"{path}: {path.stat().st_size} bytes", highlight=False)
+    if not options.without_layouts:
+        build_layouts(wheels, cache, options.output / LAYOUTS_FILE, console)
+
+
+def build_layouts(
+    wheels: Sequence[TorchWheel], cache: Path, output: Path, console: Console
+) -> None:
+    """Read the headers of every wheel that is not in the cache, and write their layouts."""
+    with (
+        Progress(console=console) as progress,
+        # Clang keeps the gigabyte that a release takes: a process for each gives it back.
+        ProcessPoolExecutor(
+            _WORKERS, mp_context=get_context("spawn"), max_tasks_per_child=1
+        ) as executor,
+    ):
+        reading = executor.map(read_headers, wheels, [cache] * len(wheels))
+        headers = list(progress.track(reading, total=len(wheels), description="headers"))
+    for item in headers:
+        if item.parsed and item.parsed.unread:
+            console.print(
+                f"torch {item.version} for {item.platform}: {len(item.parsed.unread)} headers"
+                " could not be parsed",
+                highlight=False,
+            )
+    output.write_bytes(layouts_file(headers))
+    console.print(f"{output}: {output.stat().st_size} bytes", highlight=False)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -115,6 +145,11 @@ def main(arguments: list[str] | None = None) -> int:
         type=Path,
         required=True,
         help="the libstdc++.so.6 of the newest GCC, which says since when it has which name",
+    )
+    parser.add_argument(
+        "--without-layouts",
+        action="store_true",
+        help="leave the layouts of classes as they are: they need the group build-catalog",
     )
     options = parser.parse_args(arguments)
     console = Console(stderr=True)
