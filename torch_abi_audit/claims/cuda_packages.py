@@ -38,7 +38,7 @@ _INTERFACES = {
     "cufft": {12: 11, 13: 12},
     "curand": {12: 10, 13: 10},
     "cusolver": {12: 11, 13: 12},
-    "cusparse": {12: 12, 13: 12},
+    "cusparse": {13: 12},
     "cusparseLt": {12: 0, 13: 0},
     "cufile": {12: 0, 13: 0},
     "cudnn": {12: 9, 13: 9},
