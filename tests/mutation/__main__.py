@@ -275,10 +275,11 @@ class Chosen:
         self.noticed: defaultdict[str, Counter[str]] = defaultdict(Counter)
         files = sorted({path for paths in self._of.values() for path in paths})
         self._called: dict[str, set[tuple[str, int]]] = {}
-        for number, said in in_forks(
-            (partial(called, path, self._sources) for path in files), jobs
-        ):
-            lines = (line.rpartition(":") for line in (said or "").splitlines())
+        tasks = (partial(called, path, self._sources) for path in files)
+        for number, said in in_forks(tasks, jobs):
+            if said is None:
+                sys.exit(f"{files[number]} fails before anything is changed")
+            lines = (line.rpartition(":") for line in said.splitlines())
             self._called[files[number]] = {(module, int(line)) for module, _, line in lines}
 
     def of(self, mutant: Mutant) -> list[str]:

@@ -51,7 +51,7 @@ def import_others() -> None:
 def in_forks(tasks: Iterable[Callable[[], str]], jobs: int) -> Iterator[tuple[int, str | None]]:
     """Yield the number of each task with what it returns, as they end.
 
-    None stands for one that was stopped, for it took too much time or memory.
+    None stands for one that raised an error, or was stopped, for it took too much time.
     """
     running: dict[int, tuple[int, IO[str]]] = {}
     for number, task in enumerate(tasks):
@@ -122,7 +122,8 @@ def called(test: str, sources: Mapping[str, str]) -> str:
                 note = f"{_CALLED}.add({f'{module}:{node.lineno}'!r})"
                 node.body.insert(bool(ast.get_docstring(node)), ast.parse(note).body[0])
         sys.meta_path.insert(0, _Finder(ROOT / module, ast.unparse(tree)))
-    pytest.main([*_OPTIONS, test])
+    if pytest.main([*_OPTIONS, test]) != pytest.ExitCode.OK:
+        raise AssertionError(f"{test} fails before anything is changed")
     return "\n".join(sorted(found))
 
 

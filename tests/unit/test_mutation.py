@@ -77,6 +77,7 @@ import_others()
 changed = [source, "raise ValueError", "import os; os.abort()"]
 tasks = [partial(failing, path, item, [tests]) for item in changed]
 tasks.append(partial(called, tests, {module: source}))
+tasks.append(partial(called, tests, {module: "raise ValueError"}))
 print(sorted(in_forks(tasks, 2)))
 """
 
@@ -89,7 +90,7 @@ def test_what_forks_say() -> None:
     )
     said = dict(ast.literal_eval(result.stdout))
     functions = said.pop(3).split()
-    assert said == {0: "", 1: "tests/unit/test_modules.py", 2: None}
+    assert said == {0: "", 1: "tests/unit/test_modules.py", 2: None, 4: None}
     lines = (ROOT / "torch_abi_audit/abi/modules.py").read_text("utf-8").splitlines()
     number = 1 + next(n for n, line in enumerate(lines) if line.startswith("def imports("))
     assert f"torch_abi_audit/abi/modules.py:{number}" in functions
