@@ -80,6 +80,8 @@ def of_rule(rule: str, libraries: dict[str, Library], promised: Claims) -> list[
             ],
         ),
         ("x_y-1.0-py3-none-any.whl", []),
+        # Of the set nobody means cp312-cp313, and each part has one that is meant.
+        ("x-1.0-cp312.cp313-cp312.cp313-any.whl", []),
     ],
 )
 def test_refused_filenames(filename: str, said: list[tuple[str, str]]) -> None:
