@@ -111,6 +111,12 @@ def test_symbol_versions(
     assert (fix_of(found), str(found.severity)) == (fix, "error")
 
 
+def test_the_lowest_tag_is_named() -> None:
+    platforms = "linux_x86_64.manylinux_2_17_x86_64.manylinux_2_5_x86_64"
+    (found,) = of_rule(FLOOR, platforms, ("a.so", needs("GLIBC_2.6")))
+    assert found.message.startswith("the tag manylinux_2_5_x86_64 promises glibc 2.5 and ")
+
+
 @pytest.mark.parametrize(
     ("needed", "plugin"),
     [

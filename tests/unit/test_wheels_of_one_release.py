@@ -107,6 +107,17 @@ def test_a_wheel_for_any_platform_serves_where_others_are_missing() -> None:
     assert said("wheels-missing", *some, wheel("py3-none-any")) == []
 
 
+def test_of_a_wheel_for_any_later_python_others_have_to_match_the_oldest_alone() -> None:
+    def missing(*tags: str) -> list[str]:
+        found = said("wheels-missing", *map(wheel, tags))
+        return [text.partition(": no wheel for ")[2].partition(":")[0] for text in found]
+
+    assert missing(f"cp310-abi3-{X86}", f"cp310-cp310-{ARM}") == []
+    assert missing(f"cp310-abi3-{X86}", f"cp311-cp311-{ARM}") == ["linux aarch64 for Python 3.10"]
+    assert missing(f"cp315-abi3t-{X86}", f"cp315-cp315t-{ARM}") == []
+    assert missing(f"cp313-none-{X86}", f"cp313-cp313-{ARM}") == ["linux aarch64 for Python 3.13t"]
+
+
 def test_wheels_that_one_replaces_are_named() -> None:
     wheels = [wheel(f"cp31{minor}-cp31{minor}-{X86}", NONE) for minor in (1, 2)]
     (found,) = findings("tag-overspecific", *wheels)
