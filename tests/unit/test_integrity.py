@@ -478,6 +478,7 @@ def test_defects_are_bounded() -> None:
         ("[x]\n" + " a\n" * 100_000, "line 1002 is no entry"),
         ("[x]\n a\n", "Source contains parsing errors"),
         ("# a\n\n; b\n[x]\na = b = c\n", None),
+        ("[x]\r\na = b\x0cc\u2028d\r\n", None),  # these end no line
     ],
 )
 def test_lines_of_entry_points_take_no_time(text: str, detail: str | None) -> None:

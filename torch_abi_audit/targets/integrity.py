@@ -353,7 +353,7 @@ def _wrong_line(text: str) -> int:
     square in time.
     """
     doubtful = 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(io.StringIO(text), 1):
         if not _ENTRY_LINE.match(line):
             doubtful += 1
             # Only an indented one may go on with the value before it.
