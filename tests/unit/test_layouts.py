@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
+from torch_abi_audit.archive.remote import IndexFile
 from torch_abi_audit.catalog import load_catalog
 from torch_abi_audit.catalog.build.assertions import Assertion, assertions
 from torch_abi_audit.catalog.build.compare import differences, layout_key, value_differences
 from torch_abi_audit.catalog.build.history import layouts_file
-from torch_abi_audit.catalog.build.layouts import Headers
+from torch_abi_audit.catalog.build.layouts import Headers, headers_of, read_headers
 from torch_abi_audit.catalog.build.parse import (
     Facts,
     Parsed,
@@ -20,7 +21,10 @@ from torch_abi_audit.catalog.build.parse import (
     parse_headers,
     simplify,
 )
+from torch_abi_audit.catalog.build.toolchain import is_for
+from torch_abi_audit.catalog.build.wheels import TorchWheel
 from torch_abi_audit.catalog.layouts import (
+    UNKNOWN,
     Change,
     Fact,
     Kind,
@@ -86,6 +90,25 @@ def test_a_class_that_changes_twice() -> None:
         Fact(Kind.SIZE, "", 176, 168),
     )
     assert second.kind is Kind.SIZE
+
+
+def test_windows_has_no_sizes_to_the_byte() -> None:
+    data = layouts_file(
+        Headers(version, "windows_x86_64", parsed({"c10::T": item}))
+        for version, item in zip(RELEASES, (OLD, facts(176, ("new_", 0, "long"))), strict=False)
+    )
+    subject = Layouts(lambda: io.BytesIO(data)).of("windows_x86_64")
+    assert subject is not None
+    found = change(subject, "c10::T", "2.9.0", "2.10.0")
+    assert found is not None
+    assert (found.facts, found.count) == (
+        (
+            Fact(Kind.SIZE, "", UNKNOWN, UNKNOWN),
+            Fact(Kind.MEMBER, "storage_", UNKNOWN, None),
+            Fact(Kind.MEMBER, "numel_", UNKNOWN, None),
+        ),
+        4,
+    )
 
 
 def test_a_class_that_changes_back_is_the_same() -> None:
@@ -249,6 +272,36 @@ def test_headers_are_cached_whole(tmp_path: Path) -> None:
     without = Headers("2.9.0", "windows_x86_64", None)
     without.save(tmp_path / "y.json.xz")
     assert Headers.load(tmp_path / "y.json.xz") == without
+
+
+def test_what_the_cache_has_is_not_read_again(tmp_path: Path) -> None:
+    headers = Headers("2.9.0", PLATFORM, parsed({"c10::T": OLD}))
+    headers.save(tmp_path / "torch.whl.layouts.json.xz")
+    wheel = TorchWheel(
+        Version("2.9.0"), PLATFORM, IndexFile("torch.whl", "https://nowhere.invalid")
+    )
+    assert read_headers(wheel, tmp_path).parsed == headers.parsed
+
+
+def test_headers_of_a_platform_that_clang_cannot_read(tmp_path: Path) -> None:
+    (tmp_path / "c10").mkdir()
+    (tmp_path / "c10" / "x.h").write_text("AT_ASSERT(a);\n", encoding="utf-8")
+    found = headers_of("2.9.0", "other_riscv64", tmp_path, ["c10/x.h"])
+    assert found.parsed is None
+    assert found.assertions == {"c10/x.h": [(1, 1, "a")]}
+
+
+@pytest.mark.parametrize(
+    ("platform", "header", "expected"),
+    [
+        ("linux_aarch64", "c10/cuda/CUDAStream.h", True),
+        ("macos_arm64", "c10/cuda/CUDAStream.h", False),
+        ("windows_x86_64", "torch/csrc/distributed/c10d/NCCLUtils.hpp", False),
+        ("macos_arm64", "c10/core/TensorImpl.h", True),
+    ],
+)
+def test_headers_for_a_platform(platform: str, header: str, expected: bool) -> None:  # noqa: FBT001
+    assert is_for(platform, header) is expected
 
 
 def test_built_with() -> None:

@@ -66,6 +66,9 @@ class Fact(NamedTuple):
             of a virtual function among those that its class adds, an enum's value, or a
             member's type. None where there was none.
         now: The same after. An offset is in bytes, of bit fields with the bit behind a point.
+
+    Sizes and offsets are `UNKNOWN` on Windows, where Microsoft's standard library, whose
+    headers are not to be had, lays out other types than the one that stands in for it.
     """
 
     kind: Kind
@@ -117,10 +120,11 @@ def header_path(path: str) -> str | None:
 
     >>> header_path("/opt/python/lib/site-packages/torch/include/c10/util/SmallVector.h")
     'c10/util/SmallVector.h'
-    >>> header_path(r"C:\torch\include\c10\util\SmallVector.h")
+    >>> header_path(r"C:\\site-packages\\torch\\include\\c10/util/SmallVector.h")
     'c10/util/SmallVector.h'
     """
-    _, found, header = path.replace("\\", "/").rpartition(_INCLUDE)
+    # In the text of an assertion a backslash stands twice.
+    _, found, header = path.replace("\\", "/").replace("//", "/").rpartition(_INCLUDE)
     return header if found else None
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from packaging.version import Version
 
 from torch_abi_audit.catalog.build.compare import differences, layout_key, value_differences
+from torch_abi_audit.catalog.build.toolchain import is_exact
 from torch_abi_audit.catalog.layouts import (
     ABSENT,
     ASSERTIONS,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+_BY_BYTES = frozenset({Kind.SIZE, Kind.ALIGNMENT, Kind.BASE, Kind.MEMBER})
 # Of each kind so many differences are kept: enough to name the change.
 _KEPT = {Kind.MEMBER: 2, Kind.VALUE: 200}
 # What torch generates for its own operators, in headers that nobody else includes.
@@ -141,7 +143,7 @@ def layouts_file(read: Iterable[Headers]) -> bytes:
         steps: dict[str, dict[str, int]] = {}
         for name in names:
             for number, (count, facts) in found[name].steps.items() if name in found else ():
-                row = _dump([count, [_row(fact) for fact in facts]])
+                row = _dump([count, [_row(fact, is_exact(platform)) for fact in facts]])
                 of_name = steps.setdefault(str(numbers[name]), {})
                 of_name[str(number)] = changes.setdefault(row, len(changes))
         releases = [item.version for item in platforms[platform]]
@@ -157,8 +159,11 @@ def layouts_file(read: Iterable[Headers]) -> bytes:
     return _archive(members)
 
 
-def _row(fact: Fact) -> list[Any]:
-    return [fact.kind.value, fact.name, fact.was, fact.now]
+def _row(fact: Fact, exact: bool) -> list[Any]:  # noqa: FBT001
+    places = [fact.was, fact.now]
+    if not exact and fact.kind in _BY_BYTES:
+        places = [None if place is None else UNKNOWN for place in places]
+    return [fact.kind.value, fact.name, *places]
 
 
 def _dump(value: Any) -> str:

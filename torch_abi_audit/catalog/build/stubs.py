@@ -94,6 +94,9 @@ _OTHERS = {
     ),
     "cuda_fp16.h": "struct __half { unsigned short x; };\nstruct __half2 { __half x, y; };\n",
     "cuda_fp8.h": "struct __nv_fp8_e4m3 { unsigned char x; };\n",
+    # Python's headers are the host's, pybind11's are made for GCC, and Windows has neither.
+    "cxxabi.h": "",
+    "sys/select.h": "",
     "cusolver_common.h": '#include "cusolverDn.h"\n',
     "nlohmann/json.hpp": "namespace nlohmann { class json { void* type; void* value; }; }\n",
     "nccl.h": (

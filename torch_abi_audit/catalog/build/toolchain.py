@@ -17,6 +17,18 @@ from torch_abi_audit.errors import AuditError
 
 _CUDA = "nvidia-cuda-runtime-cu12"
 _GLIBC = ("-D__GLIBC_MINOR__=34",)
+# Classes are laid out as Microsoft's compiler does, and the C headers are those of MinGW,
+# which take any other compiler for their own.
+_MINGW = (
+    "-fms-compatibility-version=0",
+    "-fno-ms-compatibility",
+    "-fno-ms-extensions",
+    "-D_UCRT",
+    "-D__MINGW32__",
+    "-D__MINGW64__",
+    "-D__declspec(a)=",
+    "-D_cdecl=__cdecl",
+)
 # The target, the folders of the C headers, and what else they need.
 _TARGETS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "linux_x86_64": (
@@ -30,9 +42,19 @@ _TARGETS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
         _GLIBC,
     ),
     "macos_arm64": ("arm64-apple-macos14", ("any-darwin-any",), ()),
+    "windows_x86_64": ("x86_64-pc-windows-msvc", ("any-windows-any",), _MINGW),
 }
 # torch's wheels for macOS have the headers for CUDA, and nothing behind them.
 _CUDA_HEADER = re.compile(r".*(?:/cuda/|/cudnn/|nccl|NCCL|symm_mem|/cuda\w*\.h|CUDA).*")
+
+
+def is_exact(platform: str) -> bool:
+    """Whether sizes and offsets are those of the platform, to the byte.
+
+    For Windows there are no headers of Microsoft's standard library. LLVM's stands in: what
+    changed is the same, by how many bytes is not.
+    """
+    return not platform.startswith("windows")
 
 
 def is_for(platform: str, header: str) -> bool:
