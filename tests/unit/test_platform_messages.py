@@ -117,6 +117,12 @@ def test_the_lowest_tag_is_named() -> None:
     assert found.message.startswith("the tag manylinux_2_5_x86_64 promises glibc 2.5 and ")
 
 
+def test_versions_that_are_as_new_are_in_the_order_of_their_names() -> None:
+    item = needs("GLIBCXX_3.4.28", "GLIBC_2.34", "CXXABI_1.3.12")
+    (found,) = of_rule(FLOOR, LINUX, ("a.so", item))
+    assert shown(found) == ("GLIBC_2.34", "CXXABI_1.3.12", "GLIBCXX_3.4.28")
+
+
 @pytest.mark.parametrize(
     ("needed", "plugin"),
     [

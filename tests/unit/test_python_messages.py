@@ -164,6 +164,15 @@ def test_a_hook_of_newer_pythons() -> None:
         "only Python 3.15 and newer call its hook, and the tags admit 3.13, 3.14"
     )
     assert (found.libraries, shown(found)) == (("_C.so",), ("PyModExport__C",))
+    # A module for each Python, of which 3.15 calls the new hook.
+    each = {NAMED.format(314): PRIVATE, NAMED.format(315): item}
+    assert of_rule("unimportable-extension", "cp314.cp315-cp314.cp315", each) == []
+
+
+def test_a_library_that_is_no_module_needs_no_name_of_one() -> None:
+    libraries = {"x.libs/libx.so.1": library("malloc"), "x/_C.dll": PRIVATE}
+    found = only("unimportable-extension", "cp312-cp312", libraries)
+    assert found.libraries == ("x/_C.dll",)
 
 
 ONE_EACH = "cpXY-cpXY, one a Python"
