@@ -385,3 +385,13 @@ def test_every_rule_says_why_and_what_to_do() -> None:
 )
 def test_pythons_in_short(names: tuple[str, ...], expected: str) -> None:
     assert pythons(names, 20) == expected
+
+
+def test_one_library_of_several_is_there_for_an_ignore() -> None:
+    ignore = Ignore("abi3-suffix", "why", "a.so")
+    found = run(report(claims(), libraries={"a.so": STABLE, "b.so": STABLE}), ignores=(ignore,))
+    assert messages(found, "stale-ignore") == ["ignore abi3-suffix:a.so: there is no such finding"]
+    # What it matched is there, though it is among no target's libraries.
+    finding = replace(FINDING, rule=ignore.rule, libraries=("a.so",))
+    matched = report(claims(), ignored=(Ignored(finding, ignore),))
+    assert run(matched, ignores=(ignore,)).findings == ()

@@ -159,6 +159,8 @@ def test_no_alternative_for_a_release() -> None:
         "torch-2.9/_C.so": library("aoti_torch_old", needed=TORCH),
         "torch-2.10/_C.so": STABLE,
         "other.so": STABLE,
+        "torch-2.10/_D.so": STABLE,
+        "torch-2.11/_D.so": STABLE,
     }
     item = subject(libraries, claims(torch=("torch>=2.10",)))
     (found,) = of_rule("torch-symbol-missing", item)
