@@ -87,8 +87,9 @@ def _elf(data: bytes, found: Sequence[Library]) -> None:
     every = {_text(s.name) for s in symbols}
     imports = {symbol.name for symbol in library.imports}
     exports = {symbol.name for symbol in library.exports}
-    if not undefined <= imports:
-        raise FuzzError(f"imports without {undefined - imports}, which lief has")
+    missing = _kept(undefined - imports)
+    if missing:
+        raise FuzzError(f"imports without {missing}, which lief has")
     # Without section headers it stops where the hash table does; ld.so looks up whatever a
     # relocation names.
     missing = _kept(imports | exports) - every
@@ -165,9 +166,10 @@ def _pe(data: bytes, found: Sequence[Library]) -> None:
     exported = binary.get_export()
     entries = list(exported.entries) if exported else []
     names = {_text(item.name) for item in entries if item.name}
-    # What has no name it can call by the one that it has elsewhere.
+    # What is forwarded it can call by the name that it has elsewhere.
+    forwards = {symbol.library for symbol in library.imports} - set(library.needed)
     ours = _kept({symbol.name for symbol in library.exports})
-    if names and not any(item.is_forwarded for item in entries) and not ours <= names:
+    if names and not forwards and not ours <= names:
         raise FuzzError(f"exports {ours - names}, which lief has not")
 
 
