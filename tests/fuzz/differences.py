@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any
 
 from tests.fuzz.errors import FuzzError
@@ -66,8 +67,10 @@ def _elf(data: bytes, found: Sequence[Library]) -> None:
     entries = list(binary.dynamic_entries)
     tags = lief.ELF.DynamicEntry.TAG
     # It gives up silently over a dynamic segment whose end lies outside of the file. Of two
-    # string tables it takes the first, and ld.so the last.
-    if not entries or [e.tag for e in entries].count(tags.STRTAB) > 1:
+    # tables of a kind it takes the first, and ld.so the last.
+    present = [entry.tag for entry in entries]
+    tables = (tags.STRTAB, tags.SYMTAB, tags.HASH, tags.GNU_HASH)
+    if not entries or any(present.count(tag) > 1 for tag in tables):
         return
 
     def named(tag: Any, attribute: str) -> list[str]:
@@ -144,8 +147,11 @@ def _pe(data: bytes, found: Sequence[Library]) -> None:
     (library,) = found
     if binary is None:
         return
-    # It goes on behind the last descriptor of delayed imports, which has no name.
-    theirs = [item for item in (*binary.imports, *binary.delay_imports) if item.name]
+    # It goes on behind the last descriptor, which has no name.
+    theirs: list[Any] = [
+        *takewhile(_has_name, binary.imports),
+        *takewhile(_has_name, binary.delay_imports),
+    ]
     # It ends with the directory, and Windows with a descriptor of zeros, such as lies behind what
     # the file has of a section.
     filled = [(s.virtual_address, s.virtual_address + s.sizeof_raw_data) for s in binary.sections]
@@ -171,6 +177,10 @@ def _pe(data: bytes, found: Sequence[Library]) -> None:
     ours = _kept({symbol.name for symbol in library.exports})
     if names and not forwards and not ours <= names:
         raise FuzzError(f"exports {ours - names}, which lief has not")
+
+
+def _has_name(item: Any) -> bool:
+    return bool(item.name)
 
 
 def _thunks(data: bytes, binary: Any, item: Any) -> int | None:
