@@ -12,6 +12,7 @@ code is 1. An input that is worth keeping goes to `tests/fuzz/corpus/TARGET`, wh
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import re
 import subprocess
@@ -94,7 +95,9 @@ def _fuzz(name: str, limit: Limit, seed: int, corpus: Path | None, findings: Pat
     """Fuzz one target; return whether nothing was found."""
     target = TARGETS[name]
     findings.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as temporary:
+    # In memory where the system has that; libFuzzer ends without cleaning up.
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+    with tempfile.TemporaryDirectory(dir=memory) as temporary:
         seeds, kept = Path(temporary) / "seeds", corpus or Path(temporary) / "corpus"
         write_seeds(name, seeds)
         kept.mkdir(parents=True, exist_ok=True)
@@ -113,7 +116,12 @@ def _fuzz(name: str, limit: Limit, seed: int, corpus: Path | None, findings: Pat
         begin = time.monotonic()
         wait = limit.seconds + _GRACE if limit.seconds else None
         done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=wait, check=False
+            command,
+            env={**os.environ, "TMPDIR": temporary},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=wait,
+            check=False,
         )
     said = done.stdout.decode("utf-8", "replace")
     counts = [int(one or other) for one, other in _EXECUTIONS.findall(said)]

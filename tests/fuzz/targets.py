@@ -6,11 +6,13 @@ an execution may take is in `Target`; `run` holds it to that.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import io
 import os
 import random
+import shutil
 import struct
 import sys
 import tempfile
@@ -181,9 +183,10 @@ def _dyld_seeds() -> list[bytes]:
 
 @functools.cache
 def _folder() -> Path:
-    """Return a folder for the files of an execution, in memory where the system has one."""
-    memory = Path("/dev/shm")  # noqa: S108 -- holds what only this process reads
-    return Path(tempfile.mkdtemp(prefix="fuzz-", dir=memory if memory.is_dir() else None))
+    """Return a folder for the files of an execution."""
+    folder = tempfile.mkdtemp(prefix="fuzz-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def filename_of(data: bytes) -> str:
