@@ -55,9 +55,9 @@ def _amount(value: int) -> str:
     return f"{value:,}"
 
 
-def printed(requirement: str) -> str:
-    """Return what the command prints in a log for a published wheel."""
-    wheel = download(requirement)
+def printed(name: str) -> str:
+    """Return what the command prints in a log for a published wheel, or one of `test_wheels/`."""
+    (wheel,) = (README.parent / name).glob("*.whl") if "/" in name else [download(name)]
     document = report_document(audit(wheel), __version__)
     text = render(ReportFormat.TEXT, document, Style())
     return text.replace(str(wheel), wheel.name).rstrip() + "\n"

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 
+from torch_abi_audit.abi.built_with import built_with
 from torch_abi_audit.abi.classify import classify
+from torch_abi_audit.abi.layouts import with_layouts
 from torch_abi_audit.budget import Limits, RunBudget
 from torch_abi_audit.catalog import load_catalog
 from torch_abi_audit.claims.cuda_packages import brought_cuda
 from torch_abi_audit.claims.torch_requirement import (
     admitted_by_any,
     admitted_torch,
+    pinned_torch,
     torch_specifiers,
 )
 from torch_abi_audit.errors import AuditError
@@ -147,12 +150,15 @@ def classify_contents(
         libraries, platform_tags, catalog, is_torch=claims.name == "torch", budget=budget
     )
     around = Surroundings(platform_tags, brought_cuda(claims), present)
+    matrix = make_matrix(items, graphs, catalog, around)
+    built = built_with(items, matrix, pinned_torch(required, catalog.published))
     return Subject(
         claims=claims,
         libraries=items,
         unreadable=tuple(member for member in contents.members if member.error is not None),
         unverified=frozenset(m.path for m in contents.members if m.slices and not m.verified),
-        matrix=make_matrix(items, graphs, catalog, around),
+        matrix=with_layouts(matrix, items, built) if built else matrix,
+        built=built,
         required=required,
         demands=required if options.torch is None else (options.torch,),
         source=options.source,

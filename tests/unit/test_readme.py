@@ -40,5 +40,5 @@ def test_the_configuration_in_the_readme_is_one(tmp_path: Path) -> None:
 @pytest.mark.real
 def test_the_readme_shows_real_output() -> None:
     text = README.read_text(encoding="utf-8")
-    assert text.count("<!-- output of: ") == 3
+    assert text.count("<!-- output of: ") == 4
     assert with_outputs(text) == text

@@ -25,7 +25,7 @@ except ImportError:
 
 if TYPE_CHECKING:
     import hashlib
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import IO, Self
 
     from torch_abi_audit.budget import Budget
@@ -75,12 +75,14 @@ class MemberSource(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-def open_member(
+def open_member(  # noqa: PLR0913 -- what a member is, and what is to be done with its bytes
     archive: zipfile.ZipFile,
     info: zipfile.ZipInfo,
     file: IO[bytes],
     algorithm: str | None = None,
+    *,
     budget: Budget | None = None,
+    passing: Callable[[bytes], None] | None = None,
 ) -> MemberSource:
     """Open a member.
 
@@ -90,13 +92,15 @@ def open_member(
         file: The archive's bytes, in the hands of one thread.
         algorithm: What to hash the member with while it is checked.
         budget: Says when the time is over.
+        passing: Is shown the bytes that are inflated, in order, each once; none of a member
+            without compression, which can be read again.
     """
     raw = _Raw(info, file, budget)
     if info.flag_bits & ENCRYPTED_FLAGS:
         raise LibraryError("can't be inflated: it is encrypted")
     if info.compress_type == zipfile.ZIP_STORED:
         return _Stored(info, raw, algorithm)
-    return _Inflated(archive, info, raw, algorithm)
+    return _Inflated(archive, info, raw, algorithm, passing)
 
 
 class _Raw:
@@ -193,7 +197,12 @@ class _Inflated:
     """A compressed member: inflated from the start, and again for what was forgotten."""
 
     def __init__(
-        self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, raw: _Raw, algorithm: str | None
+        self,
+        archive: zipfile.ZipFile,
+        info: zipfile.ZipInfo,
+        raw: _Raw,
+        algorithm: str | None,
+        passing: Callable[[bytes], None] | None,
     ) -> None:
         self.size = info.file_size
         self._algorithm = algorithm
@@ -201,6 +210,8 @@ class _Inflated:
         self._archive = archive
         self._info = info
         self._raw = raw
+        self._passing = passing
+        self._passed = 0
         self._head = b""
         self._prefix = bytearray()
         self._passes = 0
@@ -279,6 +290,9 @@ class _Inflated:
         self._checksum = zlib.crc32(chunk, self._checksum)
         if self._hasher is not None:
             self._hasher.update(chunk)
+        if self._passing is not None and self._position == self._passed:
+            self._passing(chunk)
+            self._passed += len(chunk)
         missing = min(_PREFIX - self._position, len(chunk))
         if self._position == len(self._prefix) and missing > 0:
             self._prefix += chunk[:missing]

@@ -185,6 +185,15 @@ class Layouts:
         """Return a member of the file that is a platform's own."""
         return self._read(template.format(platform))
 
+    @cached_property
+    def by_last(self) -> Mapping[str, Sequence[str]]:
+        """The names by their last part, without scopes."""
+        found: dict[str, list[str]] = {}
+        for name in self.names:
+            if "<" not in name:
+                found.setdefault(name.rpartition("::")[2], []).append(name)
+        return found
+
     def number(self, name: str) -> int | None:
         """Return the number of a class or enum; None for one that no release has."""
         place = bisect_left(self.names, name)
@@ -227,6 +236,14 @@ class PlatformLayouts:
         number = self._layouts.number(name)
         pattern: str = "" if number is None else self._head["patterns"][self._ids[number]]
         return pattern or UNKNOWN * len(self.releases)
+
+    def has(self, name: str) -> bool:
+        """Whether a class or enum is of torch's, in any release."""
+        return self._layouts.number(name) is not None
+
+    def named(self, last: str) -> Sequence[str]:
+        """Return the classes and enums of a name, whatever their scopes; no templates."""
+        return self._layouts.by_last.get(last, ())
 
     def knows(self, name: str, *releases: Version) -> bool:
         """Whether it is known how a class or enum was in these releases, absence included."""

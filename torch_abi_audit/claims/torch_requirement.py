@@ -98,6 +98,24 @@ def future_torch(specifier: SpecifierSet | None, newest: Version) -> tuple[Versi
     return admitted_torch(specifier, map(Version, future))
 
 
+def pinned_torch(
+    demands: Sequence[SpecifierSet | None], releases: Sequence[Version]
+) -> frozenset[Version]:
+    """Return the releases that demands admit where these are of one series; else none.
+
+    A demand that no release is known for pins nothing that is known.
+    """
+    if None in demands:
+        return frozenset()
+    admitted = admitted_by_any(demands, releases)
+    newer = any(future_torch(demand, max(releases)) for demand in demands)
+    return (
+        admitted
+        if len({release.release[:2] for release in admitted}) == 1 and not newer
+        else frozenset()
+    )
+
+
 def names_other_build(specifier: SpecifierSet | None) -> bool:
     """Whether a demand pins a local version: a build of torch that the index does not have."""
     return specifier is not None and any("+" in item.version for item in specifier)

@@ -53,6 +53,71 @@ class ReleaseStatus(StrEnum):
 LOADING = frozenset({ReleaseStatus.GUARANTEED, ReleaseStatus.LINKS})
 
 
+class LayoutStatus(StrEnum):
+    """Whether classes and enums that a library depends on are in a release as it knows them.
+
+    ``UNCHANGED`` says that no change is known, not that the library works.
+    """
+
+    UNCHANGED = "unchanged"
+    CHANGED = "changed"
+    UNKNOWN = "unknown"
+
+
+class Sign(StrEnum):
+    """What tells the release of torch that a library was built with."""
+
+    ASSERTIONS = "assertions"
+    PIN = "pin"
+
+
+class BuiltWith(NamedTuple):
+    """The releases of torch that a library may have been built with, oldest first.
+
+    Attributes:
+        releases: One, or several that the signs do not tell apart.
+        sign: What tells.
+        matched: How many assertions these releases explain.
+        of: How many assertions of torch's headers there are in the library.
+    """
+
+    releases: tuple[Version, ...]
+    sign: Sign
+    matched: int = 0
+    of: int = 0
+
+
+class Dependence(StrEnum):
+    """How a library depends on the layout of a class, as messages have it."""
+
+    VALUE = "passed by value"
+    OBJECT = "made or destroyed by it"
+    TABLE = "whose virtual functions it has"
+    INLINED = "whose code is inlined"
+    PART = "part of what is passed by value"
+    HELD = "held by a class that it depends on"
+
+
+class LayoutChange(NamedTuple):
+    """What is another in a release than it was in the one that a library was built with.
+
+    Attributes:
+        name: The class or enum.
+        detail: What it was and is, as ``184 to 176 bytes``.
+        since: The first release with the newer layout.
+        grave: Whether wrong results or a crash are to be expected: it is passed by value, or
+            it is what every tensor is made of.
+    """
+
+    name: str
+    detail: str
+    since: Version
+    grave: bool
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.detail} since {self.since}"
+
+
 class Cause(StrEnum):
     """Why a library does not load with a torch release."""
 
@@ -61,6 +126,7 @@ class Cause(StrEnum):
     CUDA = "cuda"
     SIBLING = "sibling"
     ALTERNATIVE = "alternative"
+    LAYOUT = "layout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +157,11 @@ class Reason:
     name: str
     detail: str
 
+    @property
+    def is_about_cuda(self) -> bool:
+        """Whether the CUDA of a build of torch is why a library does not load."""
+        return self.cause is Cause.CUDA or (self.cause is Cause.LIBRARY and "cuda" in self.name)
+
     def __str__(self) -> str:
         return f"{self.name}: {self.detail}"
 
@@ -109,10 +180,28 @@ class Alternative(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A library, or a target, against one torch release; reasons are there where it breaks."""
+    """A library, or a target, against one torch release.
+
+    Attributes:
+        status: Whether it loads.
+        reasons: Why it breaks.
+        layout: Of a library on the unstable ABI that links, whether torch's classes are as it
+            knows them.
+        changes: What of them changed.
+    """
 
     status: ReleaseStatus
     reasons: tuple[Reason, ...] = ()
+    layout: LayoutStatus | None = None
+    changes: tuple[LayoutChange, ...] = ()
+
+    @property
+    def loads_but_for_cuda(self) -> bool:
+        """Whether nothing but the CUDA of torch's build is in the way."""
+        return self.status in LOADING or (
+            self.status is ReleaseStatus.BREAKS
+            and all(reason.is_about_cuda for reason in self.reasons)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +366,8 @@ class Subject:
         source: Which of the two.
         defects: What is wrong with the archive.
         min_torch: The oldest torch that the user promises.
+        built: What its libraries on the unstable ABI were built with, by path; None where
+            nothing tells.
     """
 
     claims: Claims
@@ -289,6 +380,15 @@ class Subject:
     source: DemandSource = DemandSource.METADATA
     defects: tuple[Defect, ...] = ()
     min_torch: Version | None = None
+    built: Mapping[str, BuiltWith | None] = field(default_factory=dict)
+
+    @cached_property
+    def built_with(self) -> BuiltWith | None:
+        """What its libraries were built with; None where they differ, or one does not tell."""
+        found = [item for item in self.built.values() if item is not None]
+        if len(found) != len(self.built) or len({item.releases for item in found}) != 1:
+            return None
+        return max(found, key=lambda item: item.matched)
 
     @cached_property
     def torch_abi(self) -> TorchAbi:

@@ -79,6 +79,20 @@ class Symbol(NamedTuple):
     hidden: bool = False
 
 
+class Assertion(NamedTuple):
+    """An assertion that was inlined into a library from a header, by its text.
+
+    Attributes:
+        file: The header's path on the machine that built the library.
+        line: The line.
+        text: The condition, and what the linker may have merged with it before.
+    """
+
+    file: str
+    line: int
+    text: str
+
+
 class DeploymentTarget(NamedTuple):
     """The oldest system that a Mach-O slice was built for: its name, major and minor release."""
 
@@ -109,6 +123,7 @@ class Library:
         exports: Defined dynamic symbols that other libraries can bind to.
         version_needs: For each needed library the symbol versions asked of it.
         minos: The oldest system that it was built for (Mach-O).
+        assertions: Those of headers that were inlined (of a file: all its slices have them).
     """
 
     format: Format
@@ -124,6 +139,7 @@ class Library:
     exports: tuple[Symbol, ...] = ()
     version_needs: tuple[tuple[str, tuple[str, ...]], ...] = ()
     minos: DeploymentTarget | None = None
+    assertions: tuple[Assertion, ...] = ()
 
     @property
     def system(self) -> str:

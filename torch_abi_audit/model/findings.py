@@ -41,6 +41,7 @@ class EvidenceKind(StrEnum):
     PATH = "path"
     METADATA = "metadata"
     IGNORE = "ignore"
+    LAYOUT = "layout"
 
 
 class Evidence(NamedTuple):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.model import PythonAbi, ReleaseStatus, TorchAbi, Verdict
+from torch_abi_audit.model import Cause, PythonAbi, ReleaseStatus, TorchAbi, Verdict
 from torch_abi_audit.verdict.policy import Policy
 from torch_abi_audit.verdict.sentence import progress
 
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from torch_abi_audit.model import (
+        BuiltWith,
         Cell,
         Coverage,
         Environment,
         Finding,
         Floor,
         Ignored,
+        LayoutChange,
         LibraryAudit,
-        Matrix,
         Member,
         ProjectRelease,
         Reason,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         TargetReport,
     )
     from torch_abi_audit.report.shape import (
+        BuiltWithDocument,
         CellDocument,
         ClaimsDocument,
         CoverageDocument,
@@ -169,6 +171,7 @@ def _target_torch(target: TargetReport) -> TargetTorchDocument:
         "abi": subject.torch_abi if subject else TorchAbi.NONE,
         "floor": floor,
         "floor_symbols": symbols,
+        "built_with": _built_with(subject.built_with) if subject else None,
         "releases": _releases(matrix.row),
         "asked": list(map(str, target.asked)),
         "progress": {"stable": stable, "unstable": unstable},
@@ -198,13 +201,34 @@ def _floor(floor: Floor | None) -> tuple[str | None, list[str]]:
 
 def _releases(row: Mapping[Version, Cell]) -> dict[str, CellDocument]:
     return {
-        str(release): {"status": cell.status, "reasons": list(map(_reason, cell.reasons))}
+        str(release): {
+            "status": cell.status,
+            "layout": cell.layout,
+            "reasons": [*map(_reason, cell.reasons), *map(_change, cell.changes)],
+        }
         for release, cell in row.items()
     }
 
 
 def _reason(reason: Reason) -> ReasonDocument:
     return {"cause": reason.cause, "name": reason.name, "detail": reason.detail}
+
+
+def _change(change: LayoutChange) -> ReasonDocument:
+    return {
+        "cause": Cause.LAYOUT,
+        "name": change.name,
+        "detail": f"{change.detail} since {change.since}",
+    }
+
+
+def _built_with(built: BuiltWith | None) -> BuiltWithDocument | None:
+    return built and {
+        "releases": list(map(str, built.releases)),
+        "sign": built.sign,
+        "matched": built.matched,
+        "of": built.of,
+    }
 
 
 def _libraries(subject: Subject) -> list[LibraryDocument]:
@@ -223,14 +247,14 @@ def _library(item: LibraryAudit, subject: Subject) -> LibraryDocument:
         "soname": library.soname,
         "needed": list(library.needed),
         "minos": library.minos and str(library.minos),
-        "torch": _library_torch(item, subject.matrix),
+        "torch": _library_torch(item, subject),
         "python": _library_python(item),
         "verified": item.path not in subject.unverified,
         "error": None,
     }
 
 
-def _library_torch(item: LibraryAudit, matrix: Matrix) -> LibraryTorchDocument:
+def _library_torch(item: LibraryAudit, subject: Subject) -> LibraryTorchDocument:
     torch = item.torch
     floor, symbols = _floor(torch.floor)
     return {
@@ -245,7 +269,8 @@ def _library_torch(item: LibraryAudit, matrix: Matrix) -> LibraryTorchDocument:
         "foreign_symbols": list(torch.foreign),
         "leaked_symbols": list(torch.leaked),
         "inlined_symbols": list(torch.inlined),
-        "releases": _releases(matrix.libraries.get(item.path, {})),
+        "built_with": _built_with(subject.built.get(item.path)),
+        "releases": _releases(subject.matrix.libraries.get(item.path, {})),
     }
 
 

@@ -101,7 +101,7 @@ def _overview(document: Document) -> Iterator[str]:
     yield "</section>"
 
 
-def _legend(statuses: Sequence[ReleaseStatus]) -> Iterator[str]:
+def _legend(statuses: Sequence[summary.Mark]) -> Iterator[str]:
     if statuses:
         items = "".join(
             f'<span class="cell {status}"><span>{summary.LETTERS[status]}</span> '
@@ -206,7 +206,7 @@ def _matrix(target: TargetDocument) -> Iterator[str]:
     row = target["torch"]["releases"].items()
     broken = [(release, cell["reasons"]) for release, cell in row if cell["reasons"]]
     if broken:
-        yield "<details>\n<summary>Why it does not load</summary>\n<ul>"
+        yield "<details>\n<summary>Why it does not load, or what changed</summary>\n<ul>"
         for release, reasons in broken:
             more = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
             why = html_text(f"torch {release}: {summary.reason_text(reasons[0])}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from torch_abi_audit.model import ReleaseStatus, Severity, Verdict
+from torch_abi_audit.model import LayoutStatus, ReleaseStatus, Severity, Verdict
 from torch_abi_audit.report import summary
 from torch_abi_audit.report.escape import (
     html_text,
@@ -33,7 +33,7 @@ class _Marks(NamedTuple):
 
     verdicts: Mapping[Verdict, str]
     severities: Mapping[Severity, str]
-    cells: Mapping[ReleaseStatus, str]
+    cells: Mapping[summary.Mark, str]
     aside: str  # for what does not load, and need not
     means: str  # between a mark and its meaning
 
@@ -49,6 +49,7 @@ _EMOJI = _Marks(
     {
         ReleaseStatus.GUARANTEED: "✅",
         ReleaseStatus.LINKS: "🟡",
+        LayoutStatus.CHANGED: "🟠",
         ReleaseStatus.BREAKS: "❌",
         ReleaseStatus.UNKNOWN: "❔",
     },
@@ -61,6 +62,7 @@ _WORDS = _Marks(
     {
         ReleaseStatus.GUARANTEED: "yes",
         ReleaseStatus.LINKS: "loads",
+        LayoutStatus.CHANGED: "changed",
         ReleaseStatus.BREAKS: "no",
         ReleaseStatus.UNKNOWN: "?",
     },

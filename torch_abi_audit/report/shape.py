@@ -15,10 +15,12 @@ from torch_abi_audit.model import (  # noqa: TC001
     Check,
     EvidenceKind,
     Format,
+    LayoutStatus,
     LibraryKind,
     PythonAbi,
     ReleaseStatus,
     Severity,
+    Sign,
     TargetKind,
     TorchAbi,
     Verdict,
@@ -76,7 +78,15 @@ class CellDocument(TypedDict):
     """A library, or a target, against one torch release."""
 
     status: ReleaseStatus
-    reasons: list[ReasonDocument]
+    layout: Annotated[
+        LayoutStatus | None,
+        "of the unstable ABI, where nothing but CUDA is in the way: whether torch's classes are as"
+        " it knows them;"
+        " `unchanged` says that no change is known",
+    ]
+    reasons: Annotated[
+        list[ReasonDocument], "why it breaks; with the cause `layout` what of its classes changed"
+    ]
 
 
 class HereDocument(TypedDict):
@@ -90,6 +100,15 @@ class HereDocument(TypedDict):
 Releases = Annotated[
     dict[str, CellDocument], "the compatibility matrix, keyed by torch release, oldest first"
 ]
+
+
+class BuiltWithDocument(TypedDict):
+    """The releases of torch that a library may have been built with."""
+
+    releases: list[str]
+    sign: Annotated[Sign, "the lines of inlined assertions, or the pin of the metadata"]
+    matched: Annotated[int, "how many assertions these releases explain"]
+    of: Annotated[int, "how many assertions of torch's headers it has"]
 
 
 class LibraryTorchDocument(TypedDict):
@@ -106,6 +125,7 @@ class LibraryTorchDocument(TypedDict):
     foreign_symbols: list[str]
     leaked_symbols: list[str]
     inlined_symbols: list[str]
+    built_with: BuiltWithDocument | None
     releases: Releases
 
 
@@ -196,6 +216,9 @@ class TargetTorchDocument(TypedDict):
     abi: TorchAbi
     floor: str | None
     floor_symbols: list[str]
+    built_with: Annotated[
+        BuiltWithDocument | None, "null where its libraries differ, or one does not tell"
+    ]
     releases: Releases
     asked: Annotated[
         list[str], "the releases it was checked against: those the metadata, or the user, allows"

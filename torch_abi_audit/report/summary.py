@@ -11,13 +11,24 @@ from typing import TYPE_CHECKING, NamedTuple
 from packaging.version import Version
 
 from torch_abi_audit.claims.python_tags import ANY_LATER
-from torch_abi_audit.model import LOADING, Evidence, ReleaseStatus, Severity, TargetKind, Verdict
+from torch_abi_audit.model import (
+    LOADING,
+    Evidence,
+    LayoutStatus,
+    ReleaseStatus,
+    Severity,
+    Sign,
+    TargetKind,
+    Verdict,
+)
 from torch_abi_audit.wording import count, join, last_part, pythons, ranges, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from torch_abi_audit.report.shape import (
+        BuiltWithDocument,
+        CellDocument,
         Document,
         EvidenceDocument,
         FindingDocument,
@@ -28,15 +39,19 @@ if TYPE_CHECKING:
     )
 
 
-LETTERS = {
+Mark = ReleaseStatus | LayoutStatus  # what a cell of a drawn matrix shows
+
+LETTERS: dict[Mark, str] = {
     ReleaseStatus.GUARANTEED: "G",
     ReleaseStatus.LINKS: "l",
+    LayoutStatus.CHANGED: "c",
     ReleaseStatus.BREAKS: "-",
     ReleaseStatus.UNKNOWN: "?",
 }
-LEGEND = {
+LEGEND: dict[Mark, str] = {
     ReleaseStatus.GUARANTEED: "guaranteed",
     ReleaseStatus.LINKS: "loads, without a promise",
+    LayoutStatus.CHANGED: "loads, and classes have changed",
     ReleaseStatus.BREAKS: "does not load",
     ReleaseStatus.UNKNOWN: "not known",
 }
@@ -121,12 +136,25 @@ def found_torch(target: TargetDocument) -> str:
         return "not used"
     if torch["abi"] == "unstable":
         unstable = sum(item["abi"] == "unstable" for item in users)
-        return f"unstable ABI, in {unstable} of {count(len(users), 'library')} with torch"
+        built = torch["built_with"]
+        of_all = f"in {unstable} of {count(len(users), 'library')}"
+        if built is None:
+            return f"unstable ABI, {of_all} with torch"
+        return f"unstable ABI {of_all}, built with {_built_with(built)}"
     if torch["floor"] is None:
         return "linked, and nothing of it used"
     newer = ", perhaps newer still" if any(item["unknown_shims"] for item in users) else ""
     because = "" if torch["floor_symbols"] else ", where its promise begins"
     return f"stable ABI, needs {torch['floor']} or newer{newer}{because}"
+
+
+def _built_with(built: BuiltWithDocument) -> str:
+    """Say what a target was built with, and what tells."""
+    series = {release.rpartition(".")[0]: release for release in built["releases"]}
+    several = len(built["releases"]) > len(series)
+    names = series if several or len(series) > 1 else built["releases"]
+    sign = "pinned" if built["sign"] == Sign.PIN else "assertions"
+    return f"{' or '.join(names)} ({sign})"
 
 
 def found_python(target: TargetDocument) -> str:
@@ -206,7 +234,7 @@ def severities(findings: Iterable[FindingDocument], severity: Severity) -> int:
 class MatrixCell(NamedTuple):
     """A cell of the matrix, and whether the metadata asks for that release at all."""
 
-    status: ReleaseStatus
+    status: Mark
     asked: bool
 
 
@@ -230,19 +258,25 @@ def _asked(target: TargetDocument, releases: Iterable[str]) -> list[bool]:
     return [release in asked for release in releases]
 
 
+def _mark(cell: CellDocument) -> Mark:
+    if cell["layout"] == LayoutStatus.CHANGED and cell["status"] == ReleaseStatus.LINKS:
+        return LayoutStatus.CHANGED
+    return ReleaseStatus(cell["status"])
+
+
 def matrix(target: TargetDocument) -> MatrixTable | None:
     """Return the matrix of a target; None where nothing of it needs torch."""
     row = target["torch"]["releases"]
     if not row:
         return None
     releases = [Version(release) for release in row]
-    own = tuple(ReleaseStatus(cell["status"]) for cell in row.values())
+    own = tuple(map(_mark, row.values()))
     rows = [(f"the whole {target['kind']}", own)]
-    paths: dict[tuple[ReleaseStatus, ...], list[str]] = {}
+    paths: dict[tuple[Mark, ...], list[str]] = {}
     for item in readable(target):
         cells = item["torch"]["releases"]
         if cells:
-            statuses = tuple(ReleaseStatus(cell["status"]) for cell in cells.values())
+            statuses = tuple(map(_mark, cells.values()))
             of_row = paths.setdefault(statuses, [])
             of_row += [item["path"]] if item["path"] not in of_row else []
     if set(paths) != {own}:  # one line says it all where all libraries agree
@@ -293,7 +327,7 @@ def overview(targets: Sequence[TargetDocument], known: Sequence[str]) -> MatrixT
     for target in targets:
         cells = target["torch"]["releases"]
         statuses = [
-            ReleaseStatus(cells[release]["status"]) if release in cells else ReleaseStatus.UNKNOWN
+            _mark(cells[release]) if release in cells else ReleaseStatus.UNKNOWN
             for release in known
         ]
         asked = _asked(target, known)
@@ -329,7 +363,7 @@ def here(target: TargetDocument, known: Iterable[str]) -> str | None:
     return broken_here(target, known) or f"{status} with torch {found['torch']}"
 
 
-def legend(table: MatrixTable) -> list[ReleaseStatus]:
+def legend(table: MatrixTable) -> list[Mark]:
     """Return the statuses that a matrix has, in the order of their worth."""
     used = {cell.status for _, cells in table.rows for cell in cells}
     return [status for status in LEGEND if status in used]

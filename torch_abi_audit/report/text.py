@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from torch_abi_audit.model import LOADING, Check, LibraryKind, ReleaseStatus, Severity, Verdict
+from torch_abi_audit.model import (
+    LOADING,
+    Check,
+    LayoutStatus,
+    LibraryKind,
+    ReleaseStatus,
+    Severity,
+    Verdict,
+)
 from torch_abi_audit.report import summary
 from torch_abi_audit.report.escape import plain_text
 from torch_abi_audit.verdict.policy import Policy
@@ -52,9 +60,10 @@ _VERDICT_STYLES = {
     Verdict.NOT_APPLICABLE: "bold",
     Verdict.ERROR: "bold red",
 }
-_STATUS_STYLES = {
+_STATUS_STYLES: dict[summary.Mark, str] = {
     ReleaseStatus.GUARANTEED: "bold green",
     ReleaseStatus.LINKS: "bold yellow",
+    LayoutStatus.CHANGED: "bold magenta",
     ReleaseStatus.BREAKS: "bold red",
     ReleaseStatus.UNKNOWN: "dim",
 }

@@ -11,6 +11,7 @@ __all__ = ["RULES", "UNSTABLE_ABI", "Rule", "run_rules", "run_run_rules"]
 _FAMILIES = (
     "torch_abi",
     "torch_claims",
+    "layouts",
     "cuda",
     "python",
     "tags",

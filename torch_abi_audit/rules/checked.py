@@ -5,18 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.claims.torch_requirement import admitted_by_any
-from torch_abi_audit.model import LOADING, Cause, Reason
+from torch_abi_audit.model import LOADING, LayoutStatus
 
 if TYPE_CHECKING:
     from packaging.version import Version
 
     from torch_abi_audit.catalog import Catalog
     from torch_abi_audit.model import Subject
-
-
-def is_about_cuda(reason: Reason) -> bool:
-    """Whether a library does not load because of the CUDA of a build of torch."""
-    return reason.cause is Cause.CUDA or (reason.cause is Cause.LIBRARY and "cuda" in reason.name)
 
 
 def checked_releases(subject: Subject, catalog: Catalog) -> list[Version]:
@@ -34,6 +29,25 @@ def checked_releases(subject: Subject, catalog: Catalog) -> list[Version]:
         and (floor is None or release >= floor.release)
         and release in admitted
     ]
+
+
+def advised_releases(subject: Subject) -> list[Version]:
+    """Return the releases that a requirement for a wheel on the unstable ABI may admit.
+
+    That it links says little. So these are the ones where all is laid out as it knows it, or
+    where that is not known those of the one series that it was built with. Empty where nothing
+    tells which these are.
+    """
+    row = subject.matrix.row
+    loading = [release for release, cell in row.items() if cell.loads_but_for_cuda]
+    same = [release for release in loading if row[release].layout is LayoutStatus.UNCHANGED]
+    if same:
+        return same
+    built = subject.built_with.releases if subject.built_with else ()
+    known = [release for release in loading if row[release].layout is not LayoutStatus.CHANGED]
+    if built:
+        known = [release for release in known if release in built]
+    return known if len({release.release[:2] for release in known}) == 1 else []
 
 
 def is_missed(subject: Subject, path: str, release: Version) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch_abi_audit.claims.torch_requirement import names_other_build, requirement
 from torch_abi_audit.model import LOADING, Severity, Subject, TorchAbi
-from torch_abi_audit.rules.checked import checked_releases, is_about_cuda, is_missed
+from torch_abi_audit.rules.checked import checked_releases, is_missed
 from torch_abi_audit.rules.evidence import lacking, libraries
 from torch_abi_audit.rules.registry import Hit, require, rule
 from torch_abi_audit.wording import join, ranges, unique
@@ -121,7 +121,7 @@ def _broken(
             build = platform and platform.build(release)
             if not build or (build.cuda is not None) is not built_with_cuda:
                 continue
-            reasons = [(path, reason) for reason in row[release].reasons if is_about_cuda(reason)]
+            reasons = [(path, reason) for reason in row[release].reasons if reason.is_about_cuda]
             if reasons and is_missed(subject, path, release):
                 found.setdefault(release, []).extend(reasons)
     return found

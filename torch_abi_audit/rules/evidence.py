@@ -54,6 +54,7 @@ _KINDS = {
     Cause.CUDA: EvidenceKind.LIBRARY,
     Cause.SIBLING: EvidenceKind.FILE,
     Cause.ALTERNATIVE: EvidenceKind.PATH,
+    Cause.LAYOUT: EvidenceKind.LAYOUT,
 }
 
 

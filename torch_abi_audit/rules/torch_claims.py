@@ -23,7 +23,11 @@ from torch_abi_audit.model import (
     Subject,
     TorchAbi,
 )
-from torch_abi_audit.rules.checked import checked_releases, is_about_cuda, is_missed
+from torch_abi_audit.rules.checked import (
+    advised_releases,
+    checked_releases,
+    is_missed,
+)
 from torch_abi_audit.rules.evidence import lacking, requirements, symbols, tags
 from torch_abi_audit.rules.registry import Hit, require, rule
 from torch_abi_audit.wording import join, ranges, short, unique
@@ -35,9 +39,10 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from torch_abi_audit.catalog import Catalog
-    from torch_abi_audit.model import Cell, Reason
+    from torch_abi_audit.model import Reason
 
 
+_PIN = "requirement on the one release of torch that it was built with"
 _COMPARED = 1000  # characters of a declaration
 # Of what a release lacks, and of what it may have in its place: only templates of kernels
 # have more symbols of one name.
@@ -122,16 +127,14 @@ def torch_undeclared(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     if floor is not None:
         line = f"torch>={short(floor.release)}"
     elif subject.torch_abi is TorchAbi.UNSTABLE:
-        row = subject.matrix.row
-        loading = [r for r, cell in row.items() if cell.status in LOADING]
-        pin = requirement(loading, catalog.published) if loading else "torch==X.Y.*"
-        line = pin
+        advised = advised_releases(subject)
+        line = requirement(advised, catalog.published) if advised else ""
     else:
         line = "torch"
     yield Hit(
         f"{{libraries:need}} torch, and the metadata {where}",
         libraries=unique(library.path for library in users),
-        fix=Fix(f"add Requires-Dist: {line}", line if "X" not in line else None),
+        fix=Fix(f"add Requires-Dist: {line}", line) if line else Fix(f"add a {_PIN}"),
     )
 
 
@@ -152,7 +155,7 @@ def torch_unpinned(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     if subject.torch_abi is not TorchAbi.UNSTABLE:
         return
     row = subject.matrix.row
-    loading = [release for release, cell in row.items() if _loads_but_for_cuda(cell)]
+    loading = [release for release, cell in row.items() if cell.loads_but_for_cuda]
     failing = [
         release
         for release, cell in row.items()
@@ -169,25 +172,21 @@ def torch_unpinned(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
             continue
         if loading:
             loads = f"it loads with torch {ranges(loading, catalog.published)}"
-            fix: Fix | str = require(requirement(loading, catalog.published))
+            advised = advised_releases(subject)
+            fix: Fix | str = f"add a {_PIN}"
+            if advised:
+                fix = require(requirement(advised, catalog.published))
         elif judged:
             loads = f"it loads with no torch of {catalog.releases[0]} to {catalog.newest}"
             fix = "build it with one release of torch, and require that release"
         else:
             loads = "it is tied to the release that it was built with"
-            fix = "Requires-Dist: torch==X.Y.*, the release that it was built with"
+            fix = f"add a {_PIN}"
         yield Hit(
             f"{loads}, and {subject.source} {_admits(specifier, admitted, future=bool(future))}",
             evidence=requirements([specifier]),
             fix=fix,
         )
-
-
-def _loads_but_for_cuda(cell: Cell) -> bool:
-    """Whether nothing but the CUDA of torch's build, which is another rule's, is in the way."""
-    return cell.status in LOADING or (
-        cell.status is ReleaseStatus.BREAKS and all(map(is_about_cuda, cell.reasons))
-    )
 
 
 def _admits(specifier: SpecifierSet | None, admitted: Sequence[Version], *, future: bool) -> str:
@@ -227,7 +226,7 @@ def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
             release: tuple(
                 reason
                 for reason in row[release].reasons
-                if not is_about_cuda(reason) and reason.cause is not Cause.SIBLING
+                if not reason.is_about_cuda and reason.cause is not Cause.SIBLING
             )
             for release in judged
             if is_missed(subject, path, release)
@@ -375,10 +374,12 @@ def _likeness(one: str, other: str) -> float:
 
 def _where_it_loads(subject: Subject, catalog: Catalog, names: Sequence[str]) -> Fix | None:
     """Return the requirement that admits the releases which the target loads with."""
-    loading = [r for r, cell in subject.matrix.row.items() if cell.status in LOADING]
+    stable = subject.torch_abi is TorchAbi.STABLE
+    loading = advised_releases(subject)
+    if subject.torch_abi is not TorchAbi.UNSTABLE:
+        loading = [r for r, cell in subject.matrix.row.items() if cell.status in LOADING]
     if not loading:
         return None
-    stable = subject.torch_abi is TorchAbi.STABLE
     fix = require(requirement(loading, catalog.published, open_ended=stable))
     leaked = {name for item in subject.libraries for name in item.torch.leaked}
     if leaked.issuperset(names):  # it is libstdc++'s: torch only happens to have it

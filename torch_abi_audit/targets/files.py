@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from torch_abi_audit.budget import Budget
 from torch_abi_audit.errors import AuditError, LibraryError
 from torch_abi_audit.formats import is_library_name, read_libraries, sniff
+from torch_abi_audit.formats.assertions import scan, with_assertions
 from torch_abi_audit.formats.source import FileSource
 from torch_abi_audit.model import Member, TargetContents, TargetKind
 from torch_abi_audit.targets.metadata import parse_installed, without_metadata
@@ -54,6 +55,7 @@ def read_files(files: Iterable[tuple[str, Path]], budget: Budget | None = None) 
         try:
             with FileSource(path) as source:
                 slices = read_libraries(source, name, budget)
+                slices = with_assertions(slices, scan(source, budget) if slices else ())
         except LibraryError as error:
             yield Member(name, (), error=str(error))
             continue

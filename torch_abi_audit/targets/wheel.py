@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import chain, islice
@@ -13,6 +14,7 @@ from torch_abi_audit.archive.members import open_member, processors
 from torch_abi_audit.budget import Budget
 from torch_abi_audit.errors import AuditError, LibraryError
 from torch_abi_audit.formats import read_libraries
+from torch_abi_audit.formats.assertions import AssertionScanner, scan, with_assertions
 from torch_abi_audit.model import Defect, DefectKind, Member, TargetContents, TargetKind
 from torch_abi_audit.targets.integrity import (
     HASHES,
@@ -27,7 +29,6 @@ from torch_abi_audit.targets.integrity import (
 from torch_abi_audit.targets.metadata import license_files, parse_claims, parse_filename
 
 if TYPE_CHECKING:
-    import zipfile
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
@@ -259,12 +260,17 @@ def _read_member(
     row = rows.get(info.filename) if rows else None
     algorithm = row.algorithm if row and row.algorithm in HASHES else None
     defect = None
+    scanner = AssertionScanner(budget)
     try:
-        with open_member(archive, info, file, algorithm, budget) as source:
+        with open_member(
+            archive, info, file, algorithm, budget=budget, passing=scanner.feed
+        ) as source:
             slices = read_libraries(source, info.filename, budget)
             if not slices and not verify:
                 return _Read(None)
             verified = source.verify(whole=verify)
+            stored = slices and info.compress_type == zipfile.ZIP_STORED
+            slices = with_assertions(slices, scan(source, budget) if stored else scanner.found)
             if row and algorithm and not row.has(source.digest):
                 defect = Defect(DefectKind.RECORD, info.filename, f"another {algorithm} in RECORD")
     except LibraryError as error:

@@ -1,0 +1,89 @@
+"""Which release of torch a library was built with.
+
+The assertions of torch's headers that are inlined in it name their lines, and lines move from
+release to release: the releases whose headers have all of them there are those that it can have
+been built with. Where it has none, a pin of the metadata tells.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch_abi_audit.catalog.layouts import Literal, header_path, load_layouts
+from torch_abi_audit.model import BuiltWith, Sign, TorchAbi
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from packaging.version import Version
+
+    from torch_abi_audit.model import Cell, Library, LibraryAudit, Matrix
+
+# Less is explained by no release that the catalog knows: an older one, or a private build.
+_EXPLAINED = 0.75
+
+
+def literals(library: Library) -> frozenset[Literal]:
+    """Return the assertions of torch's headers that a library has."""
+    return frozenset(
+        Literal(header, item.line, item.text)
+        for item in library.assertions
+        if (header := header_path(item.file)) is not None
+    )
+
+
+def built_with(
+    items: Iterable[LibraryAudit], matrix: Matrix, pinned: Collection[Version]
+) -> dict[str, BuiltWith | None]:
+    """Return what the libraries of a target on the unstable ABI were built with, by path.
+
+    Args:
+        items: The libraries.
+        matrix: Which releases they link with, one of which they were built with; and those of
+            which one is chosen for each release, while the others were built together.
+        pinned: The releases of the one series that the metadata admits; empty where it
+            admits others too.
+    """
+    found = {
+        item.path: _linking(_alone(item, pinned), matrix.libraries.get(item.path, {}))
+        for item in items
+        if item.torch.abi is TorchAbi.UNSTABLE
+    }
+    groups: dict[tuple[int, int] | None, list[str]] = {}
+    for path in found:
+        meant = matrix.alternatives.get(path)
+        groups.setdefault(meant and meant.release, []).append(path)
+    for paths in groups.values():
+        told = [known for path in paths if (known := found[path]) is not None]
+        common = set.intersection(*(set(known.releases) for known in told)) if told else set()
+        if common:
+            releases = tuple(sorted(common))
+            best = max(told, key=lambda known: (known.sign is Sign.ASSERTIONS, known.matched))
+            for path in paths:
+                found[path] = (found[path] or best)._replace(releases=releases)
+    return found
+
+
+def _linking(built: BuiltWith | None, row: Mapping[Version, Cell]) -> BuiltWith | None:
+    """Leave out what a library does not link with; a pin to that alone tells nothing."""
+    if built is None:
+        return None
+    links = {release for release, cell in row.items() if cell.loads_but_for_cuda}
+    linking = tuple(release for release in built.releases if release in links)
+    if built.sign is Sign.PIN and not linking:
+        return None
+    return built._replace(releases=linking or built.releases)
+
+
+def _alone(item: LibraryAudit, pinned: Collection[Version]) -> BuiltWith | None:
+    """Return what a library by itself tells; None where it has no sign."""
+    found = literals(item.library)
+    if found:
+        counts = load_layouts().assertions.built_with(found)
+        best = max(counts.values(), default=0)
+        if best < _EXPLAINED * len(found):
+            return None
+        releases = [release for release, count in sorted(counts.items()) if count == best]
+        agreed = [release for release in releases if release in pinned]
+        return BuiltWith(tuple(agreed or releases), Sign.ASSERTIONS, best, len(found))
+    return BuiltWith(tuple(sorted(pinned)), Sign.PIN) if pinned else None

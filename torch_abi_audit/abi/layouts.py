@@ -1,0 +1,285 @@
+"""On which of torch's classes and enums a library depends, and what of them changed.
+
+A library on the unstable ABI finds every symbol in another release and can still be wrong there:
+a class that was inlined into it has its members elsewhere, a virtual function another slot, an
+enum other values. What it depends on is read off the names that it imports:
+
+- what it passes by value, which caller and callee must see alike;
+- what it makes or destroys, and what it has the virtual functions of;
+- `TensorImpl` and `StorageImpl` where it handles tensors: the code that counts references to them
+  is inlined, and takes the address of the undefined tensor;
+- `DispatchKey` where a name has one, or where it registers operators;
+- the classes of the headers whose assertions are inlined.
+
+Of all these also what they contain by value.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from torch_abi_audit.abi.built_with import literals
+from torch_abi_audit.abi.mangling import demangle
+from torch_abi_audit.catalog.layouts import Kind, load_layouts
+from torch_abi_audit.model import (
+    Cell,
+    Dependence,
+    LayoutChange,
+    LayoutStatus,
+    Matrix,
+    TorchAbi,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from packaging.version import Version
+
+    from torch_abi_audit.catalog.layouts import Change, PlatformLayouts
+    from torch_abi_audit.model import BuiltWith, LibraryAudit
+
+# What every tensor is made of, and by what kernels are found: a change is never harmless.
+_VITAL = ("c10::DispatchKey", "c10::TensorImpl", "c10::StorageImpl")
+_UNDEFINED_TENSOR = re.compile(
+    r"19UndefinedTensorImpl10_singletonE|_singleton@UndefinedTensorImpl@"
+)
+_DISPATCHES = re.compile(
+    r"11DispatchKey|DispatchKey(?:Set)?@c10|5torch7LibraryC|\?\?0Library@torch@"
+)
+# The namespaces of what is in torch's headers, by their folder.
+_SCOPES = {"c10": ("c10::",), "ATen": ("at::", "c10::"), "torch": ("torch::",)}
+_MAX_NAME = 1000  # of a mangled name that is taken apart
+_MICROSOFT = re.compile(r"\b(?:class|struct|enum|union) ")
+_TABLE = re.compile(r"^(?:vtable|typeinfo|VTT) for |^const (?P<msvc>.*)::`vftable'")
+_OPENING, _CLOSING = "(<[{", ")>]}"
+_FROM_BEST = (LayoutStatus.UNCHANGED, LayoutStatus.UNKNOWN, LayoutStatus.CHANGED)
+_WHOLE = {
+    Kind.REMOVED: "gone",
+    Kind.ADDED: "new",
+    Kind.SIZE: "{was} to {now} bytes",
+    Kind.ALIGNMENT: "aligned to {was}, then to {now} bytes",
+}
+_PARTS = {
+    Kind.BASE: "base ",
+    Kind.MEMBER: "member ",
+    Kind.TYPE: "type of ",
+    Kind.VIRTUAL: "virtual function ",
+    Kind.VALUE: "",
+}
+_MOST_KNOWN_KEY = "CPU"  # what people know of the values of `DispatchKey`
+
+
+def parameters(declaration: str) -> list[str]:
+    """Return the types of a function's parameters, as a demangled name has them.
+
+    >>> parameters("at::f(at::Tensor const&, std::vector<long, std::allocator<long> >, bool) const")
+    ['at::Tensor const&', 'std::vector<long, std::allocator<long> >', 'bool']
+    >>> parameters("c10::detail::_str")
+    []
+    """
+    end = declaration.rfind(")")
+    if end < 0:
+        return []
+    depth, position, cuts = 0, end, [end]
+    while position >= 0:
+        character = declaration[position]
+        depth += (character in _CLOSING) - (character in _OPENING)
+        if character == "," and depth == 1:
+            cuts.append(position)
+        if depth == 0:
+            break
+        position -= 1
+    cuts = [position, *reversed(cuts)]
+    found = [declaration[a + 1 : b].strip() for a, b in pairwise(cuts)]
+    return [item for item in found if item not in ("", "void")]
+
+
+def by_value(parameter: str) -> list[str]:
+    """Return the classes of a parameter that caller and callee must have the same layout of.
+
+    >>> by_value("std::optional<c10::Scalar>"), by_value("at::Tensor const&"), by_value("T&&")
+    (['c10::Scalar'], [], ['T'])
+    """
+    name = _MICROSOFT.sub("", parameter).removesuffix("&&").strip()
+    if name.endswith(("&", "*", ")")):
+        return []
+    name = name.removesuffix(" const").removeprefix("const ").strip()
+    if name.startswith("std::") and name.endswith(">"):
+        inside = f"({name[name.index('<') + 1 : -1]})"
+        return [item for argument in parameters(inside) for item in by_value(argument)]
+    return [name]
+
+
+def _owner(declaration: str) -> str | None:
+    """Return the class whose constructor or destructor a declaration is of."""
+    plain = _MICROSOFT.sub("", declaration)
+    start = plain.find("(")
+    name = plain[:start].rpartition(" ")[2] if start > 0 else ""
+    of, _, last = name.rpartition("::")
+    short = of.rpartition("::")[2].partition("<")[0]
+    return of if short and last.removeprefix("~").partition("[")[0] == short else None
+
+
+def _named(symbol: str) -> Iterator[tuple[str, Dependence]]:
+    """Yield the classes that a library depends on because it imports a symbol."""
+    if _UNDEFINED_TENSOR.search(symbol):
+        yield "c10::TensorImpl", Dependence.INLINED
+        yield "c10::StorageImpl", Dependence.INLINED
+    if _DISPATCHES.search(symbol):
+        yield "c10::DispatchKey", Dependence.VALUE
+    declaration = demangle(symbol) if len(symbol) <= _MAX_NAME else None
+    if declaration is None:
+        return
+    table = _TABLE.match(declaration)
+    if table is not None:
+        yield (table["msvc"] or declaration[table.end() :]), Dependence.TABLE
+        return
+    owner = _owner(declaration)
+    if owner is not None:
+        yield owner, Dependence.OBJECT
+    for parameter in parameters(declaration):
+        for name in by_value(parameter):
+            yield name, Dependence.VALUE
+
+
+def dependences(item: LibraryAudit, layouts: PlatformLayouts) -> dict[str, Dependence]:
+    """Return the classes and enums whose layout a library depends on, and how.
+
+    Args:
+        item: A library on the unstable ABI.
+        layouts: What is known for its platform.
+    """
+    found: dict[str, Dependence] = {}
+    for symbol in item.torch.unstable:
+        for name, how in _named(symbol):
+            # The gravest that a class is found by: by value.
+            if name not in found or how is Dependence.VALUE:
+                found[name] = how
+    for literal in literals(item.library):
+        stem = literal.header.rpartition("/")[2].partition(".")[0]
+        scopes = _SCOPES.get(literal.header.partition("/")[0], ())
+        for name in layouts.named(stem):
+            if name.startswith(scopes):
+                found.setdefault(name, Dependence.INLINED)
+    found = {name: how for name, how in found.items() if layouts.has(name)}
+    for name, how in list(found.items()):
+        for held in layouts.closure(name):
+            part = Dependence.PART if how is Dependence.VALUE else Dependence.HELD
+            if found.setdefault(held, part) is Dependence.HELD:
+                found[held] = part
+    return found
+
+
+def with_layouts(
+    matrix: Matrix, items: Iterable[LibraryAudit], built: Mapping[str, BuiltWith | None]
+) -> Matrix:
+    """Return a matrix whose cells also say whether layouts are as the libraries know them.
+
+    Args:
+        matrix: The cells, by what links.
+        items: The libraries.
+        built: What each was built with, by path.
+    """
+    libraries = {path: dict(row) for path, row in matrix.libraries.items()}
+    for item in items:
+        if item.torch.abi is TorchAbi.UNSTABLE and item.path in libraries:
+            row = libraries[item.path]
+            history = _History(item, _bases(built.get(item.path), row))
+            for release, cell in row.items():
+                if cell.loads_but_for_cuda:
+                    # Of the slices of a universal file the worst counts.
+                    row[release] = _joined(cell, [history.cell(cell, release)])
+    row = {
+        release: _joined(cell, _serving(matrix, libraries, release))
+        if cell.loads_but_for_cuda
+        else cell
+        for release, cell in matrix.row.items()
+    }
+    return Matrix(libraries, row, matrix.alternatives)
+
+
+def _serving(
+    matrix: Matrix, libraries: Mapping[str, Mapping[Version, Cell]], release: Version
+) -> list[Cell]:
+    """Return the cells of a release whose libraries are loaded with it."""
+    meant = matrix.alternatives
+    return [
+        row[release]
+        for path, row in libraries.items()
+        if path not in meant or meant[path].release == release.release[:2]
+    ]
+
+
+def _joined(cell: Cell, others: Sequence[Cell]) -> Cell:
+    """Return a cell with the worst layout of its own and of others."""
+    known = [item for item in (cell, *others) if item.layout is not None]
+    worst = max((item.layout for item in known), key=_FROM_BEST.index, default=None)
+    changes = dict.fromkeys(change for item in known for change in item.changes)
+    return replace(cell, layout=worst, changes=tuple(sorted(changes, key=_gravest)))
+
+
+def _gravest(change: LayoutChange) -> tuple[bool, int, str]:
+    vital = _VITAL.index(change.name) if change.name in _VITAL else len(_VITAL)
+    return not change.grave, vital, change.name
+
+
+def _bases(built: BuiltWith | None, row: Mapping[Version, Cell]) -> tuple[Version, ...]:
+    """Return the releases of which one is what a library was built with."""
+    if built is not None:
+        return built.releases
+    return tuple(release for release, cell in row.items() if cell.loads_but_for_cuda)
+
+
+class _History:
+    """What a library depends on, through the releases.
+
+    Args:
+        item: The library.
+        bases: The releases of which one is what it was built with, at least one.
+    """
+
+    def __init__(self, item: LibraryAudit, bases: Sequence[Version]) -> None:
+        self._bases = bases
+        self._layouts = load_layouts().of(item.platform or "")
+        self._needs: dict[str, Dependence] = {}
+        if self._layouts is not None:
+            self._needs = dependences(item, self._layouts)
+
+    def cell(self, cell: Cell, release: Version) -> Cell:
+        """Return a cell with what is known of layouts in its release."""
+        layouts, bases = self._layouts, self._bases
+        if layouts is None or not {release, *bases} <= set(layouts.releases):
+            return replace(cell, layout=LayoutStatus.UNKNOWN)
+        changes = [self._changes(layouts, base, release) for base in bases]
+        if all(changes):
+            return replace(cell, layout=LayoutStatus.CHANGED, changes=min(changes, key=len))
+        known = all(layouts.knows(name, release, *bases) for name in self._needs)
+        same = known and not any(changes)
+        return replace(cell, layout=LayoutStatus.UNCHANGED if same else LayoutStatus.UNKNOWN)
+
+    def _changes(
+        self, layouts: PlatformLayouts, base: Version, release: Version
+    ) -> tuple[LayoutChange, ...]:
+        found = []
+        for name, how in self._needs.items():
+            change = layouts.changes(name, base, release)
+            # Whoever holds an enum is no other class where its values are.
+            held = how in (Dependence.PART, Dependence.HELD)
+            if change is not None and not (held and change.kind is Kind.VALUE):
+                grave = how in (Dependence.VALUE, Dependence.PART) or name in _VITAL
+                found.append(LayoutChange(name, _detail(change), change.since, grave))
+        return tuple(found)
+
+
+def _detail(change: Change) -> str:
+    """Say what a class or enum was and is, by what tells most."""
+    fact = next((f for f in change.facts if f.name == _MOST_KNOWN_KEY), change.facts[0])
+    if fact.kind in _WHOLE:
+        return _WHOLE[fact.kind].format(was=fact.was, now=fact.now)
+    moved = f"{fact.was} to {fact.now}"
+    if fact.was is None or fact.now is None:
+        moved = "is new" if fact.was is None else "is gone"
+    return f"{_PARTS[fact.kind]}{fact.name} {moved}"
