@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Less is explained by no release that the catalog knows: an older one, or a private build.
 _EXPLAINED = 0.75
+_SEVERAL = 2
 
 
 def literals(library: Library) -> frozenset[Literal]:
@@ -65,9 +66,12 @@ def built_with(
 
 
 def _linking(built: BuiltWith | None, row: Mapping[Version, Cell]) -> BuiltWith | None:
-    """Leave out what a library does not link with; a pin to that alone tells nothing."""
-    if built is None:
-        return None
+    """Leave out what a library does not link with; a pin to that alone tells nothing.
+
+    The matrix of one torch, installed or named, does not tell.
+    """
+    if built is None or len(row) < _SEVERAL:
+        return built
     links = {release for release, cell in row.items() if cell.loads_but_for_cuda}
     linking = tuple(release for release in built.releases if release in links)
     if built.sign is Sign.PIN and not linking:

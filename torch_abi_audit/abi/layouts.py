@@ -227,10 +227,14 @@ def _gravest(change: LayoutChange) -> tuple[bool, int, str]:
 
 
 def _bases(built: BuiltWith | None, row: Mapping[Version, Cell]) -> tuple[Version, ...]:
-    """Return the releases of which one is what a library was built with."""
+    """Return the releases of which one is what a library was built with; none if not known.
+
+    Without a sign it is one that it links with. The matrix of one torch does not tell which.
+    """
     if built is not None:
         return built.releases
-    return tuple(release for release, cell in row.items() if cell.loads_but_for_cuda)
+    linking = tuple(release for release, cell in row.items() if cell.loads_but_for_cuda)
+    return linking if len(row) > 1 else ()
 
 
 class _History:
@@ -238,7 +242,7 @@ class _History:
 
     Args:
         item: The library.
-        bases: The releases of which one is what it was built with, at least one.
+        bases: The releases of which one is what it was built with; none if not known.
     """
 
     def __init__(self, item: LibraryAudit, bases: Sequence[Version]) -> None:
@@ -251,7 +255,7 @@ class _History:
     def cell(self, cell: Cell, release: Version) -> Cell:
         """Return a cell with what is known of layouts in its release."""
         layouts, bases = self._layouts, self._bases
-        if layouts is None or not {release, *bases} <= set(layouts.releases):
+        if layouts is None or not bases or not {release, *bases} <= set(layouts.releases):
             return replace(cell, layout=LayoutStatus.UNKNOWN)
         changes = [self._changes(layouts, base, release) for base in bases]
         if all(changes):

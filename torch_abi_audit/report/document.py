@@ -150,12 +150,7 @@ def target_document(target: TargetReport) -> TargetDocument:
             "abi": subject.python_abi if subject else PythonAbi.NONE,
             "floor": str(subject.python_floor) if subject and subject.python_floor else None,
         },
-        "here": target.here
-        and {
-            "torch": str(target.here.torch),
-            "status": target.here.cell.status,
-            "reasons": list(map(_reason, target.here.cell.reasons)),
-        },
+        "here": target.here and {"torch": str(target.here.torch), **_cell(target.here.cell)},
         "claims": _claims(subject) if subject and stated else None,
         "libraries": _libraries(subject) if subject else [],
         "findings": list(map(_finding, target.findings)),
@@ -200,13 +195,14 @@ def _floor(floor: Floor | None) -> tuple[str | None, list[str]]:
 
 
 def _releases(row: Mapping[Version, Cell]) -> dict[str, CellDocument]:
+    return {str(release): _cell(cell) for release, cell in row.items()}
+
+
+def _cell(cell: Cell) -> CellDocument:
     return {
-        str(release): {
-            "status": cell.status,
-            "layout": cell.layout,
-            "reasons": [*map(_reason, cell.reasons), *map(_change, cell.changes)],
-        }
-        for release, cell in row.items()
+        "status": cell.status,
+        "layout": cell.layout,
+        "reasons": [*map(_reason, cell.reasons), *map(_change, cell.changes)],
     }
 
 

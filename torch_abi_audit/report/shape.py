@@ -94,6 +94,7 @@ class HereDocument(TypedDict):
 
     torch: str
     status: ReleaseStatus
+    layout: LayoutStatus | None
     reasons: list[ReasonDocument]
 
 

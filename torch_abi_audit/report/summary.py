@@ -412,16 +412,25 @@ def alternatives(target: TargetDocument) -> list[str]:
 
 
 def broken_here(target: TargetDocument, known: Iterable[str]) -> str | None:
-    """Say why a package does not load with the torch beside it, and with which it does.
+    """Say why a package does not load with the torch beside it, or is not to be trusted there.
 
     Args:
         target: The package.
         known: The releases of torch that the catalog has.
     """
     here = target["here"]
-    if here is None or here["status"] != ReleaseStatus.BREAKS:
+    if here is None:
         return None
     name = f"{target['name']} {target['version']}"
+    if here["status"] == ReleaseStatus.LINKS and here["layout"] == LayoutStatus.CHANGED:
+        built = target["torch"]["built_with"]
+        of = f"torch {_built_with(built)}" if built else "another torch"
+        return (
+            f"{name} loads with torch {here['torch']}, and was built with {of}:"
+            f" {reason_text(here['reasons'][0])}; expect wrong results or crashes"
+        )
+    if here["status"] != ReleaseStatus.BREAKS:
+        return None
     reason, floor, torch = here["reasons"][0], target["torch"]["floor"], here["torch"]
     if floor is not None and Version(floor) > Version(torch):
         symbols = target["torch"]["floor_symbols"]
