@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 
-from torch_abi_audit.abi.built_with import built_with
 from torch_abi_audit.abi.classify import classify
-from torch_abi_audit.abi.layouts import with_layouts
 from torch_abi_audit.budget import Limits, RunBudget
 from torch_abi_audit.catalog import load_catalog
 from torch_abi_audit.claims.cuda_packages import brought_cuda
@@ -38,6 +36,7 @@ from torch_abi_audit.model import (
     TargetContents,
     TargetKind,
     TargetReport,
+    TorchAbi,
     Verdict,
 )
 from torch_abi_audit.rules import run_rules
@@ -49,14 +48,14 @@ from torch_abi_audit.verdict.sentence import summarize
 from torch_abi_audit.wording import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from packaging.version import Version
 
     from torch_abi_audit.budget import Budget
     from torch_abi_audit.catalog import Catalog
-    from torch_abi_audit.model import Ignore
+    from torch_abi_audit.model import BuiltWith, Ignore
     from torch_abi_audit.targets.installed import Site
 
 
@@ -151,13 +150,20 @@ def classify_contents(
     )
     around = Surroundings(platform_tags, brought_cuda(claims), present)
     matrix = make_matrix(items, graphs, catalog, around)
-    built = built_with(items, matrix, pinned_torch(required, catalog.published))
+    built: Mapping[str, BuiltWith | None] = {}
+    if any(item.torch.abi is TorchAbi.UNSTABLE for item in items):
+        # Of a stable library nothing of it is asked.
+        from torch_abi_audit.abi.built_with import built_with  # noqa: PLC0415
+        from torch_abi_audit.abi.layouts import with_layouts  # noqa: PLC0415
+
+        built = built_with(items, matrix, pinned_torch(required, catalog.published))
+        matrix = with_layouts(matrix, items, built)
     return Subject(
         claims=claims,
         libraries=items,
         unreadable=tuple(member for member in contents.members if member.error is not None),
         unverified=frozenset(m.path for m in contents.members if m.slices and not m.verified),
-        matrix=with_layouts(matrix, items, built) if built else matrix,
+        matrix=matrix,
         built=built,
         required=required,
         demands=required if options.torch is None else (options.torch,),

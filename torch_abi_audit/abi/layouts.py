@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,7 @@ _SCOPES = {"c10": ("c10::",), "ATen": ("at::", "c10::"), "torch": ("torch::",)}
 _MAX_NAME = 1000  # of a mangled name that is taken apart
 _MICROSOFT = re.compile(r"\b(?:class|struct|enum|union) ")
 _TABLE = re.compile(r"^(?:vtable|typeinfo|VTT) for |^const (?P<msvc>.*)::`vftable'")
+_MARKS = re.compile(r"[()<>\[\]{},]")
 _OPENING, _CLOSING = "(<[{", ")>]}"
 _FROM_BEST = (LayoutStatus.UNCHANGED, LayoutStatus.UNKNOWN, LayoutStatus.CHANGED)
 _WHOLE = {
@@ -83,16 +85,16 @@ def parameters(declaration: str) -> list[str]:
     end = declaration.rfind(")")
     if end < 0:
         return []
-    depth, position, cuts = 0, end, [end]
-    while position >= 0:
-        character = declaration[position]
+    depth, start, cuts = 0, -1, [end]
+    for mark in reversed([*_MARKS.finditer(declaration, 0, end + 1)]):
+        character = mark[0]
         depth += (character in _CLOSING) - (character in _OPENING)
         if character == "," and depth == 1:
-            cuts.append(position)
+            cuts.append(mark.start())
         if depth == 0:
+            start = mark.start()
             break
-        position -= 1
-    cuts = [position, *reversed(cuts)]
+    cuts = [start, *reversed(cuts)]
     found = [declaration[a + 1 : b].strip() for a, b in pairwise(cuts)]
     return [item for item in found if item not in ("", "void")]
 
@@ -123,8 +125,13 @@ def _owner(declaration: str) -> str | None:
     return of if short and last.removeprefix("~").partition("[")[0] == short else None
 
 
-def _named(symbol: str) -> Iterator[tuple[str, Dependence]]:
-    """Yield the classes that a library depends on because it imports a symbol."""
+@lru_cache(maxsize=8192)  # the libraries of a wheel import much the same
+def _named(symbol: str) -> tuple[tuple[str, Dependence], ...]:
+    """Return the classes that a library depends on because it imports a symbol."""
+    return tuple(_names(symbol))
+
+
+def _names(symbol: str) -> Iterator[tuple[str, Dependence]]:
     if _UNDEFINED_TENSOR.search(symbol):
         yield "c10::TensorImpl", Dependence.INLINED
         yield "c10::StorageImpl", Dependence.INLINED

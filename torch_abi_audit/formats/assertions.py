@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 _MARK = b' INTERNAL ASSERT FAILED at "'
 _PLACE = re.compile(rb'([^"\0\n]{1,600})":([0-9]{1,7}), ')
 _BEFORE, _AFTER = 512, 640  # bytes of the condition, and of the file and the line
+_EDGE = _BEFORE + len(_MARK) + _AFTER
 # Constants lie before or behind the code, and before what is for accelerators. In the wheels
-# that were looked at no assertion lies behind byte 35,000,000 of its library.
-_SEARCHED = 48 << 20
+# that were looked at no assertion lies behind byte 31,000,000 of its library.
+_SEARCHED = 32 << 20
 _CHUNK = 1 << 20
 
 
@@ -60,14 +61,18 @@ class AssertionScanner:
         """
         if not self.wants:
             return
+        # A text can be cut in two by the end of a piece: what is near it is looked at together.
+        edge = self._tail + data[:_EDGE]
+        self._search(edge, _BEFORE if self._position else 0)
+        self._search(data, _BEFORE)
         self._position += len(data)
-        # A text can be cut in two by the end of a piece: what is near it is looked at again.
-        searched = self._tail + data if _MARK in data or self._tail else data
-        place = searched.find(_MARK)
+        self._tail = data[-_EDGE:] if len(data) >= _EDGE else edge[-_EDGE:]
+
+    def _search(self, data: bytes, start: int) -> None:
+        place = data.find(_MARK, start)
         while place >= 0:
-            self._add(searched, place)
-            place = searched.find(_MARK, place + len(_MARK))
-        self._tail = searched[-(_BEFORE + _AFTER) :]
+            self._add(data, place)
+            place = data.find(_MARK, place + len(_MARK))
 
     def _add(self, data: bytes, place: int) -> None:
         start = place + len(_MARK)
