@@ -28,6 +28,7 @@ _EDGE = _BEFORE + len(_MARK) + _AFTER
 # that were looked at no assertion lies behind byte 31,000,000 of its library.
 _SEARCHED = 32 << 20
 _CHUNK = 1 << 20
+_KEPT = 256  # bytes that one takes besides its texts
 
 
 class AssertionScanner:
@@ -59,11 +60,12 @@ class AssertionScanner:
         Raises:
             LimitError: There are more of them than the limits allow.
         """
-        if not self.wants:
+        data = data[: self.wants]
+        if not data:
             return
         # A text can be cut in two by the end of a piece: what is near it is looked at together.
         edge = self._tail + data[:_EDGE]
-        self._search(edge, _BEFORE if self._position else 0)
+        self._search(edge, _BEFORE if len(self._tail) == _EDGE else 0)
         self._search(data, _BEFORE)
         self._position += len(data)
         self._tail = data[-_EDGE:] if len(data) >= _EDGE else edge[-_EDGE:]
@@ -82,7 +84,7 @@ class AssertionScanner:
         text = data[max(0, place - _BEFORE) : place].rpartition(b"\0")[2]
         assertion = Assertion(_decoded(match[1]), int(match[2]), _decoded(text))
         if assertion not in self._found:
-            self._budget.spend(names=len(text) + len(match[1]))
+            self._budget.spend(names=len(text) + len(match[1]) + _KEPT)
             self._found[assertion] = None
 
 
