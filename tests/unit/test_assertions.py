@@ -142,7 +142,7 @@ def test_as_many_as_fit_take_little_memory() -> None:
 def test_what_lies_far_behind_is_not_looked_at() -> None:
     scanner = AssertionScanner(Budget())
     piece = b"\0" * (1 << 20)
-    for _ in range(47):
+    for _ in range(31):
         scanner.feed(piece)
     assert scanner.wants == 1 << 20
     scanner.feed(piece[:-1000] + literal("near") + piece + literal("far"))

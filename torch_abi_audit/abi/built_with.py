@@ -45,23 +45,32 @@ def built_with(
         pinned: The releases of the one series that the metadata admits; empty where it
             admits others too.
     """
-    found = {
-        item.path: _linking(_alone(item, pinned), matrix.libraries.get(item.path, {}))
-        for item in items
-        if item.torch.abi is TorchAbi.UNSTABLE
-    }
+    found: dict[str, BuiltWith | None] = {}
     groups: dict[tuple[int, int] | None, list[str]] = {}
-    for path in found:
-        meant = matrix.alternatives.get(path)
-        groups.setdefault(meant and meant.release, []).append(path)
+    for item in items:
+        if item.torch.abi is TorchAbi.UNSTABLE:
+            own = literals(item.library)
+            row = matrix.libraries.get(item.path, {})
+            found[item.path] = _linking(_told(own, pinned), row)
+            # One whose assertions are of no known release was not built like the others.
+            if not own or found[item.path] is not None:
+                meant = matrix.alternatives.get(item.path)
+                groups.setdefault(meant and meant.release, []).append(item.path)
+    pin = BuiltWith(tuple(sorted(pinned)), Sign.PIN) if pinned else None
     for paths in groups.values():
         told = [known for path in paths if (known := found[path]) is not None]
         common = set.intersection(*(set(known.releases) for known in told)) if told else set()
-        if common:
-            releases = tuple(sorted(common))
-            best = max(told, key=lambda known: (known.sign is Sign.ASSERTIONS, known.matched))
-            for path in paths:
-                found[path] = (found[path] or best)._replace(releases=releases)
+        best = (
+            max(told, key=lambda known: known.matched)._replace(releases=tuple(sorted(common)))
+            if common
+            else pin
+        )
+        for path in paths:
+            own_signs = found[path]
+            if own_signs is None:
+                found[path] = _linking(best, matrix.libraries.get(path, {}))
+            elif common:
+                found[path] = own_signs._replace(releases=tuple(sorted(common)))
     return found
 
 
@@ -79,15 +88,12 @@ def _linking(built: BuiltWith | None, row: Mapping[Version, Cell]) -> BuiltWith 
     return built._replace(releases=linking or built.releases)
 
 
-def _alone(item: LibraryAudit, pinned: Collection[Version]) -> BuiltWith | None:
-    """Return what a library by itself tells; None where it has no sign."""
-    found = literals(item.library)
-    if found:
-        counts = load_layouts().assertions.built_with(found)
-        best = max(counts.values(), default=0)
-        if best < _EXPLAINED * len(found):
-            return None
-        releases = [release for release, count in sorted(counts.items()) if count == best]
-        agreed = [release for release in releases if release in pinned]
-        return BuiltWith(tuple(agreed or releases), Sign.ASSERTIONS, best, len(found))
-    return BuiltWith(tuple(sorted(pinned)), Sign.PIN) if pinned else None
+def _told(own: Collection[Literal], pinned: Collection[Version]) -> BuiltWith | None:
+    """Return what the assertions of a library tell; None where they are of no known release."""
+    counts = load_layouts().assertions.built_with(own) if own else {}
+    best = max(counts.values(), default=0)
+    if not own or best < _EXPLAINED * len(own):
+        return None
+    releases = [release for release, count in sorted(counts.items()) if count == best]
+    agreed = [release for release in releases if release in pinned]
+    return BuiltWith(tuple(agreed or releases), Sign.ASSERTIONS, best, len(own))

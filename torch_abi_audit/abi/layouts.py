@@ -8,7 +8,7 @@ enum other values. What it depends on is read off the names that it imports:
 - what it makes or destroys, and what it has the virtual functions of;
 - `TensorImpl` and `StorageImpl` where it handles tensors: the code that counts references to them
   is inlined, and takes the address of the undefined tensor;
-- `DispatchKey` where a name has one, or where it registers operators;
+- `DispatchKey` where a name has one, or a set of them, or where it registers operators;
 - the classes of the headers whose assertions are inlined.
 
 Of all these also what they contain by value.
@@ -48,7 +48,9 @@ _UNDEFINED_TENSOR = re.compile(
     r"19UndefinedTensorImpl10_singletonE|_singleton@UndefinedTensorImpl@"
 )
 _DISPATCHES = re.compile(
-    r"11DispatchKey|DispatchKey(?:Set)?@c10|5torch7LibraryC|\?\?0Library@torch@"
+    r"11DispatchKey|14DispatchKeySet|5torch7LibraryC"
+    # The namespace may be a reference to one that stands before.
+    r"|(?:[UV@]|W4)DispatchKey(?:Set)?@|\?\?0Library@torch@"
 )
 # The namespaces of what is in torch's headers, by their folder.
 _SCOPES = {"c10": ("c10::",), "ATen": ("at::", "c10::"), "torch": ("torch::",)}
@@ -152,6 +154,14 @@ def _names(symbol: str) -> Iterator[tuple[str, Dependence]]:
             yield name, Dependence.VALUE
 
 
+def _inlined(item: LibraryAudit, layouts: PlatformLayouts) -> Iterator[str]:
+    """Yield the classes that headers are named after whose assertions a library has."""
+    for literal in literals(item.library):
+        stem = literal.header.rpartition("/")[2].partition(".")[0]
+        scopes = _SCOPES.get(literal.header.partition("/")[0], ())
+        yield from (name for name in layouts.named(stem) if name.startswith(scopes))
+
+
 def dependences(item: LibraryAudit, layouts: PlatformLayouts) -> dict[str, Dependence]:
     """Return the classes and enums whose layout a library depends on, and how.
 
@@ -165,18 +175,15 @@ def dependences(item: LibraryAudit, layouts: PlatformLayouts) -> dict[str, Depen
             # The gravest that a class is found by: by value.
             if name not in found or how is Dependence.VALUE:
                 found[name] = how
-    for literal in literals(item.library):
-        stem = literal.header.rpartition("/")[2].partition(".")[0]
-        scopes = _SCOPES.get(literal.header.partition("/")[0], ())
-        for name in layouts.named(stem):
-            if name.startswith(scopes):
-                found.setdefault(name, Dependence.INLINED)
+    for name in _inlined(item, layouts):
+        found.setdefault(name, Dependence.INLINED)
     found = {name: how for name, how in found.items() if layouts.has(name)}
     for name, how in list(found.items()):
         for held in layouts.closure(name):
-            part = Dependence.PART if how is Dependence.VALUE else Dependence.HELD
-            if found.setdefault(held, part) is Dependence.HELD:
-                found[held] = part
+            if how is not Dependence.VALUE:
+                found.setdefault(held, Dependence.HELD)
+            elif found.get(held) is not Dependence.VALUE:  # whatever else it is
+                found[held] = Dependence.PART
     return found
 
 

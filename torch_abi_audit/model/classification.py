@@ -200,6 +200,7 @@ class Cell:
         """Whether nothing but the CUDA of torch's build is in the way."""
         return self.status in LOADING or (
             self.status is ReleaseStatus.BREAKS
+            and self.reasons != ()
             and all(reason.is_about_cuda for reason in self.reasons)
         )
 

@@ -1,0 +1,546 @@
+"""What a library depends on by its imports, what it was built with, and what that makes of it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from packaging.version import Version
+
+from tests.builders import library
+from tests.unit.test_layouts import PLATFORM, facts, parsed
+from torch_abi_audit.abi import built_with as built_with_module
+from torch_abi_audit.abi import layouts as layouts_module
+from torch_abi_audit.abi.built_with import built_with
+from torch_abi_audit.abi.layouts import by_value, dependences, parameters, with_layouts
+from torch_abi_audit.abi.mangling import demangle
+from torch_abi_audit.catalog.build.history import layouts_file
+from torch_abi_audit.catalog.build.layouts import Headers
+from torch_abi_audit.catalog.build.parse import Facts, Parsed
+from torch_abi_audit.catalog.layouts import Layouts
+from torch_abi_audit.model import (
+    Alternative,
+    Assertion,
+    BuiltWith,
+    Cell,
+    Dependence,
+    LayoutChange,
+    LayoutStatus,
+    LibraryAudit,
+    LibraryKind,
+    Matrix,
+    PythonAbi,
+    PythonUse,
+    ReleaseStatus,
+    Sign,
+    TorchAbi,
+    TorchUse,
+)
+
+V9, V10, V11, V12 = map(Version, ("2.9.0", "2.10.0", "2.11.0", "2.12.0"))
+RELEASES = (V9, V10, V11, V12)
+
+UNDEFINED = "_ZN3c1019UndefinedTensorImpl10_singletonE"
+LIBRARY = (
+    "_ZN5torch7LibraryC1ENS0_4KindENSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE"
+    "St8optionalIN3c1011DispatchKeyEEPKcj"
+)
+IMPL = "_ZNO5torch7Library5_implEPKcONS_11CppFunctionENS_17_RegisterOrVerifyE"
+REDISPATCH = "_ZN2at4_ops3foo10redispatchEN3c1014DispatchKeySetERKNS_6TensorE"
+NODE = "_ZTIN5torch8autograd4NodeE"
+ITERATOR = "_ZN2at14TensorIteratorD1Ev"
+BY_REFERENCE = "_ZN2at4_ops10add_Tensor4callERKNS_6TensorES4_RKN3c106ScalarE"
+BY_VALUE = "_ZN2at3addERKNS_6TensorEN3c106ScalarE"
+
+# What changes, and in which of the four releases: a letter for a layout.
+HISTORY = {
+    "c10::TensorImpl": "aabb",
+    "c10::StorageImpl": "aaaa",
+    "at::TensorIterator": "aaab",
+    "torch::CppFunction": "aaaa",  # but it holds the next one
+    "c10::KernelFunction": "abbb",
+    "torch::autograd::Node": "a?bb",
+    "c10::Scalar": "aaaa",
+    "c10::DispatchKeySet": "aaaa",
+    "torch::Library": "aaaa",
+    "torch::_RegisterOrVerify": "aaaa",
+    "c10::SizesAndStrides": "aaab",
+}
+HOLDS = {
+    "torch::CppFunction": ["c10::KernelFunction"],
+    "at::TensorIterator": ["c10::KernelFunction"],
+    "c10::TensorImpl": ["c10::SizesAndStrides"],
+}
+KEYS = ({"CPU": 50}, {"CPU": 50}, {"CPU": 50}, {"CPU": 49})
+# The line of an assertion in each release, or nothing.
+LINES = {
+    "c10/core/TensorImpl.h": (10, 20, 20, 30),
+    "c10/core/Nothing.h": (1, 1, 2, 2),
+    "c10/core/StorageImpl.h": (5, 5, 5, 5),
+}
+
+
+def _facts(name: str, letter: str) -> Facts:
+    size = 8 * (1 + "abc".index(letter))
+    return facts(size, ("first", 0, "long"), holds=HOLDS.get(name, []))
+
+
+def _parsed(place: int) -> Parsed:
+    classes, unread = {}, []
+    for name, history in HISTORY.items():
+        if history[place] == "?":
+            unread.append("c10/unread.h")
+        else:
+            classes[name] = _facts(name, history[place])
+    found = parsed(classes, {"c10::DispatchKey": {"": 2, **KEYS[place]}}, tuple(unread))
+    return replace(
+        found,
+        headers=found.headers | {n: "c10/unread.h" for n in classes if "?" in HISTORY[n]},
+    )
+
+
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch) -> Layouts:
+    data = layouts_file(
+        Headers(
+            str(release),
+            PLATFORM,
+            _parsed(place),
+            {header: [(lines[place], lines[place], "a > 0")] for header, lines in LINES.items()},
+        )
+        for place, release in enumerate(RELEASES)
+    )
+    made = Layouts(lambda: io.BytesIO(data))
+    for module in (layouts_module, built_with_module):
+        monkeypatch.setattr(module, "load_layouts", lambda: made)
+    return made
+
+
+def item(
+    *imports: str,
+    asserts: Mapping[str, int] | None = None,
+    path: str = "x/_C.so",
+    platform: str | None = PLATFORM,
+    abi: TorchAbi = TorchAbi.UNSTABLE,
+) -> LibraryAudit:
+    told = (
+        Assertion(f"/site-packages/torch/include/{header}", line, "a > 0")
+        for header, line in (asserts or {}).items()
+    )
+    return LibraryAudit(
+        path,
+        replace(library(*imports), assertions=tuple(told)),
+        LibraryKind.EXTENSION,
+        platform,
+        TorchUse(abi, unstable=imports),
+        PythonUse(PythonAbi.NONE),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            LIBRARY,
+            [
+                "torch::Library::Kind",
+                "std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char>>",
+                "std::optional<c10::DispatchKey>",
+                "char const*",
+                "unsigned int",
+            ],
+        ),
+        (IMPL, ["char const*", "torch::CppFunction&&", "torch::_RegisterOrVerify"]),
+        (UNDEFINED, []),
+        (NODE, []),
+        (ITERATOR, []),
+        ("_ZNK3c1010TensorImpl4sizeEl", ["long"]),
+        ("_ZN3c103setESt8functionIFvNS_6ScalarEiEE", ["std::function<void (c10::Scalar, int)>"]),
+        ("_ZN3c101fEPFviE", ["void (*)(int)"]),
+        ("_ZN3c10lsERSoNS_10DeviceTypeE", [
+            "std::ostream&", "c10::DeviceType",
+        ]),
+        ("_ZNK3c103FooclEi", ["int"]),
+        ("_ZN3c101fIiEEvT_", ["int"]),
+        (
+            "?zeros@at@@YA?AVTensor@1@V?$ArrayRef@_J@c10@@UTensorOptions@4@@Z",
+            ["class c10::ArrayRef<__int64>", "struct c10::TensorOptions"],
+        ),
+        ("?defined@TensorBase@at@@QEBA_NXZ", []),
+        ("??_7TensorImpl@c10@@6B@", []),
+    ],
+)  # fmt: skip
+def test_parameters(name: str, expected: list[str]) -> None:
+    declaration = demangle(name)
+    assert declaration is not None
+    # Releases of the demangler differ in whether a space stands between two closing brackets.
+    assert [item.replace("> >", ">>") for item in parameters(declaration)] == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", ")", "())", "((", "f(", "f(a", "(...)", "a<b>::c", ",)", "f(,)"]
+)
+def test_parameters_of_what_is_no_declaration(text: str) -> None:
+    assert set(parameters(text)) <= {"...", "()"}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "expected"),
+    [
+        ("c10::Scalar", ["c10::Scalar"]),
+        ("c10::Scalar&&", ["c10::Scalar"]),
+        ("c10::Scalar const&&", ["c10::Scalar"]),
+        ("c10::Scalar&", []),
+        ("c10::Scalar const&", []),
+        ("c10::Scalar const*", []),
+        ("c10::TensorImpl*", []),
+        ("std::optional<c10::Scalar>", ["c10::Scalar"]),
+        ("std::optional<c10::Scalar> const&", []),
+        ("std::variant<c10::OperatorName, c10::FunctionSchema>&&", [
+            "c10::OperatorName", "c10::FunctionSchema",
+        ]),
+        ("std::pair<at::Tensor, std::optional<c10::Scalar> >", ["at::Tensor", "c10::Scalar"]),
+        ("std::vector<c10::Scalar*>", []),
+        ("std::__1::optional<c10::Scalar>", ["c10::Scalar"]),
+        ("c10::ArrayRef<at::Tensor>", ["c10::ArrayRef<at::Tensor>"]),
+        ("void (*)(c10::Scalar)", []),
+        ("std::function<void (c10::Scalar)>", []),
+        ("class c10::Scalar", ["c10::Scalar"]),
+        ("class c10::Scalar const &", []),
+        ("class c10::Scalar &&", ["c10::Scalar"]),
+        ("class std::optional<class c10::Scalar>", ["c10::Scalar"]),
+        ("enum c10::DispatchKey", ["c10::DispatchKey"]),
+        ("class c10::Scalar *", []),
+    ],
+)  # fmt: skip
+def test_by_value(parameter: str, expected: list[str]) -> None:
+    assert by_value(parameter) == expected
+
+
+VALUE, OBJECT, TABLE = Dependence.VALUE, Dependence.OBJECT, Dependence.TABLE
+PART = Dependence.PART
+INLINED, HELD = Dependence.INLINED, Dependence.HELD
+
+
+@pytest.mark.parametrize(
+    ("imports", "expected"),
+    [
+        (("malloc",), {}),
+        ((BY_REFERENCE,), {}),
+        ((BY_VALUE,), {"c10::Scalar": VALUE}),
+        (
+            (UNDEFINED,),
+            {
+                "c10::TensorImpl": INLINED,
+                "c10::StorageImpl": INLINED,
+                "c10::SizesAndStrides": HELD,
+            },
+        ),
+        ((LIBRARY,), {"c10::DispatchKey": VALUE, "torch::Library": OBJECT}),
+        (
+            (IMPL,),
+            {
+                "torch::CppFunction": VALUE,
+                "c10::KernelFunction": PART,
+                "torch::_RegisterOrVerify": VALUE,
+            },
+        ),
+        # A key's number is its bit in a set of keys.
+        ((REDISPATCH,), {"c10::DispatchKeySet": VALUE, "c10::DispatchKey": VALUE}),
+        ((NODE,), {"torch::autograd::Node": TABLE}),
+        (("_ZTVN5torch8autograd4NodeE",), {"torch::autograd::Node": TABLE}),
+        (("_ZTSN5torch8autograd4NodeE",), {}),
+        ((ITERATOR,), {"at::TensorIterator": OBJECT, "c10::KernelFunction": HELD}),
+        # The gravest counts, whichever comes first.
+        (
+            (ITERATOR, IMPL),
+            {
+                "at::TensorIterator": OBJECT,
+                "torch::CppFunction": VALUE,
+                "c10::KernelFunction": PART,
+                "torch::_RegisterOrVerify": VALUE,
+            },
+        ),
+        (
+            (IMPL, "_ZN3c1014KernelFunctionD1Ev"),
+            {
+                "torch::CppFunction": VALUE,
+                "c10::KernelFunction": PART,
+                "torch::_RegisterOrVerify": VALUE,
+            },
+        ),
+        (("_ZN3c106ScalarC1Ev", BY_VALUE), {"c10::Scalar": VALUE}),
+        # Methods of what somebody else made ask nothing of its layout.
+        (("_ZNK3c1010TensorImpl4sizeEl",), {}),
+        (("?_singleton@UndefinedTensorImpl@c10@@0V12@A",), {
+            "c10::TensorImpl": INLINED, "c10::StorageImpl": INLINED, "c10::SizesAndStrides": HELD,
+        }),
+        (("??1TensorIterator@at@@QEAA@XZ",), {
+            "at::TensorIterator": OBJECT, "c10::KernelFunction": HELD,
+        }),
+        (("??_7Node@autograd@torch@@6B@",), {"torch::autograd::Node": TABLE}),
+        (("?add@at@@YA?AVTensor@1@AEBV21@VScalar@c10@@@Z",), {"c10::Scalar": VALUE}),
+        (("?f@c10@@YAXVDispatchKeySet@1@@Z",), {
+            "c10::DispatchKeySet": VALUE, "c10::DispatchKey": VALUE,
+        }),
+        (("?f@x@@YAXW4DispatchKey@c10@@@Z",), {"c10::DispatchKey": VALUE}),
+        (("?has@DispatchKeySet@c10@@QEBA_NW4DispatchKey@2@@Z",), {"c10::DispatchKey": VALUE}),
+        (("?getDispatchKey@x@@YAXXZ",), {}),
+        # A hostile name is not taken apart.
+        (("_ZN3c10" + "4Long" * 400 + "EN3c106ScalarE",), {}),
+    ],
+)  # fmt: skip
+def test_dependences(
+    made_up: Layouts, imports: tuple[str, ...], expected: dict[str, Dependence]
+) -> None:
+    subject = made_up.of(PLATFORM)
+    assert subject is not None
+    assert dependences(item(*imports), subject) == expected
+    assert dependences(item(*reversed(imports)), subject) == expected
+
+
+def test_headers_whose_code_is_inlined(made_up: Layouts) -> None:
+    subject = made_up.of(PLATFORM)
+    assert subject is not None
+    found = dependences(item(asserts={"c10/core/StorageImpl.h": 5, "c10/x.h": 1}), subject)
+    assert found == {"c10::StorageImpl": INLINED}
+
+
+def matrix(*items: LibraryAudit, status: ReleaseStatus = ReleaseStatus.LINKS) -> Matrix:
+    row = dict.fromkeys(RELEASES, Cell(status))
+    return Matrix({subject.path: row for subject in items}, row)
+
+
+LETTERS = {
+    LayoutStatus.UNCHANGED: "=",
+    LayoutStatus.CHANGED: "x",
+    LayoutStatus.UNKNOWN: "?",
+    None: " ",
+}
+
+
+def letters(row: Mapping[Version, Cell]) -> str:
+    """A row as one letter a release: 2.9.0, 2.10.0, 2.11.0, 2.12.0."""
+    return "".join(LETTERS[row[release].layout] for release in RELEASES)
+
+
+def judged(subject: LibraryAudit, *built: Version) -> Matrix:
+    known = BuiltWith(built, Sign.PIN) if built else None
+    return with_layouts(matrix(subject), [subject], {subject.path: known})
+
+
+@pytest.mark.parametrize(
+    ("imports", "built", "row"),
+    [
+        ((UNDEFINED,), (V9,), "==xx"),
+        ((UNDEFINED,), (V11,), "xx=x"),
+        ((UNDEFINED,), (V12,), "xxx="),
+        ((IMPL,), (V9,), "=xxx"),
+        ((IMPL,), (V11,), "x==="),
+        ((LIBRARY,), (V11,), "===x"),
+        ((REDISPATCH,), (V12,), "xxx="),
+        ((BY_VALUE,), (V12,), "===="),
+        ((BY_REFERENCE,), (V9,), "===="),
+        # Of one release the header could not be read.
+        ((NODE,), (V9,), "=?xx"),
+        ((NODE,), (V10,), "????"),
+        # The worst of all that it depends on.
+        ((NODE, IMPL), (V9,), "=xxx"),
+        # It was built with one of several: changed where it is for each of them.
+        ((UNDEFINED,), (V9, V10), "==xx"),
+        ((UNDEFINED,), (V10, V11), "???x"),
+        ((LIBRARY,), (V11, V12), "????"),
+        # Nothing tells, or it was built with a release that is not known.
+        ((UNDEFINED,), (), "????"),
+        ((UNDEFINED,), (Version("2.3.0"),), "????"),
+        ((UNDEFINED,), (Version("2.3.0"), V9), "????"),
+    ],
+)
+def test_rows(
+    made_up: Layouts, imports: tuple[str, ...], built: tuple[Version, ...], row: str
+) -> None:
+    found = judged(item(*imports), *built)
+    assert letters(found.libraries["x/_C.so"]) == row
+    assert letters(found.row) == row
+
+
+def test_what_changed(made_up: Layouts) -> None:
+    cell = judged(item(ITERATOR, LIBRARY, UNDEFINED), V9).row[V12]
+    assert cell.changes == (
+        LayoutChange("c10::DispatchKey", "CPU 50 to 49", V12, grave=True),
+        LayoutChange("c10::TensorImpl", "8 to 16 bytes", V11, grave=True),
+        LayoutChange("at::TensorIterator", "8 to 16 bytes", V12, grave=False),
+        LayoutChange("c10::KernelFunction", "8 to 16 bytes", V10, grave=False),
+        LayoutChange("c10::SizesAndStrides", "8 to 16 bytes", V12, grave=False),
+    )
+    assert str(cell.changes[0]) == "c10::DispatchKey: CPU 50 to 49 since 2.12.0"
+    assert judged(item(IMPL), V9).row[V10].changes == (
+        LayoutChange("c10::KernelFunction", "8 to 16 bytes", V10, grave=True),
+    )
+    assert judged(item(IMPL), V10).row[V11].changes == ()
+
+
+def test_what_does_not_link_has_no_layout(made_up: Layouts) -> None:
+    subject = item(UNDEFINED)
+    built = {subject.path: BuiltWith((V9,), Sign.PIN)}
+    for status in (ReleaseStatus.BREAKS, ReleaseStatus.UNKNOWN):
+        found = with_layouts(matrix(subject, status=status), [subject], built)
+        assert letters(found.row) == letters(found.libraries[subject.path]) == "    "
+
+
+def test_libraries_on_the_stable_abi_have_no_layout(made_up: Layouts) -> None:
+    subject = item(UNDEFINED, abi=TorchAbi.STABLE)
+    found = with_layouts(matrix(subject), [subject], {})
+    assert letters(found.row) == letters(found.libraries[subject.path]) == "    "
+
+
+@pytest.mark.parametrize("platform", [None, "windows_x86_64"])
+def test_platforms_without_layouts(made_up: Layouts, platform: str | None) -> None:
+    assert letters(judged(item(UNDEFINED, platform=platform), V9).row) == "????"
+
+
+def test_the_worst_library_of_a_target_counts(made_up: Layouts) -> None:
+    items = [item(UNDEFINED, path="a.so"), item(IMPL, path="b.so"), item(BY_VALUE, path="c.so")]
+    built = {subject.path: BuiltWith((V11,), Sign.PIN) for subject in items}
+    found = with_layouts(matrix(*items), items, built)
+    assert [letters(row) for row in found.libraries.values()] == ["xx=x", "x===", "===="]
+    assert letters(found.row) == "xx=x"
+    found = with_layouts(matrix(*items), items, {**built, "b.so": None})
+    assert letters(found.row) == "xx?x"
+
+
+def test_the_worst_slice_of_a_file_counts(made_up: Layouts) -> None:
+    items = [item(IMPL), item(UNDEFINED, platform="macos_x86_64")]
+    built = {"x/_C.so": BuiltWith((V11,), Sign.PIN)}
+    for order in (items, items[::-1]):
+        assert letters(with_layouts(matrix(items[0]), order, built).row) == "x???"
+
+
+def test_each_release_is_served_by_its_alternative(made_up: Layouts) -> None:
+    items = [item(UNDEFINED, path=f"x_{minor}.so") for minor in (10, 12)]
+    built: dict[str, BuiltWith | None] = {
+        "x_10.so": BuiltWith((V10,), Sign.PIN),
+        "x_12.so": BuiltWith((V12,), Sign.PIN),
+    }
+    known = replace(
+        matrix(*items),
+        alternatives={
+            "x_10.so": Alternative("x_*.so", (2, 10)),
+            "x_12.so": Alternative("x_*.so", (2, 12)),
+        },
+    )
+    found = with_layouts(known, items, built)
+    assert [letters(row) for row in found.libraries.values()] == ["==xx", "xxx="]
+    # No library is meant for the other releases.
+    assert letters(found.row) == " = ="
+
+
+FIRST, SECOND = "c10/core/TensorImpl.h", "c10/core/Nothing.h"
+
+
+@pytest.mark.parametrize(
+    ("asserts", "pinned", "expected"),
+    [
+        ({}, (), None),
+        ({}, (V10,), BuiltWith((V10,), Sign.PIN)),
+        ({}, (V11, V10), BuiltWith((V10, V11), Sign.PIN)),
+        ({FIRST: 10}, (), BuiltWith((V9,), Sign.ASSERTIONS, 1, 1)),
+        ({FIRST: 20}, (), BuiltWith((V10, V11), Sign.ASSERTIONS, 1, 1)),
+        ({FIRST: 20, SECOND: 2}, (), BuiltWith((V11,), Sign.ASSERTIONS, 2, 2)),
+        # A pin decides between those that agree with it, and is overruled by what does not.
+        ({FIRST: 20}, (V11,), BuiltWith((V11,), Sign.ASSERTIONS, 1, 1)),
+        ({FIRST: 20}, (V9,), BuiltWith((V10, V11), Sign.ASSERTIONS, 1, 1)),
+        # No release has these lines: a pin does not make one of them.
+        ({FIRST: 11}, (), None),
+        ({FIRST: 11}, (V9,), None),
+        # Of four, three are enough.
+        (
+            {FIRST: 30, SECOND: 2, "c10/core/StorageImpl.h": 5, "c10/x.h": 1},
+            (),
+            BuiltWith((V12,), Sign.ASSERTIONS, 3, 4),
+        ),
+        ({FIRST: 30, SECOND: 2, "c10/x.h": 1}, (V12,), None),
+    ],
+)
+def test_built_with(
+    made_up: Layouts,
+    asserts: dict[str, int],
+    pinned: tuple[Version, ...],
+    expected: BuiltWith | None,
+) -> None:
+    assert built_with([item(asserts=asserts)], Matrix(), pinned) == {"x/_C.so": expected}
+
+
+def test_assertions_outside_of_torch_are_no_sign(made_up: Layouts) -> None:
+    subject = item()
+    other = replace(subject.library, assertions=(Assertion("/src/x.h", 1, "a > 0"),))
+    subject = replace(subject, library=other)
+    assert built_with([subject], Matrix(), [V9]) == {"x/_C.so": BuiltWith((V9,), Sign.PIN)}
+
+
+def test_only_libraries_on_the_unstable_abi(made_up: Layouts) -> None:
+    assert built_with([item(abi=TorchAbi.STABLE), item(abi=TorchAbi.NONE)], Matrix(), [V9]) == {}
+
+
+def test_libraries_of_a_target_were_built_together(made_up: Layouts) -> None:
+    items = [
+        item(path="a.so", asserts={FIRST: 20}),
+        item(path="b.so", asserts={SECOND: 2, "c10/core/StorageImpl.h": 5}),
+        item(path="c.so"),
+    ]
+    assert built_with(items, Matrix(), ()) == {
+        "a.so": BuiltWith((V11,), Sign.ASSERTIONS, 1, 1),
+        "b.so": BuiltWith((V11,), Sign.ASSERTIONS, 2, 2),
+        "c.so": BuiltWith((V11,), Sign.ASSERTIONS, 2, 2),
+    }
+
+
+def test_a_pin_that_a_sibling_contradicts_says_nothing(made_up: Layouts) -> None:
+    items = [item(path="a.so", asserts={FIRST: 10}), item(path="b.so")]
+    told = BuiltWith((V9,), Sign.ASSERTIONS, 1, 1)
+    assert built_with(items, Matrix(), [V12]) == {"a.so": told, "b.so": told}
+
+
+def test_one_of_no_known_release_is_not_like_its_siblings(made_up: Layouts) -> None:
+    items = [item(path="a.so", asserts={FIRST: 10}), item(path="b.so", asserts={FIRST: 11})]
+    told = BuiltWith((V9,), Sign.ASSERTIONS, 1, 1)
+    assert built_with(items, Matrix(), [V9]) == {"a.so": told, "b.so": None}
+
+
+def test_libraries_that_contradict_each_other_speak_for_themselves(made_up: Layouts) -> None:
+    items = [
+        item(path="a.so", asserts={FIRST: 10}),
+        item(path="b.so", asserts={FIRST: 30}),
+        item(path="c.so"),
+    ]
+    expected = {
+        "a.so": BuiltWith((V9,), Sign.ASSERTIONS, 1, 1),
+        "b.so": BuiltWith((V12,), Sign.ASSERTIONS, 1, 1),
+        "c.so": None,
+    }
+    assert built_with(items, Matrix(), ()) == expected
+    pin = BuiltWith((V12,), Sign.PIN)
+    assert built_with(items, Matrix(), [V12]) == {**expected, "c.so": pin}
+
+
+def test_alternatives_were_not_built_together(made_up: Layouts) -> None:
+    items = [
+        item(path="x_9.so", asserts={FIRST: 10}),
+        item(path="x_12.so", asserts={FIRST: 30}),
+        item(path="other_12.so"),
+        item(path="common.so"),
+    ]
+    alternatives = {
+        "x_9.so": Alternative("x_*.so", (2, 9)),
+        "x_12.so": Alternative("x_*.so", (2, 12)),
+        "other_12.so": Alternative("other_*.so", (2, 12)),
+    }
+    newer = BuiltWith((V12,), Sign.ASSERTIONS, 1, 1)
+    assert built_with(items, Matrix(alternatives=alternatives), ()) == {
+        "x_9.so": BuiltWith((V9,), Sign.ASSERTIONS, 1, 1),
+        "x_12.so": newer,
+        "other_12.so": newer,
+        "common.so": None,
+    }
