@@ -111,7 +111,9 @@ _OTHERS = {
         "enum { ncclInt8, ncclUint8, ncclInt32, ncclUint32, ncclInt64, ncclUint64, ncclFloat16,"
         " ncclFloat32, ncclFloat64, ncclBfloat16, ncclFloat8e4m3, ncclFloat8e5m2,"
         " ncclFloat = ncclFloat32, ncclHalf = ncclFloat16, ncclDouble = ncclFloat64 };\n"
-        "enum { ncclSuccess };\n#define NCCL_CONFIG_INITIALIZER {}\n"
+        "enum { ncclSuccess };\n"
+        "enum { ncclSum, ncclProd, ncclMax, ncclMin, ncclAvg, ncclNumOps, ncclMaxRedOp = 255 };\n"
+        "#define NCCL_CONFIG_INITIALIZER {}\n#define NCCL_SPLIT_NOCOLOR -1\n"
     ),
 }
 
