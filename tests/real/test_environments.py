@@ -33,7 +33,12 @@ def test_packages_beside_torch_for_macos(
     assert report["counts"]["here"] == {"guaranteed": 0, "links": 1, "breaks": 1, "unknown": 0}
     here = {target["target"]: target["here"] for target in report["targets"]}
     assert here["torch"] is None
-    assert here["torchvision"] == {"torch": "2.8.0", "status": "links", "reasons": []}
+    assert here["torchvision"] == {
+        "torch": "2.8.0",
+        "status": "links",
+        "layout": "unchanged",
+        "reasons": [],
+    }
     assert here["torchaudio"]["status"] == "breaks"
     assert {
         "cause": "symbol",

@@ -400,7 +400,7 @@ def test_alternatives_are_said(capsys: pytest.CaptureFixture[str]) -> None:
 def test_cuda_is_named_cell_by_cell(capsys: pytest.CaptureFixture[str]) -> None:
     _, target = audit(download("xformers==0.0.35"), capsys)
     cells = target["torch"]["releases"]
-    assert cells["2.10.0"] == {"status": "guaranteed", "reasons": []}
+    assert cells["2.10.0"] == {"status": "guaranteed", "layout": None, "reasons": []}
     for release in SINCE["2.11.0"]:
         assert cells[release]["status"] == "breaks"
         (reason,) = cells[release]["reasons"]

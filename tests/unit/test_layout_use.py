@@ -544,3 +544,19 @@ def test_alternatives_were_not_built_together(made_up: Layouts) -> None:
         "other_12.so": newer,
         "common.so": None,
     }
+
+
+def test_the_values_of_an_enum_of_a_class_that_is_passed() -> None:
+    """torch 2.9 gave `IValue::Tag` other values, and inline code of `IValue` compares them."""
+    subject = item("_ZN2at1fEN3c106IValueE")
+    releases = (Version("2.8.0"), Version("2.9.0"))
+    row = dict.fromkeys(releases, Cell(ReleaseStatus.LINKS))
+    built = {subject.path: BuiltWith(releases[:1], Sign.PIN)}
+    found = with_layouts(Matrix({subject.path: row}, row), [subject], built).row
+    assert found[releases[0]].layout is LayoutStatus.UNCHANGED
+    assert found[releases[1]].layout is LayoutStatus.CHANGED
+    assert [change.name for change in found[releases[1]].changes] == [
+        "c10::IValue::Payload::TriviallyCopyablePayload",
+        "c10::IValue::Tag",
+    ]
+    assert found[releases[1]].changes[0].grave

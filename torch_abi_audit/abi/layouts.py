@@ -274,7 +274,8 @@ class _History:
         changes = [self._changes(layouts, base, release) for base in bases]
         if all(changes):
             return replace(cell, layout=LayoutStatus.CHANGED, changes=min(changes, key=len))
-        known = all(layouts.knows(name, release, *bases) for name in self._needs)
+        others = [base for base in bases if base != release]
+        known = all(layouts.knows(n, release, base) for base in others for n in self._needs)
         same = known and not any(changes)
         return replace(cell, layout=LayoutStatus.UNCHANGED if same else LayoutStatus.UNKNOWN)
 
@@ -284,9 +285,11 @@ class _History:
         found = []
         for name, how in self._needs.items():
             change = layouts.changes(name, base, release)
-            # Whoever holds an enum is no other class where its values are.
+            # Whoever holds an enum is no other class where its values are others, unless it is
+            # the enum of that class, as `IValue::Tag`: inline code compares its values.
             held = how in (Dependence.PART, Dependence.HELD)
-            if change is not None and not (held and change.kind is Kind.VALUE):
+            foreign = held and name.rpartition("::")[0] not in self._needs
+            if change is not None and not (foreign and change.kind is Kind.VALUE):
                 grave = how in (Dependence.VALUE, Dependence.PART) or name in _VITAL
                 found.append(LayoutChange(name, _detail(change), change.since, grave))
         return tuple(found)
