@@ -19,7 +19,7 @@ from torch_abi_audit.abi.mangling import demangle
 from torch_abi_audit.catalog.build.history import layouts_file
 from torch_abi_audit.catalog.build.layouts import Headers
 from torch_abi_audit.catalog.build.parse import Facts, Parsed
-from torch_abi_audit.catalog.layouts import Layouts
+from torch_abi_audit.catalog.layouts import Layouts, load_layouts
 from torch_abi_audit.model import (
     Alternative,
     Assertion,
@@ -74,6 +74,12 @@ HOLDS = {
     "c10::TensorImpl": ["c10::SizesAndStrides"],
 }
 KEYS = ({"CPU": 50}, {"CPU": 50}, {"CPU": 50}, {"CPU": 49})
+TYPES = (
+    {"Byte": 0, "Undefined": 1, "NumOptions": 2},
+    {"Byte": 0, "Char": 1, "Undefined": 2, "NumOptions": 3},
+    {"Byte": 0, "Char": 1, "Undefined": 2, "NumOptions": 3},
+    {"Byte": 3, "Char": 1, "Undefined": 2, "NumOptions": 0},
+)
 # The line of an assertion in each release, or nothing.
 LINES = {
     "c10/core/TensorImpl.h": (10, 20, 20, 30),
@@ -94,7 +100,12 @@ def _parsed(place: int) -> Parsed:
             unread.append("c10/unread.h")
         else:
             classes[name] = _facts(name, history[place])
-    found = parsed(classes, {"c10::DispatchKey": {"": 2, **KEYS[place]}}, tuple(unread))
+    enums = {
+        "c10::DispatchKey": {"": 2, **KEYS[place]},
+        "c10::ScalarType": {"": 1, **TYPES[place]},
+        "c10::Other": {"": 1, **TYPES[place]},
+    }
+    found = parsed(classes, enums, tuple(unread))
     return replace(
         found,
         headers=found.headers | {n: "c10/unread.h" for n in classes if "?" in HISTORY[n]},
@@ -380,6 +391,30 @@ def test_what_changed(made_up: Layouts) -> None:
         LayoutChange("c10::KernelFunction", "8 to 16 bytes", V10, grave=True),
     )
     assert judged(item(IMPL), V10).row[V11].changes == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        # Where there is a new type, `Undefined` has its number; what follows is no change either.
+        ("_ZN2at5emptyEN3c1010ScalarTypeE", "===x"),
+        # Any other enum may use such a name for what it means.
+        ("_ZN2at5emptyEN3c105OtherE", "=xxx"),
+    ],
+)
+def test_what_moves_with_each_new_type(made_up: Layouts, name: str, row: str) -> None:
+    assert letters(judged(item(name), V12).row) == "xxx="
+    assert letters(judged(item(name), V9).row) == row
+
+
+def test_in_no_release_did_a_type_move() -> None:
+    subject = load_layouts().of(PLATFORM)
+    assert subject is not None
+    empty = item("_ZN2at5emptyEN3c1010ScalarTypeE")
+    known = BuiltWith((subject.releases[0],), Sign.PIN)
+    row = dict.fromkeys(subject.releases, Cell(ReleaseStatus.LINKS))
+    found = with_layouts(Matrix({empty.path: row}, row), [empty], {empty.path: known})
+    assert {cell.layout for cell in found.row.values()} == {LayoutStatus.UNCHANGED}
 
 
 def test_what_does_not_link_has_no_layout(made_up: Layouts) -> None:

@@ -73,6 +73,9 @@ _PARTS = {
     Kind.VIRTUAL: "virtual function ",
     Kind.VALUE: "",
 }
+# What stands for no type, and for how many there are, moves with each new type: that is a change
+# only for those who name it.
+_ENDS = {"c10::ScalarType": frozenset({"Undefined", "NumOptions"})}
 _MOST_KNOWN_KEY = "CPU"  # what people know of the values of `DispatchKey`
 
 
@@ -284,7 +287,7 @@ class _History:
     ) -> tuple[LayoutChange, ...]:
         found = []
         for name, how in self._needs.items():
-            change = layouts.changes(name, base, release)
+            change = _change(layouts, name, base, release)
             # Whoever holds an enum is no other class where its values are others, unless it is
             # the enum of that class, as `IValue::Tag`: inline code compares its values.
             held = how in (Dependence.PART, Dependence.HELD)
@@ -293,6 +296,22 @@ class _History:
                 grave = how in (Dependence.VALUE, Dependence.PART) or name in _VITAL
                 found.append(LayoutChange(name, _detail(change), change.since, grave))
         return tuple(found)
+
+
+def _change(layouts: PlatformLayouts, name: str, base: Version, release: Version) -> Change | None:
+    """Return how a class or enum differs between two releases, where it matters."""
+    change = layouts.changes(name, base, release)
+    while change is not None and _only_ends(change):
+        older = max(item for item in layouts.releases if item < change.since)
+        base = change.since if release > base else older
+        change = layouts.changes(name, base, release)
+    return change
+
+
+def _only_ends(change: Change) -> bool:
+    """Whether nothing of an enum moved but what stands behind all that it has values for."""
+    moved = {fact.name for fact in change.facts if fact.kind is Kind.VALUE}
+    return change.count == len(moved) and moved <= _ENDS.get(change.name, frozenset())
 
 
 def _detail(change: Change) -> str:
