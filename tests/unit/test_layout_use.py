@@ -595,3 +595,25 @@ def test_the_values_of_an_enum_of_a_class_that_is_passed() -> None:
         "c10::IValue::Tag",
     ]
     assert found[releases[1]].changes[0].grave
+
+
+def test_an_alternative_is_built_for_the_release_in_its_name(made_up: Layouts) -> None:
+    subject = item(path="x_10.so", asserts={FIRST: 20})
+    known = Matrix(alternatives={"x_10.so": Alternative("x_*.so", (2, 10))})
+    told = BuiltWith((V10,), Sign.ASSERTIONS, 1, 1)
+    assert built_with([subject], known, ()) == {"x_10.so": told}
+    # Unless the assertions say that it was built with another.
+    known = Matrix(alternatives={"x_10.so": Alternative("x_*.so", (2, 9))})
+    assert built_with([subject], known, ()) == {"x_10.so": told._replace(releases=(V10, V11))}
+
+
+def test_what_is_not_measured_is_not_told() -> None:
+    """Microsoft's standard library is not to be had: offsets in torch's classes depend on it."""
+    subject = item(UNDEFINED, platform="windows_x86_64")
+    releases = (Version("2.12.1"), Version("2.13.0"))
+    row = dict.fromkeys(releases, Cell(ReleaseStatus.LINKS))
+    built = {subject.path: BuiltWith(releases[:1], Sign.PIN)}
+    found = with_layouts(Matrix({subject.path: row}, row), [subject], built).row[releases[1]]
+    assert found.layout is LayoutStatus.CHANGED
+    assert {change.name for change in found.changes} >= {"c10::TensorImpl", "c10::StorageImpl"}
+    assert not any("?" in change.detail for change in found.changes)

@@ -108,12 +108,12 @@ def test_the_oldest_of_all_environments_counts() -> None:
             "it loads with torch 2.10.0 to 2.11.0, and the metadata admits torch 2.9.0 to 2.10.0",
             "Requires-Dist: torch>=2.10,<2.12",
         ),
-        # What CUDA is in the way of is not what it can't be linked with.
+        # What CUDA is in the way of is not what it can't be linked with, and not advised.
         (
             library("_ZN2at3newEv", needed=(*TORCH, "libcudart.so.12")),
             "torch>=2.9,<2.12",
             "it loads with torch 2.10.0 to 2.11.0, and the metadata admits torch 2.9.0 to 2.11.0",
-            "Requires-Dist: torch>=2.10,<2.12",
+            "Requires-Dist: torch==2.10.*",
         ),
         (NEW, "torch>=2.9.0,<2.10", None, None),
         (NEW, "torch==2.11.*", None, None),

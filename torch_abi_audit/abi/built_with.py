@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
-    from torch_abi_audit.model import Cell, Library, LibraryAudit, Matrix
+    from torch_abi_audit.model import Alternative, Cell, Library, LibraryAudit, Matrix
 
 # Less is explained by no release that the catalog knows: an older one, or a private build.
 _EXPLAINED = 0.75
@@ -52,6 +52,7 @@ def built_with(
             own = literals(item.library)
             row = matrix.libraries.get(item.path, {})
             found[item.path] = _linking(_told(own, pinned), row)
+            found[item.path] = _meant(found[item.path], matrix.alternatives.get(item.path))
             # One whose assertions are of no known release was not built like the others.
             if not own or found[item.path] is not None:
                 meant = matrix.alternatives.get(item.path)
@@ -72,6 +73,14 @@ def built_with(
             elif common:
                 found[path] = own_signs._replace(releases=tuple(sorted(common)))
     return found
+
+
+def _meant(built: BuiltWith | None, alternative: Alternative | None) -> BuiltWith | None:
+    """Leave out, of an alternative, what it can't have been built with going by its name."""
+    if built is None or alternative is None:
+        return built
+    series = tuple(r for r in built.releases if r.release[:2] == alternative.release)
+    return built._replace(releases=series or built.releases)
 
 
 def _linking(built: BuiltWith | None, row: Mapping[Version, Cell]) -> BuiltWith | None:

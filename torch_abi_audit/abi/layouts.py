@@ -76,6 +76,7 @@ _PARTS = {
 # What stands for no type, and for how many there are, moves with each new type: that is a change
 # only for those who name it.
 _ENDS = {"c10::ScalarType": frozenset({"Undefined", "NumOptions"})}
+_UNMEASURED = "?"
 _MOST_KNOWN_KEY = "CPU"  # what people know of the values of `DispatchKey`
 
 
@@ -316,7 +317,11 @@ def _only_ends(change: Change) -> bool:
 
 def _detail(change: Change) -> str:
     """Say what a class or enum was and is, by what tells most."""
-    fact = next((f for f in change.facts if f.name == _MOST_KNOWN_KEY), change.facts[0])
+    # Of Microsoft's standard library no offset is known, only that it is another.
+    told = [fact for fact in change.facts if _UNMEASURED not in (fact.was, fact.now)]
+    if not told:
+        return "laid out differently"
+    fact = next((fact for fact in told if fact.name == _MOST_KNOWN_KEY), told[0])
     if fact.kind in _WHOLE:
         return _WHOLE[fact.kind].format(was=fact.was, now=fact.now)
     moved = f"{fact.was} to {fact.now}"

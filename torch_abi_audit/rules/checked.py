@@ -39,7 +39,7 @@ def advised_releases(subject: Subject) -> list[Version]:
     tells which these are.
     """
     row = subject.matrix.row
-    loading = [release for release, cell in row.items() if cell.loads_but_for_cuda]
+    loading = [release for release, cell in row.items() if cell.status in LOADING]
     same = [release for release in loading if row[release].layout is LayoutStatus.UNCHANGED]
     if same:
         return same
