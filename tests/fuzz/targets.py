@@ -41,7 +41,7 @@ from torch_abi_audit.cli import main
 from torch_abi_audit.config import parse_config, read_config
 from torch_abi_audit.errors import AuditError, LibraryError, LimitError
 from torch_abi_audit.formats import BytesSource, dyld, read_libraries
-from torch_abi_audit.model import Format, Interpreter, Library, PythonVersion
+from torch_abi_audit.model import MAIN_EXECUTABLE, Format, Interpreter, Library, PythonVersion
 from torch_abi_audit.report.outputs import ReportFormat
 from torch_abi_audit.targets import integrity, metadata
 from torch_abi_audit.targets.wheel import read_wheel
@@ -131,7 +131,7 @@ def _check_library(library: Library) -> None:
     if not set(library.optional) | set(library.reexported) <= set(library.needed):
         raise FuzzError("a library that is optional, or re-exported, and not needed")
     if library.format is not Format.ELF and not (
-        {symbol.library for symbol in library.imports} <= {*library.needed, None}
+        {symbol.library for symbol in library.imports} <= {*library.needed, MAIN_EXECUTABLE, None}
         or library.format is Format.PE  # a forwarder needs no import
     ):
         raise FuzzError("a symbol of a library that is not needed")

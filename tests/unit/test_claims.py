@@ -150,6 +150,12 @@ def test_admitted_torch(requirement: str, admitted: list[str], future: bool) -> 
     ("requirement", "brings"),
     [
         ("nvidia-cuda-runtime-cu12", True),
+        ("nvidia-cuda-runtime-cu12>=0.0.0", True),
+        ("nvidia-cuda-runtime-cu12==12.8.90", True),
+        # Releases of this number are empty: they only keep the name.
+        ("nvidia-cuda-runtime-cu12==0.0.0a0", False),
+        ("nvidia-cuda-runtime-cu12===0.0", False),
+        ("nvidia-cuda-runtime-cu12==0.0.1", True),
         ('nvidia-cuda-runtime-cu12; sys_platform == "linux"', True),
         ('nvidia-cuda-runtime-cu12; python_version >= "3.9"', True),
         # In some of the environments that the wheel is installed in, and not in all.

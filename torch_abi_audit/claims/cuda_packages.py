@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
@@ -48,6 +49,9 @@ _INTERFACES = {
 }
 
 
+_ZERO = r"0(?:\.0)*(?:(?:a|b|rc|\.?dev|\.\*)[0-9]*)?"
+
+
 def brought_cuda(claims: Claims) -> frozenset[tuple[str, int]]:
     """Return the stems and numbers of the CUDA libraries that the requirements bring everywhere.
 
@@ -60,6 +64,8 @@ def brought_cuda(claims: Claims) -> frozenset[tuple[str, int]]:
     """
     found: set[tuple[str, int]] = set()
     for requirement in applying_everywhere(claims, claims.cuda_requirements):
+        if _is_placeholder(requirement):
+            continue
         name = canonicalize_name(requirement.name)
         package, _, suffix = name.rpartition("-cu")
         if not suffix.isdigit():
@@ -72,6 +78,12 @@ def brought_cuda(claims: Claims) -> frozenset[tuple[str, int]]:
         for stem in stems:
             found.add((stem, _INTERFACES.get(stem, {}).get(int(suffix), int(suffix))))
     return frozenset(found)
+
+
+def _is_placeholder(requirement: Requirement) -> bool:
+    """Whether a requirement pins release zero, as which NVIDIA reserves names: it is empty."""
+    pins = [item.version for item in requirement.specifier if item.operator in ("==", "===")]
+    return any(re.fullmatch(_ZERO, version) for version in pins)
 
 
 def _major(requirement: Requirement) -> str:
