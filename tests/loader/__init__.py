@@ -1,1 +1,1 @@
-"""The matrix against the real dynamic loader; see `compare`."""
+"""The matrix against the real dynamic loader, and layouts against calls."""
