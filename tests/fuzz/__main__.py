@@ -63,7 +63,8 @@ def main() -> int:
     if options.write_seeds:
         write_seeds(options.target, options.write_seeds)
         return 0
-    names = list(TARGETS) if options.all else [options.target]
+    all_of_them = [name for name, target in TARGETS.items() if target.in_all]
+    names = all_of_them if options.all else [options.target]
     shares = sum(TARGETS[name].share for name in names)
     seconds = options.seconds or (0 if options.runs else 60)
     seed = options.seed or random.SystemRandom().randrange(1, 1 << 31)

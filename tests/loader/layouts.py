@@ -275,7 +275,7 @@ def outcome(case: Case, release: str) -> Outcome:
     return Outcome(
         case,
         release,
-        built_with(report.libraries, {}, ())["x/_C.so"],
+        built_with(report.libraries, report.matrix, ())["x/_C.so"],
         report.matrix.row[INSTALLED],
         loads,
         returned,
