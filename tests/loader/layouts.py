@@ -10,8 +10,8 @@ where both disagree, unless the case says that they do.
 
 Everything is kept in the folder that `TORCH_ABI_AUDIT_LOADER` names, or in `.cache/loader`: an
 environment with torch, made with this Python, and the headers, which are read from torch's
-wheels where pip finds them. Pip must find `torch==2.13.0+cpu` too: it is on PyTorch's own index
-(`PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu`).
+wheels where pip finds them. Pip must find `torch==2.13.0+cpu` too, which is on PyTorch's own
+index for CPUs: name it with `PIP_EXTRA_INDEX_URL`.
 """
 
 from __future__ import annotations
