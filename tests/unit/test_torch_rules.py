@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.builders import CATALOG, claims, dylib, fix_of, library, shown, subject
-from torch_abi_audit.model import Claims, Finding, Library, Severity, Symbol
+from torch_abi_audit.model import Assertion, Claims, Finding, Library, Severity, Symbol
 from torch_abi_audit.rules import run_rules
 
 TORCH = ("libtorch_cpu.so",)
@@ -43,6 +45,22 @@ def of_rule(rule: str, libraries: dict[str, Library], promised: Claims = PROMISE
                 " itself"
             ),
             ("_ZNK2at1fEv",),
+        ),
+        (
+            "unstable-inline-code",
+            replace(
+                library("torch_ten", needed=TORCH),
+                assertions=(
+                    Assertion("/x/torch/include/torch/csrc/stable/tensor_inl.h", 7, "a"),
+                    Assertion("/x/torch/include/c10/core/TensorImpl.h", 8, "b"),
+                    Assertion("/x/include/mine.h", 9, "c"),
+                ),
+            ),
+            (
+                "it imports stable shims only, and has assertions of 1 header of torch's unstable"
+                " ABI inlined"
+            ),
+            ("c10/core/TensorImpl.h",),
         ),
         (
             "foreign-symbol-from-libtorch",

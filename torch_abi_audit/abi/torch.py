@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _NAMESPACES = frozenset({"at", "c10", "c10d", "caffe2", "torch"})
 _STABLE_SCOPES = frozenset({("torch", "stable"), ("torch", "headeronly")})
 _THREAD_INIT = ("_ZTH", "__ZTH")
+_STABLE_HEADERS = ("torch/csrc/stable/", "torch/headeronly/", "torch/csrc/inductor/aoti_torch/")
 _C_NAME = re.compile(r"THP[A-Z_]|FLAGS_(?:caffe2|torch)_")
 _RESERVED_SHIM = re.compile(r"aoti_torch_|aoti_record_function_")
 _POSSIBLE_SHIM = re.compile(r"torch_")
@@ -114,6 +115,7 @@ def classify_torch(
         foreign=tuple(sorted(found[_Kind.FOREIGN])),
         leaked=tuple(sorted(found[_Kind.LEAKED])),
         inlined=_inlined(library) if abi is TorchAbi.STABLE else (),
+        headers=_headers(library) if abi is TorchAbi.STABLE and library.assertions else (),
         perhaps=frozenset(perhaps),
         floor=_floor(found[_Kind.SHIM], catalog) if abi is TorchAbi.STABLE else None,
         providers=providers,
@@ -218,6 +220,15 @@ def _inlined(library: Library) -> tuple[str, ...]:
             if symbol.weak and _is_unstable_class(owner(symbol.name))
         )
     )
+
+
+def _headers(library: Library) -> tuple[str, ...]:
+    """Return the headers of torch's outside the stable ABI's whose assertions are inlined."""
+    # Few stable libraries have an assertion at all.
+    from torch_abi_audit.catalog.layouts import header_path  # noqa: PLC0415
+
+    found = {header_path(assertion.file) for assertion in library.assertions} - {None}
+    return tuple(sorted(path for path in found if path and not path.startswith(_STABLE_HEADERS)))
 
 
 def _is_unstable_class(scopes: tuple[str, ...]) -> bool:

@@ -198,6 +198,7 @@ class _ReleaseChecker:
             torch.abi is not TorchAbi.UNSTABLE
             and not torch.foreign
             and not torch.inlined
+            and not torch.headers
             and self._release >= self._catalog.promised_since
             and (torch.floor is None or self._release >= torch.floor.release)
             and all(self._catalog.shims[name].promised for name in torch.shims)

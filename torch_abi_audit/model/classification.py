@@ -220,6 +220,7 @@ class TorchUse:
         foreign: Imports of a third party's functions that it finds in libtorch only.
         leaked: Imports of libstdc++ without a version, which libtorch happens to export.
         inlined: Exports that come from torch's unstable headers.
+        headers: Unstable headers of torch's whose assertions are inlined in a stable library.
         perhaps: Those of all these names that another library of the target has too, which
             the loader does not find: where code of the package loads it first, they are there.
         floor: The floor of a library on the stable ABI.
@@ -236,6 +237,7 @@ class TorchUse:
     foreign: tuple[str, ...] = ()
     leaked: tuple[str, ...] = ()
     inlined: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
     perhaps: frozenset[str] = frozenset()
     floor: Floor | None = None
     providers: Mapping[str, frozenset[str]] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch_abi_audit.abi.torch import is_torchs
 from torch_abi_audit.claims.manylinux import libstdcxx_is_promised
 from torch_abi_audit.model import Severity, Subject
-from torch_abi_audit.rules.evidence import libraries, symbols
+from torch_abi_audit.rules.evidence import files, libraries, symbols
 from torch_abi_audit.rules.registry import Hit, rule
 from torch_abi_audit.wording import join, unique
 
@@ -128,6 +128,14 @@ def unstable_inline_code(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
                 " torch's unstable headers itself",
                 libraries=(item.path,),
                 evidence=symbols(inlined),
+                fix="build with -DTORCH_TARGET_VERSION, which makes those headers an error",
+            )
+        elif item.torch.headers:
+            yield Hit(
+                "it imports stable shims only, and has assertions of {evidence:header} of"
+                " torch's unstable ABI inlined",
+                libraries=(item.path,),
+                evidence=files(item.torch.headers),
                 fix="build with -DTORCH_TARGET_VERSION, which makes those headers an error",
             )
 
