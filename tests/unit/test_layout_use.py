@@ -617,3 +617,9 @@ def test_what_is_not_measured_is_not_told() -> None:
     assert found.layout is LayoutStatus.CHANGED
     assert {change.name for change in found.changes} >= {"c10::TensorImpl", "c10::StorageImpl"}
     assert not any("?" in change.detail for change in found.changes)
+
+
+def test_more_symbols_than_any_library_has_are_not_taken_apart(made_up: Layouts) -> None:
+    names = tuple(f"_ZN2at1fEN3c10{4 + len(str(n))}Impl{n}E" for n in range(20_001))
+    assert letters(judged(item(*names), V9).row) == "????"
+    assert letters(judged(item(*names[:-1]), V9).row) == "===="

