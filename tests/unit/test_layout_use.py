@@ -24,6 +24,7 @@ from torch_abi_audit.model import (
     Alternative,
     Assertion,
     BuiltWith,
+    Cause,
     Cell,
     Dependence,
     LayoutChange,
@@ -33,6 +34,7 @@ from torch_abi_audit.model import (
     Matrix,
     PythonAbi,
     PythonUse,
+    Reason,
     ReleaseStatus,
     Sign,
     TorchAbi,
@@ -623,3 +625,29 @@ def test_more_symbols_than_any_library_has_are_not_taken_apart(made_up: Layouts)
     names = tuple(f"_ZN2at1fEN3c10{4 + len(str(n))}Impl{n}E" for n in range(20_001))
     assert letters(judged(item(*names), V9).row) == "????"
     assert letters(judged(item(*names[:-1]), V9).row) == "===="
+
+
+def test_a_pin_to_what_does_not_link_is_no_sign(made_up: Layouts) -> None:
+    subject = item()
+    breaks = Cell(ReleaseStatus.BREAKS, (Reason(Cause.SYMBOL, "f", "gone"),))
+    links = Cell(ReleaseStatus.LINKS)
+    row = {V9: breaks, V10: links, V11: links}
+    known = Matrix({subject.path: row}, row)
+    assert built_with([subject], known, [V9]) == {subject.path: None}
+    assert built_with([subject], known, [V9, V10]) == {subject.path: BuiltWith((V10,), Sign.PIN)}
+    # Assertions that no release explains which it links with are still a sign.
+    told = item(asserts={FIRST: 10})
+    expected = BuiltWith((V9,), Sign.ASSERTIONS, 1, 1)
+    assert built_with([told], known, ()) == {told.path: expected}
+
+
+def test_the_values_that_end_an_enum_are_no_change_from_either_side() -> None:
+    """torch 2.10 and 2.14 add types: `ScalarType::Undefined` moves, and no other value."""
+    subject = item("_ZN2at1fEN3c1010ScalarTypeE")
+    releases = load_layouts().of("linux_x86_64")
+    assert releases is not None
+    row = dict.fromkeys(releases.releases, Cell(ReleaseStatus.LINKS))
+    for base in (releases.releases[0], Version("2.11.0"), releases.releases[-1]):
+        built = {subject.path: BuiltWith((base,), Sign.PIN)}
+        found = with_layouts(Matrix({subject.path: row}, row), [subject], built).row
+        assert {cell.layout for cell in found.values()} == {LayoutStatus.UNCHANGED}

@@ -51,7 +51,7 @@ def test_verdict(policy: Policy, findings: tuple[Finding, ...], verdict: str) ->
 def test_what_fails_a_run(check: Check | None, fails: tuple[bool, ...]) -> None:
     policy = Policy(check)
     cases = [
-        (TargetKind.WHEEL, ITEM, (UNSTABLE,)),
+        (TargetKind.WHEEL, ITEM, (UNSTABLE, NOTE)),
         (TargetKind.WHEEL, BOUND, (BROKEN,)),
         (TargetKind.WHEEL, ITEM, (BROKEN,)),
         (TargetKind.DIRECTORY, ITEM, (UNSTABLE,)),

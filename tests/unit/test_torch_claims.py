@@ -117,6 +117,13 @@ def test_the_oldest_of_all_environments_counts() -> None:
         ),
         (NEW, "torch>=2.9.0,<2.10", None, None),
         (NEW, "torch==2.11.*", None, None),
+        # That is for the rule about CUDA alone.
+        (
+            library("_ZN2at3newEv", needed=(*TORCH, "libcudart.so.12")),
+            "torch>=2.10,<2.12",
+            None,
+            None,
+        ),
     ],
 )
 def test_unpinned(item: Library, torch: str, said: str | None, fix: str | None) -> None:
