@@ -363,7 +363,11 @@ def stop_after_one(monkeypatch: pytest.MonkeyPatch, stop: signal.Signals) -> Non
     monkeypatch.setattr(Auditor, "audit", audited)
 
 
-ENDS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated")}
+ENDS = {
+    signal.SIGINT: (130, "interrupted"),
+    signal.SIGTERM: (143, "terminated"),
+    signal.SIGHUP: (129, "terminated"),
+}
 
 
 @pytest.mark.parametrize("stop", ENDS)
@@ -384,6 +388,7 @@ def test_a_signal_leaves_the_last_reports(
     assert capsys.readouterr().err == f"torch-abi-audit: {said}\n"
     assert kept(tmp_path) == before
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
 
 
 def test_a_handler_that_is_there_stays(monkeypatch: pytest.MonkeyPatch) -> None:
