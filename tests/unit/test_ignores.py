@@ -7,7 +7,7 @@ from packaging.version import Version
 
 from tests.builders import CATALOG, library, shown, subject
 from torch_abi_audit.config import parse_config
-from torch_abi_audit.model import Finding, Ignore
+from torch_abi_audit.model import Evidence, EvidenceKind, Finding, Ignore, Severity
 from torch_abi_audit.rules import run_rules
 from torch_abi_audit.verdict.ignores import split
 
@@ -69,3 +69,11 @@ def test_the_configuration_takes_it() -> None:
     entry = {"rule": RULE, "reason": "why", "symbol": "c10::MessageLogger::*"}
     (ignore,) = parse_config({"ignore": [entry]}).ignore
     assert ignore == Ignore(RULE, "why", symbol="c10::MessageLogger::*")
+
+
+def test_only_symbols_have_the_names_of_symbols() -> None:
+    rule = "cuda-major-mismatch"
+    evidence = (Evidence(EvidenceKind.LIBRARY, "libcudart.so.12"),)
+    finding = Finding(rule, Severity.ERROR, "it needs {first}", evidence=evidence)
+    assert split([finding], [Ignore(rule, "why", symbol="lib*")], CATALOG) == ((finding,), ())
+    assert not split([finding], [Ignore(rule, "why")], CATALOG)[0]
