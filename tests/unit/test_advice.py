@@ -90,3 +90,17 @@ def test_layout_changed(layouts: str, grave: bool, severity: Severity | None) ->
             " is different: 8 to 16 bytes since 2.9.0"
         )
         assert fix_of(finding) == "Requires-Dist: torch>=2.9,<2.11"
+
+
+def test_the_gravest_change_decides_and_is_named() -> None:
+    grave = LayoutChange("at::Grave", "4 to 8 bytes", RELEASES[1], grave=True)
+    slight = LayoutChange("at::Slight", "8 to 16 bytes", RELEASES[1], grave=False)
+    item = judged("x====", "2.9.1")
+    for changes in ((grave, slight), (slight, grave)):
+        cell = Cell(ReleaseStatus.LINKS, (), LayoutStatus.CHANGED, changes)
+        row = {**item.matrix.row, RELEASES[0]: cell}
+        known = replace(item, matrix=Matrix({PATH: row}, row))
+        (found,) = [f for f in run_rules(known, CATALOG) if f.rule == "layout-changed"]
+        assert found.severity is Severity.ERROR
+        assert "where at::Grave is different: 4 to 8 bytes since" in found.message
+        assert [piece.name for piece in found.evidence] == ["at::Grave", "at::Slight"]

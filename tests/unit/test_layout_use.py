@@ -651,3 +651,43 @@ def test_the_values_that_end_an_enum_are_no_change_from_either_side() -> None:
         built = {subject.path: BuiltWith((base,), Sign.PIN)}
         found = with_layouts(Matrix({subject.path: row}, row), [subject], built).row
         assert {cell.layout for cell in found.values()} == {LayoutStatus.UNCHANGED}
+
+
+def changes_between(symbol: str, built: str, met: str) -> dict[str, str]:
+    """What the packaged data says of a library that imports a symbol."""
+    subject = item(symbol)
+    releases = (Version(built), Version(met))
+    row = dict.fromkeys(releases, Cell(ReleaseStatus.LINKS))
+    known = {subject.path: BuiltWith(releases[:1], Sign.PIN)}
+    found = with_layouts(Matrix({subject.path: row}, row), [subject], known).row[releases[1]]
+    return {change.name: change.detail for change in found.changes}
+
+
+def test_of_an_enum_the_value_that_people_know_is_told() -> None:
+    symbol = "_ZN2at1fEN3c1011DispatchKeyE"
+    assert changes_between(symbol, "2.12.1", "2.13.0") == {"c10::DispatchKey": "CPU 50 to 49"}
+
+
+def test_what_is_new_or_gone_is_told_as_such() -> None:
+    symbol = "_ZN2at1fEN3c108ArrayRefIlEE"
+    told = "base HeaderOnlyArrayRef<long> is new"
+    assert changes_between(symbol, "2.9.1", "2.10.0")["c10::ArrayRef<long>"] == told
+    symbol = "_ZN3c1019UndefinedTensorImpl10_singletonE"
+    detail = changes_between(symbol, "2.8.0", "2.9.0")["c10::TensorImpl"]
+    assert detail == "virtual function is_contiguous_custom: bool (MemoryFormat) const is gone"
+
+
+def test_one_torch_does_not_tell_what_a_library_was_built_with(made_up: Layouts) -> None:
+    subject = item(UNDEFINED)
+    for number, layout in ((1, LayoutStatus.UNKNOWN), (2, LayoutStatus.UNCHANGED)):
+        row = dict.fromkeys((V9, V10)[:number], Cell(ReleaseStatus.LINKS))
+        known = Matrix({subject.path: row}, row)
+        assert with_layouts(known, [subject], {subject.path: None}).row[V9].layout is layout
+
+
+def test_of_several_it_may_be_built_with_the_nearest_tells(made_up: Layouts) -> None:
+    """V11 is nearer to V12 than V9, since which more has changed."""
+    few = judged(item(UNDEFINED, IMPL), V11).row[V12].changes
+    many = judged(item(UNDEFINED, IMPL), V9).row[V12].changes
+    assert len(few) < len(many)
+    assert judged(item(UNDEFINED, IMPL), V9, V11).row[V12].changes == few
