@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 # Less is explained by no release that the catalog knows: an older one, or a private build.
 _EXPLAINED = 0.75
-_SEVERAL = 2
 
 
 def literals(library: Library) -> frozenset[Literal]:
@@ -50,12 +49,11 @@ def built_with(
     for item in items:
         if item.torch.abi is TorchAbi.UNSTABLE:
             own = literals(item.library)
-            row = matrix.libraries.get(item.path, {})
-            found[item.path] = _linking(_told(own, pinned), row)
-            found[item.path] = _meant(found[item.path], matrix.alternatives.get(item.path))
+            meant = matrix.alternatives.get(item.path)
+            linking = _linking(_told(own, pinned), matrix.libraries.get(item.path, {}))
+            found[item.path] = _meant(linking, meant)
             # One whose assertions are of no known release was not built like the others.
             if not own or found[item.path] is not None:
-                meant = matrix.alternatives.get(item.path)
                 groups.setdefault(meant and meant.release, []).append(item.path)
     pin = BuiltWith(tuple(sorted(pinned)), Sign.PIN) if pinned else None
     for paths in groups.values():
@@ -88,7 +86,7 @@ def _linking(built: BuiltWith | None, row: Mapping[Version, Cell]) -> BuiltWith 
 
     The matrix of one torch, installed or named, does not tell.
     """
-    if built is None or len(row) < _SEVERAL:
+    if built is None or len(row) <= 1:
         return built
     links = {release for release, cell in row.items() if cell.loads_but_for_cuda}
     linking = tuple(release for release in built.releases if release in links)

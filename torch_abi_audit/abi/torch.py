@@ -225,10 +225,10 @@ def _inlined(library: Library) -> tuple[str, ...]:
 def _headers(library: Library) -> tuple[str, ...]:
     """Return the headers of torch's outside the stable ABI's whose assertions are inlined."""
     # Few stable libraries have an assertion at all.
-    from torch_abi_audit.catalog.layouts import header_path  # noqa: PLC0415
+    from torch_abi_audit.abi.built_with import literals  # noqa: PLC0415
 
-    found = {header_path(assertion.file) for assertion in library.assertions} - {None}
-    return tuple(sorted(path for path in found if path and not path.startswith(_STABLE_HEADERS)))
+    found = {literal.header for literal in literals(library)}
+    return tuple(sorted(path for path in found if not path.startswith(_STABLE_HEADERS)))
 
 
 def _is_unstable_class(scopes: tuple[str, ...]) -> bool:

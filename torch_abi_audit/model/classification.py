@@ -88,7 +88,7 @@ class BuiltWith(NamedTuple):
 
 
 class Dependence(StrEnum):
-    """How a library depends on the layout of a class, as messages have it."""
+    """How a library depends on the layout of a class, or on the values of an enum."""
 
     VALUE = "passed by value"
     OBJECT = "made or destroyed by it"
@@ -114,8 +114,13 @@ class LayoutChange(NamedTuple):
     since: Version
     grave: bool
 
+    @property
+    def told(self) -> str:
+        """What it was and is, and since when."""
+        return f"{self.detail} since {self.since}"
+
     def __str__(self) -> str:
-        return f"{self.name}: {self.detail} since {self.since}"
+        return f"{self.name}: {self.told}"
 
 
 class Cause(StrEnum):

@@ -211,11 +211,7 @@ def _reason(reason: Reason) -> ReasonDocument:
 
 
 def _change(change: LayoutChange) -> ReasonDocument:
-    return {
-        "cause": Cause.LAYOUT,
-        "name": change.name,
-        "detail": f"{change.detail} since {change.since}",
-    }
+    return {"cause": Cause.LAYOUT, "name": change.name, "detail": change.told}
 
 
 def _built_with(built: BuiltWith | None) -> BuiltWithDocument | None:

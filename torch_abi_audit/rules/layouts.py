@@ -53,15 +53,14 @@ def layout_changed(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     yield Hit(
         f"built with torch {ranges(built, catalog.published)}, and {subject.source} admits torch"
         f" {ranges(changed, catalog.published)}, where {changes[0].name} is different:"
-        f" {changes[0].detail} since {changes[0].since}",
+        f" {changes[0].told}",
         libraries=unique(
             path
             for path, cells in subject.matrix.libraries.items()
             if any(cells[release].layout is LayoutStatus.CHANGED for release in changed)
         ),
         evidence=tuple(
-            Evidence(EvidenceKind.LAYOUT, item.name, detail=f"{item.detail} since {item.since}")
-            for item in changes
+            Evidence(EvidenceKind.LAYOUT, item.name, detail=item.told) for item in changes
         ),
         fix=require(requirement(advised, catalog.published)) if advised else None,
         severity=Severity.ERROR if changes[0].grave else None,
