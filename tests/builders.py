@@ -62,10 +62,11 @@ _SINCE = {
     "torch_eleven": "2.11.0",
     "_ZN2at3newEv": "2.10.0",
     "_ZSt9leaked_upv": "2.10.0",
+    "_ZSt9leaked_onv": "2.9.0",
     "_ZN2at6changeEl": "2.10.0",
     "_ZN2at6changeEPKcS1_": "2.10.0",  # another overload, less alike
 }
-_UNTIL = {"_ZN2at6changeEi": "2.9.1", "aoti_torch_gone": "2.8.0"}
+_UNTIL = {"_ZN2at6changeEi": "2.9.1", "aoti_torch_gone": "2.8.0", "_ZSt11leaked_oncev": "2.8.0"}
 
 
 def _build(release: str) -> Build:
@@ -82,6 +83,7 @@ def _build(release: str) -> Build:
         },
         others=frozenset({"libgomp.so.1"}),
         cxx11=True,
+        platforms=("manylinux1_x86_64" if release == "2.8.0" else "manylinux_2_28_x86_64",),
     )
 
 
@@ -94,7 +96,11 @@ def _exports(release: str) -> dict[str, list[str]]:
 
 def _linux() -> Platform:
     table = make_table([_exports(release) for release in RELEASES])
-    leaks = {"_ZSt9leaked_upv": Leak(0b11000, "GLIBCXX_3.4.32")}
+    leaks = {
+        "_ZSt9leaked_upv": Leak(0b11000, "GLIBCXX_3.4.32"),
+        "_ZSt9leaked_onv": Leak(0b11110, "GLIBCXX_3.4.22"),
+        "_ZSt11leaked_oncev": Leak(0b00001, "GLIBCXX_3.4.22"),
+    }
     data = write_archive([_build(release) for release in RELEASES], table, leaks)
     return Platform("linux_x86_64", lambda: io.BytesIO(data))
 

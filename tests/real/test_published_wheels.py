@@ -406,3 +406,26 @@ def test_cuda_is_named_cell_by_cell(capsys: pytest.CaptureFixture[str]) -> None:
         (reason,) = cells[release]["reasons"]
         assert reason["name"] == "libcudart.so.12"
         assert reason["detail"].startswith(f"torch {release} brings libcudart.so.13")
+
+
+def test_no_system_of_a_newer_torch_lacks_what_an_older_one_leaks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It is tagged manylinux2014, and takes names of GLIBCXX_3.4.21 from libtorch.
+
+    torch 2.12 exports them no more; its own wheel is for manylinux_2_28, where libstdc++ has
+    them. A name of GLIBCXX_3.4.29 stays missing with 2.6.
+    """
+    _, target = audit(download("torchmonarch==0.2.0"), capsys)
+    (cells,) = (
+        library["torch"]["releases"]
+        for library in target["libraries"]
+        if library["path"].startswith("monarch/common/_C.")
+    )
+    missing = {
+        release: sorted(reason["name"] for reason in cell["reasons"])
+        for release, cell in cells.items()
+        if cell["status"] == "breaks"
+    }
+    assert not missing.keys() & set(SINCE["2.8.0"])
+    assert "_ZSt28__throw_bad_array_new_lengthv" in missing["2.6.0"]

@@ -14,7 +14,7 @@ from packaging.version import Version
 
 from tests.builders import TEST_WHEELS, a_library, library, member_of
 from torch_abi_audit.archive.remote import RangeFile, project_files
-from torch_abi_audit.catalog import load_catalog
+from torch_abi_audit.catalog import Platform, load_catalog
 from torch_abi_audit.catalog.build.__main__ import main
 from torch_abi_audit.catalog.build.collect import Provided, WheelTree, collect
 from torch_abi_audit.catalog.build.headers import Declaration, declarations, is_promised
@@ -178,7 +178,15 @@ def test_versions_of_libstdcxx() -> None:
 def test_an_archive_reads_back() -> None:
     builds = (
         Build(Version("2.9.0"), "12.8", {"libc10.so": ("libc.so.6",)}, frozenset({"libgomp.so"})),
-        Build(Version("2.10.0"), None, {"libc10.so": ()}, requires=("nvidia-x==1",), cxx11=True),
+        Build(
+            Version("2.10.0"),
+            None,
+            {"libc10.so": ()},
+            requires=("nvidia-x==1",),
+            cxx11=True,
+            pythons=("cp311-cp311",),
+            platforms=("manylinux_2_28_x86_64",),
+        ),
     )
     table = make_table([{"libc10.so": ["f", "g"]}, {"libc10.so": ["g"], "libtorch.so": ["g", "é"]}])
     leaks = {"g": Leak(3, "GLIBCXX_3.4.21")}
@@ -193,6 +201,36 @@ def test_an_archive_reads_back() -> None:
     assert read.exporters("g") == {"libc10.so": 0b11, "libtorch.so": 0b10}
     assert read.exporters("h") == {}
     assert [name for name, _ in read.beginning_with("g")] == ["g"]
+
+
+@pytest.mark.parametrize(
+    ("tags", "torchs", "found"),
+    [
+        ("manylinux2014_x86_64", "manylinux_2_28_x86_64", True),  # torch's is stricter
+        ("manylinux_2_28_x86_64", "manylinux1_x86_64", True),
+        ("linux_x86_64", "manylinux_2_28_x86_64", True),
+        ("", "manylinux_2_28_x86_64", True),
+        ("manylinux2014_x86_64", "manylinux_2_17_x86_64", False),
+        ("manylinux2014_x86_64", "manylinux1_x86_64 manylinux_2_28_x86_64", False),  # either
+        ("manylinux2014_x86_64", "linux_x86_64", False),
+        ("manylinux2014_x86_64", "", False),
+    ],
+)
+def test_a_leak_that_a_build_does_not_have_is_in_a_newer_libstdcxx(
+    tags: str,
+    torchs: str,
+    found: bool,  # noqa: FBT001
+) -> None:
+    """GLIBCXX_3.4.22 came with manylinux_2_24."""
+    builds = tuple(
+        Build(Version(release), None, {"libc10.so": ()}, platforms=tuple(torchs.split()))
+        for release in ("2.9.0", "2.10.0")
+    )
+    leaks = {"f": Leak(0b10, "GLIBCXX_3.4.22")}
+    data = write_archive(builds, make_table([{}, {"libc10.so": ["f"]}]), leaks)
+    platform = Platform("linux_x86_64", lambda: io.BytesIO(data))
+    assert platform.finds_leak("f", builds[0], tags.split()) is found
+    assert platform.finds_leak("f", builds[1], tags.split())  # torch itself has it
 
 
 def test_a_table_of_many_blocks() -> None:
@@ -260,7 +298,7 @@ def index() -> Iterator[str]:
         name("2.10.0"): torch_wheel(declare("torch_ours(int x)", "b(int x)"), "2.10.0", None),
         name("2.11.0"): b"yanked: never read",
         name("2.12.0rc1"): b"not final: never read",
-        name("2.10.0", "cp312"): b"another Python: never read",
+        name("2.10.0", "cp312", "manylinux2014_x86_64"): b"another Python: never read",
         name("2.3.0"): b"too old: never read",
     }
     links = "".join(
@@ -310,6 +348,8 @@ def test_the_builder(index: str, tmp_path: Path) -> None:
     assert first.requires == ("nvidia-cudnn-cu12==9.1",)
     assert first.requires_python == ">=3.10"
     assert (first.pythons, second.pythons) == (("cp311-cp311",), ("cp311-cp311", "cp312-cp312"))
+    assert first.platforms == ("manylinux_2_28_x86_64",)
+    assert second.platforms == ("manylinux2014_x86_64", "manylinux_2_28_x86_64")
     assert exported.exporters("_ZN2at4oursEi") == {"libtorch_cpu.so": 0b11}
 
 
@@ -414,6 +454,10 @@ def test_the_packaged_exports() -> None:
     assert str(linux.releases_of(old)[-1]) == "2.6.0"
     assert str(linux.releases_of(new)[0]) == "2.7.0"
     assert linux.leaks["_ZSt21ios_base_library_initv"].version == "GLIBCXX_3.4.32"
+    # The tag was manylinux1 until 2.6.0, whatever the libraries need.
+    tagged = {str(build.version): build.platforms for build in linux.builds}
+    assert tagged["2.6.0"] == ("manylinux1_x86_64",)
+    assert tagged["2.7.0"] == tagged["2.15.0"] == ("manylinux_2_28_x86_64",)
     aarch64 = catalog.platforms["linux_aarch64"]
     assert next(str(b.version) for b in aarch64.builds if b.cuda) == "2.11.0"
     windows = catalog.platforms["windows_x86_64"]

@@ -58,6 +58,25 @@ def test_rows(imports: tuple[str | Symbol, ...], row: str) -> None:
     assert row_of(*imports) == row
 
 
+@pytest.mark.parametrize(
+    ("leaked", "tag", "row"),
+    [
+        # From 2.9.0 on torch's own wheel is manylinux_2_28: where it loads, libstdc++ has it.
+        ("_ZSt11leaked_oncev", "manylinux2014_x86_64", "lGGGG"),
+        ("_ZSt11leaked_oncev", "linux_x86_64", "lGGGG"),
+        # That of 2.8.0 is manylinux1, and does not export it.
+        ("_ZSt9leaked_onv", "manylinux2014_x86_64", "-GGGG"),
+        ("_ZSt9leaked_onv", "manylinux_2_28_x86_64", "lGGGG"),
+        # Newer than either tag.
+        ("_ZSt9leaked_upv", "manylinux2014_x86_64", "---GG"),
+        ("_ZSt9leaked_upv", "manylinux_2_39_x86_64", "lGGGG"),
+    ],
+)
+def test_the_stricter_of_two_tags_tells_what_libstdcxx_has(leaked: str, tag: str, row: str) -> None:
+    libraries = {"x/_C.so": library("aoti_torch_old", leaked, needed=(CPU,))}
+    assert letters(matrix(libraries, claims(f"py3-none-{tag}")).row) == row
+
+
 def test_a_symbol_must_be_in_a_library_that_is_reached() -> None:
     assert row_of("_ZN2at4cuda4callEv", needed=(CPU,)) == "-----"
     assert row_of("_ZN2at4cuda4callEv", needed=("libtorch.so",)) == "lllll"

@@ -311,15 +311,24 @@ def test_cuda_build_required() -> None:
 
 
 @pytest.mark.parametrize(
-    ("platform", "leaks"),
+    ("name", "platform", "leaks"),
     [
-        ("manylinux_2_28_x86_64", True),
-        ("manylinux_2_39_x86_64", False),  # promises GLIBCXX_3.4.33
-        ("linux_x86_64", True),
+        ("_ZSt9leaked_upv", "manylinux_2_28_x86_64", True),
+        ("_ZSt9leaked_upv", "manylinux_2_39_x86_64", False),  # promises GLIBCXX_3.4.33
+        ("_ZSt9leaked_upv", "linux_x86_64", True),
+        # 2.8.0 lacks it, and its own tag is manylinux1.
+        ("_ZSt9leaked_onv", "manylinux2014_x86_64", True),
+        ("_ZSt9leaked_onv", "manylinux_2_28_x86_64", False),
+        # 2.8.0 alone has it, and the tags of all others promise a libstdc++ that does.
+        ("_ZSt11leaked_oncev", "manylinux2014_x86_64", False),
     ],
 )
-def test_leaked_libstdcxx_symbol(platform: str, leaks: bool) -> None:  # noqa: FBT001
-    libraries = {"a.so": library("torch_ten", "_ZSt9leaked_upv", needed=TORCH)}
+def test_leaked_libstdcxx_symbol(
+    name: str,
+    platform: str,
+    leaks: bool,  # noqa: FBT001
+) -> None:
+    libraries = {"a.so": library("torch_ten", name, needed=TORCH)}
     rules = found_for(libraries, claims(f"py39-none-{platform}", torch=("torch>=2.10",)))
     assert ("leaked-libstdcxx-symbol" in rules) is leaks
 

@@ -17,9 +17,10 @@ from packaging.version import Version
 
 from torch_abi_audit.catalog.libraries import cuda_library
 from torch_abi_audit.catalog.storage import PlatformFile
+from torch_abi_audit.claims.manylinux import libstdcxx_is_promised
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from typing import IO
 
     from torch_abi_audit.catalog.exports import Build, ExportTable, Leak
@@ -116,6 +117,23 @@ class Platform:
         bit = 1 << self.number(build)
         masks = self.table.exporters(name)
         return frozenset([library for library, mask in masks.items() if mask & bit])
+
+    def finds_leak(self, name: str, build: Build, tags: Collection[str]) -> bool:
+        """Whether a library finds a name of libstdc++ on every system it loads on with a build.
+
+        Either torch's own libraries export it, or the system's libstdc++ is new enough:
+        both the library's tags and those of torch's wheels hold for that system, so the
+        stricter one decides.
+
+        Args:
+            name: One of `leaks`.
+            build: One of the builds.
+            tags: The platform tags of the library's target.
+        """
+        leak = self.leaks[name]
+        return bool(leak.mask >> self.number(build) & 1) or any(
+            libstdcxx_is_promised(leak.version, promise) for promise in (tags, build.platforms)
+        )
 
     def number(self, build: Build) -> int:
         """Return the place of one of the builds, which masks count by."""

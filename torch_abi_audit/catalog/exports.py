@@ -32,6 +32,8 @@ class Build(NamedTuple):
             there is no other.
         requires_python: Its ``Requires-Python``.
         pythons: The interpreter and ABI tags that the release has wheels for.
+        platforms: The platform tags of these wheels, which say what every system that
+            installs one has.
     """
 
     version: Version
@@ -42,6 +44,7 @@ class Build(NamedTuple):
     cxx11: bool | None = None
     requires_python: str = ""
     pythons: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
 
     def closure(self, needed: Sequence[str]) -> frozenset[str]:
         """Return those of torch's libraries that are among the names, or needed by them."""

@@ -49,6 +49,7 @@ def write_archive(
                 "requires": list(build.requires),
                 "requires_python": build.requires_python,
                 "pythons": list(build.pythons),
+                "platforms": list(build.platforms),
             }
             for build in builds
         ],
@@ -109,6 +110,7 @@ class PlatformFile:
                 cxx11=entry["cxx11"],
                 requires_python=entry["requires_python"],
                 pythons=tuple(entry["pythons"]),
+                platforms=tuple(entry["platforms"]),
             )
             for entry in self._head["builds"]
         )

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.catalog.libraries import cuda_library, is_torch_library
-from torch_abi_audit.claims.manylinux import libstdcxx_is_promised
 from torch_abi_audit.loader.alternatives import find_alternatives
 from torch_abi_audit.loader.graph import is_absolute
 from torch_abi_audit.model import (
@@ -307,11 +306,9 @@ class _ReleaseChecker:
             if name not in perhaps and name not in weak:
                 yield from reached.missing(name)
         for name in item.torch.leaked:
-            leak = platform.leaks[name]
-            if not leak.mask >> platform.number(build) & 1 and not libstdcxx_is_promised(
-                leak.version, self._surroundings.platform_tags
-            ):
-                detail = f"torch {build.version} does not have it, libstdc++ since {leak.version}"
+            if not platform.finds_leak(name, build, self._surroundings.platform_tags):
+                since = platform.leaks[name].version
+                detail = f"torch {build.version} does not have it, libstdc++ since {since}"
                 yield Reason(Cause.SYMBOL, name, detail)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.abi.torch import is_torchs
-from torch_abi_audit.claims.manylinux import libstdcxx_is_promised
 from torch_abi_audit.model import Severity, Subject
 from torch_abi_audit.rules.evidence import files, libraries, symbols
 from torch_abi_audit.rules.registry import Hit, rule
@@ -192,7 +191,7 @@ def leaked_libstdcxx_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]
             continue
         for name in item.torch.leaked:
             leak = platform.leaks[name]
-            if not libstdcxx_is_promised(leak.version, tags):
+            if not all(platform.finds_leak(name, build, tags) for build in platform.builds):
                 numbers = [n for n in range(len(platform.builds)) if leak.mask >> n & 1]
                 since[name] = platform.builds[numbers[0]].version
                 versions[name] = leak.version

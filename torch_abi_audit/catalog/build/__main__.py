@@ -33,7 +33,7 @@ from torch_abi_audit.catalog.build.merge import (
 )
 from torch_abi_audit.catalog.build.wheels import (
     final_releases,
-    find_pythons,
+    find_tags,
     find_wheels,
     platform_of,
     read_wheel,
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from torch_abi_audit.catalog.build.collect import Provided
+    from torch_abi_audit.catalog.build.merge import WheelTags
     from torch_abi_audit.catalog.build.wheels import TorchWheel
 
 _WORKERS = 2
@@ -58,7 +59,7 @@ def write_catalog(
     collected: Sequence[Provided],
     published: Iterable[Version],
     libstdcxx: Mapping[str, str],
-    pythons: Mapping[str, Mapping[str, Sequence[str]]],
+    tags: Mapping[str, Mapping[str, WheelTags]],
     output: Path,
 ) -> list[Path]:
     """Write the catalog's files; return their paths."""
@@ -68,7 +69,7 @@ def write_catalog(
         of_platform = [item for item in collected if item.platform == platform]
         if of_platform:
             written.append(output / f"{platform}.zip")
-            written[-1].write_bytes(platform_file(of_platform, libstdcxx, pythons[platform]))
+            written[-1].write_bytes(platform_file(of_platform, libstdcxx, tags[platform]))
     return written
 
 
@@ -91,8 +92,8 @@ def build(options: argparse.Namespace, console: Console) -> None:
     ):
         reading = executor.map(read_wheel, wheels, [cache] * len(wheels))
         collected = list(progress.track(reading, total=len(wheels), description="wheels"))
-    names, pythons = libstdcxx_versions(libstdcxx), find_pythons(files)
-    for path in write_catalog(collected, published, names, pythons, options.output):
+    names, tags = libstdcxx_versions(libstdcxx), find_tags(files)
+    for path in write_catalog(collected, published, names, tags, options.output):
         console.print(f"{path}: {path.stat().st_size} bytes", highlight=False)
     if not options.without_layouts:
         build_layouts(wheels, cache, options.output / LAYOUTS_FILE, console)

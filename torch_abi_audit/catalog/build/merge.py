@@ -7,7 +7,7 @@ import re
 from functools import reduce
 from itertools import pairwise
 from operator import or_
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -38,12 +38,24 @@ _LIBRARY = re.compile(r".*\.(?:so(?:\.[0-9.]+)?|dylib|dll)")
 _CXX11 = "__cxx11"
 
 
-def build_of(provided: Provided, pythons: Sequence[str]) -> Build:
+class WheelTags(NamedTuple):
+    """The tags of all wheels of one release for one platform.
+
+    Attributes:
+        pythons: The interpreter and ABI tags.
+        platforms: The platform tags.
+    """
+
+    pythons: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
+
+
+def build_of(provided: Provided, tags: WheelTags) -> Build:
     """Return the build that a wheel is.
 
     Args:
         provided: What the wheel provides.
-        pythons: The interpreter and ABI tags of all wheels of the release.
+        tags: The tags of the release's wheels.
     """
     environment = {
         **PLATFORMS[provided.platform],
@@ -67,7 +79,8 @@ def build_of(provided: Provided, pythons: Sequence[str]) -> Build:
         ),
         cxx11=_string_abi(provided),
         requires_python=provided.requires_python,
-        pythons=tuple(pythons),
+        pythons=tags.pythons,
+        platforms=tags.platforms,
     )
 
 
@@ -91,20 +104,20 @@ def _string_abi(provided: Provided) -> bool | None:
 
 
 def merge_platform(
-    collected: Iterable[Provided], pythons: Mapping[str, Sequence[str]]
+    collected: Iterable[Provided], tags: Mapping[str, WheelTags]
 ) -> tuple[tuple[Build, ...], ExportTable]:
     """Merge the wheels of one platform, in the order of their releases."""
     ordered = sorted(collected, key=lambda item: Version(item.version))
     table = make_table(
         [{name: library["exports"] for name, library in item.libraries.items()} for item in ordered]
     )
-    return tuple(build_of(item, pythons.get(item.version, ())) for item in ordered), table
+    return tuple(build_of(item, tags.get(item.version, WheelTags())) for item in ordered), table
 
 
 def platform_file(
     collected: Iterable[Provided],
     libstdcxx: Mapping[str, str],
-    pythons: Mapping[str, Sequence[str]],
+    tags: Mapping[str, WheelTags],
     *,
     compressed: bool = True,
 ) -> bytes:
@@ -113,10 +126,10 @@ def platform_file(
     Args:
         collected: The platform's wheels.
         libstdcxx: The names that libstdc++ exports, each with its oldest version.
-        pythons: For each release the interpreter and ABI tags of its wheels.
+        tags: The tags of each release's wheels.
         compressed: Whether it is to be kept.
     """
-    builds, table = merge_platform(collected, pythons)
+    builds, table = merge_platform(collected, tags)
     leaks = {}
     if any(build.cxx11 is not None for build in builds):
         for name, exporters in table:

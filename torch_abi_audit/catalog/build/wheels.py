@@ -12,6 +12,7 @@ from packaging.version import Version
 
 from torch_abi_audit.archive.remote import IndexFile, RangeFile
 from torch_abi_audit.catalog.build.collect import Provided, WheelTree, collect
+from torch_abi_audit.catalog.build.merge import WheelTags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -69,16 +70,21 @@ def platform_of(tag: Tag) -> str | None:
     return next((key for key, tags in _TAGS.items() if tags.fullmatch(tag.platform)), None)
 
 
-def find_pythons(files: Iterable[IndexFile]) -> dict[str, dict[str, list[str]]]:
-    """Return for each platform and release the interpreter and ABI tags of its wheels."""
-    found: dict[str, dict[str, set[str]]] = {}
+def find_tags(files: Iterable[IndexFile]) -> dict[str, dict[str, WheelTags]]:
+    """Return the tags of the wheels of each platform and release."""
+    found: dict[str, dict[str, list[Tag]]] = {}
     for version, _, tag in final_releases(files):
         platform = platform_of(tag)
         if platform is not None:
-            of_release = found.setdefault(platform, {}).setdefault(str(version), set())
-            of_release.add(f"{tag.interpreter}-{tag.abi}")
+            found.setdefault(platform, {}).setdefault(str(version), []).append(tag)
     return {
-        platform: {version: sorted(tags) for version, tags in releases.items()}
+        platform: {
+            version: WheelTags(
+                pythons=tuple(sorted({f"{tag.interpreter}-{tag.abi}" for tag in tags})),
+                platforms=tuple(sorted({tag.platform for tag in tags})),
+            )
+            for version, tags in releases.items()
+        }
         for platform, releases in found.items()
     }
 
