@@ -7,6 +7,7 @@ import threading
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -147,9 +148,10 @@ def test_the_table_merges_releases() -> None:
         "2.11.0": declare("torch_ours(int y)", "b(long x)", "d(int x)"),
     }
     releases = [provided(version, functions) for version, functions in reversed(sources.items())]
-    table = shim_table(releases, [Version("2.11.0"), Version("2.9.0")])
+    published = {Version("2.11.0"): None, Version("2.9.0"): date(2025, 10, 15)}
+    table = shim_table(releases, published)
     assert table["releases"] == ["2.9.0", "2.10.0", "2.11.0"]
-    assert table["published"] == ["2.9.0", "2.11.0"]
+    assert list(table["published"].items()) == [("2.9.0", "2025-10-15"), ("2.11.0", None)]
     assert table["platforms"] == ["linux_x86_64"]
     assert table["shims"] == {
         "torch_ours": {
@@ -306,6 +308,8 @@ def index() -> Iterator[str]:
         for name in wheels
     )
     files = [{"filename": name, "url": f"../files/{name}"} for name in wheels]
+    files[0]["upload-time"] = "2025-10-15T15:48:12.009736Z"
+    files[1]["upload-time"] = "yesterday"
     _Handler.pages = {
         "/simple/torch/": ("text/html", links.encode()),
         "/json/torch/": (
@@ -338,7 +342,7 @@ def test_the_builder(index: str, tmp_path: Path) -> None:
     assert run_builder(f"{index}/simple", tmp_path) == 0
     table = json.loads((tmp_path / "data" / "shims.json").read_text())
     assert table["releases"] == ["2.9.0", "2.10.0"]
-    assert table["published"] == ["2.3.0", "2.9.0", "2.10.0"]
+    assert table["published"] == {"2.3.0": None, "2.9.0": None, "2.10.0": None}
     assert list(table["shims"]) == ["b", "torch_ours"]
     archive = tmp_path / "data" / "linux_x86_64.zip"
     file = PlatformFile(lambda: archive.open("rb"))
@@ -378,6 +382,9 @@ def test_json_and_html_pages_list_the_same_files(index: str) -> None:
     html = project_files(f"{index}/simple", "torch")
     page = project_files(f"{index}/json/", "torch")
     assert [file.filename for file in html] == [file.filename for file in page]
+    # HTML pages have no time of upload.
+    assert [file.uploaded for file in page] == [date(2025, 10, 15)] + [None] * 5
+    assert {file.uploaded for file in html} == {None}
     assert [file.filename for file in html if file.yanked] == [
         "torch-2.11.0-cp311-cp311-manylinux_2_28_x86_64.whl"
     ]

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from datetime import date
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urldefrag, urljoin
@@ -29,11 +30,19 @@ _TIMEOUT = 60.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class IndexFile:
-    """One file of a project on an index."""
+    """One file of a project on an index.
+
+    Attributes:
+        filename: The file's name.
+        url: Where it is.
+        yanked: Whether installers are to leave it out.
+        uploaded: The day on which it was uploaded; None where the index does not say.
+    """
 
     filename: str
     url: str
     yanked: bool = False
+    uploaded: date | None = None
 
 
 def project_files(index_url: str, project: str) -> list[IndexFile]:
@@ -52,7 +61,12 @@ def project_files(index_url: str, project: str) -> list[IndexFile]:
         kind = response.headers.get_content_type()
     if kind == _JSON:
         return [
-            IndexFile(file["filename"], urljoin(page, file["url"]), bool(file.get("yanked")))
+            IndexFile(
+                file["filename"],
+                urljoin(page, file["url"]),
+                bool(file.get("yanked")),
+                _day(file.get("upload-time")),
+            )
             for file in json.loads(body)["files"]
         ]
     parser = _Links()
@@ -61,6 +75,14 @@ def project_files(index_url: str, project: str) -> list[IndexFile]:
         IndexFile(unquote(urldefrag(href).url.rpartition("/")[2]), urljoin(page, href), yanked)
         for href, yanked in parser.links
     ]
+
+
+def _day(time_stamp: str | None) -> date | None:
+    """Return the day, in UTC, of a time stamp of PEP 700."""
+    try:
+        return date.fromisoformat((time_stamp or "")[:10])
+    except ValueError:
+        return None
 
 
 class _Links(HTMLParser):

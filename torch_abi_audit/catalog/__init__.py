@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -167,6 +168,7 @@ class Catalog:
         promised_since: The first release that the stable ABI's promise covers.
         shims: Every C shim that any release of the catalog declares.
         platforms: The platforms that the index has builds for, by their keys.
+        released: The day on which each published release was first uploaded, where it is known.
     """
 
     releases: tuple[Version, ...]
@@ -174,6 +176,7 @@ class Catalog:
     promised_since: Version
     shims: Mapping[str, Shim]
     platforms: Mapping[str, Platform] = field(default_factory=dict)
+    released: Mapping[Version, date] = field(default_factory=dict)
 
     @cached_property
     def newest(self) -> Version:
@@ -232,9 +235,11 @@ def load_catalog() -> Catalog:
     for key in data["platforms"]:
         file = folder / f"{key}.zip"
         platforms[key] = Platform(key, lambda file=file: file.open("rb"))  # type: ignore[misc]
+    published = {Version(release): day for release, day in data["published"].items()}
     return Catalog(
         releases=tuple(map(Version, data["releases"])),
-        published=tuple(map(Version, data["published"])),
+        published=tuple(published),
+        released={release: date.fromisoformat(day) for release, day in published.items() if day},
         promised_since=Version(data["promised_since"]),
         shims=_PackagedShims(data),
         platforms=platforms,

@@ -62,6 +62,7 @@ def catalog_of(target: Path, base: Catalog) -> Catalog:
     return Catalog(
         releases=(version,),
         published=(version,),
+        released=base.released,
         promised_since=base.promised_since,
         shims=shims,
         platforms={provided.platform: Platform(provided.platform, lambda: io.BytesIO(data))},

@@ -24,7 +24,6 @@ from torch_abi_audit.catalog import DATA_FOLDER, SHIMS_FILE
 from torch_abi_audit.catalog.build.history import layouts_file
 from torch_abi_audit.catalog.build.layouts import read_headers
 from torch_abi_audit.catalog.build.merge import (
-    HEADERS_PLATFORM,
     PLATFORMS,
     libstdcxx_versions,
     platform_file,
@@ -32,10 +31,9 @@ from torch_abi_audit.catalog.build.merge import (
     write_table,
 )
 from torch_abi_audit.catalog.build.wheels import (
-    final_releases,
+    find_published,
     find_tags,
     find_wheels,
-    platform_of,
     read_wheel,
 )
 from torch_abi_audit.catalog.layouts import LAYOUTS_FILE
@@ -44,7 +42,8 @@ from torch_abi_audit.formats import BytesSource
 from torch_abi_audit.formats.elf import read_elf
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from datetime import date
 
     from packaging.version import Version
 
@@ -57,7 +56,7 @@ _WORKERS = 2
 
 def write_catalog(
     collected: Sequence[Provided],
-    published: Iterable[Version],
+    published: Mapping[Version, date | None],
     libstdcxx: Mapping[str, str],
     tags: Mapping[str, Mapping[str, WheelTags]],
     output: Path,
@@ -80,9 +79,7 @@ def build(options: argparse.Namespace, console: Console) -> None:
     if libstdcxx is None:
         raise AuditError(f"{options.libstdcxx}: not a shared library")
     files = project_files(options.index_url, "torch")
-    published = {
-        version for version, _, tag in final_releases(files) if platform_of(tag) == HEADERS_PLATFORM
-    }
+    published = find_published(files)
     wheels = find_wheels(files)
     cache.mkdir(parents=True, exist_ok=True)
     with (

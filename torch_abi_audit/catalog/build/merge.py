@@ -18,6 +18,7 @@ from torch_abi_audit.catalog.storage import write_archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import date
 
     from torch_abi_audit.catalog.build.collect import Provided
     from torch_abi_audit.model import Library
@@ -154,12 +155,14 @@ def _version_key(version: str) -> tuple[str, tuple[int, ...]]:
     return prefix, tuple(int(part) for part in numbers.split(".") if part.isdigit())
 
 
-def shim_table(collected: Sequence[Provided], published: Iterable[Version]) -> dict[str, Any]:
+def shim_table(
+    collected: Sequence[Provided], published: Mapping[Version, date | None]
+) -> dict[str, Any]:
     """Merge what headers declare and libraries export into the table of shims.
 
     Args:
         collected: The wheels of every platform.
-        published: Every final release on the index.
+        published: Every final release on the index, with the day of its first upload.
     """
     declaring = sorted(
         (item for item in collected if item.platform == HEADERS_PLATFORM),
@@ -194,7 +197,9 @@ def shim_table(collected: Sequence[Provided], published: Iterable[Version]) -> d
         shims[name] = {key: value for key, value in entry.items() if value not in (None, [])}
     return {
         "releases": [item.version for item in declaring],
-        "published": [str(version) for version in sorted(published)],
+        "published": {
+            str(version): day and day.isoformat() for version, day in sorted(published.items())
+        },
         "promised_since": str(PROMISED_SINCE),
         "platforms": sorted({item.platform for item in collected}),
         "headers": [

@@ -12,10 +12,11 @@ from packaging.version import Version
 
 from torch_abi_audit.archive.remote import IndexFile, RangeFile
 from torch_abi_audit.catalog.build.collect import Provided, WheelTree, collect
-from torch_abi_audit.catalog.build.merge import WheelTags
+from torch_abi_audit.catalog.build.merge import HEADERS_PLATFORM, WheelTags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import date
     from pathlib import Path
 
     from packaging.tags import Tag
@@ -68,6 +69,20 @@ def find_wheels(files: Iterable[IndexFile]) -> list[TorchWheel]:
 def platform_of(tag: Tag) -> str | None:
     """Return the key of the catalog's platform that a tag is for."""
     return next((key for key, tags in _TAGS.items() if tags.fullmatch(tag.platform)), None)
+
+
+def find_published(files: Iterable[IndexFile]) -> dict[Version, date | None]:
+    """Return every final release with the day of its first upload, None where it is not known.
+
+    The first, since wheels of a release can be rebuilt and uploaded again months later.
+    """
+    found: dict[Version, list[date]] = {}
+    for version, file, tag in final_releases(files):
+        if platform_of(tag) == HEADERS_PLATFORM:
+            days = found.setdefault(version, [])
+            if file.uploaded is not None:
+                days.append(file.uploaded)
+    return {version: min(days, default=None) for version, days in sorted(found.items())}
 
 
 def find_tags(files: Iterable[IndexFile]) -> dict[str, dict[str, WheelTags]]:
