@@ -153,11 +153,13 @@ def classify_contents(
     built: Mapping[str, BuiltWith | None] = {}
     if any(item.torch.abi is TorchAbi.UNSTABLE for item in items):
         # Of a stable library nothing of it is asked.
-        from torch_abi_audit.abi.built_with import built_with  # noqa: PLC0415
+        from torch_abi_audit.abi.built_with import built_with, with_date  # noqa: PLC0415
         from torch_abi_audit.abi.layouts import with_layouts  # noqa: PLC0415
 
         built = built_with(items, matrix, pinned_torch(required, catalog.published))
         matrix = with_layouts(matrix, items, built)
+        # Last, so that no cell depends on a date.
+        built = with_date(built, matrix, contents.day, catalog.released)
     return Subject(
         claims=claims,
         libraries=items,

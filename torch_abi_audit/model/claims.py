@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
     from packaging.tags import Tag
@@ -92,9 +94,11 @@ class TargetContents:
         claims: What it promises.
         members: Its compiled members.
         defects: What is wrong with the archive.
+        day: The day of its compiled members' newest time stamp, where they have a real one.
     """
 
     kind: TargetKind
     claims: Claims
     members: tuple[Member, ...]
     defects: tuple[Defect, ...] = ()
+    day: date | None = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import date
 
     from packaging.specifiers import SpecifierSet
     from packaging.version import Version
@@ -69,22 +70,28 @@ class Sign(StrEnum):
 
     ASSERTIONS = "assertions"
     PIN = "pin"
+    DATE = "date"
 
 
 class BuiltWith(NamedTuple):
     """The releases of torch that a library may have been built with, oldest first.
 
     Attributes:
-        releases: One, or several that the signs do not tell apart.
+        releases: One, or several that the signs do not tell apart; none where the only sign
+            is a date.
         sign: What tells.
         matched: How many assertions these releases explain.
         of: How many assertions of torch's headers there are in the library.
+        day: The day by which it was built, by the time stamps in the archive.
+        newest: The newest release that is possible by that day, where it is the only sign.
     """
 
     releases: tuple[Version, ...]
     sign: Sign
     matched: int = 0
     of: int = 0
+    day: date | None = None
+    newest: Version | None = None
 
 
 class Dependence(StrEnum):

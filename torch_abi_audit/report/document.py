@@ -220,6 +220,8 @@ def _built_with(built: BuiltWith | None) -> BuiltWithDocument | None:
         "sign": built.sign,
         "matched": built.matched,
         "of": built.of,
+        "date": None if built.day is None else built.day.isoformat(),
+        "newest": None if built.newest is None else str(built.newest),
     }
 
 

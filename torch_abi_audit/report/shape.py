@@ -106,10 +106,18 @@ Releases = Annotated[
 class BuiltWithDocument(TypedDict):
     """The releases of torch that a library may have been built with."""
 
-    releases: list[str]
-    sign: Annotated[Sign, "the lines of inlined assertions, or the pin of the metadata"]
+    releases: Annotated[list[str], "empty where the only sign is a date"]
+    sign: Annotated[
+        Sign, "the lines of inlined assertions, the pin of the metadata, or the date of its files"
+    ]
     matched: Annotated[int, "how many assertions these releases explain"]
     of: Annotated[int, "how many assertions of torch's headers it has"]
+    date: Annotated[
+        str | None, "the newest time stamp of the wheel's compiled files: built by then"
+    ]
+    newest: Annotated[
+        str | None, "the newest torch release that is possible, where the only sign is a date"
+    ]
 
 
 class LibraryTorchDocument(TypedDict):

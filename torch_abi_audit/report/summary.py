@@ -150,11 +150,14 @@ def found_torch(target: TargetDocument) -> str:
 
 def _built_with(built: BuiltWithDocument) -> str:
     """Say what a target was built with, and what tells."""
+    dated = f"dated {built['date']}" if built["date"] else ""
+    if built["sign"] == Sign.DATE:
+        return f"{built['newest']} or older ({dated})"
     series = {release.rpartition(".")[0]: release for release in built["releases"]}
     several = len(built["releases"]) > len(series)
     names = series if several or len(series) > 1 else built["releases"]
     sign = "pinned" if built["sign"] == Sign.PIN else "assertions"
-    return f"{' or '.join(names)} ({sign})"
+    return f"{' or '.join(names)} ({', '.join(filter(None, (sign, dated)))})"
 
 
 def found_python(target: TargetDocument) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from contextlib import ExitStack, contextmanager
+from datetime import date
 from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -87,7 +88,13 @@ def read_wheel(path: Path, budget: Budget | None = None, *, verify: bool = False
         for read in chain(first, reads):
             libraries += [read.member] if read.member else []
             defects += [read.defect] if read.defect else []
-        return TargetContents(TargetKind.WHEEL, claims, tuple(libraries), bounded(defects))
+        return TargetContents(
+            TargetKind.WHEEL,
+            claims,
+            tuple(libraries),
+            bounded(defects),
+            _newest_day(members[item.path] for item in libraries),
+        )
 
 
 def _by_name(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -99,6 +106,20 @@ def _by_name(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     for info in archive.infolist():
         info.filename = info.orig_filename
     return {info.filename: info for info in archive.infolist()}
+
+
+def _newest_day(infos: Iterable[zipfile.ZipInfo]) -> date | None:
+    """Return the day of the newest time stamp.
+
+    Midnight does not count: build tools that want the same bytes every time set a constant.
+    """
+    for year, month, day, *time in sorted((info.date_time for info in infos), reverse=True):
+        try:
+            if any(time):
+                return date(year, month, day)
+        except ValueError:  # such as the 31st of February
+            continue
+    return None
 
 
 class _Read(NamedTuple):
