@@ -231,10 +231,10 @@ def test_the_matrix_on_paper(capsys: pytest.CaptureFixture[str]) -> None:
     start = lines.index("  torch 2.    4  5  6  7  8  9 10 11 12 13 14 15")
     group = "alternatives/*/lib/libx.so: alternatives, each for one release of torch"
     assert [line.strip() for line in lines[start + 1 : start + 6]] == [
-        "-  -  -  -  l  l  l  -  -  -  -  -  the whole wheel",
-        "l  l  l  l  l  l  l  l  l  l  l  l  alternatives/torch-2.10/lib/libx.so",
-        "l  l  l  l  l  l  -  -  -  -  -  -  alternatives/torch-2.8/lib/libx.so and 1 more",
-        "l loads, without a promise; - does not load",
+        "·  ·  ·  ·  ~  ~  ~  ·  ·  ·  ·  ·  the whole wheel",
+        "~  ~  ~  ~  ~  ~  ~  ~  ~  ~  ~  ~  alternatives/torch-2.10/lib/libx.so",
+        "~  ~  ~  ~  ~  ~  ✗  ·  ·  ·  ·  ·  alternatives/torch-2.8/lib/libx.so and 1 more",
+        "~ loads, not guaranteed; ✗ does not load; · does not load, not allowed",
         f"{group} (2.8, 2.9, 2.10)",
     ]
 

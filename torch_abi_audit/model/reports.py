@@ -24,6 +24,7 @@ class Verdict(StrEnum):
     """The answer for one target."""
 
     SAFE = "safe"
+    PINNED = "pinned"
     UNSAFE = "unsafe"
     NOT_APPLICABLE = "not-applicable"
     ERROR = "error"

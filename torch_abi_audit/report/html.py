@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.model import LOADING, ReleaseStatus, Severity
+from torch_abi_audit.model import Severity
 from torch_abi_audit.report import summary
 from torch_abi_audit.report.escape import html_text
 from torch_abi_audit.rules import RULES
@@ -101,30 +101,25 @@ def _overview(document: Document) -> Iterator[str]:
     yield "</section>"
 
 
-def _legend(statuses: Sequence[summary.Mark]) -> Iterator[str]:
-    if statuses:
+def _legend(marks: Sequence[summary.Mark]) -> Iterator[str]:
+    if marks:
         items = "".join(
-            f'<span class="cell {status}"><span>{summary.LETTERS[status]}</span> '
-            f"{summary.LEGEND[status]}</span>"
-            for status in statuses
+            f'<span class="cell {mark}"><span>{_sign(mark)}</span> {summary.LEGEND[mark]}</span>'
+            for mark in marks
         )
-        if ReleaseStatus.BREAKS in statuses:
-            items += (
-                '<span class="cell breaks aside"><span>-</span> does not load, and is not asked'
-                " for</span>"
-            )
         yield f'<p class="legend">{items}</p>'
 
 
 def _cell(cell: summary.MatrixCell, release: str) -> str:
-    status, asked = cell
-    said, aside = summary.LEGEND[status], ""
-    if not asked and status not in LOADING:  # what nobody asks for need not load
-        said, aside = f"{said}, and is not asked for", " aside"
+    said = summary.LEGEND[cell.mark]
     return (
-        f'<td class="cell {status}{aside}" data-release="{html_text(release)}">'
-        f'<span role="img" aria-label="{said}" title="{said}">{summary.LETTERS[status]}</span></td>'
+        f'<td class="cell {cell.mark}" data-release="{html_text(release)}">'
+        f'<span role="img" aria-label="{said}" title="{said}">{_sign(cell.mark)}</span></td>'
     )
+
+
+def _sign(mark: summary.Mark) -> str:
+    return summary.sign(mark, in_ascii=False)
 
 
 def _release(release: ProjectReleaseDocument, known: Sequence[str]) -> Iterator[str]:

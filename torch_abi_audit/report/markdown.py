@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from torch_abi_audit.model import LayoutStatus, ReleaseStatus, Severity, Verdict
+from torch_abi_audit.model import Severity, Verdict
 from torch_abi_audit.report import summary
 from torch_abi_audit.report.escape import (
     html_text,
@@ -13,6 +13,7 @@ from torch_abi_audit.report.escape import (
     markdown_code,
     markdown_text,
 )
+from torch_abi_audit.report.summary import Mark
 from torch_abi_audit.wording import count
 
 if TYPE_CHECKING:
@@ -33,40 +34,40 @@ class _Marks(NamedTuple):
 
     verdicts: Mapping[Verdict, str]
     severities: Mapping[Severity, str]
-    cells: Mapping[summary.Mark, str]
-    aside: str  # for what does not load, and need not
+    cells: Mapping[Mark, str]
     means: str  # between a mark and its meaning
 
 
 _EMOJI = _Marks(
     {
         Verdict.SAFE: "✅ safe",
+        Verdict.PINNED: "📌 pinned",
         Verdict.UNSAFE: "❌ unsafe",
         Verdict.NOT_APPLICABLE: "➖ not applicable",  # noqa: RUF001
         Verdict.ERROR: "💥 error",
     },
     {Severity.ERROR: "❌ ", Severity.WARNING: "⚠️ ", Severity.NOTE: "ℹ️ "},  # noqa: RUF001
     {
-        ReleaseStatus.GUARANTEED: "✅",
-        ReleaseStatus.LINKS: "🟡",
-        LayoutStatus.CHANGED: "🟠",
-        ReleaseStatus.BREAKS: "❌",
-        ReleaseStatus.UNKNOWN: "❔",
+        Mark.GUARANTEED: "✅",
+        Mark.LINKS: "🟡",
+        Mark.CHANGED: "🟠",
+        Mark.BREAKS: "❌",
+        Mark.EXCLUDED: "➖",  # noqa: RUF001
+        Mark.UNKNOWN: "❔",
     },
-    "➖",  # noqa: RUF001
     " ",
 )
 _WORDS = _Marks(
     {verdict: verdict.replace("-", " ") for verdict in Verdict},
     dict.fromkeys(Severity, ""),  # which the label says
     {
-        ReleaseStatus.GUARANTEED: "yes",
-        ReleaseStatus.LINKS: "loads",
-        LayoutStatus.CHANGED: "changed",
-        ReleaseStatus.BREAKS: "no",
-        ReleaseStatus.UNKNOWN: "?",
+        Mark.GUARANTEED: "yes",
+        Mark.LINKS: "loads",
+        Mark.CHANGED: "changed",
+        Mark.BREAKS: "no",
+        Mark.EXCLUDED: "(no)",
+        Mark.UNKNOWN: "?",
     },
-    "(no)",
     ": ",
 )
 _SHOWN = 10
@@ -197,26 +198,15 @@ def _matrix(target: TargetDocument, marks: _Marks) -> Iterator[str]:
     yield f"| torch | {' | '.join(labels)} |"
     yield f"|---|{'---|' * len(labels)}"
     for name, cells in table.rows:
-        drawn = (_cell(cell, marks) for cell in cells)
+        drawn = (marks.cells[cell.mark] for cell in cells)
         yield f"| {markdown_cell(name)} | {' | '.join(drawn)} |"
     yield ""
-    used = {(_cell(cell, marks), _meaning(cell)) for _, cells in table.rows for cell in cells}
-    yield "; ".join(map(marks.means.join, sorted(used)))
+    used = summary.legend(table)
+    yield "; ".join(f"{marks.cells[mark]}{marks.means}{summary.LEGEND[mark]}" for mark in used)
     yield ""
     for text in summary.alternatives(target):
         yield markdown_text(text)
         yield ""
-
-
-def _cell(cell: summary.MatrixCell, marks: _Marks) -> str:
-    if cell.status is ReleaseStatus.BREAKS and not cell.asked:
-        return marks.aside  # what nobody asks for need not load
-    return marks.cells[cell.status]
-
-
-def _meaning(cell: summary.MatrixCell) -> str:
-    aside = cell.status is ReleaseStatus.BREAKS and not cell.asked
-    return summary.LEGEND[cell.status] + (", and is not asked for" if aside else "")
 
 
 def _finding(finding: FindingDocument, marks: _Marks) -> Iterator[str]:

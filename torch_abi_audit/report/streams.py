@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import TextIO
+    from typing import IO, TextIO
 
 _ON_WINDOWS = os.name == "nt"
 
@@ -23,7 +23,7 @@ def show_all(stream: TextIO) -> None:
         reconfigure(errors="backslashreplace")
 
 
-def is_unicode(stream: TextIO) -> bool:
+def is_unicode(stream: IO[str]) -> bool:
     """Whether a stream takes every character."""
     encoding = getattr(stream, "encoding", None)
     return encoding is None or codecs.lookup(encoding).name.startswith("utf")

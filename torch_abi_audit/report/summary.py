@@ -6,6 +6,8 @@ text as it is in the document: whoever renders it escapes it.
 
 from __future__ import annotations
 
+from collections import Counter
+from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.version import Version
@@ -39,25 +41,48 @@ if TYPE_CHECKING:
     )
 
 
-Mark = ReleaseStatus | LayoutStatus  # what a cell of a drawn matrix shows
+class Mark(StrEnum):
+    """What a cell of a drawn matrix shows, the best first.
 
-LETTERS: dict[Mark, str] = {
-    ReleaseStatus.GUARANTEED: "G",
-    ReleaseStatus.LINKS: "l",
-    LayoutStatus.CHANGED: "c",
-    ReleaseStatus.BREAKS: "-",
-    ReleaseStatus.UNKNOWN: "?",
-}
+    Those that are a `ReleaseStatus` have its value.
+    """
+
+    GUARANTEED = "guaranteed"
+    LINKS = "links"
+    CHANGED = "changed"
+    BREAKS = "breaks"
+    EXCLUDED = "excluded"
+    UNKNOWN = "unknown"
+
+
 LEGEND: dict[Mark, str] = {
-    ReleaseStatus.GUARANTEED: "guaranteed",
-    ReleaseStatus.LINKS: "loads, without a promise",
-    LayoutStatus.CHANGED: "loads, and classes have changed",
-    ReleaseStatus.BREAKS: "does not load",
-    ReleaseStatus.UNKNOWN: "not known",
+    Mark.GUARANTEED: "guaranteed",
+    Mark.LINKS: "loads, not guaranteed",
+    Mark.CHANGED: "loads, but class layouts changed",
+    Mark.BREAKS: "does not load",
+    Mark.EXCLUDED: "does not load, not allowed",
+    Mark.UNKNOWN: "unknown",
+}
+_SIGNS: dict[Mark, tuple[str, str]] = {  # in Unicode, and in ASCII
+    Mark.GUARANTEED: ("✓", "G"),
+    Mark.LINKS: ("~", "L"),
+    Mark.CHANGED: ("c", "c"),
+    Mark.BREAKS: ("✗", "X"),
+    Mark.EXCLUDED: ("·", "."),
+    Mark.UNKNOWN: ("?", "?"),
 }
 
+GOOD_WORDS = frozenset({"safe", "pinned", "passed"})
 
-GOOD_WORDS = frozenset({"safe", "passed"})
+
+def sign(mark: Mark, *, in_ascii: bool) -> str:
+    """Return the one character that is drawn for a mark.
+
+    Args:
+        mark: The mark.
+        in_ascii: Whether it is for a stream that takes no other characters.
+    """
+    return _SIGNS[mark][in_ascii]
 
 
 class Fact(NamedTuple):
@@ -235,9 +260,9 @@ def severities(findings: Iterable[FindingDocument], severity: Severity) -> int:
 
 
 class MatrixCell(NamedTuple):
-    """A cell of the matrix, and whether the metadata asks for that release at all."""
+    """A cell of the matrix, and whether the metadata allows that release at all."""
 
-    status: Mark
+    mark: Mark
     asked: bool
 
 
@@ -261,10 +286,13 @@ def _asked(target: TargetDocument, releases: Iterable[str]) -> list[bool]:
     return [release in asked for release in releases]
 
 
-def _mark(cell: CellDocument) -> Mark:
-    if cell["layout"] == LayoutStatus.CHANGED and cell["status"] == ReleaseStatus.LINKS:
-        return LayoutStatus.CHANGED
-    return ReleaseStatus(cell["status"])
+def _drawn(cell: CellDocument, *, asked: bool) -> MatrixCell:
+    mark = Mark(cell["status"])
+    if mark is Mark.LINKS and cell["layout"] == LayoutStatus.CHANGED:
+        mark = Mark.CHANGED
+    elif mark is Mark.BREAKS and not asked:  # nobody installs it there
+        mark = Mark.EXCLUDED
+    return MatrixCell(mark, asked)
 
 
 def matrix(target: TargetDocument) -> MatrixTable | None:
@@ -273,26 +301,30 @@ def matrix(target: TargetDocument) -> MatrixTable | None:
     if not row:
         return None
     releases = [Version(release) for release in row]
-    own = tuple(map(_mark, row.values()))
+    asked = _asked(target, row)
+
+    def draw(cells: Iterable[CellDocument]) -> tuple[MatrixCell, ...]:
+        return tuple(_drawn(cell, asked=of) for cell, of in zip(cells, asked, strict=True))
+
+    own = draw(row.values())
     rows = [(f"the whole {target['kind']}", own)]
-    paths: dict[tuple[Mark, ...], list[str]] = {}
+    names: dict[tuple[MatrixCell, ...], list[str]] = {}
+    slices = Counter(item["path"] for item in readable(target))
     for item in readable(target):
         cells = item["torch"]["releases"]
         if cells:
-            statuses = tuple(map(_mark, cells.values()))
-            of_row = paths.setdefault(statuses, [])
-            of_row += [item["path"]] if item["path"] not in of_row else []
-    if set(paths) != {own}:  # one line says it all where all libraries agree
-        for statuses, of_row in paths.items():
+            several = slices[item["path"]] > 1  # of a universal file
+            name = f"{item['path']} ({item['arch']})" if several else item["path"]
+            names.setdefault(draw(cells.values()), []).append(name)
+    if set(names) != {own}:  # one line says it all where all libraries agree
+        for drawn, of_row in names.items():
             more = f" and {len(of_row) - 1} more" if len(of_row) > 1 else ""
-            rows.append((f"{of_row[0]}{more}", statuses))
-    asked = _asked(target, row)
-    drawn = [(name, list(map(MatrixCell, statuses, asked))) for name, statuses in rows]
-    major, columns = _fold(releases, [cells for _, cells in drawn])
+            rows.append((f"{of_row[0]}{more}", drawn))
+    major, columns = _fold(releases, [drawn for _, drawn in rows])
     return MatrixTable(
         major,
         [label for label, _ in columns],
-        [(name, [cells[place] for _, place in columns]) for name, cells in drawn],
+        [(name, [drawn[place] for _, place in columns]) for name, drawn in rows],
     )
 
 
@@ -301,7 +333,8 @@ def _fold(
 ) -> tuple[str, list[tuple[str, int]]]:
     """Return the columns to print, each with its label and the place of its release.
 
-    Patch releases stand in one column with the first of their minor where all rows agree.
+    Patch releases stand in one column with the first of their minor where all rows agree,
+    on whether they are allowed too.
     A major number that all share is returned first, and left out of the labels.
     """
     shared = f"{releases[0].major}." if len({r.major for r in releases}) == 1 else ""
@@ -311,7 +344,7 @@ def _fold(
         if (
             before is not None
             and releases[before].release[:2] == release.release[:2]
-            and all(row[before].status is row[place].status for row in rows)
+            and all(row[before] == row[place] for row in rows)
         ):
             continue
         label = f"{release.major}.{release.minor}" if release.micro == 0 else str(release)
@@ -329,12 +362,13 @@ def overview(targets: Sequence[TargetDocument], known: Sequence[str]) -> MatrixT
     rows: list[tuple[str, list[MatrixCell]]] = []
     for target in targets:
         cells = target["torch"]["releases"]
-        statuses = [
-            _mark(cells[release]) if release in cells else ReleaseStatus.UNKNOWN
-            for release in known
+        drawn_row = [
+            _drawn(cells[release], asked=asked)
+            if release in cells
+            else MatrixCell(Mark.UNKNOWN, asked)
+            for release, asked in zip(known, _asked(target, known), strict=True)
         ]
-        asked = _asked(target, known)
-        rows.append((filename(target), list(map(MatrixCell, statuses, asked)) if cells else []))
+        rows.append((filename(target), drawn_row if cells else []))
     drawn = [cells for _, cells in rows if cells]
     if not drawn:
         return MatrixTable("", [], rows)
@@ -362,14 +396,14 @@ def here(target: TargetDocument, known: Iterable[str]) -> str | None:
     found = target["here"]
     if found is None:
         return None
-    status = LEGEND[ReleaseStatus(found["status"])]
+    status = LEGEND[Mark(found["status"])]
     return broken_here(target, known) or f"{status} with torch {found['torch']}"
 
 
 def legend(table: MatrixTable) -> list[Mark]:
-    """Return the statuses that a matrix has, in the order of their worth."""
-    used = {cell.status for _, cells in table.rows for cell in cells}
-    return [status for status in LEGEND if status in used]
+    """Return the marks that a matrix has, in the order of their worth."""
+    used = {cell.mark for _, cells in table.rows for cell in cells}
+    return [mark for mark in Mark if mark in used]
 
 
 def evidence(finding: FindingDocument) -> list[EvidenceDocument]:

@@ -19,14 +19,13 @@ from rich.text import Text
 from torch_abi_audit.model import (
     LOADING,
     Check,
-    LayoutStatus,
     LibraryKind,
-    ReleaseStatus,
     Severity,
     Verdict,
 )
 from torch_abi_audit.report import summary
 from torch_abi_audit.report.escape import plain_text
+from torch_abi_audit.report.streams import is_unicode
 from torch_abi_audit.verdict.policy import Policy
 from torch_abi_audit.wording import count
 
@@ -56,16 +55,18 @@ _SEVERITY_STYLES = {
 }
 _VERDICT_STYLES = {
     Verdict.SAFE: "bold green",
+    Verdict.PINNED: "bold blue",
     Verdict.UNSAFE: "bold red",
     Verdict.NOT_APPLICABLE: "bold",
     Verdict.ERROR: "bold red",
 }
 _STATUS_STYLES: dict[summary.Mark, str] = {
-    ReleaseStatus.GUARANTEED: "bold green",
-    ReleaseStatus.LINKS: "bold yellow",
-    LayoutStatus.CHANGED: "bold magenta",
-    ReleaseStatus.BREAKS: "bold red",
-    ReleaseStatus.UNKNOWN: "dim",
+    summary.Mark.GUARANTEED: "bold green",
+    summary.Mark.LINKS: "bold yellow",
+    summary.Mark.CHANGED: "bold magenta",
+    summary.Mark.BREAKS: "bold red",
+    summary.Mark.EXCLUDED: "dim",
+    summary.Mark.UNKNOWN: "dim",
 }
 
 
@@ -272,22 +273,22 @@ class TerminalWriter:
         table = summary.matrix(target)
         if table is None:
             return
+        in_ascii = not is_unicode(self._out.console.file)
         widths = [max(2, len(label)) for label in table.labels]
         labels = [label.rjust(width) for label, width in zip(table.labels, widths, strict=True)]
         self._out.line()
         self._out.line(f"  torch {table.major:<5}{' '.join(labels)}", style="dim")
         for name, cells in table.rows:
             line = Text(" " * 13)
-            for (status, asked), width in zip(cells, widths, strict=True):
-                # What nobody asks for need not load.
-                style = _STATUS_STYLES[status] if asked or status in LOADING else "dim"
-                line.append(summary.LETTERS[status].rjust(width), style)
+            for (mark, _), width in zip(cells, widths, strict=True):
+                sign = summary.sign(mark, in_ascii=in_ascii)
+                line.append(sign.rjust(width), _STATUS_STYLES[mark])
                 line.append(" ")
             line.append(f" {plain_text(name)}")
             self._out.text(line)
         said = [
-            f"{summary.LETTERS[status]} {summary.LEGEND[status]}"
-            for status in summary.legend(table)
+            f"{summary.sign(mark, in_ascii=in_ascii)} {summary.LEGEND[mark]}"
+            for mark in summary.legend(table)
         ]
         self._out.line(f"{' ' * 14}{'; '.join(said)}", style="dim")
         for text in summary.alternatives(target):
@@ -423,7 +424,7 @@ class EnvironmentWriter:
             summary.python_in_short(target),
             "not audited"
             if failed
-            else summary.LEGEND[ReleaseStatus(here["status"])]
+            else summary.LEGEND[summary.Mark(here["status"])]
             if here
             else "",
         )

@@ -1,0 +1,99 @@
+"""What all reports for people say alike."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, cast
+
+import pytest
+
+from tests.builders import TEST_WHEELS
+from torch_abi_audit import audit
+from torch_abi_audit.model import LayoutStatus, ReleaseStatus
+from torch_abi_audit.report import summary
+from torch_abi_audit.report.document import report_document
+from torch_abi_audit.report.shape import TargetDocument
+from torch_abi_audit.report.summary import LEGEND, Mark, sign
+
+
+@cache
+def _document(scenario: str) -> TargetDocument:
+    (wheel,) = (TEST_WHEELS / scenario).glob("*.whl")
+    return report_document(audit(wheel), "1")["targets"][0]
+
+
+def _with_cells(
+    cells: dict[str, tuple[str, str | None]], asked: list[str], scenario: str = "stable-2.10"
+) -> TargetDocument:
+    """Return a target whose one library has these cells of the matrix."""
+    releases: Any = {
+        release: {"status": status, "layout": layout, "reasons": []}
+        for release, (status, layout) in cells.items()
+    }
+    target: Any = {**_document(scenario)}
+    library = target["libraries"][0]
+    target["torch"] = {**target["torch"], "releases": releases, "asked": asked}
+    target["libraries"] = [{**library, "torch": {**library["torch"], "releases": releases}}]
+    return cast("TargetDocument", target)
+
+
+def test_every_mark_has_signs_of_its_own() -> None:
+    for in_ascii in (False, True):
+        signs = [sign(mark, in_ascii=in_ascii) for mark in Mark]
+        assert len(set(signs)) == len(Mark)
+        assert {len(text) for text in signs} == {1}
+        assert "".join(signs).isascii() is in_ascii
+    assert set(LEGEND) == set(Mark)
+    assert len(set(LEGEND.values())) == len(Mark)
+    assert {status.value for status in ReleaseStatus} < {mark.value for mark in Mark}
+
+
+@pytest.mark.parametrize(
+    ("status", "layout", "asked", "mark"),
+    [
+        ("guaranteed", None, True, "guaranteed"),
+        ("guaranteed", None, False, "guaranteed"),
+        ("links", "unchanged", True, "links"),
+        ("links", "unknown", True, "links"),
+        ("links", "changed", False, "changed"),
+        ("breaks", None, True, "breaks"),
+        ("breaks", LayoutStatus.CHANGED, True, "breaks"),
+        ("breaks", None, False, "excluded"),
+        ("unknown", None, False, "unknown"),
+    ],
+)
+def test_marks(status: str, layout: str | None, asked: bool, mark: str) -> None:  # noqa: FBT001
+    target = _with_cells({"2.10.0": (status, layout)}, ["2.10.0"] if asked else [])
+    table = summary.matrix(target)
+    assert table is not None
+    assert table.rows == [("the whole wheel", [(Mark(mark), asked)])]
+    assert summary.legend(table) == [Mark(mark)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "labels"),
+    [([], ["9", "10"]), (["2.9.0", "2.9.1"], ["9", "10"]), (["2.9.1"], ["9", "9.1", "10"])],
+)
+def test_patch_releases_part_where_one_alone_is_allowed(
+    asked: list[str], labels: list[str]
+) -> None:
+    loads = ("links", None)
+    target = _with_cells({"2.9.0": loads, "2.9.1": loads, "2.10.0": loads}, asked)
+    table = summary.matrix(target)
+    assert table is not None
+    assert (table.major, table.labels) == ("2.", labels)
+
+
+def test_the_slices_of_a_universal_file_are_told_apart() -> None:
+    target = _document("macos-universal2")
+    arm, intel = summary.readable(target)
+    assert arm["path"] == intel["path"]
+    broken = {
+        release: {**cell, "status": ReleaseStatus.GUARANTEED}
+        for release, cell in arm["torch"]["releases"].items()
+    }
+    other = {**arm, "torch": {**arm["torch"], "releases": broken}}
+    table = summary.matrix({**target, "libraries": [other, intel]})  # type: ignore[list-item]
+    assert table is not None
+    names = [name for name, _ in table.rows[1:]]
+    assert names == [f"{item['path']} ({item['arch']})" for item in (arm, intel)]
