@@ -443,13 +443,13 @@ def test_what_is_fine_takes_a_line_each(capsys: pytest.CaptureFixture[str]) -> N
         ),
         "not-applicable: no_torch-1.0-py39-none-manylinux_2_28_x86_64.whl: no torch, any Python",
         "",
-        "verdict         torch          python  errors  warnings  target",
+        "verdict         torch          python    errors  warnings  target",
         (
-            "safe            stable 2.10.0  none    0       0        "
+            "safe            stable 2.10.0  no C API  0       0        "
             " stable_2_10-1.0-py39-none-manylinux_2_28_x86_64.whl"
         ),
         (
-            "not-applicable  none           none    0       0        "
+            "not-applicable  none           no C API  0       0        "
             " no_torch-1.0-py39-none-manylinux_2_28_x86_64.whl"
         ),
         "",

@@ -97,3 +97,13 @@ def test_the_slices_of_a_universal_file_are_told_apart() -> None:
     assert table is not None
     names = [name for name, _ in table.rows[1:]]
     assert names == [f"{item['path']} ({item['arch']})" for item in (arm, intel)]
+
+
+@pytest.mark.parametrize(
+    ("required", "claimed"),
+    [(None, "not declared"), ("", "any release"), (">=2.10", "torch>=2.10")],
+)
+def test_what_is_claimed_of_torch(required: str | None, claimed: str) -> None:
+    target: Any = {**_document("stable-2.10")}
+    target["claims"] = {**target["claims"], "requires_torch": required}
+    assert summary.facts(target)[0].claimed == claimed

@@ -17,6 +17,7 @@ from torch_abi_audit.model import (
     LOADING,
     Evidence,
     LayoutStatus,
+    PythonAbi,
     ReleaseStatus,
     Severity,
     Sign,
@@ -114,7 +115,7 @@ def contents(target: TargetDocument) -> str:
     files = {item["path"]: item for item in target["libraries"]}
     extensions = sum(item["kind"] == "extension" for item in files.values())
     unread = sum(item["error"] is not None for item in files.values())
-    parts = [count(len(files), "library"), count(extensions, "extension")]
+    parts = [count(len(files), "library"), count(extensions, "extension module")]
     parts += [f"{unread} unreadable"] if unread else []
     return ", ".join([*parts, *_cut_short(target)])
 
@@ -136,7 +137,7 @@ def facts(target: TargetDocument) -> list[Fact]:
         asked = claims["requires_torch"]
         python = claims["requires_python"]
         claimed = [
-            f"torch{asked}" if asked is not None else "no release of torch",
+            "not declared" if asked is None else f"torch{asked}" if asked else "any release",
             _set(f"{tag[0]}-{tag[1]}" for tag in tags)
             + (f", Requires-Python {python}" if python else ""),
             _set(tag[2] for tag in tags),
@@ -192,7 +193,7 @@ def found_python(target: TargetDocument) -> str:
             return "C API not used"
         case "version-specific":
             users = [i for i in readable(target) if i["python"]["abi"] == "version-specific"]
-            return f"C API of one version, in {count(len(users), 'library')}"
+            return f"tied to one Python, by {count(len(users), 'library')}"
         case "abi3t":
             return f"stable ABI of {target['python']['floor']} and newer, free-threaded too"
         case _:
@@ -250,6 +251,8 @@ def python_in_short(target: TargetDocument) -> str:
     """Return the ABI of CPython that a target uses, and its floor, for a table."""
     if target["error"] is not None and not target["libraries"]:
         return "-"
+    if target["python"]["abi"] == PythonAbi.NONE:
+        return "no C API"
     floor = f" {target['python']['floor']}" if target["python"]["floor"] else ""
     return f"{target['python']['abi']}{floor}"
 
