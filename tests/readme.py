@@ -32,7 +32,9 @@ _LIMITS = re.compile(r"(\| limit \| usually \| .*\n\|---\|---\|---\|---\|\n)((?:
 
 def rules_table() -> str:
     """Return the rows of the table of rules."""
-    return "".join(f"| `{r.name}` | {r.severity} | {r.title} |\n" for r in RULES.values())
+    return "".join(
+        f'| <a id="{r.name}"></a>`{r.name}` | {r.severity} | {r.title} |\n' for r in RULES.values()
+    )
 
 
 def limits_table() -> str:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from torch_abi_audit.model import Severity
 from torch_abi_audit.report import summary
 from torch_abi_audit.report.escape import json_text, sarif_message
-from torch_abi_audit.rules import RULES
+from torch_abi_audit.rules import PROJECT_URL, RULES
 from torch_abi_audit.wording import last_part
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def render_sarif(document: Document) -> str:
 
 
 def _log(document: Document) -> dict[str, Any]:
-    targets = document["targets"]
+    targets = summary.failures_first(document["targets"])
     # Services take no result without a place: what is found in all together is at each target.
     everywhere = [target["target"] for target in targets]
     places = [(target["findings"], target["ignored"], [target["target"]]) for target in targets]
@@ -86,9 +86,11 @@ def _driver(document: Document) -> dict[str, Any]:
     return {
         "name": document["tool"]["name"],
         "version": document["tool"]["version"],
+        "informationUri": PROJECT_URL,
         "rules": [
             {
                 "id": rule.name,
+                "helpUri": rule.url,
                 "name": "".join(part.capitalize() for part in rule.name.split("-")),
                 "shortDescription": {"text": _plain(rule.title)},
                 "fullDescription": {"text": rule.why},
@@ -104,13 +106,11 @@ def _result(finding: FindingDocument, targets: list[str]) -> dict[str, Any]:
     """Return a result; all of the evidence is among its properties."""
     where = [last_part(targets[0])] if len(targets) == 1 else []
     where += finding["libraries"] if len(finding["libraries"]) == 1 else []
-    shown = [
-        item["declaration"] or summary.evidence_text(item) for item in summary.evidence(finding)
-    ]
+    shown = list(map(summary.told, summary.evidence(finding)))
     lines = [": ".join([*where, finding["message"]]), *shown[:_SHOWN]]
     left = len(shown) - _SHOWN
     lines += [f"and {left} more"] if left > 0 else []
-    lines += [f"help: {finding['fix']}"] if finding["fix"] else []
+    lines += [f"Fix: {finding['fix']}"] if finding["fix"] else []
     return {
         "ruleId": finding["rule"],
         "ruleIndex": _INDICES[finding["rule"]],
@@ -148,7 +148,7 @@ def _fingerprint(finding: FindingDocument, targets: list[str]) -> str:
 
 def _notifications(document: Document) -> Iterator[dict[str, Any]]:
     """Yield what could not be audited, and what does not load where it is installed."""
-    for target in document["targets"]:
+    for target in summary.failures_first(document["targets"]):
         broken = summary.broken_here(target, document["catalog"]["torch_releases"])
         if broken is not None:
             yield {

@@ -43,6 +43,10 @@ def require(requirement: str, more: str = "") -> Fix:
     return Fix(f"Requires-Dist: {requirement}{more}", requirement)
 
 
+# The repository, as `[project.urls]` has it. Its README has an anchor for each rule.
+PROJECT_URL = "https://github.com/Quansight/torch-abi-audit"
+
+
 class Rule(NamedTuple):
     """A rule, as `explain` tells it.
 
@@ -61,6 +65,11 @@ class Rule(NamedTuple):
     why: str
     fix: str
     ignorable: bool = True
+
+    @property
+    def url(self) -> str:
+        """Where it is documented."""
+        return f"{PROJECT_URL}#{self.name}"
 
 
 _MAX_DECLARED = 4 << 20  # characters of the declarations of one finding
