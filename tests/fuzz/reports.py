@@ -25,10 +25,12 @@ from torch_abi_audit.report.document import report_document
 from torch_abi_audit.report.outputs import ReportFormat, render
 from torch_abi_audit.report.shape import Document
 from torch_abi_audit.report.style import Style
+from torch_abi_audit.rules import RULES
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _COMMAND = re.compile(
-    r"::(?:error|warning|notice) (?:file=[^,:]*,)?title=torch-abi-audit\[[^:,]*\]::.*"
+    r"::(?:error|warning|notice) (?:file=[^,:]*,)?"
+    rf"title=(?:{'|'.join(RULES)}|not audited|does not load here)::.*"
 )
 _AZURE = re.compile(r"##[A-Za-z]*\[")
 _TAGS = re.compile(r"</?([a-z]*)[^>]*>")

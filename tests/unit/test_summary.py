@@ -107,3 +107,36 @@ def test_what_is_claimed_of_torch(required: str | None, claimed: str) -> None:
     target: Any = {**_document("stable-2.10")}
     target["claims"] = {**target["claims"], "requires_torch": required}
     assert summary.facts(target)[0].claimed == claimed
+
+
+def _verdict(verdict: str, *, fails: bool = False, here: str | None = None) -> TargetDocument:
+    changed: Any = {**_document("stable-2.10"), "verdict": verdict, "fails": fails}
+    changed["error"] = "unreadable" if verdict == "error" else None
+    changed["here"] = here and {"torch": "2.10.0", "status": here, "layout": None, "reasons": []}
+    return cast("TargetDocument", changed)
+
+
+def test_failures_are_first() -> None:
+    warned = _document("torch-undeclared")
+    ordered = [
+        _verdict("error", fails=True),
+        _verdict("unsafe"),
+        _verdict("safe", here="breaks"),
+        _verdict("safe", fails=True),  # of a check that it does not pass
+        warned,
+        _verdict("pinned"),
+        _verdict("safe", here="guaranteed"),
+        _verdict("not-applicable"),
+    ]
+    assert [summary.failing(target) for target in ordered] == [True] * 4 + [False] * 4
+    mixed = [ordered[place] for place in (7, 6, 1, 5, 0, 2, 4, 3)]
+    assert [id(target) for target in summary.failures_first(mixed)] == list(map(id, ordered))
+
+
+def test_symbols_are_told_as_they_are_declared() -> None:
+    item: Any = {"kind": "symbol", "name": "_ZN2at1fEv", "library": "x.so", "detail": ""}
+    assert summary.told({**item, "declaration": "at::f()"}) == "x.so: at::f()"
+    assert summary.told({**item, "declaration": None}) == "x.so: _ZN2at1fEv"
+    reason: Any = {"cause": "symbol", "name": "_ZN2at1fEv", "detail": "torch 2.9.0 lacks it"}
+    assert summary.reason_text(reason) == "at::f(): torch 2.9.0 lacks it"
+    assert summary.reason_text({**reason, "name": "libx.so.1"}).startswith("libx.so.1: ")

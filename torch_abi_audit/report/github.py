@@ -1,7 +1,7 @@
 """Annotations for the log of GitHub Actions: a workflow command for each finding.
 
-The service shows ten annotations of a kind for each step: each target that fails has its
-first before any has its second.
+Their titles are the names of rules. The service shows ten annotations of a kind for each step:
+each target that fails has its first before any has its second.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SHOWN = 5
 
 def render_github(document: Document, style: Style) -> str:
     """Return a line for each finding, and one in plain text; notes only when verbose."""
-    targets = document["targets"]
+    targets = summary.failures_first(document["targets"])
     of_target = [list(_of_target(target, document, style)) for target in targets]
     first = [commands[0] for commands in of_target if commands]
     others = [command for commands in of_target for command in commands[1:]]
@@ -55,14 +55,12 @@ def _shown(findings: list[FindingDocument], style: Style) -> list[FindingDocumen
 
 def _finding(finding: FindingDocument, target: str | None) -> str:
     paths = finding["libraries"]
-    evidence = [
-        item["declaration"] or summary.evidence_text(item) for item in summary.evidence(finding)
-    ]
+    evidence = list(map(summary.told, summary.evidence(finding)))
     shown = [*paths[:_SHOWN], *evidence[:_SHOWN]]
     left = len(paths) + len(evidence) - len(shown)
     lines = [finding["message"], *(f"  {name}" for name in shown)]
     lines += [f"  ... {left} more"] if left else []
-    lines += [f"help: {finding['fix']}"] if finding["fix"] else []
+    lines += [f"Fix: {finding['fix']}"] if finding["fix"] else []
     command = _COMMANDS[Severity(finding["severity"])]
     return _command(command, target, finding["rule"], *lines)
 
@@ -70,6 +68,6 @@ def _finding(finding: FindingDocument, target: str | None) -> str:
 def _command(command: str, target: str | None, title: str, *lines: str) -> str:
     where = "" if target is None else f"file={github_property(target)},"
     name = "" if target is None else f"{last_part(target)}: "
-    about = f"{where}title={github_property(f'torch-abi-audit[{title}]')}"
+    about = f"{where}title={github_property(title)}"
     first, *more = lines
     return f"::{command} {about}::{github_message(name + first, *more)}"

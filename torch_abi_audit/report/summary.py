@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.version import Version
 
+from torch_abi_audit.abi.mangling import demangle
 from torch_abi_audit.claims.python_tags import ANY_LATER
 from torch_abi_audit.model import (
     LOADING,
@@ -103,6 +104,31 @@ def is_fine(target: TargetDocument) -> bool:
         return False
     grave = (Severity.ERROR, Severity.WARNING)
     return not any(finding["severity"] in grave for finding in target["findings"])
+
+
+def failing(target: TargetDocument) -> bool:
+    """Whether a target is what a reader looks for first: it fails, or does not load here."""
+    here = target["here"]
+    return (
+        target["fails"]
+        or target["verdict"] in (Verdict.UNSAFE, Verdict.ERROR)
+        or (here is not None and here["status"] == ReleaseStatus.BREAKS)
+    )
+
+
+def failures_first(targets: Iterable[TargetDocument]) -> list[TargetDocument]:
+    """Return targets in the order of their weight, and within it as they were named.
+
+    First is what could not be audited, then what fails, then what has warnings.
+    """
+
+    def weight(target: TargetDocument) -> int:
+        fails = [target["error"] is not None, failing(target), not is_fine(target)]
+        order = (Verdict.PINNED, Verdict.SAFE, Verdict.NOT_APPLICABLE)
+        known = [target["verdict"] == verdict for verdict in order]
+        return [*fails, *known, True].index(True)
+
+    return sorted(targets, key=weight)
 
 
 def filename(target: TargetDocument) -> str:
@@ -422,15 +448,27 @@ def evidence_text(item: EvidenceDocument) -> str:
     return str(Evidence(**item))
 
 
+def told(item: EvidenceDocument) -> str:
+    """Return a piece of evidence in one line: a symbol as it is declared, if it is."""
+    if item["declaration"] is None:
+        return evidence_text(item)
+    return ": ".join(filter(None, (item["library"], item["declaration"])))
+
+
 def names_libraries(finding: FindingDocument) -> bool:
     """Whether the evidence of a finding says which library each piece is of."""
     found = evidence(finding)
     return bool(found) and all(item["library"] for item in found)
 
 
+def reason_name(reason: ReasonDocument) -> str:
+    """Return what is missing or changed: a symbol as it is declared."""
+    return demangle(reason["name"]) or reason["name"]
+
+
 def reason_text(reason: ReasonDocument) -> str:
     """Return in one line why a library does not load."""
-    return f"{reason['name']}: {reason['detail']}"
+    return f"{reason_name(reason)}: {reason['detail']}"
 
 
 def conclusion(document: Document) -> str:
