@@ -9,10 +9,10 @@ import pytest
 
 from tests.builders import TEST_WHEELS
 from torch_abi_audit import audit
-from torch_abi_audit.model import LayoutStatus, ReleaseStatus
+from torch_abi_audit.model import Cause, EvidenceKind, LayoutStatus, ReleaseStatus
 from torch_abi_audit.report import summary
 from torch_abi_audit.report.document import report_document
-from torch_abi_audit.report.shape import TargetDocument
+from torch_abi_audit.report.shape import EvidenceDocument, TargetDocument
 from torch_abi_audit.report.summary import LEGEND, Mark, sign
 
 
@@ -133,10 +133,23 @@ def test_failures_are_first() -> None:
     assert [id(target) for target in summary.failures_first(mixed)] == list(map(id, ordered))
 
 
-def test_symbols_are_told_as_they_are_declared() -> None:
-    item: Any = {"kind": "symbol", "name": "_ZN2at1fEv", "library": "x.so", "detail": ""}
-    assert summary.told({**item, "declaration": "at::f()"}) == "x.so: at::f()"
-    assert summary.told({**item, "declaration": None}) == "x.so: _ZN2at1fEv"
-    reason: Any = {"cause": "symbol", "name": "_ZN2at1fEv", "detail": "torch 2.9.0 lacks it"}
-    assert summary.reason_text(reason) == "at::f(): torch 2.9.0 lacks it"
-    assert summary.reason_text({**reason, "name": "libx.so.1"}).startswith("libx.so.1: ")
+@pytest.mark.parametrize(
+    ("declaration", "told"), [("at::f()", "x.so: at::f()"), (None, "x.so: _ZN2at1fEv")]
+)
+def test_symbols_are_told_as_they_are_declared(declaration: str | None, told: str) -> None:
+    item: EvidenceDocument = {
+        "kind": EvidenceKind.SYMBOL,
+        "name": "_ZN2at1fEv",
+        "library": "x.so",
+        "declaration": declaration,
+        "detail": "",
+    }
+    assert summary.told(item) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("_ZN2at1fEv", "at::f()"), ("libx.so.1", "libx.so.1"), ("_Zx", "_Zx")]
+)
+def test_a_reason_names_a_declaration(name: str, told: str) -> None:
+    text = summary.reason_text({"cause": Cause.SYMBOL, "name": name, "detail": "is not there"})
+    assert text == f"{told}: is not there"
