@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import importlib.resources
 import json
 import os
@@ -24,7 +26,7 @@ from torch_abi_audit.report import summary
 from torch_abi_audit.report.outputs import ReportFormat, render
 from torch_abi_audit.report.schema import schema_text
 from torch_abi_audit.report.style import Style
-from torch_abi_audit.rules import RULES
+from torch_abi_audit.rules import PROJECT_URL, RULES
 
 if TYPE_CHECKING:
     from torch_abi_audit.report.shape import Document
@@ -201,22 +203,65 @@ class Page(HTMLParser):
 def test_the_page(reports: dict[str, str], document: dict[str, Any]) -> None:
     page = Page(reports["html"])
     assert page.open == []
-    names = {tag for tag, _ in page.tags}
-    assert names.isdisjoint({"script", "img", "link", "iframe", "form", "object"})
-    assert all(
-        not str(value).startswith(("http", "//")) for _, a in page.tags for value in a.values()
-    )
+    names = [tag for tag, _ in page.tags]
+    assert {"img", "link", "iframe", "form", "object"}.isdisjoint(names)
+    assert {value for _, a in page.tags for name, value in a.items() if _is_address(value)} == {
+        PROJECT_URL,
+        *(RULES[finding["rule"]].url for _, finding in all_findings(document)),
+        *(RULES[item["rule"]].url for target in document["targets"] for item in target["ignored"]),
+    }
     policy = next(a["content"] for tag, a in page.tags if a.get("http-equiv"))
-    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+    parts = [_hash(reports["html"], tag) for tag in ("style", "script")]
+    assert policy == (
+        "default-src 'none'; base-uri 'none'; form-action 'none';"
+        " style-src '{}'; script-src '{}'".format(*parts)
+    )
     for target in document["targets"]:
         assert summary.filename(target) in page.text
     for _, finding in all_findings(document):
         assert finding["message"] in page.text
-    ids = {a["id"] for _, a in page.tags if "id" in a}
-    assert {f"#{name}" for name in ids} == {a["href"] for tag, a in page.tags if tag == "a"}
-    regions = [a for _, a in page.tags if a.get("role") == "region"]
-    assert regions
-    assert all(a["tabindex"] == "0" and a["aria-label"] for a in regions)
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    links = {str(a["href"]) for tag, a in page.tags if tag == "a"}
+    assert {f"#{name}" for name in ids} - {"#said"} == {to for to in links if to[:1] == "#"}
+    assert len(set(ids)) == len(ids)
+    scrolled = [a for _, a in page.tags if a.get("class") == "scroll"]
+    assert scrolled
+    assert all(a["tabindex"] == "0" and a["role"] and a["aria-label"] for a in scrolled)
+    # Paragraphs, and code in lines of its own.
+    assert "\\n" not in page.text
+
+
+def _is_address(value: str | None) -> bool:
+    return (value or "").startswith(("http", "//"))
+
+
+def _hash(page: str, tag: str) -> str:
+    """Return the hash of a part of the page, as the page's own policy names it."""
+    (part,) = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+    return f"sha256-{base64.b64encode(hashlib.sha256(part.encode()).digest()).decode()}"
+
+
+def _articles(page: str) -> list[str]:
+    return re.findall(r'<article class="card" id="t[0-9]+">\n<h2>.*?<code>(.*?)</code>', page)
+
+
+def test_the_head_of_the_page(reports: dict[str, str], document: dict[str, Any]) -> None:
+    (title,) = re.findall("<title>(.*?)</title>", reports["html"])
+    (headline,) = re.findall("<h1>(.*?)</h1>", reports["html"])
+    assert title == "torch-abi-audit: error (5 safe, 4 unsafe, 1 not applicable, 2 error)"
+    assert Page(headline).text == "error 5 safe · 4 unsafe · 1 not applicable · 2 error"
+    first = summary.failures_first(document["targets"])
+    assert _articles(reports["html"]) == [summary.filename(target) for target in first]
+
+
+def test_the_page_of_one_wheel(tmp_path: Path) -> None:
+    main(["-q", f"-ohtml={tmp_path / 'r'}", WHEELS[1]])
+    text = (tmp_path / "r").read_text(encoding="utf-8")
+    assert "<title>torch-abi-audit: unsafe</title>" in text
+    (headline,) = re.findall("<h1>(.*?)</h1>", text)
+    assert Page(headline).text == "unsafe cuda-12 1.0"
+    assert "Overview" not in text
+    assert len(_articles(text)) == 1
 
 
 @pytest.fixture

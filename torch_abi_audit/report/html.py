@@ -1,21 +1,30 @@
-"""The report as one page of HTML: no script, nothing from any network, light and dark.
+"""The report as one page of HTML: nothing from any network, light and dark.
 
-All that comes from a target is escaped, and the page's own policy forbids it to load anything.
+All that comes from a target is escaped, and the page's own policy forbids it to load anything,
+and any style or script but the page's own. The script only serves the buttons that copy fixes.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
+import textwrap
+from collections import Counter
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.model import Severity
+from packaging.version import Version
+
+from torch_abi_audit.model import Severity, Verdict
 from torch_abi_audit.report import summary
 from torch_abi_audit.report.escape import html_text
-from torch_abi_audit.rules import RULES
-from torch_abi_audit.wording import count
+from torch_abi_audit.rules import PROJECT_URL, RULES
+from torch_abi_audit.wording import count, ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from torch_abi_audit.report.shape import (
         Document,
@@ -28,7 +37,13 @@ if TYPE_CHECKING:
 
 
 _SHOWN = 8
-_FIXES = 2  # of a target, in the overview
+_VERDICTS = (
+    Verdict.SAFE,
+    Verdict.PINNED,
+    Verdict.UNSAFE,
+    Verdict.NOT_APPLICABLE,
+    Verdict.ERROR,
+)
 
 
 def render_html(document: Document, *, in_ascii: bool = False) -> str:
@@ -43,57 +58,146 @@ def render_html(document: Document, *, in_ascii: bool = False) -> str:
 
 
 def _page(document: Document) -> Iterator[str]:
-    targets = document["targets"]
-    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8").strip()
-    word, why = document["conclusion"]["word"], document["conclusion"]["why"]
-    badge = "safe" if word in summary.GOOD_WORDS else "unsafe"
+    targets = summary.failures_first(document["targets"])
+    known = document["catalog"]["torch_releases"]
+    style, script = _part("page.css"), _part("page.js")
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
     yield (
-        '<meta http-equiv="Content-Security-Policy"'
-        " content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; base-uri'
+        f" 'none'; form-action 'none'; style-src {_hash(style)}; script-src {_hash(script)}\">"
     )
+    yield '<meta name="referrer" content="no-referrer">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<title>torch-abi-audit: {html_text(summary.conclusion(document))}</title>"
-    yield f"<style>\n{style}\n</style>\n</head>\n<body>\n<header>"
-    yield "<h1>torch-abi-audit</h1>"
-    yield f'<p class="said"><span class="badge {badge}">{word}</span>'
-    yield f"{html_text(why)}</p>\n</header>\n<main>"
-    yield from _overview(document)
-    for release in document["releases"]:
-        yield from _release(release, document["catalog"]["torch_releases"])
+    yield f"<title>torch-abi-audit: {html_text(_title(document))}</title>"
+    yield f"<style>{style}</style>\n</head>\n<body>"
+    yield from _headline(document)
+    yield "<main>"
+    if len(targets) > 1:
+        yield from _overview(targets, known)
     if document["findings"] or document["ignored"]:
-        yield '<section class="card" aria-label="All targets together">\n<h2>Together</h2>'
+        yield '<section class="card">\n<h2>All targets together</h2>'
         for finding in document["findings"]:
             yield from _finding(finding)
-        yield from _accepted(document["ignored"])
+        yield from _ignored(document["ignored"])
         yield "</section>"
     for number, target in enumerate(targets, 1):
-        yield from _target(target, number, document["catalog"]["torch_releases"])
-    newest = document["catalog"]["torch_releases"][-1:]
-    yield f'</main>\n<footer class="dim">torch-abi-audit {html_text(document["tool"]["version"])},'
-    yield f"which knows torch up to {html_text(', '.join(newest))}</footer>\n</body>\n</html>"
+        yield from _target(target, number, known)
+    if document["releases"]:
+        yield '<section class="card">\n<h2>Coverage</h2>'
+        for release in document["releases"]:
+            yield from _release(release, known)
+        yield "</section>"
+    newest = f", with symbol data up to torch {known[-1]}" if known else ""
+    yield f'</main>\n<footer class="dim"><a href="{PROJECT_URL}">torch-abi-audit</a>'
+    yield f"{html_text(document['tool']['version'] + newest)}</footer>"
+    yield '<p id="said" class="hidden" role="status"></p>'
+    yield f"<script>{script}</script>\n</body>\n</html>"
 
 
-def _overview(document: Document) -> Iterator[str]:
+def _part(name: str) -> str:
+    """Return a part of the page that is a file beside this one."""
+    return Path(__file__).with_name(name).read_text(encoding="ascii")
+
+
+def _hash(part: str) -> str:
+    """Return the source that lets a part of the page through its own policy."""
+    digest = hashlib.sha256(part.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _counts(document: Document) -> list[tuple[Verdict, int]]:
+    verdicts = Counter(target["verdict"] for target in document["targets"])
+    return [(verdict, verdicts[verdict]) for verdict in _VERDICTS if verdicts[verdict]]
+
+
+def _title(document: Document) -> str:
+    word = document["conclusion"]["word"]
+    if len(document["targets"]) == 1:
+        return word
+    counts = ", ".join(f"{number} {_words(verdict)}" for verdict, number in _counts(document))
+    return f"{word} ({counts})" if counts else word
+
+
+def _headline(document: Document) -> Iterator[str]:
+    """Yield what the run comes to, in one line and without the names of files."""
+    word = document["conclusion"]["word"]
+    if len(document["targets"]) == 1:
+        (target,) = document["targets"]
+        name = " ".join(filter(None, (target["name"], target["version"])))
+        said = html_text(name or f"1 {target['kind']}")
+    elif document["targets"]:
+        said = " · ".join(
+            f'<span class="count {verdict}">{number} {_words(verdict)}</span>'
+            for verdict, number in _counts(document)
+        )
+    else:
+        said = html_text(document["conclusion"]["why"])
+    yield '<header>\n<p class="tool">torch-abi-audit</p>'
+    yield f"<h1>{_badge(word)} <span>{said}</span></h1>"
+    for text in _asides(document):
+        yield f"<p>{html_text(text)}</p>"
+    yield "</header>"
+
+
+def _asides(document: Document) -> Iterator[str]:
+    """Yield what else decides the run, or tells of it."""
+    check, total = document["options"]["check"], len(document["targets"])
+    fails = sum(target["fails"] for target in document["targets"])
+    if check is not None and total:
+        yield f"--check {check}: {fails} of {count(total, 'target')} {_fail(fails)}"
+    if document["run_fails"]:
+        rules = dict.fromkeys(f["rule"] for f in document["findings"] if _is_grave(f))
+        yield f"All targets together fail: {', '.join(rules)}"
+    environment = document["environment"]
+    if environment is not None:
+        here = document["counts"]["here"]
+        loading = here["guaranteed"] + here["links"]
+        using = loading + here["breaks"] + here["unknown"]
+        if environment["torch"] is None:
+            yield environment["error"] or "torch is not installed in this environment"
+        else:
+            yield (
+                f"{loading} of {count(using, 'package')} that use torch"
+                f" {'loads' if loading == 1 else 'load'} with torch {environment['torch']}"
+            )
+
+
+def _fail(number: int) -> str:
+    return "fails" if number == 1 else "fail"
+
+
+def _is_grave(finding: FindingDocument) -> bool:
+    return finding["severity"] != Severity.NOTE
+
+
+def _words(verdict: str) -> str:
+    return verdict.replace("-", " ")
+
+
+def _overview(targets: Sequence[TargetDocument], known: Sequence[str]) -> Iterator[str]:
     """Yield the matrix of all targets: a row each, a column for each release of torch."""
-    targets = document["targets"]
-    table = summary.overview(targets, document["catalog"]["torch_releases"])
+    table = summary.overview(targets, known)
+    here = any(target["here"] for target in targets)
+    columns = ["verdict", *(["loads here"] if here else []), "target"]
     yield '<section class="card">\n<h2>Overview</h2>'
-    yield '<div class="scroll" tabindex="0" role="region" aria-label="All targets">'
-    yield '<table class="cells">\n<thead><tr><th scope="col">verdict</th>'
-    yield '<th scope="col">target</th>'
+    yield '<div class="scroll" tabindex="0" role="group" aria-label="Overview">'
+    yield '<table class="cells">\n<thead><tr>'
+    yield "".join(f'<th scope="col">{name}</th>' for name in columns)
     labels = [f"{table.major}{label}" for label in table.labels]
     yield "".join(f'<th scope="col" class="release">{html_text(label)}</th>' for label in labels)
     yield "</tr></thead>\n<tbody>"
     for number, (target, (name, cells)) in enumerate(zip(targets, table.rows, strict=True), 1):
         yield f"<tr><td>{_badge(target['verdict'])}</td>"
-        yield f'<th scope="row"><a href="#t{number}">{html_text(name)}</a>'
+        if here:
+            yield f"<td>{_here(target)}</td>"
+        yield f'<th scope="row"><a href="#t{number}">{_code(name)}</a>'
         if summary.is_fine(target):
             yield f'<p class="why">{html_text(summary.in_short(target))}</p></th>'
         else:
             yield f'<p class="why">{html_text(target["summary"])}</p>'
-            fixes = summary.fixes(target)[:_FIXES]
-            yield "".join(f'<p class="fix">{html_text(fix)}</p>' for fix in fixes) + "</th>"
+            for fix in summary.fixes(target)[:1]:
+                yield f'<p class="fix"><strong>Fix:</strong> <code>{_unbroken(fix)}</code></p>'
+            yield "</th>"
         empty = '<td class="cell"></td>' * len(labels)
         yield ("".join(map(_cell, cells, labels)) or empty) + "</tr>"
     yield "</tbody>\n</table>\n</div>"
@@ -101,19 +205,29 @@ def _overview(document: Document) -> Iterator[str]:
     yield "</section>"
 
 
-def _legend(marks: Sequence[summary.Mark]) -> Iterator[str]:
-    if marks:
-        items = "".join(
-            f'<span class="cell {mark}"><span>{_sign(mark)}</span> {summary.LEGEND[mark]}</span>'
-            for mark in marks
-        )
-        yield f'<p class="legend">{items}</p>'
+def _here(target: TargetDocument) -> str:
+    if target["here"] is None:
+        return ""
+    mark = summary.Mark(target["here"]["status"])
+    return f'<span class="cell {mark}"><span>{_sign(mark)}</span> {summary.LEGEND[mark]}</span>'
+
+
+def _legend(marks: Sequence[summary.Mark], *, allowed: bool = False) -> Iterator[str]:
+    items = [
+        f'<span class="cell {mark}"><span>{_sign(mark)}</span> {summary.LEGEND[mark]}</span>'
+        for mark in marks
+    ]
+    if allowed:
+        items.append('<span><span class="allowed">2.x</span> allowed by metadata or --torch</span>')
+    if items:
+        yield f'<p class="legend">{"".join(items)}</p>'
 
 
 def _cell(cell: summary.MatrixCell, release: str) -> str:
     said = summary.LEGEND[cell.mark]
+    allowed = " asked" if cell.asked else ""
     return (
-        f'<td class="cell {cell.mark}" data-release="{html_text(release)}">'
+        f'<td class="cell {cell.mark}{allowed}" data-release="{html_text(release)}">'
         f'<span role="img" aria-label="{said}" title="{said}">{_sign(cell.mark)}</span></td>'
     )
 
@@ -124,51 +238,55 @@ def _sign(mark: summary.Mark) -> str:
 
 def _release(release: ProjectReleaseDocument, known: Sequence[str]) -> Iterator[str]:
     wheels = count(len(release["wheels"]), "wheel")
-    yield '<section class="card">'
-    yield f"<h2>{html_text(release['name'])} {html_text(release['version'])}: {wheels}</h2>"
-    yield '<div class="scroll" tabindex="0" role="region" aria-label="What the release covers">'
-    yield "<table>\n<thead><tr>"
-    yield "".join(f'<th scope="col">{name}</th>' for name in ("platform", "Pythons", "torch"))
-    yield "</tr></thead>\n<tbody>"
+    yield f"<h3>{html_text(release['name'])} {html_text(release['version'])}: {wheels}</h3>"
+    names = ("platform", "Python", "torch")
+    yield f'<table class="even">\n{_head(names)}\n<tbody>'
     for platform, *others in summary.coverage(release, known):
         cells = "".join(f"<td>{html_text(text)}</td>" for text in others)
         yield f'<tr><th scope="row">{html_text(platform)}</th>{cells}</tr>'
-    yield "</tbody>\n</table>\n</div>\n</section>"
+    yield "</tbody>\n</table>"
 
 
-def _accepted(ignored: Sequence[IgnoredDocument]) -> Iterator[str]:
+def _head(names: Iterable[str]) -> str:
+    cells = (f'<th scope="col">{name}</th>' if name else "<td></td>" for name in names)
+    return f"<thead><tr>{''.join(cells)}</tr></thead>"
+
+
+def _labelled(name: str, text: str) -> str:
+    """Return a cell that says itself what it is, where there is no room for columns."""
+    return f'<td data-label="{name}">{html_text(text)}</td>'
+
+
+def _ignored(ignored: Sequence[IgnoredDocument]) -> Iterator[str]:
     for item in ignored:
-        yield f'<div class="finding"><p>{_badge("ignored")} {_code(item["rule"])}'
+        yield f'<div class="finding"><p>{_badge("ignored")} {_rule(item["rule"])}'
         yield f"{html_text(item['message'])}</p>"
-        for path in item["libraries"][:_SHOWN]:
-            yield f"<p>in {_code(path)}</p>"
-        yield f"<p>{html_text(item['ignore']['reason'])}</p></div>"
+        yield from _libraries(item["libraries"])
+        yield f"<p>Reason: {html_text(item['ignore']['reason'])}</p></div>"
 
 
 def _target(target: TargetDocument, number: int, known: Sequence[str]) -> Iterator[str]:
     yield f'<article class="card" id="t{number}">'
-    yield f"<h2>{_badge(target['verdict'])} <code>{html_text(summary.filename(target))}</code></h2>"
+    yield f"<h2>{_badge(target['verdict'])} {_code(summary.filename(target))}</h2>"
     yield f"<p>{html_text(target['summary'])}</p>"
     if target["error"] is not None:
         yield f'<p class="finding error">Not audited: {html_text(target["error"])}</p>'
-    if summary.readable(target):
-        yield f'<p class="dim">{html_text(summary.contents(target))}</p>'
-        yield '<div class="scroll" tabindex="0" role="region" aria-label="Facts beside claims">'
-        yield '<table>\n<thead><tr><td></td><th scope="col">found</th>'
-        yield '<th scope="col">claimed</th></tr></thead>\n<tbody>'
-        for fact in summary.facts(target):
-            yield f'<tr><th scope="row">{fact.topic}</th><td>{html_text(fact.found)}</td>'
-            yield f"<td>{html_text(fact.claimed or '')}</td></tr>"
-        yield "</tbody>\n</table>\n</div>"
-    for aside in summary.asides(target):
-        yield f'<p class="dim">{html_text(aside)}</p>'
-    yield from _matrix(target)
     here = summary.here(target, known)
     if here is not None:
-        yield f"<p><strong>here</strong>: {html_text(here)}</p>"
-    findings = [f for f in target["findings"] if f["severity"] != Severity.NOTE]
-    notes = [f for f in target["findings"] if f["severity"] == Severity.NOTE]
-    for finding in findings:
+        yield f"<p><strong>In this environment:</strong> {html_text(here)}</p>"
+    if summary.readable(target):
+        yield f'<p class="dim">{html_text(summary.contents(target))}</p>'
+        names = ("found", "claimed")
+        yield f"<table>\n{_head(['', *names])}\n<tbody>"
+        for fact in summary.facts(target):
+            cells = "".join(map(_labelled, names, (fact.found, fact.claimed or "")))
+            yield f'<tr><th scope="row">{fact.topic}</th>{cells}</tr>'
+        yield "</tbody>\n</table>"
+    for aside in summary.asides(target):
+        yield f'<p class="dim">{html_text(aside)}</p>'
+    yield from _matrix(target, known)
+    notes = [finding for finding in target["findings"] if not _is_grave(finding)]
+    for finding in filter(_is_grave, target["findings"]):
         yield from _finding(finding)
     if notes or target["ignored"]:
         said = [count(len(notes), "note")] if notes else []
@@ -176,48 +294,61 @@ def _target(target: TargetDocument, number: int, known: Sequence[str]) -> Iterat
         yield f"<details>\n<summary>{', '.join(said)}</summary>"
         for finding in notes:
             yield from _finding(finding)
-        yield from _accepted(target["ignored"])
+        yield from _ignored(target["ignored"])
         yield "</details>"
     yield "</article>"
 
 
-def _matrix(target: TargetDocument) -> Iterator[str]:
+def _matrix(target: TargetDocument, known: Sequence[str]) -> Iterator[str]:
     """Yield the matrix of a target, and why it does not load where it does not."""
     table = summary.matrix(target)
     if table is None:
         return
-    yield "<h3>Releases of torch</h3>"
-    yield '<div class="scroll" tabindex="0" role="region" aria-label="Releases of torch">'
+    yield "<h3>PyTorch releases</h3>"
+    yield '<div class="scroll" tabindex="0" role="group" aria-label="PyTorch releases">'
     yield '<table class="cells">\n<thead><tr>'
     labels = [f"{table.major}{label}" for label in table.labels]
-    yield "".join(f'<th scope="col" class="release">{html_text(label)}</th>' for label in labels)
+    for label, cell in zip(labels, table.rows[0][1], strict=True):
+        text = html_text(label)
+        if cell.asked:
+            text = f'<span class="allowed">{text}<span class="hidden"> allowed</span></span>'
+        yield f'<th scope="col" class="release">{text}</th>'
     yield "<td></td></tr></thead>\n<tbody>"
     for name, cells in table.rows:
         yield f'<tr>{"".join(map(_cell, cells, labels))}<th scope="row">{html_text(name)}</th></tr>'
     yield "</tbody>\n</table>\n</div>"
-    yield from _legend(summary.legend(table))
+    allowed = any(cell.asked for cell in table.rows[0][1])
+    yield from _legend(summary.legend(table), allowed=allowed)
     for text in summary.alternatives(target):
         yield f'<p class="dim">{html_text(text)}</p>'
-    row = target["torch"]["releases"].items()
-    broken = [(release, cell["reasons"]) for release, cell in row if cell["reasons"]]
-    if broken:
+    yield from _reasons(target, known)
+
+
+def _reasons(target: TargetDocument, known: Sequence[str]) -> Iterator[str]:
+    """Yield why a target does not load: releases in one line where they have one reason."""
+    found: dict[tuple[str, str], list[tuple[Version, int]]] = {}
+    for release, cell in target["torch"]["releases"].items():
+        if cell["reasons"]:
+            first, *others = cell["reasons"]
+            reason = summary.reason_name(first), first["detail"]
+            found.setdefault(reason, []).append((Version(release), len(others)))
+    if found:
         yield "<details>\n<summary>Why it does not load, or what changed</summary>\n<ul>"
-        for release, reasons in broken:
-            more = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
-            why = html_text(f"torch {release}: {summary.reason_text(reasons[0])}")
-            yield f"<li>{why}{more}</li>"
+        for (name, detail), releases in found.items():
+            which = ranges((release for release, _ in releases), list(map(Version, known)))
+            fewest, most = min(left for _, left in releases), max(left for _, left in releases)
+            left = str(most) if fewest == most else f"{fewest} to {most}"
+            more = f", and {left} more" if most else ""
+            yield f"<li>torch {html_text(which)}: {_code(name)}: {html_text(detail)}{more}</li>"
         yield "</ul>\n</details>"
 
 
 def _finding(finding: FindingDocument) -> Iterator[str]:
     severity, rule = finding["severity"], finding["rule"]
     yield f'<div class="finding {severity}">'
-    yield f"<p>{_badge(severity)} {_code(rule)} {html_text(finding['message'])}</p>"
-    for path in finding["libraries"][:_SHOWN]:
-        yield f"<p>in {_code(path)}</p>"
-    left = len(finding["libraries"]) - _SHOWN
-    if left > 0:
-        yield f'<p class="dim">and {count(left, "library")} more</p>'
+    yield f"<p>{_badge(severity)} {_rule(rule)} {html_text(finding['message'])}</p>"
+    if not summary.names_libraries(finding):
+        yield from _libraries(finding["libraries"])
     evidence = summary.evidence(finding)
     shown = evidence[:_SHOWN]
     if shown:
@@ -226,21 +357,74 @@ def _finding(finding: FindingDocument) -> Iterator[str]:
     if left > 0:
         yield f'<p class="dim">and {left} more</p>'
     if finding["fix"]:
-        yield f'<p class="fix">{html_text(finding["fix"])}</p>'
+        yield from _fix(finding["fix"], finding["fix_line"])
     yield "<details>\n<summary>Why it matters, and how to fix it</summary>"
-    yield f"<p>{html_text(RULES[rule].why)}</p>"
-    yield f"<pre>{html_text(RULES[rule].fix)}</pre>\n</details>\n</div>"
+    yield from _advice(RULES[rule].why)
+    yield from _advice(RULES[rule].fix)
+    yield "</details>\n</div>"
+
+
+def _advice(text: str) -> Iterator[str]:
+    """Yield what is said of a rule: paragraphs, and indented lines as code."""
+    for is_code, lines in groupby(text.split("\n"), lambda line: line.startswith("    ")):
+        if is_code:
+            code = textwrap.dedent("\n".join(lines))
+            yield f"<pre>{_unbroken(code)}</pre>"
+        else:
+            yield from (f"<p>{_prose(line)}</p>" for line in lines)
+
+
+def _prose(text: str) -> str:
+    parts = (
+        f"<code>{_unbroken(part)}</code>" if place % 2 else _unbroken(part)
+        for place, part in enumerate(text.split("`"))
+    )
+    return "".join(parts)
+
+
+def _libraries(paths: Sequence[str]) -> Iterator[str]:
+    if paths:
+        left = len(paths) - _SHOWN
+        more = f" and {count(left, 'library')} more" if left > 0 else ""
+        yield f"<p>in {', '.join(map(_code, paths[:_SHOWN]))}{more}</p>"
 
 
 def _evidence(item: EvidenceDocument) -> str:
-    name = _code(summary.evidence_text(item))
     if item["declaration"] is None:
-        return name
-    return f'{name}<br><span class="dim">{html_text(item["declaration"])}</span>'
+        return _code(summary.evidence_text(item))
+    return f'{_code(summary.told(item))}<br><code class="dim">{html_text(item["name"])}</code>'
+
+
+def _fix(fix: str, line: str | None) -> Iterator[str]:
+    """Yield what to change, with a button that copies it, or the line that makes the change."""
+    yield f'<p class="fix"><strong>Fix:</strong> <code>{_unbroken(fix)}</code>'
+    if line is not None and line not in fix:
+        yield f'<br>in pyproject.toml: <code class="line">{_unbroken(line)}</code>'
+    yield (
+        '<button type="button" class="copy" hidden>Copy<span class="hidden"> the fix</span>'
+        "</button></p>"
+    )
+
+
+def _unbroken(text: str) -> str:
+    """Return text whose words are not broken at hyphens, as options of a compiler would be."""
+    return re.sub(
+        r"[^ \n]+",
+        lambda word: (
+            f'<span class="word">{html_text(word[0])}</span>'
+            if "-" in word[0]
+            else html_text(word[0])
+        ),
+        text,
+    )
+
+
+def _rule(name: str) -> str:
+    return f'<a class="rule" href="{html_text(RULES[name].url)}">{_code(name)}</a>'
 
 
 def _badge(kind: str) -> str:
-    return f'<span class="badge {kind}">{kind}</span>'
+    return f'<span class="badge {kind}">{_words(kind)}</span>'
 
 
 def _code(text: str) -> str:
