@@ -248,7 +248,7 @@ def _articles(page: str) -> list[str]:
 def test_the_head_of_the_page(reports: dict[str, str], document: dict[str, Any]) -> None:
     (title,) = re.findall("<title>(.*?)</title>", reports["html"])
     (headline,) = re.findall("<h1>(.*?)</h1>", reports["html"])
-    assert title == "torch-abi-audit: error (5 safe, 4 unsafe, 1 not applicable, 2 error)"
+    assert title == "torch-abi-audit: error (5 safe · 4 unsafe · 1 not applicable · 2 error)"
     assert Page(headline).text == "error 5 safe · 4 unsafe · 1 not applicable · 2 error"
     first = summary.failures_first(document["targets"])
     assert _articles(reports["html"]) == [summary.filename(target) for target in first]

@@ -10,14 +10,12 @@ import base64
 import hashlib
 import re
 import textwrap
-from collections import Counter
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from torch_abi_audit.model import Severity, Verdict
 from torch_abi_audit.report import summary
 from torch_abi_audit.report.escape import html_text
 from torch_abi_audit.rules import PROJECT_URL, RULES
@@ -37,13 +35,6 @@ if TYPE_CHECKING:
 
 
 _SHOWN = 8
-_VERDICTS = (
-    Verdict.SAFE,
-    Verdict.PINNED,
-    Verdict.UNSAFE,
-    Verdict.NOT_APPLICABLE,
-    Verdict.ERROR,
-)
 
 
 def render_html(document: Document, *, in_ascii: bool = False) -> str:
@@ -105,73 +96,27 @@ def _hash(part: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def _counts(document: Document) -> list[tuple[Verdict, int]]:
-    verdicts = Counter(target["verdict"] for target in document["targets"])
-    return [(verdict, verdicts[verdict]) for verdict in _VERDICTS if verdicts[verdict]]
-
-
 def _title(document: Document) -> str:
     word = document["conclusion"]["word"]
     if len(document["targets"]) == 1:
         return word
-    counts = ", ".join(f"{number} {_words(verdict)}" for verdict, number in _counts(document))
-    return f"{word} ({counts})" if counts else word
+    return f"{word} ({summary.headline(document)})" if document["targets"] else word
 
 
 def _headline(document: Document) -> Iterator[str]:
     """Yield what the run comes to, in one line and without the names of files."""
-    word = document["conclusion"]["word"]
-    if len(document["targets"]) == 1:
-        (target,) = document["targets"]
-        name = " ".join(filter(None, (target["name"], target["version"])))
-        said = html_text(name or f"1 {target['kind']}")
-    elif document["targets"]:
-        said = " · ".join(
-            f'<span class="count {verdict}">{number} {_words(verdict)}</span>'
-            for verdict, number in _counts(document)
-        )
-    else:
-        said = html_text(document["conclusion"]["why"])
+    counts = summary.counts(document)
+    said = " · ".join(
+        f'<span class="count {verdict}">{number} {summary.words(verdict)}</span>'
+        for verdict, number in counts
+    )
+    if len(document["targets"]) <= 1:
+        said = html_text(summary.headline(document))
     yield '<header>\n<p class="tool">torch-abi-audit</p>'
-    yield f"<h1>{_badge(word)} <span>{said}</span></h1>"
-    for text in _asides(document):
+    yield f"<h1>{_badge(document['conclusion']['word'])} <span>{said}</span></h1>"
+    for text in summary.run_asides(document):
         yield f"<p>{html_text(text)}</p>"
     yield "</header>"
-
-
-def _asides(document: Document) -> Iterator[str]:
-    """Yield what else decides the run, or tells of it."""
-    check, total = document["options"]["check"], len(document["targets"])
-    fails = sum(target["fails"] for target in document["targets"])
-    if check is not None and total:
-        yield f"--check {check}: {fails} of {count(total, 'target')} {_fail(fails)}"
-    if document["run_fails"]:
-        rules = dict.fromkeys(f["rule"] for f in document["findings"] if _is_grave(f))
-        yield f"All targets together fail: {', '.join(rules)}"
-    environment = document["environment"]
-    if environment is not None:
-        here = document["counts"]["here"]
-        loading = here["guaranteed"] + here["links"]
-        using = loading + here["breaks"] + here["unknown"]
-        if environment["torch"] is None:
-            yield environment["error"] or "torch is not installed in this environment"
-        else:
-            yield (
-                f"{loading} of {count(using, 'package')} that use torch"
-                f" {'loads' if loading == 1 else 'load'} with torch {environment['torch']}"
-            )
-
-
-def _fail(number: int) -> str:
-    return "fails" if number == 1 else "fail"
-
-
-def _is_grave(finding: FindingDocument) -> bool:
-    return finding["severity"] != Severity.NOTE
-
-
-def _words(verdict: str) -> str:
-    return verdict.replace("-", " ")
 
 
 def _overview(targets: Sequence[TargetDocument], known: Sequence[str]) -> Iterator[str]:
@@ -285,8 +230,8 @@ def _target(target: TargetDocument, number: int, known: Sequence[str]) -> Iterat
     for aside in summary.asides(target):
         yield f'<p class="dim">{html_text(aside)}</p>'
     yield from _matrix(target, known)
-    notes = [finding for finding in target["findings"] if not _is_grave(finding)]
-    for finding in filter(_is_grave, target["findings"]):
+    notes = [finding for finding in target["findings"] if not summary.is_grave(finding)]
+    for finding in filter(summary.is_grave, target["findings"]):
         yield from _finding(finding)
     if notes or target["ignored"]:
         said = [count(len(notes), "note")] if notes else []
@@ -424,7 +369,7 @@ def _rule(name: str) -> str:
 
 
 def _badge(kind: str) -> str:
-    return f'<span class="badge {kind}">{_words(kind)}</span>'
+    return f'<span class="badge {kind}">{summary.words(kind)}</span>'
 
 
 def _code(text: str) -> str:

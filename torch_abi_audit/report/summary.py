@@ -131,6 +131,59 @@ def failures_first(targets: Iterable[TargetDocument]) -> list[TargetDocument]:
     return sorted(targets, key=weight)
 
 
+def counts(document: Document) -> list[tuple[Verdict, int]]:
+    """Return how many targets have each verdict that one has, in a fixed order."""
+    order = (Verdict.SAFE, Verdict.PINNED, Verdict.UNSAFE, Verdict.NOT_APPLICABLE, Verdict.ERROR)
+    found = Counter(target["verdict"] for target in document["targets"])
+    return [(verdict, found[verdict]) for verdict in order if found[verdict]]
+
+
+def headline(document: Document) -> str:
+    """Say what the targets come to, in a few words and without the names of files."""
+    match document["targets"]:
+        case []:
+            return document["conclusion"]["why"]
+        case [target]:
+            name = " ".join(filter(None, (target["name"], target["version"])))
+            return name or f"1 {target['kind']}"
+        case _:
+            return " · ".join(f"{number} {words(verdict)}" for verdict, number in counts(document))
+
+
+def run_asides(document: Document) -> list[str]:
+    """Return what else decides a run than the verdicts, and where it was audited."""
+    check, total = document["options"]["check"], len(document["targets"])
+    said = []
+    if check is not None and total:
+        fails = sum(target["fails"] for target in document["targets"])
+        said.append(f"--check {check}: {fails} of {count(total, 'target')} failed")
+    if document["run_fails"]:
+        rules = dict.fromkeys(f["rule"] for f in document["findings"] if is_grave(f))
+        said.append(f"all targets together failed: {', '.join(rules)}")
+    environment = document["environment"]
+    if environment is not None and environment["torch"] is None:
+        said.append(environment["error"] or "torch is not installed in this environment")
+    elif environment is not None:
+        here = document["counts"]["here"]
+        loads = here["guaranteed"] + here["links"]
+        using = loads + here["breaks"] + here["unknown"]
+        said.append(
+            f"{loads} of {count(using, 'package')} that use torch"
+            f" {'loads' if loads == 1 else 'load'} on torch {environment['torch']}"
+        )
+    return said
+
+
+def is_grave(finding: FindingDocument) -> bool:
+    """Whether a finding is more than a note."""
+    return finding["severity"] != Severity.NOTE
+
+
+def words(verdict: str) -> str:
+    """Return a verdict as it stands in a sentence."""
+    return verdict.replace("-", " ")
+
+
 def filename(target: TargetDocument) -> str:
     """Return what a target is called in a table: the last part of its path."""
     return last_part(str(target["target"]))
