@@ -95,7 +95,8 @@ def open_writer(format_: ReportFormat, stream: TextIO, head: HeadDocument, style
             from torch_abi_audit.report.markdown import render_markdown  # noqa: PLC0415
 
             # Words, where emoji would be shown as numbers.
-            return _Whole(stream, head, partial(render_markdown, emoji=is_unicode(stream)))
+            of = partial(render_markdown, emoji=is_unicode(stream), verbose=style.verbose)
+            return _Whole(stream, head, of)
         case ReportFormat.SARIF:
             from torch_abi_audit.report.sarif import render_sarif  # noqa: PLC0415
 
