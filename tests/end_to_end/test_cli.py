@@ -239,6 +239,18 @@ def test_the_matrix_on_paper(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def test_the_matrix_in_ascii() -> None:
+    (wheel,) = (TEST_WHEELS / "cuda-12").glob("*.whl")
+    printed = subprocess.run(
+        [sys.executable, "-m", "torch_abi_audit", str(wheel)],
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        capture_output=True,
+        check=False,
+    ).stdout.decode("ascii")
+    assert "\n              .  .  .  .  .  .  G  X  X  X  X  X  the whole wheel\n" in printed
+    assert "G guaranteed; X does not load; . does not load, not allowed" in printed
+
+
 @pytest.mark.parametrize(
     ("spec", "code"), [(">=2.11", 0), ("2.12.0", 0), ("==2.10.*", 1), (">=2.9", 1)]
 )

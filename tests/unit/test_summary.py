@@ -12,7 +12,7 @@ from torch_abi_audit import audit
 from torch_abi_audit.model import Cause, EvidenceKind, LayoutStatus, ReleaseStatus
 from torch_abi_audit.report import summary
 from torch_abi_audit.report.document import report_document
-from torch_abi_audit.report.shape import EvidenceDocument, TargetDocument
+from torch_abi_audit.report.shape import Document, EvidenceDocument, TargetDocument
 from torch_abi_audit.report.summary import LEGEND, Mark, sign
 
 
@@ -120,9 +120,9 @@ def test_failures_are_first() -> None:
     warned = _document("torch-undeclared")
     ordered = [
         _verdict("error", fails=True),
-        _verdict("unsafe"),
         _verdict("safe", here="breaks"),
         _verdict("safe", fails=True),  # of a check that it does not pass
+        _verdict("unsafe"),
         warned,
         _verdict("pinned"),
         _verdict("safe", here="guaranteed"),
@@ -153,3 +153,46 @@ def test_symbols_are_told_as_they_are_declared(declaration: str | None, told: st
 def test_a_reason_names_a_declaration(name: str, told: str) -> None:
     text = summary.reason_text({"cause": Cause.SYMBOL, "name": name, "detail": "is not there"})
     assert text == f"{told}: is not there"
+
+
+def _run(check: str | None = None, torch: str | None = None, *, fails: bool = False) -> Document:
+    (wheel,) = (TEST_WHEELS / "unstable").glob("*.whl")
+    document: Any = {**report_document(audit(wheel), "1")}
+    document["options"] = {"check": check, "strict": False}
+    document["run_fails"] = fails
+    finding = document["targets"][0]["findings"][0]
+    document["findings"] = [finding, {**finding, "rule": "wheels-missing", "severity": "note"}]
+    environment = {"site_packages": ["x"], "torch": torch, "error": None}
+    document["environment"] = None if check or fails else environment
+    here = {"guaranteed": 1, "links": 1, "breaks": 2, "unknown": 1}
+    document["counts"] = {**document["counts"], "here": here}
+    return cast("Document", document)
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (_run("abi3"), ["--check abi3: 1 of 1 target failed"]),
+        (_run(fails=True), ["all targets together failed: unstable-torch-symbol"]),
+        (_run(torch="2.13.0+cpu"), ["2 of 5 packages that use torch load on torch 2.13.0+cpu"]),
+        (_run(), ["torch is not installed in this environment"]),
+    ],
+    ids=["check", "together", "environment", "no-torch"],
+)
+def test_what_else_decides_a_run(document: Document, said: list[str]) -> None:
+    assert summary.run_asides(document) == said
+
+
+def test_headlines_name_no_files() -> None:
+    document = _run("abi3")
+    (target,) = document["targets"]
+    assert summary.headline(document) == "unstable 1.0"
+    unnamed: Any = {**target, "name": None, "version": None, "kind": "directory"}
+    assert summary.headline({**document, "targets": [unnamed]}) == "1 directory"
+    verdicts = ("error", "pinned", "unsafe", "safe", "not-applicable", "safe")
+    many = [_verdict(verdict) for verdict in verdicts]
+    assert summary.headline({**document, "targets": many}) == (
+        "2 safe · 1 pinned · 1 unsafe · 1 not applicable · 1 error"
+    )
+    nothing: Any = {**document, "targets": []}
+    assert summary.headline(nothing) == document["conclusion"]["why"]

@@ -134,7 +134,7 @@ def _overview(targets: Sequence[TargetDocument], known: Sequence[str]) -> Iterat
     for number, (target, (name, cells)) in enumerate(zip(targets, table.rows, strict=True), 1):
         yield f"<tr><td>{_badge(target['verdict'])}</td>"
         if here:
-            yield f"<td>{_here(target)}</td>"
+            yield _here(target)
         yield f'<th scope="row"><a href="#t{number}">{_code(name)}</a>'
         if summary.is_fine(target):
             yield f'<p class="why">{html_text(summary.in_short(target))}</p></th>'
@@ -146,24 +146,29 @@ def _overview(targets: Sequence[TargetDocument], known: Sequence[str]) -> Iterat
         empty = '<td class="cell"></td>' * len(labels)
         yield ("".join(map(_cell, cells, labels)) or empty) + "</tr>"
     yield "</tbody>\n</table>\n</div>"
-    yield from _legend(summary.legend(table))
+    yield from _legend(summary.legend(table), allowed="narrow")  # where cells have labels
     yield "</section>"
 
 
 def _here(target: TargetDocument) -> str:
     if target["here"] is None:
-        return ""
+        return '<td class="here"></td>'
     mark = summary.Mark(target["here"]["status"])
-    return f'<span class="cell {mark}"><span>{_sign(mark)}</span> {summary.LEGEND[mark]}</span>'
+    said = f'<span class="cell {mark}"><span>{_sign(mark)}</span> {summary.LEGEND[mark]}</span>'
+    return f'<td class="here" data-label="here">{said}</td>'
 
 
-def _legend(marks: Sequence[summary.Mark], *, allowed: bool = False) -> Iterator[str]:
+def _legend(marks: Sequence[summary.Mark], *, allowed: str | None) -> Iterator[str]:
+    """Yield what marks mean; `allowed` is the class of what says which releases are, if any."""
     items = [
         f'<span class="cell {mark}"><span>{_sign(mark)}</span> {summary.LEGEND[mark]}</span>'
         for mark in marks
     ]
-    if allowed:
-        items.append('<span><span class="allowed">2.x</span> allowed by metadata or --torch</span>')
+    if items and allowed is not None:
+        items.append(
+            f'<span class="{allowed}"><span class="allowed">2.x</span> allowed by metadata or'
+            " --torch</span>"
+        )
     if items:
         yield f'<p class="legend">{"".join(items)}</p>'
 
@@ -263,7 +268,7 @@ def _matrix(target: TargetDocument, known: Sequence[str]) -> Iterator[str]:
         yield f'<tr>{"".join(map(_cell, cells, labels))}<th scope="row">{html_text(name)}</th></tr>'
     yield "</tbody>\n</table>\n</div>"
     allowed = any(cell.asked for cell in table.rows[0][1])
-    yield from _legend(summary.legend(table), allowed=allowed)
+    yield from _legend(summary.legend(table), allowed="" if allowed else None)
     for text in summary.alternatives(target):
         yield f'<p class="dim">{html_text(text)}</p>'
     yield from _reasons(target, known)

@@ -190,10 +190,12 @@ class _Page:
 
 def _headline(document: Document, style: _Style) -> Iterator[str]:
     word = document["conclusion"]["word"]
-    mark = "✅ " if word in summary.GOOD_WORDS else "❌ "
+    mark, joint = ("✅ " if word in summary.GOOD_WORDS else "❌ "), " · "
+    if style.marks is not _EMOJI:
+        mark, joint = "", ", "
     yield "## torch-abi-audit"
     yield ""
-    yield f"**{mark if style.marks is _EMOJI else ''}{word}**: {_text(summary.headline(document))}"
+    yield f"**{mark}{word}**: {_text(summary.headline(document, joint))}"
     yield ""
     for text in summary.run_asides(document):
         yield _text(text)

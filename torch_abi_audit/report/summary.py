@@ -108,25 +108,27 @@ def is_fine(target: TargetDocument) -> bool:
 
 def failing(target: TargetDocument) -> bool:
     """Whether a target is what a reader looks for first: it fails, or does not load here."""
+    return _fails(target) or target["verdict"] in (Verdict.UNSAFE, Verdict.ERROR)
+
+
+def _fails(target: TargetDocument) -> bool:
     here = target["here"]
-    return (
-        target["fails"]
-        or target["verdict"] in (Verdict.UNSAFE, Verdict.ERROR)
-        or (here is not None and here["status"] == ReleaseStatus.BREAKS)
-    )
+    broken = here is not None and here["status"] == ReleaseStatus.BREAKS
+    return target["fails"] or broken
 
 
 def failures_first(targets: Iterable[TargetDocument]) -> list[TargetDocument]:
     """Return targets in the order of their weight, and within it as they were named.
 
-    First is what could not be audited, then what fails, then what has warnings.
+    First is what could not be audited, then what fails, or does not load where it is
+    installed, then what else is unsafe, then what has warnings.
     """
 
     def weight(target: TargetDocument) -> int:
-        fails = [target["error"] is not None, failing(target), not is_fine(target)]
+        fails = [target["error"] is not None, _fails(target), failing(target)]
         order = (Verdict.PINNED, Verdict.SAFE, Verdict.NOT_APPLICABLE)
         known = [target["verdict"] == verdict for verdict in order]
-        return [*fails, *known, True].index(True)
+        return [*fails, not is_fine(target), *known, True].index(True)
 
     return sorted(targets, key=weight)
 
@@ -138,7 +140,7 @@ def counts(document: Document) -> list[tuple[Verdict, int]]:
     return [(verdict, found[verdict]) for verdict in order if found[verdict]]
 
 
-def headline(document: Document) -> str:
+def headline(document: Document, joint: str = " · ") -> str:
     """Say what the targets come to, in a few words and without the names of files."""
     match document["targets"]:
         case []:
@@ -147,7 +149,7 @@ def headline(document: Document) -> str:
             name = " ".join(filter(None, (target["name"], target["version"])))
             return name or f"1 {target['kind']}"
         case _:
-            return " · ".join(f"{number} {words(verdict)}" for verdict, number in counts(document))
+            return joint.join(f"{number} {words(verdict)}" for verdict, number in counts(document))
 
 
 def run_asides(document: Document) -> list[str]:
