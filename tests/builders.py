@@ -260,8 +260,9 @@ def subject(
 
 
 def shown(finding: Finding) -> tuple[str, ...]:
-    """The evidence of a finding, each piece in a line."""
-    return tuple(map(str, finding.evidence))
+    """The evidence of a finding, each piece in a line; with its library where it has several."""
+    one = len(finding.libraries) == 1
+    return tuple(str(i._replace(library=None)) if one else str(i) for i in finding.evidence)
 
 
 def fix_of(finding: Finding) -> str:

@@ -25,9 +25,9 @@ README = Path(__file__).parents[1] / "README.md"
 _OUTPUT = re.compile(
     r"(<!-- output of: torch-abi-audit (\S+) -->\n```text\n)(.*?)(```\n)", re.DOTALL
 )
-_TABLE = re.compile(r"(\| rule \| severity \| holds when \|\n\|---\|---\|---\|\n)((?:\|.*\n)*)")
+_TABLE = re.compile(r"(\| rule \| severity \| reported when \|\n\|---\|---\|---\|\n)((?:\|.*\n)*)")
 
-_LIMITS = re.compile(r"(\| limit \| usually \| .*\n\|---\|---\|---\|---\|\n)((?:\|.*\n)*)")
+_LIMITS = re.compile(r"(\| limit \| default \| .*\n\|---\|---\|---\|---\|\n)((?:\|.*\n)*)")
 
 
 def rules_table() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _T = TypeVar("_T")
+_E = TypeVar("_E", bound=StrEnum)
 COLORS = ("auto", "always", "never")
 
 
@@ -30,7 +32,7 @@ def _print(parser: argparse.ArgumentParser, text: str) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Complains in one line, which is no command to a CI service."""
+    """Prints errors in one line that no CI service takes for a command."""
 
     def error(self, message: str) -> NoReturn:
         super().error(plain_text(message))
@@ -44,7 +46,7 @@ class _Version(argparse.Action):
         from torch_abi_audit.catalog import load_catalog  # noqa: PLC0415 -- for this alone
 
         releases = load_catalog().releases
-        known = f"knows torch {releases[0]} to {releases[-1]}"
+        known = f"symbol data for torch {releases[0]} to {releases[-1]}"
         _print(parser, f"{parser.prog} {__version__} ({known})")
 
 
@@ -61,7 +63,7 @@ class _Completion(argparse.Action):
         try:
             import shtab  # noqa: PLC0415 -- an extra
         except ImportError:
-            parser.error("--print-completion needs shtab: install torch-abi-audit[completion]")
+            parser.error("--print-completion requires shtab: install torch-abi-audit[completion]")
         for action in parser._actions:  # noqa: SLF001 -- shtab reads it off the actions
             if action.metavar in ("TARGET", "FILE", "TORCH"):
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
@@ -74,44 +76,46 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = _Parser(
         prog="torch-abi-audit",
-        description="Audit wheels that extend PyTorch before you upload them: which torch "
-        "releases and Pythons they really work on, and whether they promise just that.",
-        epilog="`torch-abi-audit explain RULE` tells what a rule means, and how to fix it. Exit"
-        " code: 0 all safe or not applicable; 1 a target is unsafe; 2 wrong usage, or a target"
-        " could not be audited",
+        description="Audit wheels of PyTorch extensions before you upload them: which PyTorch and"
+        " Python versions and platforms they support, and whether their metadata says the same.",
+        epilog="Other commands: `torch-abi-audit repair WHEEL` writes wheels with metadata that"
+        " fits; `torch-abi-audit explain RULE` tells what a finding means and how to fix it;"
+        " `torch-abi-audit schema` prints the JSON Schema of the report. Exit code: 0 all safe,"
+        " pinned or not applicable; 1 a wheel is unsafe; 2 usage error, or a target could not be"
+        " audited",
     )
     parser.add_argument(
         "targets",
         nargs="*",
         metavar="TARGET",
-        help="a .whl file or a pattern, an installed package, a folder, or a library",
+        help="a .whl file or a pattern, an installed package, a directory, or a library",
     )
     parser.add_argument(
-        "--env", action="store_true", help="audit every package of the interpreter that runs this"
+        "--env", action="store_true", help="audit every package of the current environment"
     )
     parser.add_argument(
         "--site-packages",
         type=Path,
         metavar="DIR",
-        help="audit every package installed in a folder, of any interpreter, or those named",
+        help="audit the packages installed in a site-packages directory, or those named",
     )
     parser.add_argument(
-        "--all", action="store_true", help="show the packages of it that do not use torch too"
+        "--all", action="store_true", help="also list packages that do not use torch"
     )
     parser.add_argument(
         "--check",
-        type=Check,
+        type=_choice(Check),
         choices=list(Check),
-        help="fail for this alone: libraries on torch's unstable ABI, libraries bound to one"
-        " Python, either, or claims that do not hold. Nothing but wheels fails unasked",
+        help="which check decides the exit code: torch (unstable ABI used), abi3 (tied to one"
+        " Python), or both; by default only wheels can fail, for any error",
     )
     output = parser.add_argument_group("reports")
     output.add_argument(
         "--format",
-        type=ReportFormat,
+        type=_choice(ReportFormat),
         choices=list(ReportFormat),
         default=ReportFormat.TEXT,
-        help="how the report is printed",
+        help="the format of the printed report (default: text)",
     )
     output.add_argument(
         "--json",
@@ -127,45 +131,113 @@ def make_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="FORMAT=FILE",
-        help="write a report to a file too; may be given several times",
+        help="also write a report to a file; may be given several times",
     )
     output.add_argument(
         "--github-summary",
         action="store_true",
-        help="add the report to the summary of the job, $GITHUB_STEP_SUMMARY",
+        help="append the report to the job summary, $GITHUB_STEP_SUMMARY",
     )
-    output.add_argument("-q", "--quiet", action="store_true", help="print only what is wrong")
+    output.add_argument(
+        "-q",
+        "--quiet",
+        action="store_true",
+        help="print only the summary table and the conclusion, and nothing if all is well",
+    )
     output.add_argument(
         "-v",
         "--verbose",
         action="store_true",
-        help="print every symbol, note and library, of safe wheels too",
+        help="print every symbol, note and library, also of clean wheels",
     )
     output.add_argument(
         "--color",
         choices=COLORS,
         default="auto",
-        help="whether to use colors; auto does on a terminal, unless NO_COLOR is set",
+        help="when to use colors (default: auto, on a terminal unless NO_COLOR is set)",
     )
-    parser.add_argument("--strict", action="store_true", help="let warnings fail a wheel too")
+    _add_checking(parser)
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="read every file in full and check it against RECORD; by default large libraries"
+        " are only read up to their last symbol table",
+    )
+    parser.add_argument(
+        "--print-completion",
+        action=_Completion,
+        choices=("bash", "zsh", "tcsh"),
+        help="print a shell completion script",
+    )
+    parser.add_argument(
+        "--version",
+        action=_Version,
+        nargs=0,
+        help="print the version and the torch releases with symbol data",
+    )
+    return parser
+
+
+def make_repair_parser() -> argparse.ArgumentParser:
+    """Return the parser of `torch-abi-audit repair`."""
+    parser = _Parser(
+        prog="torch-abi-audit repair",
+        description="Write wheels with the metadata that fits their binaries: METADATA, WHEEL,"
+        " RECORD and the filename change, and nothing else. Wheels that pass are copied, wheels"
+        " that no metadata helps are refused.",
+        epilog="Exit code: 0 all wheels are written; 1 some are refused; 2 usage error, or a wheel"
+        " could not be audited or written",
+    )
+    parser.add_argument("wheels", nargs="+", metavar="WHEEL", help="a .whl file or a pattern")
+    parser.add_argument(
+        "-w",
+        "--wheel-dir",
+        type=Path,
+        default=Path("wheelhouse"),
+        metavar="DIR",
+        help="where to write the wheels (default: wheelhouse)",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show what would change, and write nothing"
+    )
+    parser.add_argument(
+        "--require-torch",
+        type=_parsed(parse_torch),
+        metavar="SPEC",
+        help="the torch releases to require where several fit, such as '==2.10.*'",
+    )
+    _add_checking(parser)
+    return parser
+
+
+def _add_checking(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how wheels are checked."""
+    parser.add_argument(
+        "--strict", action="store_true", help="fail for warnings too, and for more than wheels"
+    )
+    parser.add_argument(
+        "--require-stable",
+        action="store_true",
+        help="fail wheels that use the unstable ABI, even where they are pinned correctly",
+    )
     judging = parser.add_mutually_exclusive_group()
     judging.add_argument(
         "--torch",
         type=_parsed(parse_torch),
         metavar="SPEC",
-        help="judge against these releases, as '>=2.10', not those that the metadata asks for",
+        help="check against these releases, such as '>=2.10', instead of those the metadata allows",
     )
     judging.add_argument(
         "--against",
         type=Path,
         metavar="TORCH",
-        help="judge against one torch: a wheel, or the site-packages where it is installed",
+        help="check against one torch: a wheel, or the site-packages it is installed in",
     )
     parser.add_argument(
         "--min-torch",
         type=_parsed(parse_release),
         metavar="RELEASE",
-        help="the oldest torch that is promised: name what breaks the promise",
+        help="the oldest torch release the wheels have to support",
     )
     parser.add_argument(
         "--ignore",
@@ -173,7 +245,7 @@ def make_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="RULE[:GLOB]",
-        help="ignore the findings of a rule, in the libraries that a pattern matches",
+        help="ignore the findings of a rule, in libraries that match a pattern",
     )
     parser.add_argument(
         "--migrating",
@@ -181,7 +253,7 @@ def make_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="GLOB",
-        help="ignore that these libraries are on the unstable ABI still",
+        help="allow unstable-ABI symbols in matching libraries (migration in progress)",
     )
     parser.add_argument(
         "--limit",
@@ -189,47 +261,42 @@ def make_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help=f"audit targets that hold or take more than the usual limits, or no more than this:"
-        f" {', '.join(LIMITS)}; K, M and G are powers of 1024",
+        help=f"raise or lower what an audit may take: {', '.join(LIMITS)}; K, M and G are powers"
+        " of 1024",
     )
     configuration = parser.add_mutually_exclusive_group()
     configuration.add_argument(
         "--config",
         type=Path,
         metavar="FILE",
-        help="read [tool.torch-abi-audit] of this file, not of the nearest pyproject.toml",
+        help="read [tool.torch-abi-audit] from this file instead of the nearest pyproject.toml",
     )
     configuration.add_argument(
-        "--no-config", action="store_true", help="read no configuration at all"
+        "--no-config", action="store_true", help="do not read any configuration"
     )
-    parser.add_argument(
-        "--verify",
-        action="store_true",
-        help="read every member to its end, check its checksum, and its hash in RECORD;"
-        " otherwise what follows the tables of a large library is not read",
-    )
-    parser.add_argument(
-        "--print-completion",
-        action=_Completion,
-        choices=("bash", "zsh", "tcsh"),
-        help="print what makes a shell complete the arguments",
-    )
-    parser.add_argument(
-        "--version",
-        action=_Version,
-        nargs=0,
-        help="print the version, and the releases of torch that are known",
-    )
-    return parser
 
 
 def _destination(text: str) -> Destination:
     name, separator, file = text.partition("=")
     if not separator or not file or name not in list(ReportFormat):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not FORMAT=FILE, with one of the formats {', '.join(ReportFormat)}"
+            f"{text!r} is not FORMAT=FILE (formats: {', '.join(ReportFormat)})"
         )
     return Destination(ReportFormat(name), None if file == "-" else Path(file))
+
+
+def _choice(kind: type[_E]) -> Callable[[str], _E]:
+    """Let a parser name the choices there are."""
+
+    def chosen(text: str) -> _E:
+        try:
+            return kind(text)
+        except ValueError as error:
+            names = ", ".join(map(str, kind))
+            said = f"invalid choice: {text!r} (choose from {names})"
+            raise argparse.ArgumentTypeError(said) from error
+
+    return chosen
 
 
 def _parsed(parse: Callable[[str], _T]) -> Callable[[str], _T]:

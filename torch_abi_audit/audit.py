@@ -15,6 +15,7 @@ from packaging.specifiers import SpecifierSet
 from torch_abi_audit.abi.classify import classify
 from torch_abi_audit.budget import Limits, RunBudget
 from torch_abi_audit.catalog import load_catalog
+from torch_abi_audit.claims.amend import amended
 from torch_abi_audit.claims.cuda_packages import brought_cuda
 from torch_abi_audit.claims.torch_requirement import (
     admitted_by_any,
@@ -32,6 +33,7 @@ from torch_abi_audit.model import (
     Member,
     ReleaseStatus,
     Report,
+    Severity,
     Subject,
     TargetContents,
     TargetKind,
@@ -43,33 +45,34 @@ from torch_abi_audit.rules import run_rules
 from torch_abi_audit.targets.resolve import ResolvedTarget, resolve
 from torch_abi_audit.verdict.cross_wheel import RunCollector
 from torch_abi_audit.verdict.ignores import split
+from torch_abi_audit.verdict.plan import candidates, failing, offered, plan, with_proven_fixes
 from torch_abi_audit.verdict.policy import Policy
 from torch_abi_audit.verdict.sentence import summarize
-from torch_abi_audit.wording import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from packaging.version import Version
 
     from torch_abi_audit.budget import Budget
     from torch_abi_audit.catalog import Catalog
-    from torch_abi_audit.model import BuiltWith, Ignore
+    from torch_abi_audit.model import Finding, Ignore, Library, MetadataChange
     from torch_abi_audit.targets.installed import Site
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to judge.
+    """How to check.
 
     Attributes:
         strict: Whether warnings make a target unsafe.
-        torch: The releases of torch to judge against, instead of what the metadata asks for.
-        against: One torch to judge against: a wheel, or the folder where it is installed.
+        torch: The releases of torch to check against, instead of those the metadata allows.
+        against: One torch to check against: a wheel, or the folder where it is installed.
         verify: Whether to read every member to its end, and check its checksum.
-        check: What alone to judge, instead of all that is wrong with a wheel.
-        min_torch: The oldest torch that the user promises to load with.
+        check: What alone to check, instead of all that is wrong with a wheel.
+        require_stable: Whether a wheel on the unstable ABI fails even where it is pinned.
+        min_torch: The oldest torch that the wheels have to support.
         ignore: The findings that are ignored.
         limits: What the audit of a target, and of all of them, may cost.
     """
@@ -79,6 +82,7 @@ class Options:
     against: Path | None = None
     verify: bool = False
     check: Check | None = None
+    require_stable: bool = False
     min_torch: Version | None = None
     ignore: tuple[Ignore, ...] = ()
     limits: Limits = field(default_factory=Limits)
@@ -93,7 +97,7 @@ class Options:
     @property
     def policy(self) -> Policy:
         """What passes and what fails."""
-        return Policy(self.check, self.strict)
+        return Policy(self.check, self.strict, self.require_stable)
 
 
 def audit(*targets: str | Path, options: Options | None = None) -> Report:
@@ -105,7 +109,7 @@ def audit(*targets: str | Path, options: Options | None = None) -> Report:
     Args:
         targets: Paths of wheels, of libraries, of folders with either, or the names of
             installed packages, by import or by distribution. None of them is imported.
-        options: How to judge; by default as the command line does.
+        options: How to check; by default as the command line does.
 
     Raises:
         AuditError: There is no torch at `options.against`, or none that is `options.torch`.
@@ -133,7 +137,7 @@ def classify_contents(
     Args:
         contents: The target, opened.
         catalog: What the releases of torch provide that it is checked against.
-        options: How to judge.
+        options: How to check.
         present: Names of the libraries that other packages of its environment have.
         budget: What it may take; without one the usual limits.
 
@@ -144,35 +148,40 @@ def classify_contents(
     claims = contents.claims
     libraries = [(item.path, library) for item in contents.members for library in item.slices]
     platform_tags = frozenset(tag.platform for tag in claims.tags)
-    required = torch_specifiers(claims) if claims.stated else ()
     items, graphs = classify(
         libraries, platform_tags, catalog, is_torch=claims.name == "torch", budget=budget
     )
     around = Surroundings(platform_tags, brought_cuda(claims), present)
-    matrix = make_matrix(items, graphs, catalog, around)
-    built: Mapping[str, BuiltWith | None] = {}
-    if any(item.torch.abi is TorchAbi.UNSTABLE for item in items):
-        # Of a stable library nothing of it is asked.
-        from torch_abi_audit.abi.built_with import built_with, with_date  # noqa: PLC0415
-        from torch_abi_audit.abi.layouts import with_layouts  # noqa: PLC0415
-
-        built = built_with(items, matrix, pinned_torch(required, catalog.published))
-        matrix = with_layouts(matrix, items, built)
-        # Last, so that no cell depends on a date.
-        built = with_date(built, matrix, contents.day, catalog.released)
-    return Subject(
+    subject = Subject(
         claims=claims,
         libraries=items,
         unreadable=tuple(member for member in contents.members if member.error is not None),
         unverified=frozenset(m.path for m in contents.members if m.slices and not m.verified),
-        matrix=matrix,
-        built=built,
-        required=required,
-        demands=required if options.torch is None else (options.torch,),
+        matrix=make_matrix(items, graphs, catalog, around),
         source=options.source,
         defects=contents.defects,
+        day=contents.day,
         min_torch=options.min_torch,
     )
+    return _with_demands(subject, catalog, options)
+
+
+def _with_demands(subject: Subject, catalog: Catalog, options: Options) -> Subject:
+    """Add what the metadata requires of torch, and what that tells of the build."""
+    required = torch_specifiers(subject.claims) if subject.claims.stated else ()
+    demands = required if options.torch is None else (options.torch,)
+    subject = replace(subject, required=required, demands=demands)
+    if not any(item.torch.abi is TorchAbi.UNSTABLE for item in subject.libraries):
+        return subject  # of a stable library none of it matters
+    from torch_abi_audit.abi.built_with import built_with, with_date  # noqa: PLC0415
+    from torch_abi_audit.abi.layouts import with_layouts  # noqa: PLC0415
+
+    pinned = pinned_torch(required, catalog.published)
+    built = built_with(subject.libraries, subject.matrix, pinned)
+    matrix = with_layouts(subject.matrix, subject.libraries, built)
+    # Last, so that no cell depends on a date.
+    built = with_date(built, matrix, subject.day, catalog.released)
+    return replace(subject, built=built, matrix=matrix)
 
 
 def conclude(  # noqa: PLR0913 -- all that a report is made of
@@ -186,20 +195,117 @@ def conclude(  # noqa: PLR0913 -- all that a report is made of
 ) -> TargetReport:
     """Return the report of a target: its findings, those that are ignored, and the verdict.
 
+    Where a change of the metadata would mend a finding, the target is checked again with it:
+    no such fix is in the report that did not prove to help.
+
     Raises:
         LimitError: It takes more than the budget allows.
     """
+    report = _checked(target, kind, subject, catalog, options, budget=budget)
+    if report.safe and not any(item.fix and offered(item.fix) for item in report.findings):
+        return report
+    severities = options.policy.failing
+    bad = failing(report.findings, severities)
+
+    def again(change: MetadataChange) -> TargetReport:
+        return recheck(report, change, catalog, options, budget=budget)
+
+    tried = [(change, again(change)) for change in candidates(bad)]
+    proven = set(_helping(bad, tried))
+    for item in report.findings:
+        for change in offered(item.fix) if item.fix and item not in bad else ():
+            alone = again(change)
+            if alone.safe or not report.safe:
+                proven |= set(_helping([item], [(change, alone)]))
+    made = None
+    if report.verdict is Verdict.UNSAFE and kind is TargetKind.WHEEL:
+        made = plan(subject, bad, tried, severities)
+    findings = with_proven_fixes(report.findings, proven)
+    summary = summarize(
+        subject, catalog, findings, report.ignored, verdict=report.verdict, kind=kind, plan=made
+    )
+    return replace(report, findings=findings, plan=made, summary=summary)
+
+
+def _helping(
+    findings: Sequence[Finding], tried: Sequence[tuple[MetadataChange, TargetReport]]
+) -> Iterator[MetadataChange]:
+    """Yield the changes of findings that do not apply once one of those that were tried is made."""
+    for tried_change, report in tried:
+        left = {item.rule for item in report.findings if item.severity is not Severity.NOTE}
+        for item in findings:
+            for change in offered(item.fix) if item.fix else ():
+                if item.rule not in left and change.torch in (None, tried_change.torch):
+                    yield change
+
+
+def recheck(
+    report: TargetReport,
+    change: MetadataChange,
+    catalog: Catalog,
+    options: Options,
+    *,
+    budget: Budget | None = None,
+) -> TargetReport:
+    """Check a target again, as it would be with a change of its metadata.
+
+    Raises:
+        LimitError: It takes more than the budget allows.
+    """
+    if report.subject is None:
+        return report
+    changed = _amended(report.subject, change, catalog, options, budget)
+    return _checked(report.target, report.kind, changed, catalog, options, budget=budget)
+
+
+def _amended(
+    subject: Subject,
+    change: MetadataChange,
+    catalog: Catalog,
+    options: Options,
+    budget: Budget | None,
+) -> Subject:
+    """Return a target as it would be with a change of its metadata."""
+    claims = amended(subject.claims, change)
+    if change.tags is None:
+        return _with_demands(replace(subject, claims=claims), catalog, options)
+    members: dict[str, list[Library]] = {}
+    for item in subject.libraries:
+        members.setdefault(item.path, []).append(item.library)
+    contents = TargetContents(
+        TargetKind.WHEEL,
+        claims,
+        tuple(
+            Member(path, tuple(slices), verified=path not in subject.unverified)
+            for path, slices in members.items()
+        )
+        + subject.unreadable,
+        subject.defects,
+        subject.day,
+    )
+    return classify_contents(contents, catalog, options, budget=budget)
+
+
+def _checked(  # noqa: PLR0913 -- all that a report is made of
+    target: str,
+    kind: TargetKind,
+    subject: Subject,
+    catalog: Catalog,
+    options: Options,
+    *,
+    budget: Budget | None,
+) -> TargetReport:
+    """Return the report of a target, with fixes that are not proven yet."""
     policy = options.policy
     found = policy.weigh(run_rules(subject, catalog, budget))
     # An ignore expires with the releases that are known, whichever the target is checked against.
     findings, ignored = split(found, options.ignore, load_catalog())
     verdict = policy.verdict(subject, findings)
     asked = admitted_by_any(subject.demands or (None,), catalog.releases)
-    aside = f"; {count(len(ignored), 'finding')} ignored" if ignored else ""
     return TargetReport(
         target=target,
         verdict=verdict,
-        summary=summarize(subject, findings, verdict, kind, policy) + aside,
+        summary=summarize(subject, catalog, findings, ignored, verdict=verdict, kind=kind),
         kind=kind,
         subject=subject,
         findings=findings,
@@ -214,7 +320,7 @@ class Auditor:
     """Audits one target after the other, and keeps nothing of them.
 
     Args:
-        options: How to judge.
+        options: How to check.
         site: Where packages are found; by default in the active interpreter.
 
     Raises:

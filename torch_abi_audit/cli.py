@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch_abi_audit import __version__
-from torch_abi_audit.arguments import make_parser
+from torch_abi_audit.arguments import make_parser, make_repair_parser
 from torch_abi_audit.audit import Auditor, Options
 from torch_abi_audit.budget import Limits
 from torch_abi_audit.config import Config, find_config, read_config
 from torch_abi_audit.errors import AuditError
+from torch_abi_audit.model import Verdict
 from torch_abi_audit.report.document import head_document
 from torch_abi_audit.report.escape import plain_text
 from torch_abi_audit.report.outputs import Destination, Outputs, ReportFormat
@@ -25,7 +26,8 @@ from torch_abi_audit.report.progress import ProgressBar, is_long
 from torch_abi_audit.report.streams import give_up_output, is_closed_pipe, show_all
 from torch_abi_audit.report.style import Style
 from torch_abi_audit.rules import RULES
-from torch_abi_audit.verdict.policy import EXIT_ERROR, EXIT_SAFE
+from torch_abi_audit.verdict.policy import EXIT_ERROR, EXIT_SAFE, EXIT_UNSAFE
+from torch_abi_audit.wording import last_part
 
 if TYPE_CHECKING:
     import argparse
@@ -61,8 +63,8 @@ class _Terminated(BaseException):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code.
 
-    0: every target is safe or not applicable. 1: at least one is unsafe. 2: wrong usage,
-    or a target that could not be audited, or nothing to audit; 2 goes before 1.
+    0: every target is safe, pinned or not applicable. 1: at least one is unsafe. 2: usage error,
+    or a target that could not be audited, or nothing to audit; 2 takes precedence.
     """
     if arguments is None:  # a process of its own, which makes few cycles and ends soon
         gc.set_threshold(_GC_THRESHOLD)
@@ -109,8 +111,10 @@ def _run(given: list[str]) -> int:
         return _explain(given[1:])
     if given[:1] == ["schema"]:
         return _schema(given[1:])
+    if given[:1] == ["repair"]:
+        return _repair(make_repair_parser().parse_args(given[1:]))
     parser = make_parser()
-    options = parser.parse_args(given)
+    options = parser.parse_args(["--help"] if given == ["help"] else given)
     whole = options.env or (options.site_packages is not None and not options.targets)
     if bool(options.targets) is whole or (options.env and options.site_packages):
         parser.error("name targets, or an environment with --env or --site-packages")
@@ -157,6 +161,45 @@ def _audit(options: argparse.Namespace, *, whole: bool) -> int:
     return EXIT_ERROR if failed or output.failed else concluded.conclusion.exit_code
 
 
+def _repair(options: argparse.Namespace) -> int:
+    """Write the wheels that are named with metadata that fits."""
+    # Only where it is asked for.
+    from torch_abi_audit.repair import difference, plan_repairs, write  # noqa: PLC0415
+
+    wheels = expand(options.wheels)
+    chosen = None if options.require_torch is None else f"torch{options.require_torch}"
+    code = EXIT_SAFE
+    try:
+        config = _config(options, whole=False)
+        repairs = list(plan_repairs(list(map(Path, wheels)), _options(options, config), chosen))
+    except AuditError as error:
+        return _refuse(str(error))
+    judging = _options(options, config)
+    for item in repairs:
+        name = last_part(str(item.wheel))
+        if item.refused is not None:
+            failed = EXIT_ERROR if item.report.verdict is Verdict.ERROR else EXIT_UNSAFE
+            code = max(code, failed)
+            _complain(f"{name}: not repaired: {item.refused}")
+            continue
+        try:
+            if options.dry_run:
+                lines = [*difference(item)]
+            else:
+                write(item, options.wheel_dir, judging)
+                lines = []
+        except AuditError as error:
+            _complain(f"{name}: {error}")
+            code = EXIT_ERROR
+            continue
+        done = "passes already, copied" if item.change is None else ", ".join(item.change.lines)
+        where = options.wheel_dir / item.output
+        for line in (f"{name} -> {where}: {done}", *lines):
+            if failed := _say(plain_text(line)):
+                return failed
+    return code
+
+
 def _is_on_screen(destinations: Iterable[Destination]) -> bool:
     """Whether text for people goes to the terminal that complaints go to."""
     text = Destination(ReportFormat.TEXT) in destinations
@@ -192,8 +235,9 @@ def _options(options: argparse.Namespace, config: Config) -> Options:
         strict=options.strict or config.strict,
         torch=torch,
         against=options.against,
-        verify=options.verify or config.verify,
-        check=options.check or config.check,
+        verify=getattr(options, "verify", False) or config.verify,
+        check=getattr(options, "check", None) or config.check,
+        require_stable=options.require_stable or config.require_stable,
         min_torch=options.min_torch or config.min_torch,
         ignore=(*options.ignore, *options.migrating, *config.ignore),
         limits=Limits().with_values({**config.limit, **dict(options.limit)}),
@@ -213,7 +257,7 @@ def _destinations(options: argparse.Namespace) -> list[Destination]:
     read = {os.path.realpath(target) for target in expand(options.targets)}
     for path in paths:
         if paths.count(path) > 1 or path in read:
-            why = "it is to be audited" if path in read else "two reports would go there"
+            why = "is one of the files to audit" if path in read else "two reports would be written"
             raise AuditError(f"--output: {path}: {why}")
     for destination in options.output:
         if destination.path is not None:
@@ -221,7 +265,9 @@ def _destinations(options: argparse.Namespace) -> list[Destination]:
     if options.github_summary:
         path = os.environ.get("GITHUB_STEP_SUMMARY")
         if not path:
-            raise AuditError("--github-summary: GITHUB_STEP_SUMMARY is not set")
+            raise AuditError(
+                "--github-summary: GITHUB_STEP_SUMMARY is not set (outside GitHub Actions?)"
+            )
         found.append(Destination(ReportFormat.MARKDOWN, Path(path), append=True))
         _require_folder("--github-summary", Path(path))
     return found
@@ -231,7 +277,7 @@ def _require_folder(option: str, path: Path) -> None:
     """Raise AuditError where the folder of a file that is to be written is not there."""
     folder = os.path.dirname(os.path.realpath(path))  # noqa: PTH120 -- a link may lead elsewhere
     if not os.path.exists(path) and not os.path.isdir(folder):  # noqa: PTH110, PTH112
-        raise AuditError(f"{option}: {folder}: no such folder")
+        raise AuditError(f"{option}: {folder}: no such directory")
 
 
 def _explain(names: Sequence[str]) -> int:
@@ -243,7 +289,11 @@ def _explain(names: Sequence[str]) -> int:
         return _say("usage: torch-abi-audit explain [RULE ...]")
     unknown = [name for name in names if name not in RULES]
     for name in unknown:
-        _complain(f"there is no rule {name!r}; `torch-abi-audit explain` lists them")
+        from difflib import get_close_matches  # noqa: PLC0415 -- for bad news only
+
+        alike = get_close_matches(name, RULES, 1)
+        hint = f"did you mean {alike[0]}?" if alike else "`torch-abi-audit explain` lists them"
+        _complain(f"unknown rule {name!r} ({hint})")
     known = [RULES[name] for name in names if name in RULES]
     code = EXIT_SAFE
     if known or not names:

@@ -42,6 +42,7 @@ class Config:
     path: Path | None = None
     check: Check | None = None
     strict: bool = False
+    require_stable: bool = False
     verify: bool = False
     torch: SpecifierSet | None = None
     min_torch: Version | None = None
@@ -70,7 +71,7 @@ def read_config(path: Path) -> Config:
     """
     table = _table(path)
     if table is None:
-        raise AuditError(f"{path}: no [{TABLE}] in it")
+        raise AuditError(f"{path}: no [{TABLE}] table")
     return _config(path, table)
 
 
@@ -92,7 +93,7 @@ def _table(path: Path) -> Any:
         return None
     for name in tool:
         if name != _NAME and re.sub(r"[^a-z]", "", name.lower()) == "torchabiaudit":
-            raise AuditError(f"{path}: [tool.{name}]: its name is [{TABLE}]")
+            raise AuditError(f"{path}: unknown table [tool.{name}] (did you mean [{TABLE}]?)")
     return tool.get(_NAME)
 
 
@@ -104,7 +105,7 @@ def _config(path: Path, table: Any) -> Config:
 
 
 def parse_config(table: Any, path: Path | None = None) -> Config:
-    """Check a table of configuration.
+    """Check a configuration table.
 
     Args:
         table: What TOML has there.
@@ -114,9 +115,9 @@ def parse_config(table: Any, path: Path | None = None) -> Config:
         AuditError: A key is unknown, or a value is not what the key is for.
     """
     values = _keys(table, _VALUES, "the table")
-    reason = "still to be moved to the stable ABI"
+    reason = "migration to the stable ABI in progress"
     globs = values.pop("migrating", ())
-    names = {"min-torch": "min_torch"}
+    names = {"min-torch": "min_torch", "require-stable": "require_stable"}
     ignore = (*values.pop("ignore", ()), *(migrating(glob, reason) for glob in globs))
     return Config(path, ignore=ignore, **{names.get(key, key): values[key] for key in values})
 
@@ -145,7 +146,7 @@ def parse_release(text: Any) -> Version:
     try:
         return Version(_text(text))
     except InvalidVersion as error:
-        raise AuditError(f"{text!r} is not a release of torch") from error
+        raise AuditError(f"{text!r} is not a torch release") from error
 
 
 def parse_torch(text: Any) -> SpecifierSet:
@@ -163,10 +164,10 @@ def parse_torch(text: Any) -> SpecifierSet:
 
 def _keys(table: Any, known: Mapping[str, Callable[[Any], Any]], where: str) -> dict[str, Any]:
     if not isinstance(table, dict):
-        raise AuditError(f"{where} is not a table")
+        raise AuditError(f"{where} must be a table")
     unknown = sorted(table.keys() - known.keys())
     if unknown:
-        raise AuditError(f"unknown key {unknown[0]!r}; it takes {', '.join(known)}")
+        raise AuditError(f"unknown key {unknown[0]!r} (expected {', '.join(known)})")
     values = {}
     for key, value in table.items():
         try:
@@ -178,13 +179,13 @@ def _keys(table: Any, known: Mapping[str, Callable[[Any], Any]], where: str) -> 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise AuditError("a text is expected, in quotes")
+        raise AuditError("must be a string")
     return value
 
 
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise AuditError("true or false is expected")
+        raise AuditError("must be true or false")
     return value
 
 
@@ -192,7 +193,7 @@ def _check(value: Any) -> Check:
     try:
         return Check(_text(value))
     except ValueError as error:
-        raise AuditError(f"{value!r} is none of {', '.join(Check)}") from error
+        raise AuditError(f"invalid choice: {value!r} (choose from {', '.join(Check)})") from error
 
 
 def _rule(value: Any) -> str:
@@ -201,16 +202,16 @@ def _rule(value: Any) -> str:
         from difflib import get_close_matches  # noqa: PLC0415 -- for bad news only
 
         alike = get_close_matches(name, RULES, 1)
-        hint = f"; do you mean {alike[0]}?" if alike else ""
-        raise AuditError(f"there is no rule {name!r}{hint}")
+        hint = f" (did you mean {alike[0]}?)" if alike else ""
+        raise AuditError(f"unknown rule {name!r}{hint}")
     if not RULES[name].ignorable:
-        raise AuditError(f"{name} can't be ignored")
+        raise AuditError(f"{name} cannot be ignored")
     return name
 
 
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise AuditError("a list is expected")
+        raise AuditError("must be a list")
     return value
 
 
@@ -222,7 +223,7 @@ def _ignore(value: Any) -> Ignore:
     values = _keys(value, _IGNORE, "an entry")
     for needed in ("rule", "reason"):
         if needed not in values:
-            raise AuditError(f"an entry without {needed!r}")
+            raise AuditError(f"an entry has no {needed!r}")
     return Ignore(
         rule=values["rule"],
         reason=values["reason"],
@@ -248,6 +249,7 @@ def _globs(value: Any) -> tuple[str, ...]:
 _VALUES: dict[str, Callable[[Any], Any]] = {
     "check": _check,
     "strict": _flag,
+    "require-stable": _flag,
     "verify": _flag,
     "torch": parse_torch,
     "min-torch": parse_release,

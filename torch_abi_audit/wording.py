@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _NAMED = 20  # names in one line
 _PLURALS = {"library": "libraries"}
-_SINGULAR = {"have": "has"}
+_SINGULAR = {"have": "has", "rely": "relies"}
 
 
 def count(number: int, noun: str) -> str:
@@ -35,13 +35,14 @@ def fill(template: str, evidence: Sequence[object], libraries: Sequence[str]) ->
     def filled(match: re.Match[str]) -> str:
         match match[1]:
             case "evidence":
-                return count(len(evidence), match[2])
+                # One symbol may be evidence of several libraries.
+                return count(len({getattr(item, "name", item) for item in evidence}), match[2])
             case "libraries":
                 return does(len(libraries), "library", match[2])
             case _:
                 return _whole(evidence[0]) if evidence else ""
 
-    return re.sub(r"\{(evidence|libraries):([a-z]+)\}|\{(first)\}", filled, template)
+    return re.sub(r"\{(evidence|libraries):([a-z -]+)\}|\{(first)\}", filled, template)
 
 
 def _whole(item: object) -> str:
@@ -71,11 +72,32 @@ def limited_api(python: tuple[int, int]) -> str:
 
 
 def ranges(releases: Iterable[Version], known: Sequence[Version]) -> str:
-    """Return releases as runs of those that follow each other: ``2.9.0 to 2.10.0, 2.13.0``."""
+    """Return releases as runs of consecutive ones, as people write them.
+
+    ``2.9-2.11, 2.13.1``: a minor release stands for all its known patch releases.
+
+    Args:
+        releases: The releases; all of them are among `known`.
+        known: Every release that there is, oldest first.
+    """
     return ", ".join(
-        f"{known[run[0]]} to {known[run[-1]]}" if len(run) > 1 else str(known[run[0]])
+        _run(known[run[0]], known[run[-1]], known)
         for run in number_runs(known.index(release) for release in set(releases))
     )
+
+
+def _run(first: Version, last: Version, known: Sequence[Version]) -> str:
+    """Return a run of consecutive releases."""
+    begins = first == min(r for r in known if r.release[:2] == first.release[:2])
+    ends = last == max(r for r in known if r.release[:2] == last.release[:2])
+    if first == last or (begins and ends and first.release[:2] == last.release[:2]):
+        return _minor(first) if begins and ends else str(first)
+    start = _minor(first) if begins and first.release[:2] != last.release[:2] else str(first)
+    return f"{start}-{_minor(last) if ends else last}"
+
+
+def _minor(release: Version) -> str:
+    return f"{release.major}.{release.minor}"
 
 
 def number_runs(numbers: Iterable[int]) -> list[list[int]]:

@@ -394,7 +394,7 @@ _OPTIONS: tuple[tuple[str, ...], ...] = (
     ("-q",),
     ("--torch", ">=2.9"),
     ("--check", "both", "--json"),
-    ("--check", "claims", "-v"),
+    ("--require-stable", "-v"),
     ("--min-torch", "2.10", "--json"),
     ("--ignore", "unstable-torch-symbol:x/*", "--json"),
     ("--migrating", "*", "--format", "markdown"),

@@ -6,11 +6,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import CATALOG, claims, library, subject
+from tests.consistency import contradictions
+from torch_abi_audit.audit import Options, conclude
+from torch_abi_audit.claims.amend import amended
 from torch_abi_audit.claims.torch_requirement import admitted_torch, names_other_build
-from torch_abi_audit.model import Library, ReleaseStatus, Subject, TargetKind, Verdict
-from torch_abi_audit.rules import run_rules
-from torch_abi_audit.verdict.policy import Policy
-from torch_abi_audit.verdict.sentence import summarize
+from torch_abi_audit.model import (
+    Claims,
+    Ignore,
+    Library,
+    ReleaseStatus,
+    Subject,
+    TargetKind,
+    TargetReport,
+    Verdict,
+)
+from torch_abi_audit.report.document import target_document
+from torch_abi_audit.rules import RULES
 
 NAMES = ["libx.so", "liby.so", "libz.so"]
 IMPORTS = st.sampled_from(
@@ -47,11 +58,12 @@ def libraries(draw: st.DrawFn) -> dict[str, Library]:
     }
 
 
+def report_of(item: Subject, options: Options | None = None) -> TargetReport:
+    return conclude("x.whl", TargetKind.WHEEL, item, CATALOG, options or Options())
+
+
 def verdict_of(item: Subject) -> Verdict:
-    findings = run_rules(item, CATALOG)
-    verdict = Policy().verdict(item, findings)
-    assert summarize(item, findings, verdict, TargetKind.WHEEL, Policy())
-    return verdict
+    return report_of(item).verdict
 
 
 @settings(max_examples=500, deadline=None)
@@ -81,3 +93,45 @@ def test_the_order_of_members_does_not_matter(
     assert {r: c.status for r, c in first.matrix.row.items()} == {
         r: c.status for r, c in second.matrix.row.items()
     }
+
+
+CLAIMS = st.builds(
+    lambda tag, torch: claims(tag, torch=torch),
+    st.sampled_from(
+        [
+            *("py39-none-manylinux_2_28_x86_64", "cp312-cp312-manylinux_2_39_x86_64"),
+            *("cp39-abi3-musllinux_1_2_x86_64", "cp39-abi3-manylinux_2_28_x86_64"),
+        ]
+    ),
+    st.one_of(st.just(()), st.tuples(DEMANDS)),
+)
+IGNORED = st.lists(
+    st.sampled_from([rule for rule in RULES if RULES[rule].ignorable and "torch" in rule])
+    | st.just("cuda-major-mismatch"),
+    max_size=3,
+).map(lambda rules: tuple(Ignore(rule, "a test") for rule in rules))
+OPTIONS = st.builds(
+    Options, strict=st.just(value=False), require_stable=st.booleans(), ignore=IGNORED
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(libraries(), CLAIMS, OPTIONS)
+def test_nothing_in_a_report_contradicts_the_rest(
+    items: dict[str, Library], promised: Claims, options: Options
+) -> None:
+    report = report_of(subject(items, promised), options)
+    assert contradictions(target_document(report)) == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(libraries(), CLAIMS)
+def test_a_fix_makes_the_wheel_pass(items: dict[str, Library], promised: Claims) -> None:
+    plan = report_of(subject(items, promised)).plan
+    if plan is None:
+        return
+    for change in (plan.change, *plan.choices):
+        if change is not None:
+            again = report_of(subject(items, amended(promised, change)))
+            assert again.verdict is plan.verdict
+            assert again.safe

@@ -1,14 +1,16 @@
-"""Which releases of torch a requirement for a wheel on the unstable ABI may admit."""
+"""Which torch releases a wheel on the unstable ABI is checked against, and built for."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import pytest
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from tests.builders import CATALOG, claims, fix_of, library, subject
 from torch_abi_audit.model import (
+    Alternative,
     BuiltWith,
     Cell,
     LayoutChange,
@@ -20,7 +22,13 @@ from torch_abi_audit.model import (
     Subject,
 )
 from torch_abi_audit.rules import run_rules
-from torch_abi_audit.rules.checked import advised_releases
+from torch_abi_audit.rules.checked import (
+    built_for,
+    checked_releases,
+    is_confined,
+    is_unconfined,
+    pins,
+)
 
 PATH = "x/_C.so"
 RELEASES = CATALOG.releases  # 2.8.0 to 2.11.0
@@ -45,25 +53,115 @@ def judged(layouts: str, *built: str, grave: bool = False) -> Subject:
     return replace(item, matrix=Matrix({PATH: row}, row), built={PATH: known})
 
 
+def requiring(item: Subject, *torch: str) -> Subject:
+    """A target with other metadata."""
+    required = tuple(SpecifierSet(t.removeprefix("torch")) if t else None for t in torch)
+    return replace(item, required=required, demands=required)
+
+
 @pytest.mark.parametrize(
-    ("layouts", "built", "advised"),
+    ("layouts", "built", "found"),
     [
         ("=====", (), RELEASES),
-        ("xx==x", ("2.9.1",), RELEASES[2:4]),
+        # Of several it loads on, those of the minor release of the build.
+        ("=====", ("2.9.1",), RELEASES[1:3]),
+        ("xx==x", ("2.9.1",), RELEASES[2:3]),
         ("-===-", (), RELEASES[1:4]),
-        # Where layouts are not known, what it was built with, if that is of one series.
-        ("?????", ("2.10.0",), RELEASES[3:4]),
-        ("?????", ("2.9.0", "2.9.1"), RELEASES[1:3]),
-        ("?????", ("2.9.1", "2.10.0"), ()),
-        ("?????", (), ()),
-        ("-??--", (), RELEASES[1:3]),
+        ("?????", ("2.9.1", "2.10.0"), RELEASES[1:4]),
+        ("?????", (), RELEASES),
         ("x??xx", (), RELEASES[1:3]),
+        # Whatever the signs say, it does not load there.
+        ("-??--", ("2.11.0",), RELEASES[1:3]),
         ("xxxxx", ("2.8.0",), ()),
         ("-----", (), ()),
     ],
 )
-def test_advised(layouts: str, built: tuple[str, ...], advised: tuple[Version, ...]) -> None:
-    assert tuple(advised_releases(judged(layouts, *built))) == tuple(advised)
+def test_built_for(layouts: str, built: tuple[str, ...], found: tuple[Version, ...]) -> None:
+    assert tuple(built_for(judged(layouts, *built))) == tuple(found)
+
+
+@pytest.mark.parametrize(
+    ("layouts", "built", "found"),
+    [
+        ("=====", ("2.9.1",), ["torch==2.9.*"]),
+        ("=====", ("2.10.0",), ["torch==2.10.*"]),
+        ("?????", ("2.9.1", "2.10.0"), ["torch==2.9.*", "torch==2.10.*"]),
+        ("--=--", (), ["torch==2.9.1"]),
+        ("=---=", (), ["torch==2.8.*", "torch==2.11.*"]),
+        ("-----", (), []),
+    ],
+)
+def test_pins(layouts: str, built: tuple[str, ...], found: list[str]) -> None:
+    assert pins(judged(layouts, *built), CATALOG) == found
+
+
+def test_alternatives_are_for_all_their_releases() -> None:
+    item = judged("-===-")
+    row = item.matrix.row
+    meant = {PATH: Alternative("x", (2, 9))}
+    known = replace(item, matrix=Matrix({PATH: row}, row, meant))
+    assert pins(known, CATALOG) == ["torch>=2.9,<2.11"]
+    unknown = judged("-???-")
+    row = unknown.matrix.row
+    assert pins(replace(unknown, matrix=Matrix({PATH: row}, row, meant)), CATALOG) == [
+        "torch==2.9.*",
+        "torch==2.10.*",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("layouts", "torch", "confined", "unconfined"),
+    [
+        # One minor release that it loads on.
+        ("?????", ("torch==2.9.*",), True, False),
+        ("?????", ("torch==2.9.0",), True, False),
+        ("=====", ("torch==2.9.*",), True, False),
+        # One that it does not load on, or that has other classes: other rules say so.
+        ("?-???", ("torch==2.9.*",), False, False),
+        ("?xx??", ("torch==2.9.*",), False, False),
+        # Several: only where all is known to be the same.
+        ("=====", ("torch>=2.9,<2.11",), True, False),
+        ("??=??", ("torch>=2.9,<2.11",), False, True),
+        ("====x", ("torch>=2.9,<2.11",), True, False),
+        ("===x=", ("torch>=2.9,<2.11",), False, False),
+        ("===-=", ("torch>=2.9,<2.11",), False, True),
+        # Releases that are not out yet, or are older than the catalog.
+        ("=====", ("torch>=2.9",), False, True),
+        ("=====", ("torch>=2.11",), False, True),
+        ("=====", ("torch>=2.1,<2.9",), False, True),
+        ("=====", ("torch",), False, True),
+        ("=====", ("",), False, True),
+        # In any environment.
+        ("=====", ("torch==2.9.*", "torch==2.10.*"), True, False),
+        ("?????", ("torch==2.9.*", "torch==2.10.*"), False, False),
+        ("?????", ("torch==2.9.*", ""), False, True),
+        # None that is known.
+        ("?????", ("torch==2.99.*",), False, False),
+    ],
+)
+def test_confined(
+    layouts: str,
+    torch: tuple[str, ...],
+    confined: bool,  # noqa: FBT001
+    unconfined: bool,  # noqa: FBT001
+) -> None:
+    item = requiring(judged(layouts, "2.9.0", "2.9.1"), *torch)
+    assert is_confined(item, CATALOG) is confined
+    assert is_unconfined(item, CATALOG) is unconfined
+
+
+def test_a_stable_wheel_may_allow_any_release() -> None:
+    item = subject({PATH: library("torch_ten")}, claims(torch=("torch",)))
+    assert not is_unconfined(item, CATALOG)
+
+
+def test_what_a_pin_would_exclude_is_not_checked() -> None:
+    wide = requiring(judged("-==x-", "2.9.1"), "torch")
+    assert checked_releases(wide, CATALOG) == list(RELEASES[1:3])
+    # Nothing but what is asked for, where that is one release.
+    assert checked_releases(requiring(wide, "torch==2.11.*"), CATALOG) == [RELEASES[4]]
+    stable = subject({PATH: library("torch_ten")}, claims(torch=("torch",)))
+    assert checked_releases(stable, CATALOG) == list(RELEASES[3:])
 
 
 @pytest.mark.parametrize(
@@ -86,10 +184,10 @@ def test_layout_changed(layouts: str, grave: bool, severity: Severity | None) ->
     for finding in found:
         assert finding.libraries == (PATH,)
         assert finding.message == (
-            "built with torch 2.9.1, and the metadata admits torch 2.8.0, 2.11.0, where c10::Thing"
-            " is different: 8 to 16 bytes since 2.9.0"
+            "the wheel was built with torch 2.9.1, but the metadata allows 2.8, 2.11, where"
+            " c10::Thing differs"
         )
-        assert fix_of(finding) == "Requires-Dist: torch>=2.9,<2.11"
+        assert fix_of(finding) == 'dependencies = ["torch>=2.9,<2.11"]'
 
 
 def test_the_gravest_change_decides_and_is_named() -> None:
@@ -102,5 +200,5 @@ def test_the_gravest_change_decides_and_is_named() -> None:
         known = replace(item, matrix=Matrix({PATH: row}, row))
         (found,) = [f for f in run_rules(known, CATALOG) if f.rule == "layout-changed"]
         assert found.severity is Severity.ERROR
-        assert "where at::Grave is different: 4 to 8 bytes since" in found.message
+        assert found.message.endswith("where at::Grave differs")
         assert [piece.name for piece in found.evidence] == ["at::Grave", "at::Slight"]

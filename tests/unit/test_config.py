@@ -20,7 +20,8 @@ from torch_abi_audit.model import Check, Ignore
 
 WHOLE = """
 [tool.torch-abi-audit]
-check = "claims"
+check = "both"
+require-stable = true
 strict = true
 verify = true
 torch = ">=2.10"
@@ -42,7 +43,8 @@ def test_all_of_it(tmp_path: Path) -> None:
     assert config == find_config(tmp_path / "a" / "b")
     assert config == Config(
         path=path,
-        check=Check.CLAIMS,
+        check=Check.BOTH,
+        require_stable=True,
         strict=True,
         verify=True,
         torch=config.torch,
@@ -51,7 +53,7 @@ def test_all_of_it(tmp_path: Path) -> None:
             Ignore("cuda-build-required", "it is for CUDA", "x/*.so", Version("2.17")),
             Ignore(
                 "unstable-torch-symbol",
-                "still to be moved to the stable ABI",
+                "migration to the stable ABI in progress",
                 "x/_C.so",
                 migrating=True,
             ),
@@ -73,23 +75,23 @@ def test_the_nearest_that_has_a_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "reason"),
     [
-        ([], "the table is not a table"),
-        ({"ignores": []}, "unknown key 'ignores'; it takes check, strict"),
-        ({"strict": "yes"}, "strict: true or false is expected"),
-        ({"check": "all"}, "check: 'all' is none of torch, abi3, both, claims"),
+        ([], "the table must be a table"),
+        ({"ignores": []}, "unknown key 'ignores' (expected check, strict, require-stable"),
+        ({"strict": "yes"}, "strict: must be true or false"),
+        ({"check": "all"}, "check: invalid choice: 'all' (choose from torch, abi3, both)"),
         ({"torch": "2.x"}, "torch: Invalid specifier"),
-        ({"min-torch": "two"}, "min-torch: 'two' is not a release of torch"),
-        ({"migrating": "x"}, "migrating: a list is expected"),
-        ({"migrating": [1]}, "migrating: a text is expected"),
-        ({"ignore": ["x"]}, "ignore: an entry is not a table"),
-        ({"ignore": [{"rule": "x"}]}, "ignore: rule: there is no rule 'x'"),
+        ({"min-torch": "two"}, "min-torch: 'two' is not a torch release"),
+        ({"migrating": "x"}, "migrating: must be a list"),
+        ({"migrating": [1]}, "migrating: must be a string"),
+        ({"ignore": ["x"]}, "ignore: an entry must be a table"),
+        ({"ignore": [{"rule": "x"}]}, "ignore: rule: unknown rule 'x'"),
         (
             {"ignore": [{"rule": "abi3-sufix"}]},
-            "ignore: rule: there is no rule 'abi3-sufix'; do you mean abi3-suffix",
+            "ignore: rule: unknown rule 'abi3-sufix' (did you mean abi3-suffix?)",
         ),
-        ({"ignore": [{"rule": "abi3-suffix"}]}, "ignore: an entry without 'reason'"),
-        ({"ignore": [{"reason": "x"}]}, "ignore: an entry without 'rule'"),
-        ({"ignore": [{"rule": "abi3-suffix", "reason": ""}]}, "reason: a text is expected"),
+        ({"ignore": [{"rule": "abi3-suffix"}]}, "ignore: an entry has no 'reason'"),
+        ({"ignore": [{"reason": "x"}]}, "ignore: an entry has no 'rule'"),
+        ({"ignore": [{"rule": "abi3-suffix", "reason": ""}]}, "reason: must be a string"),
     ],
 )
 def test_what_is_wrong_is_said(table: Any, reason: str) -> None:
@@ -109,14 +111,14 @@ def test_files_that_can_not_be_read(tmp_path: Path) -> None:
     with pytest.raises(AuditError, match=r"pyproject\.toml: "):
         find_config(tmp_path)
     path.write_text("tool = 1")
-    with pytest.raises(AuditError, match=r"no \[tool.torch-abi-audit\] in it"):
+    with pytest.raises(AuditError, match=r"no \[tool.torch-abi-audit\] table"):
         read_config(path)
 
 
 def test_options() -> None:
     assert parse_ignore("abi3-suffix") == Ignore("abi3-suffix", "--ignore")
     assert parse_ignore("abi3-suffix:x/*:y") == Ignore("abi3-suffix", "--ignore", "x/*:y")
-    with pytest.raises(AuditError, match="there is no rule 'x'"):
+    with pytest.raises(AuditError, match="unknown rule 'x'"):
         parse_ignore("x")
     assert str(parse_torch("2.10")) == "==2.10"
     assert str(parse_torch(" >=2.10 ")) == ">=2.10"

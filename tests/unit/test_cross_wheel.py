@@ -360,8 +360,8 @@ def test_what_is_promised_can_be_kept() -> None:
         if f.rule == PROMISE and f.libraries
     ]
     assert finding.message == (
-        "torch 2.9 and newer are promised, and it does not load with torch 2.9.0 to 2.9.1:"
-        " torch_ten: first appeared in torch 2.10.0"
+        "min-torch is 2.9, but the wheel does not load on torch 2.9: torch_ten (added in torch"
+        " 2.10.0)"
     )
     assert "-DTORCH_TARGET_VERSION=0x0209000000000000" in fix_of(finding)
 

@@ -28,18 +28,18 @@ def test_the_oldest_release_that_breaks_is_told_of() -> None:
     (hit,) = of_rule("cuda-major-mismatch", subject(libraries, claims(torch=("torch>=2.10",))))
     assert hit.libraries == ("a.so", "b.so")
     assert hit.message == (
-        "it does not load with torch 2.10.0 to 2.11.0: it needs libcudart.so.13, and torch 2.10.0"
-        " brings libcudart.so.12 (CUDA 12.0)"
+        "the wheel needs libcudart.so.13, but torch 2.10.0 ships libcudart.so.12 (CUDA 12.0), so it"
+        " does not load on torch 2.10-2.11"
     )
     assert shown(hit) == ("libcudart.so.12", "libcudart.so.13")
-    assert fix_of(hit) == "build it with the CUDA of the torch release that it requires"
+    assert fix_of(hit) == "build with the CUDA major version of the torch release that is required"
 
 
 def test_the_first_library_that_breaks_is_told_of() -> None:
     other = library("torch_ten", needed=(*TORCH, "libcudart.so.11.0"))
     libraries = {"a.so": CUDA12, "b.so": other}
     (hit,) = of_rule("cuda-major-mismatch", subject(libraries, claims(torch=("torch>=2.11",))))
-    assert "it needs libcudart.so.12, and" in hit.message
+    assert "the wheel needs libcudart.so.12, but" in hit.message
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_later_releases_are_for_the_stable_abi_alone(symbol: str, fix: str) -> N
     libraries = {"a.so": library(symbol, needed=(*TORCH, "libcudart.so.13"))}
     item = subject(libraries, claims(torch=("torch>=2.10",)))
     (hit,) = of_rule("cuda-major-mismatch", item)
-    assert fix_of(hit) == f"Requires-Dist: {fix}, or publish a wheel for each major of CUDA"
+    assert fix_of(hit) == f'dependencies = ["{fix}"], or link the CUDA runtime statically'
 
 
 def test_other_builds_than_the_index_has_are_not_judged() -> None:
@@ -67,7 +67,7 @@ def test_a_build_with_cuda_is_required() -> None:
     (hit,) = of_rule("cuda-build-required", subject(libraries, claims(torch=("torch>=2.10",))))
     assert hit.severity is Severity.NOTE
     assert hit.libraries == ("a.so",)
-    assert hit.message == "1 library loads only with a build of torch with CUDA"
+    assert hit.message == "1 library loads only next to a CUDA build of torch"
     assert shown(hit) == ("libc10_cuda.so",)
 
 
@@ -79,13 +79,12 @@ def test_the_index_has_no_build_with_cuda() -> None:
     assert hit.severity is Severity.ERROR
     assert hit.libraries == ("a.dll",)
     assert hit.message == (
-        "the torch 2.10.0 to 2.11.0 of the index for windows_x86_64 is built without CUDA, and"
-        " 1 library needs it"
+        "torch on PyPI for windows_x86_64 is CPU-only (2.10-2.11), but 1 library needs CUDA"
     )
     assert shown(hit) == ("torch_cuda.dll",)
     assert fix_of(hit) == (
-        "build it without CUDA for this platform; if it is for builds of torch with CUDA from"
-        " another index, judge it with --against one of them"
+        "build without CUDA for this platform; if the wheel is for CUDA builds from another index,"
+        " use --against with one of them"
     )
 
 
@@ -94,5 +93,5 @@ def test_releases_without_cuda_can_be_excluded_where_others_load() -> None:
     item = subject(libraries, claims(WINDOWS, torch=("torch>=2.10",)))
     (hit,) = of_rule("cuda-build-required", item)
     assert hit.libraries == ("torch-2.11/a.dll",)
-    assert "the torch 2.11.0 of the index" in hit.message
-    assert fix_of(hit) == "exclude these releases, or build it without CUDA for this platform"
+    assert "CPU-only (2.11), but" in hit.message
+    assert fix_of(hit) == "exclude these releases, or build without CUDA for this platform"

@@ -233,15 +233,15 @@ def test_what_is_told() -> None:
         "date": "2025-02-15",
         "newest": "2.9.0",
     }
-    assert text.endswith("built with 2.9.0 or older (dated 2025-02-15)")
+    assert text.endswith("built with torch 2.9.0 or older (dated 2025-02-15)")
     built, text = told(day, "torch==2.9.*")
     assert isinstance(built, dict)
     assert (built["releases"], built["date"], built["newest"]) == (["2.9.0"], "2025-02-15", None)
-    assert text.endswith("built with 2.9.0 (pinned, dated 2025-02-15)")
+    assert text.endswith("built with torch 2.9.0 (by its pin, dated 2025-02-15)")
     built, text = told(None, "torch==2.9.*")
     assert isinstance(built, dict)
     assert (built["releases"], built["date"]) == (["2.9.0", "2.9.1"], None)
-    assert text.endswith("built with 2.9 (pinned)")
+    assert text.endswith("built with torch 2.9 (by its pin)")
 
 
 def file(

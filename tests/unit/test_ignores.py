@@ -42,7 +42,7 @@ def test_what_is_left_of_a_finding_is_one(symbol: str | None, left: tuple[str, .
     for finding in (*standing, taken.finding):
         number = len(finding.evidence)
         count = f"{number} symbol{'s' if number > 1 else ''}"
-        assert finding.message == f"it imports {count} of libtorch outside the stable ABI"
+        assert finding.message == f"1 library uses the unstable C++ ABI of libtorch ({count})"
 
 
 @pytest.mark.parametrize(

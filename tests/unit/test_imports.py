@@ -29,6 +29,7 @@ ROOMS = (
     "verdict",
     "config",
     "audit",
+    "repair",
     "report",
     "arguments",
     "cli",

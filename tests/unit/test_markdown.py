@@ -95,8 +95,7 @@ def test_symbols_are_declared_first() -> None:
 
 def test_fixes_are_code() -> None:
     (line,) = re.findall(r"- \*\*Fix\*\*: (.*)", render_markdown(_document("floor-understated")))
-    assert '`dependencies = ["torch>=2.11"]`' in line
-    assert re.fullmatch("`[^`]+`, in pyproject.toml `[^`]+`", line)
+    assert line.startswith('`dependencies = ["torch>=2.11"]`, or build with ')
 
 
 @pytest.mark.parametrize("emoji", [True, False])
@@ -135,7 +134,8 @@ def test_long_findings_are_shortened_before_targets_are_left_out(number: int, sh
     document = _many(1, "unstable")
     finding = document["targets"][0]["findings"][0]
     long = {**finding["evidence"][0], "declaration": f"at::{'f' * 1000}()"}
-    many = _many(number, "unstable", findings=[{**finding, "evidence": [long] * 20}])
+    symbols = [{**long, "name": f"_Z{place}"} for place in range(20)]
+    many = _many(number, "unstable", findings=[{**finding, "evidence": symbols}])
     text = render_markdown(many)
     assert text.count("<details open>") == number
     assert text.count("  - `at::ffff") == number * shown

@@ -87,12 +87,10 @@ def test_a_symbol_must_be_in_a_library_that_is_reached() -> None:
 def test_reasons() -> None:
     found = matrix({"x/_C.so": library("torch_ten", needed=(CPU, "libcudart.so.12"))})
     reasons = {str(release): cell.reasons for release, cell in found.row.items()}
-    assert reasons["2.9.0"] == (
-        Reason(Cause.SYMBOL, "torch_ten", "first appeared in torch 2.10.0"),
-    )
+    assert reasons["2.9.0"] == (Reason(Cause.SYMBOL, "torch_ten", "added in torch 2.10.0"),)
     assert reasons["2.10.0"] == ()
     assert reasons["2.11.0"] == (
-        Reason(Cause.CUDA, "libcudart.so.12", "torch 2.11.0 brings libcudart.so.13 (CUDA 13.0)"),
+        Reason(Cause.CUDA, "libcudart.so.12", "torch 2.11.0 ships libcudart.so.13 (CUDA 13.0)"),
     )
 
 
@@ -126,7 +124,7 @@ def test_a_sibling_that_breaks_breaks_those_that_need_it() -> None:
         Reason(
             Cause.SIBLING,
             "x/libmid.so",
-            "it does not load: torch_eleven: first appeared in torch 2.11.0",
+            "does not load: torch_eleven: added in torch 2.11.0",
         ),
     )
 

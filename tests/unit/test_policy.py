@@ -11,6 +11,7 @@ from torch_abi_audit.model import Check, Finding, Severity, TargetKind, Verdict
 from torch_abi_audit.verdict.policy import Outcome, Policy
 
 UNSTABLE = Finding("unstable-torch-symbol", Severity.ERROR, "")
+ALLOWED_FOR = Finding("unstable-torch-symbol", Severity.NOTE, "")
 BROKEN = Finding("torch-floor-understated", Severity.ERROR, "")
 WARNING = Finding("torch-undeclared", Severity.WARNING, "")
 NOTE = Finding("tag-overspecific", Severity.NOTE, "")
@@ -27,9 +28,10 @@ BOUND = subject({"a.so": library("PyUnicode_AsUTF8String", "_PyLong_New")}, clai
         (Policy(strict=True), (NOTE,), "safe"),
         (Policy(strict=True), (WARNING,), "unsafe"),
         (Policy(), (UNSTABLE,), "unsafe"),
-        (Policy(Check.CLAIMS), (UNSTABLE,), "safe"),
-        (Policy(Check.CLAIMS, strict=True), (UNSTABLE,), "safe"),
-        (Policy(Check.CLAIMS), (UNSTABLE, BROKEN), "unsafe"),
+        (Policy(), (ALLOWED_FOR,), "safe"),
+        (Policy(strict=True), (ALLOWED_FOR,), "safe"),
+        (Policy(require_stable=True), (ALLOWED_FOR,), "unsafe"),
+        (Policy(require_stable=True), (NOTE, WARNING), "safe"),
         (Policy(Check.TORCH), (BROKEN,), "unsafe"),
     ],
 )
@@ -45,7 +47,6 @@ def test_verdict(policy: Policy, findings: tuple[Finding, ...], verdict: str) ->
         (Check.TORCH, (True, False, False, True)),
         (Check.ABI3, (False, True, False, False)),
         (Check.BOTH, (True, True, False, True)),
-        (Check.CLAIMS, (False, True, True, False)),
     ],
 )
 def test_what_fails_a_run(check: Check | None, fails: tuple[bool, ...]) -> None:
@@ -69,6 +70,7 @@ def test_what_could_not_be_audited_always_fails() -> None:
 
 
 SAFE = Outcome("dist/a.whl", TargetKind.WHEEL, Verdict.SAFE, fails=False)
+PINNED = Outcome("dist/d.whl", TargetKind.WHEEL, Verdict.PINNED, fails=False)
 BAD = Outcome("dist/b.whl", TargetKind.WHEEL, Verdict.UNSAFE, fails=True)
 UNREAD = Outcome("dist/c.whl", TargetKind.WHEEL, Verdict.ERROR, fails=True)
 FOLDER = Outcome("lib", TargetKind.DIRECTORY, Verdict.UNSAFE, fails=False)
@@ -92,12 +94,12 @@ FOLDER = Outcome("lib", TargetKind.DIRECTORY, Verdict.UNSAFE, fails=False)
             2,
         ),
         (Policy(), (BAD,) * 4, (), "unsafe: do not publish 4 of 4 wheels", 1),
-        (Policy(), (FOLDER,), (), "unsafe: claims do not hold in 1 of 1 target (lib)", 0),
+        (Policy(), (FOLDER,), (), "unsafe: problems in 1 of 1 target (lib)", 0),
         (
             Policy(),
             (SAFE, SAFE),
             (BROKEN,),
-            "unsafe: each of 2 wheels holds, together they do not: torch-floor-understated",
+            "unsafe: each wheel passes, but together they do not: torch-floor-understated",
             1,
         ),
         (Policy(), (SAFE,), (WARNING,), "safe: 1 wheel may be published", 0),
@@ -105,30 +107,32 @@ FOLDER = Outcome("lib", TargetKind.DIRECTORY, Verdict.UNSAFE, fails=False)
             Policy(strict=True),
             (SAFE,),
             (WARNING,),
-            "unsafe: each of 1 wheel holds, together they do not: torch-undeclared",
+            "unsafe: each wheel passes, but together they do not: torch-undeclared",
             1,
         ),
         (Policy(Check.TORCH), (SAFE,), (BROKEN,), "passed: --check torch: 1 wheel", 0),
+        (Policy(), (PINNED,), (), "pinned: 1 wheel may be published, for one torch release", 0),
         (
-            Policy(Check.CLAIMS),
-            (SAFE, BAD),
+            Policy(),
+            (PINNED, PINNED),
             (),
-            "failed: --check claims: do not publish 1 of 2 wheels (b.whl)",
-            1,
+            "pinned: all 2 wheels may be published, each for one torch release",
+            0,
         ),
         (
-            Policy(Check.CLAIMS),
-            (SAFE, FOLDER._replace(fails=True)),
-            (),
-            "failed: --check claims: claims do not hold in 1 of 2 targets (lib)",
-            1,
+            Policy(),
+            (SAFE, PINNED, SAFE),
+            (NOTE,),
+            "pinned: all 3 wheels may be published, 1 of them for one torch release",
+            0,
         ),
+        (Policy(), (PINNED, BAD), (), "unsafe: do not publish 1 of 2 wheels (b.whl)", 1),
         (
-            Policy(Check.CLAIMS),
+            Policy(),
             (SAFE, SAFE),
             (BROKEN, BROKEN, WARNING, NOTE),
             (
-                "unsafe: each of 2 wheels holds, together they do not:"
+                "unsafe: each wheel passes, but together they do not:"
                 " torch-floor-understated, torch-undeclared"
             ),
             1,
@@ -153,6 +157,23 @@ FOLDER = Outcome("lib", TargetKind.DIRECTORY, Verdict.UNSAFE, fails=False)
         ),
         (
             Policy(Check.TORCH),
+            (BAD, SAFE),
+            (),
+            "failed: --check torch: unstable torch ABI in 1 of 2 wheels (b.whl)",
+            1,
+        ),
+        (
+            Policy(Check.BOTH),
+            (BAD, SAFE),
+            (),
+            (
+                "failed: --check both: unstable torch ABI, or tied to one Python: 1 of 2 wheels"
+                " (b.whl)"
+            ),
+            1,
+        ),
+        (
+            Policy(Check.TORCH),
             (UNREAD,),
             (),
             "error: --check torch: 1 of 1 wheel could not be audited (c.whl)",
@@ -162,7 +183,7 @@ FOLDER = Outcome("lib", TargetKind.DIRECTORY, Verdict.UNSAFE, fails=False)
             Policy(Check.ABI3),
             (BAD,),
             (),
-            "failed: --check abi3: it does not hold in 1 of 1 wheel (b.whl)",
+            "failed: --check abi3: tied to one Python: 1 of 1 wheel (b.whl)",
             1,
         ),
     ],
@@ -181,49 +202,47 @@ def test_conclusion(
 def test_the_exit_code_and_the_word_never_contradict_each_other() -> None:
     checks = (None, *Check)
     for check, strict, one, other, finding in product(
-        checks, (False, True), (SAFE, BAD, UNREAD, FOLDER), (SAFE, FOLDER), (NOTE, WARNING, BROKEN)
+        checks,
+        (False, True),
+        (SAFE, PINNED, BAD, UNREAD, FOLDER),
+        (SAFE, FOLDER),
+        (NOTE, WARNING, BROKEN),
     ):
         conclusion = Policy(check, strict).conclude((one, other), (finding,))
-        if conclusion.word in ("safe", "passed"):
+        if conclusion.word in ("safe", "pinned", "passed"):
             assert conclusion.exit_code == 0
         if conclusion.exit_code == 0:
             assert (one.fails, other.fails) == (False, False)
         assert (conclusion.exit_code == 2) is (conclusion.word == "error")
 
 
-@pytest.mark.parametrize(
-    ("findings", "broken"),
-    [
-        ((UNSTABLE,), False),
-        ((UNSTABLE, WARNING, NOTE), False),
-        ((BROKEN,), True),
-        ((UNSTABLE, BROKEN), True),
-    ],
-)
-def test_a_library_on_the_unstable_abi_breaks_no_claim(
-    findings: tuple[Finding, ...],
-    broken: bool,  # noqa: FBT001
-) -> None:
-    assert Policy().is_broken_claim(findings) is broken
-
-
 def test_what_holds_for_all_together_fails_no_check_of_one_thing() -> None:
     failing = [check for check in (None, *Check) if Policy(check).fails_together((BROKEN,))]
-    assert failing == [None, Check.CLAIMS]
+    assert failing == [None]
     assert not Policy().fails_together((WARNING, NOTE))
     assert Policy(strict=True).fails_together((NOTE, WARNING))
     assert not Policy().fails_together(())
 
 
-def test_weighing_changes_one_rule_for_one_check() -> None:
-    findings = (UNSTABLE, BROKEN, WARNING)
+def test_weighing_changes_one_rule_where_the_stable_abi_is_required() -> None:
+    findings = (BROKEN, WARNING, ALLOWED_FOR)
     for check in (None, *Check):
-        weighed = Policy(check).weigh(findings)
-        if check is Check.CLAIMS:
-            assert [item.rule for item in weighed] == [BROKEN.rule, WARNING.rule, UNSTABLE.rule]
-            assert weighed[2].severity is Severity.NOTE
-        else:
-            assert weighed == findings
+        assert Policy(check).weigh(findings) == findings
+    weighed = Policy(require_stable=True).weigh(findings)
+    assert weighed == (BROKEN, UNSTABLE, WARNING)
+
+
+def test_more_than_wheels_fail_where_it_is_strict() -> None:
+    for kind in (TargetKind.DIRECTORY, TargetKind.LIBRARY, TargetKind.PACKAGE):
+        assert not Policy().fails(kind, Verdict.UNSAFE, ITEM, (BROKEN,))
+        assert Policy(strict=True).fails(kind, Verdict.UNSAFE, ITEM, (BROKEN,))
+        assert not Policy(strict=True).fails(kind, Verdict.SAFE, ITEM, ())
+
+
+def test_what_is_on_the_unstable_abi_is_never_safe() -> None:
+    item = subject({"a.so": library("_ZN2at6TensorD1Ev", needed=("libtorch_cpu.so",))}, claims())
+    assert Policy().verdict(item, ()) is Verdict.PINNED
+    assert Policy().verdict(item, (UNSTABLE,)) is Verdict.UNSAFE
 
 
 def test_what_has_no_part_in_torch_is_not_applicable() -> None:

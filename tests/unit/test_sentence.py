@@ -6,113 +6,172 @@ from dataclasses import replace
 
 import pytest
 
-from tests.builders import claims, library, subject
+from tests.builders import CATALOG, claims, library, subject
+from torch_abi_audit.audit import Options, conclude
 from torch_abi_audit.model import (
+    DemandSource,
     Finding,
+    Ignore,
+    Ignored,
     Library,
     Member,
+    MetadataChange,
     MigrationProgress,
+    Plan,
     Severity,
     TargetKind,
     Verdict,
 )
 from torch_abi_audit.rules import UNSTABLE_ABI
-from torch_abi_audit.verdict.policy import Policy
 from torch_abi_audit.verdict.sentence import progress, summarize
 
 TORCH = ("libtorch_cpu.so",)
 STABLE = library("torch_ten", needed=TORCH)
 UNSTABLE = library("_ZN2at6TensorD1Ev", needed=TORCH)
-ERROR, WARNING = Severity.ERROR, Severity.WARNING
-REACH = "stable ABI only: one wheel for torch 2.10 and newer"
+TWO_RELEASES = library("_ZN2at6changeEi", needed=TORCH)
+ERROR, WARNING, NOTE = Severity.ERROR, Severity.WARNING, Severity.NOTE
+MANYLINUX = "py39-none-manylinux_2_28_x86_64"
+
+
+def said(
+    libraries: dict[str, Library],
+    *torch: str,
+    tag: str = MANYLINUX,
+    kind: TargetKind = TargetKind.WHEEL,
+    **options: object,
+) -> str:
+    """Return verdict and sentence of a target, by the pipeline."""
+    item = subject(libraries, claims(tag, torch=torch))
+    report = conclude("x.whl", kind, item, CATALOG, Options(**options))  # type: ignore[arg-type]
+    return f"{report.verdict}: {report.summary}"
 
 
 @pytest.mark.parametrize(
-    ("libraries", "tag", "torch", "said"),
+    ("torch", "sentence"),
     [
-        ({"a.so": STABLE}, "manylinux_2_28_x86_64", (), REACH),
-        ({"a.so": STABLE}, "manylinux_2_28_x86_64", ("torch",), REACH),
-        (
-            {"a.so": STABLE},
-            "manylinux_2_28_x86_64",
-            ("torch>=2.11",),
-            f"{REACH}; the metadata asks for torch>=2.11",
-        ),
-        (
-            {"a.so": STABLE},
-            "musllinux_1_2_x86_64",
-            (),
-            f"{REACH}, as far as its symbols tell: no build of torch for its platform is known",
-        ),
-        (
-            {"a.so": UNSTABLE, "b.so": library("malloc")},
-            "manylinux_2_28_x86_64",
-            (),
-            "its claims hold, and it is for the releases of torch that it is pinned to alone",
-        ),
-        (
-            {"a.so": UNSTABLE, "b.so": STABLE, "c.so": UNSTABLE},
-            "manylinux_2_28_x86_64",
-            (),
-            (
-                "its claims hold, and it is for the releases of torch that it is pinned to alone"
-                " (1 of 3 libraries stable)"
-            ),
-        ),
+        ("torch>=2.10", "loads on torch 2.10 and newer, requires torch>=2.10"),
+        ("torch>=2.11", "loads on torch 2.10 and newer, requires torch>=2.11"),
+        ("torch==2.10.*", "loads on torch 2.10 and newer, requires torch==2.10.*"),
+        ("torch>=2.99", "loads on torch 2.10 and newer, torch>=2.99 allows no known release"),
+    ],
+)
+def test_what_loads_and_what_is_required(torch: str, sentence: str) -> None:
+    found = said({"a.so": STABLE}, torch)
+    assert found.startswith(f"safe: stable ABI: {sentence}; Python 3.9 and newer")
+
+
+def test_what_is_not_declared() -> None:
+    assert said({"a.so": STABLE}) == (
+        "safe: stable ABI: loads on torch 2.10 and newer, torch is not declared; Python 3.9 and"
+        " newer, 3.13t and newer; 1 warning (torch-undeclared)"
+    )
+
+
+def test_no_build_for_the_platform() -> None:
+    assert said({"a.so": STABLE}, "torch>=2.10", tag="py39-none-musllinux_1_2_x86_64").startswith(
+        "safe: stable ABI: no torch build for its platform is known; its symbols need torch 2.10"
+        " or newer, requires torch>=2.10; Python"
+    )
+
+
+def test_what_is_ignored_is_said_and_so_is_what_it_hid() -> None:
+    cuda = library("torch_ten", needed=(*TORCH, "libcudart.so.12"))
+    ignore = (Ignore("cuda-major-mismatch", "tested"),)
+    assert said({"a.so": cuda}, "torch>=2.10").startswith("unsafe: do not publish: the wheel needs")
+    assert said({"a.so": cuda}, "torch>=2.10", ignore=ignore) == (
+        "safe: stable ABI: loads on torch 2.10, not on 2.11, allowed by the metadata; Python 3.9"
+        " and newer, 3.13t and newer; 1 finding ignored (cuda-major-mismatch)"
+    )
+
+
+def test_notes_that_are_ignored_are_not_said() -> None:
+    item = subject({"a.so": STABLE}, claims(torch=("torch>=2.10",)))
+    ignored = [Ignored(Finding("a", NOTE, ""), Ignore("a", "why"))]
+    found = summarize(item, CATALOG, (), ignored, verdict=Verdict.SAFE, kind=TargetKind.WHEEL)
+    assert "ignored" not in found
+
+
+def test_releases_that_the_user_chose() -> None:
+    item = replace(
+        subject({"a.so": STABLE}, claims(torch=("torch>=2.10",)), "==2.10.*"),
+        source=DemandSource.TORCH,
+    )
+    found = summarize(item, CATALOG, (), (), verdict=Verdict.SAFE, kind=TargetKind.WHEEL)
+    assert found.endswith("; checked against torch 2.10 only (--torch)")
+
+
+def test_pinned() -> None:
+    one = {"a.so": TWO_RELEASES}
+    assert said(one, "torch==2.9.*").startswith(
+        "pinned: unstable ABI: loads on torch 2.8-2.9, pinned to 2.9; Python"
+    )
+    assert said(one, "torch==2.10.*").endswith(
+        "; fix: pin the torch release that it was built with"
+    )
+    of_two = {"a.so": UNSTABLE, "b.so": STABLE}
+    assert said(of_two, "torch==2.10.*").startswith("pinned: unstable ABI in 1 of 2 libraries: ")
+    assert said({"a.so": UNSTABLE}, "torch==2.10.*").startswith(
+        "pinned: unstable ABI: loads on torch 2.8-2.11, pinned to 2.10; Python"
+    )
+
+
+def test_pythons_are_said_of_wheels_alone() -> None:
+    assert "; Python 3.12" in said(
+        {"a.so": STABLE}, "torch>=2.10", tag="cp312-cp312-manylinux_2_28_x86_64"
+    )
+    assert "Python" not in said({"a.so": STABLE}, "torch>=2.10", kind=TargetKind.PACKAGE)
+
+
+@pytest.mark.parametrize(
+    ("libraries", "sentence"),
+    [
         (
             {"a.so": library("cpuinfo_initialize", needed=TORCH), "b.so": library("malloc")},
-            "manylinux_2_28_x86_64",
-            (),
-            "uses nothing of torch but copies of other projects in its libraries",
+            "safe: uses only third-party symbols of libtorch: loads on torch 2.8-2.11, any torch",
         ),
         (
             {"a.so": library("malloc", needed=TORCH)},
-            "manylinux_2_28_x86_64",
-            (),
-            "loads torch's libraries, and imports nothing from them",
+            "safe: links to torch, but uses no symbol of it: loads on torch 2.8 and newer, any",
         ),
+        ({"a.so": library("malloc")}, "not-applicable: does not use torch; no other problems"),
+        ({}, "not-applicable: contains no compiled file; no other problems found"),
     ],
 )
-def test_safe(libraries: dict[str, Library], tag: str, torch: tuple[str, ...], said: str) -> None:
-    item = subject(libraries, claims(f"py39-none-{tag}", torch=torch))
-    assert summarize(item, (), Verdict.SAFE, TargetKind.WHEEL, Policy()) == said
-
-
-def test_nothing_of_torch() -> None:
-    def said(libraries: dict[str, Library]) -> str:
-        item = subject(libraries)
-        return summarize(item, (), Verdict.NOT_APPLICABLE, TargetKind.WHEEL, Policy())
-
-    assert said({}) == "nothing compiled in it: no ABI to keep"
-    assert said({"a.so": library("malloc")}) == (
-        "nothing in it uses torch, and no claim that was checked is broken"
-    )
+def test_without_symbols_of_torch(libraries: dict[str, Library], sentence: str) -> None:
+    assert said(libraries, "torch").startswith(sentence)
 
 
 def test_what_could_not_be_read() -> None:
     broken = tuple(Member(name, (), "truncated") for name in "ab")
     item = replace(subject({}), unreadable=broken)
-    said = summarize(item, (), Verdict.ERROR, TargetKind.WHEEL, Policy())
-    assert said == "not audited: 2 members can't be read"
+    found = summarize(item, CATALOG, (), (), verdict=Verdict.ERROR, kind=TargetKind.WHEEL)
+    assert found == "not audited: 2 files can't be read"
 
 
 @pytest.mark.parametrize(
-    ("rules", "said"),
+    ("rules", "sentence"),
     [
-        (("a", "b", "a"), "a (2), b"),
-        ((UNSTABLE_ABI,), f"{UNSTABLE_ABI}; its claims hold (--check claims passes it)"),
-        ((UNSTABLE_ABI, "b"), f"{UNSTABLE_ABI}, b"),
+        (("a", "b", "a"), "message of a (also b)"),
+        ((UNSTABLE_ABI,), f"message of {UNSTABLE_ABI}"),
+        ((UNSTABLE_ABI, "b"), "message of b"),
     ],
 )
-def test_unsafe(rules: tuple[str, ...], said: str) -> None:
-    # What is less grave is not what fails it.
-    findings = [*(Finding(rule, ERROR, "") for rule in rules), Finding("c", WARNING, "")]
+def test_unsafe(rules: tuple[str, ...], sentence: str) -> None:
+    """A cause goes before what names the ABI alone, and warnings are not what fails it."""
+    findings = [*(Finding(r, ERROR, f"message of {r}") for r in rules), Finding("c", WARNING, "")]
 
-    def of(kind: TargetKind) -> str:
-        return summarize(subject({}), findings, Verdict.UNSAFE, kind, Policy())
+    def of(kind: TargetKind, plan: Plan | None = None) -> str:
+        return summarize(
+            subject({}), CATALOG, findings, (), verdict=Verdict.UNSAFE, kind=kind, plan=plan
+        )
 
-    assert of(TargetKind.WHEEL) == f"do not publish: {said}"
-    assert of(TargetKind.DIRECTORY) == said
+    assert of(TargetKind.WHEEL) == f"do not publish: {sentence}"
+    assert of(TargetKind.DIRECTORY) == sentence
+    plan = Plan(MetadataChange(torch="torch>=2.11", python=">=3.10"), verdict=Verdict.SAFE)
+    assert of(TargetKind.WHEEL, plan) == (
+        f'do not publish: {sentence}; fix: dependencies = ["torch>=2.11"], requires-python ='
+        ' ">=3.10"'
+    )
 
 
 def test_progress() -> None:

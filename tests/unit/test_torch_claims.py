@@ -8,7 +8,15 @@ import pytest
 from packaging.version import Version
 
 from tests.builders import CATALOG, claims, fix_of, library, shown, subject
-from torch_abi_audit.model import Claims, DemandSource, Finding, Library, Subject
+from torch_abi_audit.model import (
+    Claims,
+    DemandSource,
+    Finding,
+    Library,
+    MetadataChange,
+    Severity,
+    Subject,
+)
 from torch_abi_audit.rules import run_rules
 
 TORCH = ("libtorch_cpu.so",)
@@ -35,35 +43,42 @@ def asked_by_hand(libraries: dict[str, Library], torch: str, judged: str) -> Sub
 @pytest.mark.parametrize(
     ("libraries", "torch", "where", "line"),
     [
-        ({"a.so": STABLE}, (), "does not require it", "torch>=2.10"),
-        ({"a.so": NEW}, (), "does not require it", "torch>=2.10,<2.12"),
-        ({"a.so": NEVER}, (), "does not require it", None),
-        ({"a.so": library(needed=TORCH)}, (), "does not require it", "torch"),
+        ({"a.so": STABLE}, (), "does not declare it", "torch>=2.10"),
+        ({"a.so": library(needed=TORCH)}, (), "does not declare it", "torch"),
         (
             {"a.so": STABLE},
             ("torch; extra == 'gpu'", "torch; extra == 'all'"),
-            "requires it only with the extra all, gpu",
+            "declares it only for the extra all, gpu",
             "torch>=2.10",
         ),
         (
             {"a.so": STABLE},
             ("torch; python_version >= '3.12'",),
-            "requires it only under a marker that does not hold everywhere",
+            "declares it only under a marker that does not always apply",
             "torch>=2.10",
         ),
     ],
 )
 def test_undeclared(
-    libraries: dict[str, Library], torch: tuple[str, ...], where: str, line: str | None
+    libraries: dict[str, Library], torch: tuple[str, ...], where: str, line: str
 ) -> None:
     promised = claims(torch=torch, extras=("gpu", "all", "docs"))
     found = only("torch-undeclared", {**libraries, "b.so": DATA}, promised)
-    assert found.message == f"1 library needs torch, and the metadata {where}"
+    assert found.message == f"1 library links to torch, but the metadata {where}"
     assert found.libraries == ("a.so",)
-    pin = "requirement on the one release of torch that it was built with"
-    assert fix_of(found) == (f"add Requires-Dist: {line}" if line else f"add a {pin}")
+    assert fix_of(found) == f'dependencies = ["{line}"]'
     assert found.fix is not None
-    assert found.fix.requires == line
+    assert found.fix.change == MetadataChange(torch=line)
+
+
+def test_what_is_undeclared_and_unstable_is_told_of_once() -> None:
+    for item in (NEW, NEVER):
+        found = run_rules(subject({"a.so": item}, claims()), CATALOG)
+        rules = {finding.rule for finding in found if finding.severity is Severity.ERROR}
+        assert rules == {"unstable-torch-symbol", "torch-unpinned"}
+        assert not [finding for finding in found if finding.rule == "torch-undeclared"]
+        (unpinned,) = [finding for finding in found if finding.rule == "torch-unpinned"]
+        assert unpinned.message.endswith(", but torch is not declared as a dependency")
 
 
 def test_nothing_is_undeclared_where_nothing_is_declared() -> None:
@@ -76,18 +91,14 @@ def test_floors_of_what_was_asked_for_by_hand() -> None:
     item = asked_by_hand(libraries, "torch==2.10.*", ">=2.9")
     (found,) = of_rule("torch-floor-understated", item)
     assert found.libraries == ("a.so",)
-    assert fix_of(found) == "it is for torch>=2.10, or build with -DTORCH_TARGET_VERSION=0x" + (
-        "0209" + "0" * 12
-    )
-    assert found.fix is not None
-    assert found.fix.requires is None
-    assert "torch 2.9.0, the wheel needs 2.10.0 or newer" in found.message
+    assert found.fix is None  # the metadata is not what allows them
+    assert found.message.startswith("--torch allows torch 2.9, but the wheel needs 2.10 or newer:")
 
 
 def test_the_oldest_of_all_environments_counts() -> None:
     torch = ("torch>=2.9; python_version < '3.12'", "torch>=2.8; python_version >= '3.12'")
     found = only("torch-floor-understated", {"a.so": STABLE}, claims(torch=torch))
-    assert found.message.startswith("the metadata admits torch 2.8.0, ")
+    assert found.message.startswith("the metadata allows torch 2.8-2.9, but")
 
 
 @pytest.mark.parametrize(
@@ -97,23 +108,26 @@ def test_the_oldest_of_all_environments_counts() -> None:
             NEVER,
             "torch>=2.9,<2.12",
             (
-                "it loads with no torch of 2.8.0 to 2.11.0, and the metadata admits torch 2.9.0 to"
-                " 2.11.0"
+                " and does not load on any known torch release (2.8-2.11), but the metadata allows"
+                " torch 2.9-2.11"
             ),
-            "build it with one release of torch, and require that release",
+            "rebuild the wheel with one torch release, and pin that release",
         ),
         (
             NEW,
             "torch>=2.9,<2.11",
-            "it loads with torch 2.10.0 to 2.11.0, and the metadata admits torch 2.9.0 to 2.10.0",
-            "Requires-Dist: torch>=2.10,<2.12",
+            " and loads on torch 2.10-2.11, but the metadata allows torch 2.9-2.10",
+            (
+                "pin the torch release that the wheel was built with:"
+                ' "torch==2.10.*" or "torch==2.11.*"'
+            ),
         ),
         # What CUDA is in the way of is not what it can't be linked with, and not advised.
         (
             library("_ZN2at3newEv", needed=(*TORCH, "libcudart.so.12")),
             "torch>=2.9,<2.12",
-            "it loads with torch 2.10.0 to 2.11.0, and the metadata admits torch 2.9.0 to 2.11.0",
-            "Requires-Dist: torch==2.10.*",
+            " and loads on torch 2.10-2.11, but the metadata allows torch 2.9-2.11",
+            'dependencies = ["torch==2.10.*"]',
         ),
         (NEW, "torch>=2.9.0,<2.10", None, None),
         (NEW, "torch==2.11.*", None, None),
@@ -128,29 +142,39 @@ def test_the_oldest_of_all_environments_counts() -> None:
 )
 def test_unpinned(item: Library, torch: str, said: str | None, fix: str | None) -> None:
     found = of_rule("torch-unpinned", subject({"a.so": item}, claims(torch=(torch,))))
-    assert [(hit.message, fix_of(hit)) for hit in found] == ([(said, fix)] if said else [])
-    assert all(shown(hit) == (torch.replace("torch>=2.9,<", "torch<") + ",>=2.9",) for hit in found)
+    assert [(hit.message, fix_of(hit)) for hit in found] == (
+        [(f"the wheel uses the unstable ABI{said}", fix)] if said else []
+    )
+    for hit in found:
+        assert shown(hit)[0] == torch.replace("torch>=2.9,<", "torch<") + ",>=2.9"
+        assert hit.libraries == ("a.so",)
+
+
+def test_what_a_pin_would_exclude_is_its_evidence() -> None:
+    (found,) = of_rule("torch-unpinned", subject({"a.so": NEW}, claims(torch=("torch>=2.8",))))
+    assert [(item.name, item.detail) for item in found.evidence] == [
+        ("torch>=2.8", ""),
+        ("_ZN2at3newEv", "torch 2.9.1: added in torch 2.10.0"),
+    ]
+    assert of_rule("torch-symbol-missing", subject({"a.so": NEW}, claims(torch=("torch",)))) == []
 
 
 def test_libraries_that_lack_the_same_are_told_of_together() -> None:
     libraries = {"a.so": NEVER, "b.so": NEW, "c.so": NEVER, "d.so": DATA}
-    item = subject(libraries, claims(torch=("torch>=2.9,<2.11",)))
+    item = subject(libraries, claims(torch=("torch==2.9.*",)))
     found = of_rule("torch-symbol-missing", item)
     assert [(hit.libraries, hit.message) for hit in found] == [
         (
-            ("a.so", "c.so"),
+            ("a.so", "b.so", "c.so"),
             (
-                "torch 2.9.0 to 2.10.0, which the metadata admits, lack 1 name that it needs;"
-                " 2.10.0 lacks _ZN2at5neverEv: no build of torch for linux_x86_64 has it"
+                "torch 2.9, allowed by the metadata, lacks 2 names that 3 libraries need: at::never"
+                " (no torch build for linux_x86_64 exports it)"
             ),
         ),
-        (
-            ("b.so",),
-            (
-                "torch 2.9.0 to 2.9.1, which the metadata admits, lack 1 name that it needs; 2.9.1"
-                " lacks _ZN2at3newEv: first appeared in torch 2.10.0"
-            ),
-        ),
+    ]
+    assert [(item.name, item.detail) for item in found[0].evidence] == [
+        ("_ZN2at5neverEv", "no torch build for linux_x86_64 exports it"),
+        ("_ZN2at3newEv", "added in torch 2.10.0"),
     ]
 
 
@@ -158,8 +182,12 @@ def test_one_release_lacks_it() -> None:
     (found,) = of_rule(
         "torch-symbol-missing", subject({"a.so": NEW}, claims(torch=("torch==2.9.1",)))
     )
-    assert found.message.startswith("torch 2.9.1, which the metadata admits, lacks 1 name")
-    assert fix_of(found) == "Requires-Dist: torch>=2.10,<2.12"
+    assert found.message == (
+        "torch 2.9.1, allowed by the metadata, lacks 1 name that 1 library needs: at::new (added in"
+        " torch 2.10.0)"
+    )
+    assert found.fix is not None
+    assert [change.torch for change in found.fix.choices] == ["torch==2.10.*", "torch==2.11.*"]
 
 
 def test_no_alternative_for_a_release() -> None:
@@ -172,11 +200,9 @@ def test_no_alternative_for_a_release() -> None:
     }
     item = subject(libraries, claims(torch=("torch>=2.10",)))
     (found,) = of_rule("torch-symbol-missing", item)
-    assert found.message.startswith(
-        "there is no library for torch 2.11.0, which the metadata admits"
-    )
+    assert found.message == "the metadata allows torch 2.11, but no library of */_C.so is for that"
     assert found.libraries == ("torch-2.10/_C.so", "torch-2.9/_C.so")
-    assert fix_of(found) == "add one for each release, or exclude the release"
+    assert fix_of(found) == "add a library for each of these releases, or exclude them"
 
 
 @pytest.mark.parametrize(
@@ -185,26 +211,26 @@ def test_no_alternative_for_a_release() -> None:
         (
             STABLE,
             "2.8",
-            (
-                "and it does not load with torch 2.8.0 to 2.9.1: torch_ten: first appeared in"
-                " torch 2.10.0"
-            ),
-            "promise less",
+            "the wheel does not load on torch 2.8-2.9: torch_ten (added in torch 2.10.0)",
+            "raise min-torch",
         ),
         (
             NEW,
             "2.9",
-            (
-                "and it does not load with torch 2.9.0 to 2.9.1: _ZN2at3newEv: first appeared in"
-                " torch 2.10.0"
-            ),
-            "build it with -DTORCH_TARGET_VERSION=0x0209000000000000, or promise less",
+            "the wheel does not load on torch 2.9: at::new (added in torch 2.10.0)",
+            "drop min-torch until the wheel is on the stable ABI",
+        ),
+        (
+            STABLE,
+            "2.9",
+            "the wheel does not load on torch 2.9: torch_ten (added in torch 2.10.0)",
+            "build with -DTORCH_TARGET_VERSION=0x0209000000000000, or raise min-torch",
         ),
         (
             library("aoti_torch_old", needed=TORCH),
             "2.8",
-            "and it needs torch 2.9.0",
-            "promise less",
+            "the wheel needs torch 2.9",
+            "raise min-torch",
         ),
     ],
 )
@@ -212,18 +238,16 @@ def test_promises(item: Library, promised: str, said: str, fix: str) -> None:
     libraries = {"a.so": item, "b.so": DATA}
     asked = replace(subject(libraries, claims(torch=("torch",))), min_torch=Version(promised))
     (found,) = of_rule("torch-promise-broken", asked)
-    assert found.message == f"torch {promised} and newer are promised, {said}"
+    assert found.message == f"min-torch is {promised}, but {said}"
     assert (found.libraries, fix_of(found)) == (("a.so",), fix)
 
 
 def test_a_promise_that_the_metadata_does_not_keep() -> None:
     asked = subject({"a.so": STABLE}, claims(torch=("torch>=2.11",)))
     (found,) = of_rule("torch-promise-broken", replace(asked, min_torch=Version("2.10")))
-    assert found.message == (
-        "torch 2.10 and newer are promised, and the metadata does not admit torch 2.10.0"
-    )
-    assert fix_of(found) == "Requires-Dist: torch>=2.10"
-    # Nothing is out yet that it could admit.
+    assert found.message == "min-torch is 2.10, but the metadata does not allow torch 2.10"
+    assert fix_of(found) == 'dependencies = ["torch>=2.10"]'
+    # Nothing is out yet that it could allow.
     assert of_rule("torch-promise-broken", replace(asked, min_torch=Version("2.77"))) == []
 
 
@@ -233,9 +257,10 @@ def test_releases_that_are_excluded_and_guaranteed() -> None:
         rule, {"a.so": library("aoti_torch_old", needed=TORCH)}, claims(torch=("torch>=2.11",))
     )
     assert found.message == (
-        "the metadata excludes torch 2.9.0 to 2.10.0, where the stable ABI guarantees that it loads"
+        "the metadata excludes torch 2.9-2.10, where the stable ABI guarantees that the wheel loads"
     )
-    assert (shown(found), fix_of(found)) == (("torch>=2.11",), "Requires-Dist: torch>=2.9")
+    fix = 'dependencies = ["torch>=2.9"], if the package\'s Python code works there too'
+    assert (shown(found), fix_of(found)) == (("torch>=2.11",), fix)
     by_hand = asked_by_hand({"a.so": STABLE}, "torch>=2.10", ">=2.11")
     assert of_rule(rule, by_hand) == []
     assert of_rule(rule, replace(by_hand, demands=())) == []

@@ -28,21 +28,21 @@ def of_rule(rule: str, libraries: dict[str, Library], promised: Claims = PROMISE
         (
             "unstable-torch-symbol",
             library("_ZN2at6TensorD1Ev", "torch_ten", needed=TORCH),
-            "it imports 1 symbol of libtorch outside the stable ABI",
+            "1 library uses the unstable C++ ABI of libtorch (1 symbol)",
             ("_ZN2at6TensorD1Ev",),
         ),
         (
             "unguaranteed-shim",
             library("torch_ten", "aoti_torch_cpu_private", needed=TORCH),
-            "it uses 1 shim of shim_cpu.h, which the promise of ABI stability does not name",
+            "1 library uses 1 shim of shim_cpu.h, which the stable ABI does not cover",
             ("aoti_torch_cpu_private",),
         ),
         (
             "unstable-inline-code",
             library("torch_ten", exports=(Symbol("_ZNK2at1fEv", weak=True),), needed=TORCH),
             (
-                "it imports stable shims only, and defines 1 function of torch's unstable headers"
-                " itself"
+                "1 library contains 1 function of torch's unstable headers, but only stable shims"
+                " are imported"
             ),
             ("_ZNK2at1fEv",),
         ),
@@ -57,32 +57,32 @@ def of_rule(rule: str, libraries: dict[str, Library], promised: Claims = PROMISE
                 ),
             ),
             (
-                "it imports stable shims only, and has assertions of 1 header of torch's unstable"
-                " ABI inlined"
+                "1 library contains code of 1 unstable torch header, but only stable shims are"
+                " imported"
             ),
             ("c10/core/TensorImpl.h",),
         ),
         (
             "foreign-symbol-from-libtorch",
             library("torch_ten", "cpuinfo_initialize", needed=TORCH),
-            (
-                "it finds 1 symbol of other projects only in the copies that libtorch happens to"
-                " export"
-            ),
+            "1 library relies on 1 third-party symbol that libtorch exports only by accident",
             ("cpuinfo_initialize",),
         ),
         (
             "unknown-shim-symbol",
             library("torch_ten", "aoti_torch_new", needed=TORCH),
-            "no torch up to 2.11.0 declares 1 function that it imports: the floor is a lower bound",
+            (
+                "1 library imports 1 symbol that no torch up to 2.11 declares: the wheel may need a"
+                " newer release"
+            ),
             ("aoti_torch_new",),
         ),
         (
             "leaked-libstdcxx-symbol",
             library("torch_ten", "_ZSt9leaked_upv", needed=TORCH),
             (
-                "1 library takes 1 symbol of libstdc++ from libtorch, newer than the platform tag"
-                " promises: torch has _ZSt9leaked_upv since 2.10.0, libstdc++ since GLIBCXX_3.4.32"
+                "1 library resolves 1 symbol of libstdc++ from libtorch, which exports it only"
+                " since 2.10 (GLIBCXX_3.4.32)"
             ),
             ("_ZSt9leaked_upv",),
         ),
@@ -131,12 +131,12 @@ def test_linked_and_used_are_two_findings_of_libtorch_python() -> None:
         (
             Severity.WARNING,
             ("c.so", "e.so"),
-            "2 libraries use libtorch_python, which is built for one Python",
+            "2 libraries use symbols of libtorch_python, which is built for one Python version",
         ),
         (
             Severity.NOTE,
             ("b.so", "d.so", "f.so"),
-            "3 libraries need libtorch_python, and nothing from it is imported",
+            "3 libraries link to libtorch_python, but no symbol of it is used",
         ),
     ]
 

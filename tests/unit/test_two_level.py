@@ -75,7 +75,7 @@ def test_reasons_name_both_libraries() -> None:
     item = subject({"x/_C.so": facts}, claims(MAC))
     (reason,) = item.matrix.row[Version("2.11.0")].reasons
     assert str(reason) == (
-        "_ZN2at6TensorD1Ev: libtorch_cpu.dylib has it, and it is asked of libc10.dylib"
+        "_ZN2at6TensorD1Ev: exported by libtorch_cpu.dylib, looked up in libc10.dylib"
     )
 
 
@@ -180,7 +180,7 @@ def test_macos_looks_for_an_absolute_name_at_that_place_alone() -> None:
     facts = dylib(f"{place}:torch_ten", needed=(place,))
     item = subject({"x/_C.so": facts}, claims(MAC))
     reasons = item.matrix.row[Version("2.11.0")].reasons
-    assert str(reasons[0]) == f"libtorch_cpu.dylib: it is looked for at {place}"
+    assert str(reasons[0]) == f"libtorch_cpu.dylib: looked up at {place}"
 
 
 def test_a_sibling_that_does_not_have_what_is_asked_of_it_hides_nothing() -> None:

@@ -61,8 +61,11 @@ def built_with(
         if item.torch.abi is TorchAbi.UNSTABLE:
             own = literals(item.library)
             meant = matrix.alternatives.get(item.path)
-            linking = _linking(_told(own, pinned), matrix.libraries.get(item.path, {}))
-            found[item.path] = _meant(linking, meant)
+            row = matrix.libraries.get(item.path, {})
+            # A name tells nothing of one whose assertions are of no known release.
+            found[item.path] = _linking(_told(own, pinned), row)
+            if found[item.path] is not None or not own:
+                found[item.path] = _meant(found[item.path], meant, row)
             # One whose assertions are of no known release was not built like the others.
             if not own or found[item.path] is not None:
                 groups.setdefault(meant and meant.release, []).append(item.path)
@@ -84,10 +87,15 @@ def built_with(
     return found
 
 
-def _meant(built: BuiltWith | None, alternative: Alternative | None) -> BuiltWith | None:
-    """Leave out, of an alternative, what it can't have been built with going by its name."""
-    if built is None or alternative is None:
+def _meant(
+    built: BuiltWith | None, alternative: Alternative | None, row: Mapping[Version, Cell]
+) -> BuiltWith | None:
+    """Take the name of an alternative into account, which has the release in it."""
+    if alternative is None:
         return built
+    if built is None:
+        of_name = tuple(r for r in row if r.release[:2] == alternative.release)
+        return _linking(BuiltWith(of_name, Sign.NAME), row) if of_name else None
     series = tuple(r for r in built.releases if r.release[:2] == alternative.release)
     return built._replace(releases=series or built.releases)
 
@@ -101,7 +109,7 @@ def _linking(built: BuiltWith | None, row: Mapping[Version, Cell]) -> BuiltWith 
         return built
     links = {release for release, cell in row.items() if cell.loads_but_for_cuda}
     linking = tuple(release for release in built.releases if release in links)
-    if built.sign is Sign.PIN and not linking:
+    if built.sign is not Sign.ASSERTIONS and not linking:
         return None
     return built._replace(releases=linking or built.releases)
 

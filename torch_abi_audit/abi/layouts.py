@@ -199,11 +199,11 @@ def with_layouts(
     """Return a matrix whose cells also say whether layouts are as the libraries know them.
 
     Args:
-        matrix: The cells, by what links.
+        matrix: The cells; what they say of layouts is made new.
         items: The libraries.
         built: What each was built with, by path.
     """
-    libraries = {path: dict(row) for path, row in matrix.libraries.items()}
+    libraries = {path: _bare(row) for path, row in matrix.libraries.items()}
     for item in items:
         if item.torch.abi is TorchAbi.UNSTABLE and item.path in libraries:
             row = libraries[item.path]
@@ -216,9 +216,17 @@ def with_layouts(
         release: _joined(cell, _serving(matrix, libraries, release))
         if cell.loads_but_for_cuda
         else cell
-        for release, cell in matrix.row.items()
+        for release, cell in _bare(matrix.row).items()
     }
     return Matrix(libraries, row, matrix.alternatives)
+
+
+def _bare(row: Mapping[Version, Cell]) -> dict[Version, Cell]:
+    """Return cells that say nothing of layouts."""
+    return {
+        release: cell if cell.layout is None else replace(cell, layout=None, changes=())
+        for release, cell in row.items()
+    }
 
 
 def _serving(
@@ -277,14 +285,15 @@ class _History:
         """Return a cell with what is known of layouts in its release."""
         layouts, bases = self._layouts, self._bases
         if layouts is None or not bases or not {release, *bases} <= set(layouts.releases):
-            return replace(cell, layout=LayoutStatus.UNKNOWN)
+            return replace(cell, layout=LayoutStatus.UNKNOWN, changes=())
         changes = [self._changes(layouts, base, release) for base in bases]
         if all(changes):
             return replace(cell, layout=LayoutStatus.CHANGED, changes=min(changes, key=len))
         others = [base for base in bases if base != release]
         known = all(layouts.knows(n, release, base) for base in others for n in self._needs)
         same = known and not any(changes)
-        return replace(cell, layout=LayoutStatus.UNCHANGED if same else LayoutStatus.UNKNOWN)
+        layout = LayoutStatus.UNCHANGED if same else LayoutStatus.UNKNOWN
+        return replace(cell, layout=layout, changes=())
 
     def _changes(
         self, layouts: PlatformLayouts, base: Version, release: Version

@@ -124,7 +124,7 @@ def _roll_up(
             for path, item in alternatives.items()
             if item.group == group and item.release == release.release[:2]
         ]
-        missing = Reason(Cause.ALTERNATIVE, group, f"there is none for torch {release}")
+        missing = Reason(Cause.ALTERNATIVE, group, f"no library for torch {release}")
         best = min(meant, key=_rank, default=Cell(ReleaseStatus.BREAKS, (missing,)))
         serving.append(best)
     worst = max(serving, key=_rank, default=Cell(ReleaseStatus.GUARANTEED))
@@ -225,7 +225,7 @@ class _ReleaseChecker:
                 own[path] = self._own_reasons(item, platform, build, reachable)
                 of_sibling[path] = own[path]
                 if own[path] and item.torch.needs_torch:
-                    why = f"it does not load: {own[path][0]}"
+                    why = f"does not load: {own[path][0]}"
                     of_sibling[path] = [Reason(Cause.SIBLING, path, why)]
         siblings = (reason for path in near[1:] for reason in of_sibling[path])
         why = "too many of them do not load to list them"
@@ -271,7 +271,7 @@ class _ReleaseChecker:
             name = library_name(needed)
             if is_absolute(item.library, needed):
                 if is_torch_library(name):
-                    reasons.append(Reason(Cause.LIBRARY, name, f"it is looked for at {needed}"))
+                    reasons.append(Reason(Cause.LIBRARY, name, f"looked up at {needed}"))
                 continue
             if name in build.libraries or name in build.others:
                 continue
@@ -308,7 +308,7 @@ class _ReleaseChecker:
         for name in item.torch.leaked:
             if not platform.finds_leak(name, build, self._surroundings.platform_tags):
                 since = platform.leaks[name].version
-                detail = f"torch {build.version} does not have it, libstdc++ since {since}"
+                detail = f"not in torch {build.version}; in libstdc++ since {since}"
                 yield Reason(Cause.SYMBOL, name, detail)
 
 
@@ -326,7 +326,7 @@ def _missing_cuda(name: str, stem: str, platform: Platform, build: Build) -> lis
     others = sorted(build.cuda_libraries)
     instead = [other for other in others if (cuda_library(other) or ("",))[0] == stem]
     brings = f"{instead[0]} (CUDA {build.cuda})" if instead else f"none (CUDA {build.cuda})"
-    return [Reason(Cause.CUDA, name, f"torch {build.version} brings {brings}")]
+    return [Reason(Cause.CUDA, name, f"torch {build.version} ships {brings}")]
 
 
 class _SymbolLookup:
@@ -356,7 +356,7 @@ class _SymbolLookup:
             if mask & self._bit and library in asked_of:
                 return []  # as nearly all are
         if providers == frozenset({MAIN_EXECUTABLE}):
-            return [Reason(Cause.SYMBOL, name, "it is asked of the program that runs, Python")]
+            return [Reason(Cause.SYMBOL, name, "looked up in the running program, Python")]
         if providers and providers.isdisjoint(self._build.libraries):
             return []  # the library itself is what is missing
         exporters = self._platform.exporters(name, self._build)
@@ -367,16 +367,16 @@ class _SymbolLookup:
             when = _when(releases, self._build, self._platform.key)
             return [Reason(Cause.SYMBOL, name, when)]
         asked = ", ".join(sorted(providers or ()))
-        why = f"and it is asked of {asked}" if asked else "which it is not linked with"
-        return [Reason(Cause.SYMBOL, name, f"{min(exporters)} has it, {why}")]
+        why = f"looked up in {asked}" if asked else "not linked"
+        return [Reason(Cause.SYMBOL, name, f"exported by {min(exporters)}, {why}")]
 
 
 def _when(releases: Sequence[Version], build: Build, platform: str) -> str:
     """Say when torch has a symbol that a build lacks."""
     if not releases:
-        return f"no build of torch for {platform} has it"
+        return f"no torch build for {platform} exports it"
     if releases[0] > build.version:
-        return f"first appeared in torch {releases[0]}"
+        return f"added in torch {releases[0]}"
     if releases[-1] < build.version:
-        return f"last seen in torch {releases[-1]}"
-    return f"torch {build.version} does not have it"
+        return f"last in torch {releases[-1]}"
+    return f"not in torch {build.version}"

@@ -64,7 +64,9 @@ from torch_abi_audit.model.findings import (
     Severity,
     gravest_first,
 )
+from torch_abi_audit.model.plan import MetadataChange, Plan
 from torch_abi_audit.model.reports import (
+    PASSING,
     Check,
     Conclusion,
     Coverage,
@@ -85,6 +87,7 @@ __all__ = [
     "FREE_THREADED_SINCE",
     "LOADING",
     "MAIN_EXECUTABLE",
+    "PASSING",
     "Alternative",
     "Assertion",
     "BuiltWith",
@@ -118,7 +121,9 @@ __all__ = [
     "LibraryKind",
     "Matrix",
     "Member",
+    "MetadataChange",
     "MigrationProgress",
+    "Plan",
     "ProjectRelease",
     "PythonAbi",
     "PythonUse",

@@ -66,9 +66,13 @@ class LayoutStatus(StrEnum):
 
 
 class Sign(StrEnum):
-    """What tells the release of torch that a library was built with."""
+    """What tells the release of torch that a library was built with.
+
+    `NAME` is that of an alternative, which has the release in it.
+    """
 
     ASSERTIONS = "assertions"
+    NAME = "name"
     PIN = "pin"
     DATE = "date"
 
@@ -380,6 +384,7 @@ class Subject:
         demands: The releases of torch to check against: the same, or what the user named instead.
         source: Which of the two.
         defects: What is wrong with the archive.
+        day: The day of its compiled members' newest time stamp, where they have a real one.
         min_torch: The oldest torch that the user promises.
         built: What its libraries on the unstable ABI were built with, by path; None where
             nothing tells.
@@ -394,6 +399,7 @@ class Subject:
     demands: tuple[SpecifierSet | None, ...] = (None,)
     source: DemandSource = DemandSource.METADATA
     defects: tuple[Defect, ...] = ()
+    day: date | None = None
     min_torch: Version | None = None
     built: Mapping[str, BuiltWith | None] = field(default_factory=dict)
 

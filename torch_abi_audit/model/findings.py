@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
+    from torch_abi_audit.model.plan import MetadataChange
+
 
 class Severity(StrEnum):
     """How much a finding weighs: an error makes a target unsafe."""
@@ -73,16 +75,18 @@ class Fix(NamedTuple):
 
     Attributes:
         text: In words.
-        requires: The requirement on torch with which the metadata fits, as ``torch>=2.11``.
+        change: The change of metadata after which the rule no longer applies, where one does it.
+        choices: Several of which one does it: only the author can tell which is right.
     """
 
     text: str
-    requires: str | None = None
+    change: MetadataChange | None = None
+    choices: tuple[MetadataChange, ...] = ()
 
     @property
     def line(self) -> str | None:
         """The line of `pyproject.toml` to paste."""
-        return None if self.requires is None else f'dependencies = ["{self.requires}"]'
+        return next(iter(self.change.lines), None) if self.change else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,12 +23,14 @@ class MetadataChange(NamedTuple):
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The lines of `pyproject.toml` to paste."""
+        """What to change where: the lines of `pyproject.toml` to paste, and the tags."""
         lines = []
         if self.torch is not None:
             lines.append(f'dependencies = ["{self.torch}"]')
         if self.python is not None:
             lines.append(f'requires-python = "{self.python}"')
+        if self.tags is not None:
+            lines.append(f"wheel tag {self.tags}")
         return tuple(lines)
 
 
@@ -37,13 +39,15 @@ class Plan(NamedTuple):
 
     Attributes:
         change: The least change of metadata with which it passes as it is: it was audited
-            again with it. None where no change of metadata does.
+            again with it. None where no change of metadata does, or several do.
+        choices: Where several do, all of them: only the author can tell which is right.
         verdict: The verdict that it has with the change.
         why_not: Why no change of metadata makes it pass, in one sentence.
         build: What to change about the build to support more, a sentence each.
     """
 
     change: MetadataChange | None = None
+    choices: tuple[MetadataChange, ...] = ()
     verdict: Verdict | None = None
     why_not: str | None = None
     build: tuple[str, ...] = ()

@@ -18,10 +18,15 @@ if TYPE_CHECKING:
     from torch_abi_audit.model.classification import Cell, LibraryAudit, Subject
     from torch_abi_audit.model.facts import Member
     from torch_abi_audit.model.findings import Finding, Ignored, IgnoreUse
+    from torch_abi_audit.model.plan import Plan
 
 
 class Verdict(StrEnum):
-    """The answer for one target."""
+    """The answer for one target.
+
+    `SAFE`: on the stable ABI, with metadata that fits: it may be published for many releases of
+    torch. `PINNED`: on the unstable ABI, for the minor release that it was built for.
+    """
 
     SAFE = "safe"
     PINNED = "pinned"
@@ -30,17 +35,15 @@ class Verdict(StrEnum):
     ERROR = "error"
 
 
-class Check(StrEnum):
-    """What a run is to fail for, where that is not all that makes a wheel unsafe.
+PASSING = frozenset({Verdict.SAFE, Verdict.PINNED, Verdict.NOT_APPLICABLE})
 
-    `CLAIMS` lets the unstable ABI pass where the metadata admits only releases that it
-    loads with.
-    """
+
+class Check(StrEnum):
+    """What alone makes a run fail, instead of all that makes a wheel unsafe."""
 
     TORCH = "torch"
     ABI3 = "abi3"
     BOTH = "both"
-    CLAIMS = "claims"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ class TargetReport:
         ignored: Findings that the user ignores; they count for nothing.
         asked: The releases of torch that it was checked against.
         fails: Whether it makes a run fail.
+        plan: What to change where it does not pass; None where it does, or where the user
+            chose the releases that it was checked against.
         here: How a package that uses torch stands with the torch that is installed beside it.
         notice: What the user should know about how the target was found.
         error: Why it, or a member of it, could not be read.
@@ -102,6 +107,7 @@ class TargetReport:
     ignored: tuple[Ignored, ...] = ()
     asked: tuple[Version, ...] = ()
     fails: bool = False
+    plan: Plan | None = None
     here: Here | None = None
     notice: str | None = None
     error: str | None = None
@@ -128,20 +134,20 @@ class TargetReport:
 
     @property
     def safe(self) -> bool:
-        """Whether nothing stands against publishing the target."""
-        return self.verdict in (Verdict.SAFE, Verdict.NOT_APPLICABLE)
+        """Whether nothing was found that speaks against publishing the target."""
+        return self.verdict in PASSING
 
 
 class Conclusion(NamedTuple):
     """What a run comes to.
 
     Attributes:
-        word: In a word: safe, unsafe, passed, failed, error.
+        word: In a word: safe, pinned, unsafe, passed, failed, error.
         why: In one sentence.
         exit_code: The exit code of the command.
     """
 
-    word: Literal["safe", "unsafe", "passed", "failed", "error"]
+    word: Literal["safe", "pinned", "unsafe", "passed", "failed", "error"]
     why: str
     exit_code: Literal[0, 1, 2]
 
@@ -229,7 +235,7 @@ class Report:
 
     @property
     def safe(self) -> bool:
-        """Whether there was something to audit and all of it may be published."""
+        """Whether there was something to audit, and all of it passes."""
         safe = all(target.safe for target in self.targets)
         return bool(self.targets) and safe and not self.run.fails
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         LayoutChange,
         LibraryAudit,
         Member,
+        MetadataChange,
+        Plan,
         ProjectRelease,
         Reason,
         Report,
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
         LibraryDocument,
         LibraryPythonDocument,
         LibraryTorchDocument,
+        MetadataChangeDocument,
+        PlanDocument,
         ProjectReleaseDocument,
         ReasonDocument,
         TailDocument,
@@ -82,6 +86,7 @@ class Counter:
             "counts": {
                 "targets": len(verdicts),
                 "safe": verdicts.count(Verdict.SAFE),
+                "pinned": verdicts.count(Verdict.PINNED),
                 "unsafe": verdicts.count(Verdict.UNSAFE),
                 "not_applicable": verdicts.count(Verdict.NOT_APPLICABLE),
                 "error": verdicts.count(Verdict.ERROR),
@@ -117,7 +122,11 @@ def head_document(
         "tool": {"name": "torch-abi-audit", "version": tool_version},
         "catalog": {"torch_releases": list(map(str, releases))},
         "configuration": configuration,
-        "options": {"check": policy.check, "strict": policy.strict},
+        "options": {
+            "check": policy.check,
+            "strict": policy.strict,
+            "require_stable": policy.require_stable,
+        },
         "environment": None
         if environment is None
         else {
@@ -144,6 +153,7 @@ def target_document(target: TargetReport) -> TargetDocument:
         "verdict": target.verdict,
         "fails": target.fails,
         "summary": target.summary,
+        "fix": _plan(target.plan),
         "error": target.error,
         "torch": _target_torch(target),
         "python": {
@@ -155,6 +165,31 @@ def target_document(target: TargetReport) -> TargetDocument:
         "libraries": _libraries(subject) if subject else [],
         "findings": list(map(_finding, target.findings)),
         "ignored": list(map(_ignored, target.ignored)),
+    }
+
+
+def _plan(plan: Plan | None) -> PlanDocument | None:
+    if plan is None:
+        return None
+    change = plan.change
+    return {
+        "metadata": change and _metadata(change),
+        "lines": list(change.lines) if change else [],
+        "choices": [
+            {"metadata": _metadata(choice), "lines": list(choice.lines)} for choice in plan.choices
+        ],
+        "passes": change is not None or bool(plan.choices),
+        "verdict": plan.verdict,
+        "why_not": plan.why_not,
+        "build": list(plan.build),
+    }
+
+
+def _metadata(change: MetadataChange) -> MetadataChangeDocument:
+    return {
+        "requires_torch": change.torch and change.torch.removeprefix("torch"),
+        "requires_python": change.python,
+        "tags": change.tags,
     }
 
 

@@ -22,7 +22,7 @@ def explain(rule: Rule) -> str:
     """Return what a rule means, why it matters, and how to fix it."""
     parts = [
         f"{rule.severity}[{rule.name}]",
-        _prose(f"Holds when {rule.title}."),
+        _prose(f"Reported when {rule.title}."),
         "Why it matters",
         _prose(rule.why),
         "How to fix it",

@@ -137,7 +137,7 @@ def _overview(targets: Sequence[TargetDocument], known: Sequence[str]) -> Iterat
             yield _here(target)
         yield f'<th scope="row"><a href="#t{number}">{_code(name)}</a>'
         if summary.is_fine(target):
-            yield f'<p class="why">{html_text(summary.in_short(target))}</p></th>'
+            yield f'<p class="why">{html_text(target["summary"])}</p></th>'
         else:
             yield f'<p class="why">{html_text(target["summary"])}</p>'
             for fix in summary.fixes(target)[:1]:
@@ -219,6 +219,7 @@ def _target(target: TargetDocument, number: int, known: Sequence[str]) -> Iterat
     yield f'<article class="card" id="t{number}">'
     yield f"<h2>{_badge(target['verdict'])} {_code(summary.filename(target))}</h2>"
     yield f"<p>{html_text(target['summary'])}</p>"
+    yield from _plan(target)
     if target["error"] is not None:
         yield f'<p class="finding error">Not audited: {html_text(target["error"])}</p>'
     here = summary.here(target, known)
@@ -307,7 +308,7 @@ def _finding(finding: FindingDocument) -> Iterator[str]:
     if left > 0:
         yield f'<p class="dim">and {left} more</p>'
     if finding["fix"]:
-        yield from _fix(finding["fix"], finding["fix_line"])
+        yield from _fix(*summary.fix_parts(finding))
     yield "<details>\n<summary>Why it matters, and how to fix it</summary>"
     yield from _advice(RULES[rule].why)
     yield from _advice(RULES[rule].fix)
@@ -332,6 +333,15 @@ def _prose(text: str) -> str:
     return "".join(parts)
 
 
+def _plan(target: TargetDocument) -> Iterator[str]:
+    """Yield what to change about a target that does not pass."""
+    for label, text in summary.fix_lines(target):
+        if label == "fix":
+            yield from _fix(text, "")
+        else:
+            yield f'<p class="dim">{html_text(f"{label}: {text}" if label else text)}</p>'
+
+
 def _libraries(paths: Sequence[str]) -> Iterator[str]:
     if paths:
         left = len(paths) - _SHOWN
@@ -345,11 +355,10 @@ def _evidence(item: EvidenceDocument) -> str:
     return f'{_code(summary.told(item))}<br><code class="dim">{html_text(item["name"])}</code>'
 
 
-def _fix(fix: str, line: str | None) -> Iterator[str]:
-    """Yield what to change, with a button that copies it, or the line that makes the change."""
-    yield f'<p class="fix"><strong>Fix:</strong> <code>{_unbroken(fix)}</code>'
-    if line is not None and line not in fix:
-        yield f'<br>in pyproject.toml: <code class="line">{_unbroken(line)}</code>'
+def _fix(line: str, more: str) -> Iterator[str]:
+    """Yield what to change, with a button that copies the line that makes the change."""
+    yield f'<p class="fix"><strong>Fix:</strong> <code class="line">{_unbroken(line)}</code>'
+    yield _unbroken(more)
     yield (
         '<button type="button" class="copy" hidden>Copy<span class="hidden"> the fix</span>'
         "</button></p>"

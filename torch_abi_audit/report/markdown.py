@@ -229,7 +229,7 @@ def _cells(target: TargetDocument, style: _Style, *, here: bool) -> Iterator[str
     yield markdown_cell_code(summary.filename(target))
     yield markdown_cell(summary.torch_in_short(target))
     yield markdown_cell(summary.python_in_short(target))
-    yield markdown_cell(summary.in_short(target) if fine else target["summary"])
+    yield markdown_cell(target["summary"])
     fixes = [] if fine else summary.fixes(target)
     yield markdown_cell_code(fixes[0]) if fixes else ""
 
@@ -281,6 +281,9 @@ def _target(target: TargetDocument, style: _Style) -> Iterator[str]:
     yield f"<summary>{verdict}: <code>{html_text(summary.filename(target))}</code></summary>"
     yield ""
     yield markdown_text(target["summary"])
+    yield ""
+    for label, text in summary.fix_lines(target):
+        yield f"- **{label}**: {markdown_text(text)}" if label else f"- {markdown_text(text)}"
     yield ""
     if target["error"] is not None:
         yield f"Not audited: {markdown_text(target['error'])}"
@@ -342,11 +345,8 @@ def _finding(finding: FindingDocument, style: _Style, *, with_fix: bool = True) 
     label = f"{finding['severity']}[{finding['rule']}]"
     yield f"- {mark}{markdown_code(label)} {markdown_text(finding['message'])}"
     if finding["fix"] and with_fix:
-        line = finding["fix_line"]
-        more = ""
-        if line and line not in finding["fix"]:
-            more = f", in pyproject.toml {markdown_code(line)}"
-        yield f"  - **Fix**: {markdown_code(finding['fix'])}{more}"
+        line, more = summary.fix_parts(finding)
+        yield f"  - **Fix**: {markdown_code(line)}{markdown_text(more)}"
     if finding["libraries"] and not summary.names_libraries(finding):
         yield f"  - in {', '.join(_some(finding['libraries'], markdown_code, style))}"
     for name in _some(summary.evidence(finding), partial(_evidence, style=style), style):

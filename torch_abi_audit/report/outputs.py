@@ -30,6 +30,7 @@ class ReportFormat(StrEnum):
     """A format of reports."""
 
     TEXT = "text"
+    CONCISE = "concise"
     JSON = "json"
     MARKDOWN = "markdown"
     GITHUB = "github"
@@ -68,7 +69,9 @@ class _Whole:
         self._stream.write(self._render(whole))
 
 
-def open_writer(format_: ReportFormat, stream: TextIO, head: HeadDocument, style: Style) -> Writer:
+def open_writer(  # noqa: PLR0911 -- a branch for each format
+    format_: ReportFormat, stream: TextIO, head: HeadDocument, style: Style
+) -> Writer:
     """Return what writes a format to a stream.
 
     Args:
@@ -83,6 +86,10 @@ def open_writer(format_: ReportFormat, stream: TextIO, head: HeadDocument, style
             from torch_abi_audit.report.text import text_writer  # noqa: PLC0415
 
             return text_writer(stream, head, style)
+        case ReportFormat.CONCISE:
+            from torch_abi_audit.report.concise import ConciseWriter  # noqa: PLC0415
+
+            return ConciseWriter(stream, head, style)
         case ReportFormat.JSON:
             from torch_abi_audit.report.json import JsonWriter  # noqa: PLC0415
 

@@ -49,6 +49,35 @@ class FindingDocument(TypedDict):
     fix_line: Annotated[str | None, "the line of pyproject.toml to paste"]
 
 
+class MetadataChangeDocument(TypedDict):
+    """A change of metadata; null for what stays as it is."""
+
+    requires_torch: Annotated[str | None, "the releases of torch to require, as ==2.12.*"]
+    requires_python: str | None
+    tags: Annotated[str | None, "the tags of the filename"]
+
+
+class ChoiceDocument(TypedDict):
+    """One of several changes of metadata."""
+
+    metadata: MetadataChangeDocument
+    lines: Annotated[list[str], "the same as lines of pyproject.toml, and the tags"]
+
+
+class PlanDocument(TypedDict):
+    """What to change about a target that does not pass."""
+
+    metadata: Annotated[
+        MetadataChangeDocument | None, "the change with which it was audited again, and passes"
+    ]
+    lines: Annotated[list[str], "the same as lines of pyproject.toml, and the tags"]
+    choices: Annotated[list[ChoiceDocument], "where several pass, and the author knows which"]
+    passes: Annotated[bool, "whether a change of metadata makes it pass"]
+    verdict: Annotated[Verdict | None, "the verdict that it has with the change"]
+    why_not: Annotated[str | None, "why no change of metadata makes it pass"]
+    build: Annotated[list[str], "what to change about the build"]
+
+
 class IgnoreDocument(TypedDict):
     """What makes a finding ignored."""
 
@@ -253,6 +282,7 @@ class TargetDocument(TypedDict):
     verdict: Verdict
     fails: Annotated[bool, "whether it makes the run fail, or end in error"]
     summary: str
+    fix: Annotated[PlanDocument | None, "what to change; null where it passes"]
     error: str | None
     torch: TargetTorchDocument
     python: TargetPythonDocument
@@ -307,6 +337,7 @@ class OptionsDocument(TypedDict):
 
     check: Annotated[Check | None, "what alone makes the run fail"]
     strict: Annotated[bool, "whether warnings do"]
+    require_stable: Annotated[bool, "whether the unstable ABI does, pinned or not"]
 
 
 class EnvironmentDocument(TypedDict):
@@ -342,6 +373,7 @@ class CountsDocument(TypedDict):
 
     targets: int
     safe: int
+    pinned: int
     unsafe: int
     not_applicable: int
     error: int
@@ -351,7 +383,7 @@ class CountsDocument(TypedDict):
 class ConclusionDocument(TypedDict):
     """What the run comes to."""
 
-    word: Literal["safe", "unsafe", "passed", "failed", "error"]
+    word: Literal["safe", "pinned", "unsafe", "passed", "failed", "error"]
     why: str
     exit_code: Literal[0, 1, 2]
 

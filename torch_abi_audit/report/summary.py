@@ -16,7 +16,9 @@ from torch_abi_audit.abi.mangling import demangle
 from torch_abi_audit.claims.python_tags import ANY_LATER
 from torch_abi_audit.model import (
     LOADING,
+    PASSING,
     Evidence,
+    EvidenceKind,
     LayoutStatus,
     PythonAbi,
     ReleaseStatus,
@@ -100,7 +102,7 @@ def is_fine(target: TargetDocument) -> bool:
 
     Of anything else somebody asks what it is, not whether it may be published.
     """
-    if target["kind"] != TargetKind.WHEEL or target["verdict"] in (Verdict.UNSAFE, Verdict.ERROR):
+    if target["kind"] != TargetKind.WHEEL or target["verdict"] not in PASSING:
         return False
     grave = (Severity.ERROR, Severity.WARNING)
     return not any(finding["severity"] in grave for finding in target["findings"])
@@ -194,17 +196,18 @@ def filename(target: TargetDocument) -> str:
 def contents(target: TargetDocument) -> str:
     """Say how many libraries there are in it, and how well they could be read."""
     files = {item["path"]: item for item in target["libraries"]}
-    extensions = sum(item["kind"] == "extension" for item in files.values())
+    modules = sum(item["kind"] == "extension" for item in files.values())
     unread = sum(item["error"] is not None for item in files.values())
-    parts = [count(len(files), "library"), count(extensions, "extension module")]
+    parts = [count(len(files), "library")]
+    parts += [count(modules, "Python extension module")] if modules else []
     parts += [f"{unread} unreadable"] if unread else []
-    return ", ".join([*parts, *_cut_short(target)])
+    return ", ".join([*parts, *cut_short(target)])
 
 
-def _cut_short(target: TargetDocument) -> list[str]:
+def cut_short(target: TargetDocument) -> list[str]:
     """Say how many libraries were read no further than their tables."""
     cut = {i["path"] for i in target["libraries"] if i["error"] is None and not i["verified"]}
-    return [f"{len(cut)} not read to the end (--verify)"] if cut else []
+    return [f"{len(cut)} not read to the end, --verify"] if cut else []
 
 
 def facts(target: TargetDocument) -> list[Fact]:
@@ -243,28 +246,33 @@ def found_torch(target: TargetDocument) -> str:
         return "not used"
     if torch["abi"] == "unstable":
         unstable = sum(item["abi"] == "unstable" for item in users)
+        of_all = f" in {unstable} of {len(users)} libraries" if unstable < len(users) else ""
         built = torch["built_with"]
-        of_all = f"in {unstable} of {count(len(users), 'library')}"
-        if built is None:
-            return f"unstable ABI, {of_all} with torch"
-        return f"unstable ABI {of_all}, built with {_built_with(built)}"
+        return f"unstable ABI{of_all}{f', built with {_built_with(built)}' if built else ''}"
     if torch["floor"] is None:
-        return "linked, and nothing of it used"
-    newer = ", perhaps newer still" if any(item["unknown_shims"] for item in users) else ""
-    because = "" if torch["floor_symbols"] else ", where its promise begins"
-    return f"stable ABI, needs {torch['floor']} or newer{newer}{because}"
+        return "linked, but no symbol used"
+    newer = ", perhaps a newer one" if any(item["unknown_shims"] for item in users) else ""
+    because = "" if torch["floor_symbols"] else ", the first with a stable ABI"
+    return f"stable ABI, needs {short(Version(torch['floor']))} or newer{newer}{because}"
 
 
 def _built_with(built: BuiltWithDocument) -> str:
     """Say what a target was built with, and what tells."""
     dated = f"dated {built['date']}" if built["date"] else ""
     if built["sign"] == Sign.DATE:
-        return f"{built['newest']} or older ({dated})"
+        return f"torch {built['newest']} or older ({dated})"
     series = {release.rpartition(".")[0]: release for release in built["releases"]}
     several = len(built["releases"]) > len(series)
     names = series if several or len(series) > 1 else built["releases"]
-    sign = "pinned" if built["sign"] == Sign.PIN else "assertions"
-    return f"{' or '.join(names)} ({', '.join(filter(None, (sign, dated)))})"
+    signs = filter(None, (_SIGNS_OF_BUILD[Sign(built["sign"])], dated))
+    return f"torch {' or '.join(names)} ({', '.join(signs)})"
+
+
+_SIGNS_OF_BUILD = {
+    Sign.ASSERTIONS: "by inlined assertions",
+    Sign.NAME: "by its name",
+    Sign.PIN: "by its pin",
+}
 
 
 def found_python(target: TargetDocument) -> str:
@@ -276,9 +284,9 @@ def found_python(target: TargetDocument) -> str:
             users = [i for i in readable(target) if i["python"]["abi"] == "version-specific"]
             return f"tied to one Python, by {count(len(users), 'library')}"
         case "abi3t":
-            return f"stable ABI of {target['python']['floor']} and newer, free-threaded too"
+            return f"abi3t, {target['python']['floor']} or newer"
         case _:
-            return f"stable ABI of {target['python']['floor']} and newer"
+            return f"abi3, {target['python']['floor']} or newer"
 
 
 def asides(target: TargetDocument) -> list[str]:
@@ -289,35 +297,10 @@ def asides(target: TargetDocument) -> list[str]:
     stable, unstable = progress["stable"], progress["unstable"]
     said = []
     if weak:
-        said.append(f"{count(weak, 'weak import')} of torch not counted: the loader does without")
+        said.append(f"{count(weak, 'weak torch import')} ignored (optional at load time)")
     if stable and unstable:
-        said.append(f"{stable} of {stable + unstable} libraries are on the stable ABI")
+        said.append(f"{stable} of {stable + unstable} libraries on the stable ABI")
     return said
-
-
-def in_short(target: TargetDocument) -> str:
-    """Say in a few words what a target that is fine is for."""
-    if target["verdict"] == Verdict.NOT_APPLICABLE:
-        parts = ["no torch" if target["libraries"] else "nothing compiled"]
-    elif target["torch"]["floor"] is not None:
-        parts = [f"stable ABI, torch {short(Version(target['torch']['floor']))} and newer"]
-    else:
-        claims = target["claims"]
-        asked = (claims and claims["requires_torch"]) or ""
-        unstable = target["torch"]["abi"] == "unstable"
-        parts = [f"unstable ABI, for torch{asked} alone" if unstable else f"torch{asked}"]
-    match target["python"]["abi"]:
-        case "abi3" | "abi3t":
-            parts.append(f"Python {target['python']['floor']} and newer")
-        case "version-specific":
-            parts.append("one Python")
-        case _ if target["libraries"]:
-            parts.append("any Python")
-    notes = len(target["findings"])
-    parts += [count(notes, "note")] if notes else []
-    ignored = len(target["ignored"])
-    parts += [f"{count(ignored, 'finding')} ignored"] if ignored else []
-    return ", ".join([*parts, *_cut_short(target)])
 
 
 def torch_in_short(target: TargetDocument) -> str:
@@ -465,7 +448,10 @@ def overview(targets: Sequence[TargetDocument], known: Sequence[str]) -> MatrixT
 
 
 def fixes(target: TargetDocument) -> list[str]:
-    """Return what to change about the errors of a target, and where it has none its warnings."""
+    """Return what to change, the first thing first: the proven fix, else those of findings."""
+    plan = target["fix"]
+    if plan is not None and plan["lines"]:
+        return list(plan["lines"])
     for severity in (Severity.ERROR, Severity.WARNING):
         found = [f for f in target["findings"] if f["severity"] == severity and f["fix"]]
         if found:
@@ -473,6 +459,30 @@ def fixes(target: TargetDocument) -> list[str]:
             found.sort(key=lambda finding: finding["fix_line"] is None)
             return list(dict.fromkeys(finding["fix"] or "" for finding in found))
     return []
+
+
+def fix_parts(finding: FindingDocument) -> tuple[str, str]:
+    """Return the line of a fix to paste, and what else there is to say; what is no line alone."""
+    fix, line = finding["fix"] or "", finding["fix_line"] or ""
+    return (line, fix.removeprefix(line)) if line and fix.startswith(line) else (fix, "")
+
+
+def fix_lines(target: TargetDocument) -> list[tuple[str, str]]:
+    """Return what to change about a target that does not pass, as lines with a label."""
+    plan = target["fix"]
+    if plan is None:
+        return []
+    lines = []
+    if plan["choices"]:
+        lines = [("fix", "pin the torch release that the wheel was built with, one of:")]
+        lines += [("", ", ".join(choice["lines"])) for choice in plan["choices"]]
+    elif plan["passes"]:
+        lines = [("fix", plan["lines"][0]), *(("", line) for line in plan["lines"][1:])]
+        again = f"audited again with it: {plan['verdict']}"
+        lines.append(("", f"({again}; torch-abi-audit repair writes that wheel)"))
+    elif plan["why_not"]:
+        lines = [("fix", f"no change of metadata makes it pass: {plan['why_not']}")]
+    return [*lines, *(("build", text) for text in plan["build"])]
 
 
 def here(target: TargetDocument, known: Iterable[str]) -> str | None:
@@ -491,7 +501,13 @@ def legend(table: MatrixTable) -> list[Mark]:
 
 
 def evidence(finding: FindingDocument) -> list[EvidenceDocument]:
-    """Return the evidence of a finding; where that is of one library, without its name."""
+    """Return the evidence of a finding; where that is of one library, without its name.
+
+    A symbol of several libraries is there once.
+    """
+    if _of_symbols(finding):
+        names = {item["name"]: item for item in reversed(finding["evidence"])}
+        return [{**item, "library": None} for item in reversed(names.values())]
     several = len(finding["libraries"]) > 1
     return [
         {**item, "library": item["library"] if several else None} for item in finding["evidence"]
@@ -507,7 +523,30 @@ def told(item: EvidenceDocument) -> str:
     """Return a piece of evidence in one line: a symbol as it is declared, if it is."""
     if item["declaration"] is None:
         return evidence_text(item)
-    return ": ".join(filter(None, (item["library"], item["declaration"])))
+    return ": ".join(filter(None, (item["library"], item["declaration"], item["detail"])))
+
+
+def evidence_lines(item: EvidenceDocument) -> list[str]:
+    """Return a piece of evidence: a symbol by its declaration first, then as it is mangled."""
+    return [told(item), *([] if item["declaration"] is None else [item["name"]])]
+
+
+def library_lines(finding: FindingDocument) -> list[str]:
+    """Return the libraries of a finding, each with how much of the evidence is of it."""
+    if names_libraries(finding) and not _of_symbols(finding):
+        return []
+    numbers = Counter(item["library"] for item in finding["evidence"])
+    several = len(finding["libraries"]) > 1
+    return [
+        f"{path} ({count(numbers[path], 'symbol')})"
+        if several and numbers[path] and _of_symbols(finding)
+        else path
+        for path in finding["libraries"]
+    ]
+
+
+def _of_symbols(finding: FindingDocument) -> bool:
+    return all(item["kind"] == EvidenceKind.SYMBOL for item in finding["evidence"])
 
 
 def names_libraries(finding: FindingDocument) -> bool:
@@ -557,7 +596,7 @@ def broken_here(target: TargetDocument, known: Iterable[str]) -> str | None:
     name = f"{target['name']} {target['version']}"
     if here["status"] == ReleaseStatus.LINKS and here["layout"] == LayoutStatus.CHANGED:
         built = target["torch"]["built_with"]
-        of = f"torch {_built_with(built)}" if built else "another torch"
+        of = _built_with(built) if built else "another torch"
         return (
             f"{name} loads with torch {here['torch']}, and was built with {of}:"
             f" {reason_text(here['reasons'][0])}; expect wrong results or crashes"

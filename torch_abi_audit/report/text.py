@@ -18,7 +18,6 @@ from rich.text import Text
 
 from torch_abi_audit.model import (
     LOADING,
-    Check,
     LibraryKind,
     Severity,
     Verdict,
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
         FindingDocument,
         HeadDocument,
         IgnoredDocument,
+        PlanDocument,
         ProjectReleaseDocument,
         TailDocument,
         TargetDocument,
@@ -47,7 +47,12 @@ if TYPE_CHECKING:
 
 
 _NARROWEST = 40
-_SHOWN = 5  # symbols, and libraries, of a finding, unless verbose
+# Unless verbose:
+_LINES = 40  # of the report of a target
+_ROWS = 6  # of its matrix
+_SHOWN = 3  # symbols, and libraries, of a finding
+_LEAST = 4  # lines of a finding, with the empty one before it
+_FOLDED = 4  # lines that name the findings that are not shown
 _SEVERITY_STYLES = {
     Severity.ERROR: "bold red",
     Severity.WARNING: "bold yellow",
@@ -113,6 +118,7 @@ class _Printer:
 
     def __init__(self, console: _Console) -> None:
         self.console = console
+        self.count = 0  # lines so far
 
     def line(self, text: str = "", *, head: int | None = None, style: str = "") -> None:
         """Print one line as it is; `style` is for its first `head` characters, or all."""
@@ -123,6 +129,7 @@ class _Printer:
 
     def text(self, line: Text) -> None:
         """Print a line that has styles of its own."""
+        self.count += 1
         self.console.print(line, soft_wrap=True, highlight=False)
 
     def prose(
@@ -153,15 +160,11 @@ class TerminalWriter:
         self._head = head
         self._style = style
         self._rows: list[tuple[str, ...]] = []
-        self._failed = False
-        self._grave = Policy(strict=head["options"]["strict"]).failing
         self._fixes: list[str] = []  # of each row the first, empty for none
         self._gap = False  # whether a blank line stands between the last target and the next
 
     def add(self, target: TargetDocument) -> None:
         """Print the next target."""
-        fine = summary.is_fine(target) and not self._style.verbose
-        self._failed = self._failed or target["fails"]
         self._rows.append(
             (
                 target["verdict"],
@@ -174,40 +177,45 @@ class TerminalWriter:
         )
         fixes = [] if summary.is_fine(target) else summary.fixes(target)
         self._fixes.append(plain_text(fixes[0]) if fixes else "")
-        if self._style.quiet and not target["fails"]:
+        if self._style.quiet:
             return
-        if fine:
+        if summary.is_fine(target) and not self._style.verbose:
             self._fine(target)
         else:
             self._whole(target)
 
     def finish(self, tail: TailDocument) -> None:
-        """Print what is concluded of all targets: releases, a line each, and one sentence."""
+        """Print what is concluded of all targets: releases, a line each, and one sentence.
+
+        Where all is well there is nothing to say quietly.
+        """
         loud = not self._style.quiet
+        if not loud and tail["conclusion"]["exit_code"] == 0:
+            return
         for release in tail["releases"] if loud else ():
             self._coverage(release)
-        self._findings(tail["findings"])
-        self._accepted(tail["ignored"])
+        self._findings(tail["findings"], _LINES)
+        self._ignored(tail["ignored"])
         several = len(self._rows) > 1
-        if several and loud and not all(verdict == Verdict.SAFE for verdict, *_ in self._rows):
+        if several and not all(verdict == Verdict.SAFE for verdict, *_ in self._rows):
             self._table()
         # Of one target the last line says it all, unless something else is said after it.
-        checked = self._head["options"]["check"] not in (None, Check.CLAIMS)
-        more = tail["findings"] or tail["ignored"] or checked
-        if (several or more) and (loud or tail["run_fails"] or self._failed):
+        more = tail["findings"] or tail["ignored"] or self._head["options"]["check"] is not None
+        if several or more or not loud or not self._rows:
             word, why = tail["conclusion"]["word"], tail["conclusion"]["why"]
             style = "bold green" if word in summary.GOOD_WORDS else "bold red"
-            self._out.line()
+            self._out.line() if self._out.count else None
             self._out.prose(f"{word}: {why}", head=len(word), style=style)
 
     def _fine(self, target: TargetDocument) -> None:
         """Print the one line of a target that is fine."""
         self._out.line() if self._gap else None
         self._gap = False
-        verdict = target["verdict"]
-        hint = " (-v)" if target["findings"] else ""
+        verdict, notes = target["verdict"], len(target["findings"])
+        asides = [*([f"{count(notes, 'note')}, -v"] if notes else []), *summary.cut_short(target)]
+        hint = f" ({'; '.join(asides)})" if asides else ""
         self._out.line(
-            f"{verdict}: {summary.filename(target)}: {summary.in_short(target)}{hint}",
+            f"{verdict}: {summary.filename(target)}: {target['summary']}{hint}",
             head=len(verdict),
             style=_VERDICT_STYLES[Verdict(verdict)],
         )
@@ -217,20 +225,32 @@ class TerminalWriter:
         if len(self._rows) > 1:
             self._out.line()
         self._gap = True
+        before = self._out.count
         verdict = target["verdict"]
         self._out.line(plain_text(target["target"]), style="bold")
         if target["error"] is None or target["libraries"]:
             self._out.line(f"  {summary.contents(target)}", style="dim")
             if summary.readable(target):
                 self._facts(target)
-            self._findings(target["findings"])
-            self._accepted(target["ignored"])
+            fix = summary.fix_lines(target)
+            taken = self._out.count - before + 2 + (len(fix) + 1 if fix else 0)
+            self._findings(target["findings"], _LINES - taken, target["fix"])
+            self._ignored(target["ignored"])
+            self._fix(fix)
         self._out.line()
         self._out.prose(
             f"{verdict}: {target['summary']}",
             head=len(verdict),
             style=_VERDICT_STYLES[Verdict(verdict)],
         )
+
+    def _fix(self, lines: Sequence[tuple[str, str]]) -> None:
+        """Print what to change."""
+        if lines:
+            self._out.line()
+        for label, text in lines:
+            head = f"{label}:" if label else " " * len("fix:")
+            self._out.prose(f"{head} {text}", head=len(head), style="bold green", indent=5)
 
     def _facts(self, target: TargetDocument) -> None:
         """Print what was found, beside what is claimed, or above it where there is no room."""
@@ -266,7 +286,7 @@ class TerminalWriter:
         more = len(names) - len(shown)
         for place, name in enumerate(shown):
             said = f" and {more} more" if more and place == len(shown) - 1 else ""
-            self._out.line(f"           by {name}{said}", style="dim")
+            self._out.line(f"           for {name}{said}", style="dim")
 
     def _matrix(self, target: TargetDocument) -> None:
         """Print the matrix: a column a minor release, and a line for libraries that agree."""
@@ -278,7 +298,8 @@ class TerminalWriter:
         labels = [label.rjust(width) for label, width in zip(table.labels, widths, strict=True)]
         self._out.line()
         self._out.line(f"  torch {table.major:<5}{' '.join(labels)}", style="dim")
-        for name, cells in table.rows:
+        rows = table.rows if self._style.verbose else table.rows[:_ROWS]
+        for name, cells in rows:
             line = Text(" " * 13)
             for (mark, _), width in zip(cells, widths, strict=True):
                 sign = summary.sign(mark, in_ascii=in_ascii)
@@ -286,6 +307,11 @@ class TerminalWriter:
                 line.append(" ")
             line.append(f" {plain_text(name)}")
             self._out.text(line)
+        if len(rows) < len(table.rows):
+            self._out.line(
+                f"{' ' * 14}... {len(table.rows) - len(rows)} more rows (-v)", style="dim"
+            )
+        self._allowed(target, table, widths)
         said = [
             f"{summary.sign(mark, in_ascii=in_ascii)} {summary.LEGEND[mark]}"
             for mark in summary.legend(table)
@@ -293,6 +319,20 @@ class TerminalWriter:
         self._out.line(f"{' ' * 14}{'; '.join(said)}", style="dim")
         for text in summary.alternatives(target):
             self._out.prose(f"{' ' * 14}{text}", indent=14)
+
+    def _allowed(
+        self, target: TargetDocument, table: summary.MatrixTable, widths: Sequence[int]
+    ) -> None:
+        """Print a mark under the releases that the metadata allows, where it declares some."""
+        claims = target["claims"]
+        cells = table.rows[0][1]
+        if claims is None or claims["requires_torch"] is None or not any(c.asked for c in cells):
+            return
+        marks = [
+            ("^" if cell.asked else " ").rjust(width)
+            for cell, width in zip(cells, widths, strict=True)
+        ]
+        self._out.line(f"{' ' * 13}{' '.join(marks)}  allowed by the metadata", style="dim")
 
     @property
     def _known(self) -> Sequence[str]:
@@ -308,28 +348,48 @@ class TerminalWriter:
                 f" python {item['python']['abi']}"
             )
 
-    def _findings(self, findings: Iterable[FindingDocument]) -> None:
-        """Print findings, of notes their number alone unless verbose, of quiet errors alone."""
-        helped: set[tuple[str, str | None]] = set()
-        folded: list[str] = []
-        for finding in findings:
-            note = finding["severity"] == Severity.NOTE
-            if self._style.quiet and finding["severity"] not in self._grave:
-                continue
-            if note and not self._style.verbose:
-                folded.append(finding["rule"])
-                continue
-            key = (finding["rule"], finding["fix"])
-            self._finding(finding, helped=key in helped)
-            helped.add(key)
-        if folded:
-            rules = ", ".join(dict.fromkeys(folded))
-            said = count(len(folded), "note")
-            self._out.line()
-            self._out.prose(f"{said}: {rules} (-v)", head=len(said), style="bold cyan", indent=2)
+    def _findings(
+        self,
+        findings: Iterable[FindingDocument],
+        room: int,
+        plan: PlanDocument | None = None,
+    ) -> None:
+        """Print findings; without `-v` of notes, and of what there is no room for, the names.
 
-    def _finding(self, finding: FindingDocument, *, helped: bool) -> None:
-        """Print a finding, its help only where it does not stand above already."""
+        Args:
+            findings: The gravest first.
+            room: For how many lines.
+            plan: The fix of the target, which need not be told for each finding again.
+        """
+        if self._style.quiet:
+            findings = [f for f in findings if f["severity"] in self._grave]
+        shown: list[FindingDocument] = []
+        folded: list[FindingDocument] = []
+        left = room - _FOLDED
+        for finding in findings:
+            severity = finding["severity"]
+            fits = severity == Severity.ERROR or (severity != Severity.NOTE and left >= _LEAST)
+            (shown if fits or self._style.verbose else folded).append(finding)
+            left -= _LEAST if shown[-1:] == [finding] else 0
+        each = max(0, left) // max(1, len(shown))
+        lines = plan["lines"] if plan else []
+        for finding in shown:
+            self._finding(finding, each, helped=finding["fix_line"] in lines)
+        for severity in (Severity.WARNING, Severity.NOTE):
+            rules = [f["rule"] for f in folded if f["severity"] == severity]
+            if rules:
+                said = count(len(rules), severity)
+                names = ", ".join(dict.fromkeys(rules))
+                self._out.line()
+                style = _SEVERITY_STYLES[severity]
+                self._out.prose(f"{said}: {names} (-v)", head=len(said), style=style, indent=2)
+
+    @property
+    def _grave(self) -> frozenset[Severity]:
+        return Policy(strict=self._head["options"]["strict"]).failing
+
+    def _finding(self, finding: FindingDocument, room: int, *, helped: bool) -> None:
+        """Print a finding: its libraries and its evidence as far as there is room."""
         label = f"{finding['severity']}[{finding['rule']}]"
         self._out.line()
         self._out.prose(
@@ -338,29 +398,32 @@ class TerminalWriter:
             style=_SEVERITY_STYLES[Severity(finding["severity"])],
             indent=2,
         )
-        paths = finding["libraries"]
-        if not summary.names_libraries(finding):
-            shown = paths if self._style.verbose else paths[:_SHOWN]
-            for path in shown:
-                self._out.line(f"  --> {path}", head=5, style="bright_blue")
-            if len(shown) < len(paths):
-                more = count(len(paths) - len(shown), "library")
-                self._out.line(f"      and {more} more", style="dim")
-        self._evidence(summary.evidence(finding))
+        verbose = self._style.verbose
+        paths = summary.library_lines(finding)
+        found = summary.evidence(finding)
+        shown = paths if verbose else paths[: _shown(len(paths), room)]
+        for place, path in enumerate(shown):
+            more = f" and {len(paths) - len(shown)} more" if place == len(shown) - 1 else ""
+            self._out.line(
+                f"  --> {path}{more if len(shown) < len(paths) else ''}",
+                head=5,
+                style="bright_blue",
+            )
+        room -= len(shown) - 1
+        self._evidence(found if verbose else found[: max(0, min(room, _SHOWN))], len(found))
         if finding["fix"] and not helped:
             self._out.prose(f"   = help: {finding['fix']}", head=10, style="bold green", indent=11)
 
-    def _evidence(self, found: Sequence[EvidenceDocument]) -> None:
-        shown = found if self._style.verbose else found[:_SHOWN]
-        for item in shown:
-            line = f"   | {summary.evidence_text(item)}"
-            self._out.line(line, head=4, style="bright_blue")
-            if item["declaration"]:
-                self._out.line(f"   |   {item['declaration']}", style="dim")
-        if len(shown) < len(found):
-            self._out.line(f"   | ... {len(found) - len(shown)} more, all with -v", style="dim")
+    def _evidence(self, shown: Sequence[EvidenceDocument], total: int) -> None:
+        for number, item in enumerate(shown, 1):
+            more = f" ... {total - number} more (-v)" if number == len(shown) < total else ""
+            for place, text in enumerate(summary.evidence_lines(item)):
+                if place and not self._style.verbose:
+                    break  # the mangled name
+                line = f"   | {'  ' if place else ''}{text}{more}"
+                self._out.line(line, head=4, style="bright_blue")
 
-    def _accepted(self, ignored: Sequence[IgnoredDocument]) -> None:
+    def _ignored(self, ignored: Sequence[IgnoredDocument]) -> None:
         """Print what the user ignores, each with the reason."""
         for item in ignored if not self._style.quiet else ():
             where = f" in {', '.join(item['libraries'][:1])}" if item["libraries"] else ""
@@ -392,7 +455,12 @@ class TerminalWriter:
             self._out.line(line, head=widest, style=style)
             if fix:
                 indent = widest + 2
-                self._out.prose(f"{' ' * indent}= help: {fix}", indent=indent + 8)
+                self._out.prose(f"{' ' * indent}= fix: {fix}", indent=indent + 7)
+
+
+def _shown(libraries: int, room: int) -> int:
+    """Return how many libraries of a finding to show where there is room for more lines."""
+    return min(libraries, _SHOWN, 1 + max(0, room) // 2)
 
 
 class EnvironmentWriter:

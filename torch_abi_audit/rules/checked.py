@@ -1,60 +1,142 @@
-"""What several rules ask of a target: the releases to judge against, its own libraries."""
+"""The torch releases that a target is checked against, and those that it was built for.
+
+The metadata of a wheel on the stable ABI may allow any release from its floor on. One on the
+unstable ABI has to be confined: to the one minor release that it was built for, or to releases
+between which no class layout that it depends on changed.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.claims.torch_requirement import admitted_by_any
-from torch_abi_audit.model import LOADING, LayoutStatus
+from torch_abi_audit.claims.torch_requirement import (
+    admitted_by_any,
+    admitted_torch,
+    future_torch,
+    requirement,
+)
+from torch_abi_audit.model import LOADING, LayoutStatus, TorchAbi
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from packaging.specifiers import SpecifierSet
     from packaging.version import Version
 
     from torch_abi_audit.catalog import Catalog
-    from torch_abi_audit.model import Subject
+    from torch_abi_audit.model import Cell, Subject
 
 
 def checked_releases(subject: Subject, catalog: Catalog) -> list[Version]:
-    """Return the releases to judge against: admitted, in the catalog, not below the floor.
+    """Return the releases to check against: allowed, in the catalog, not below the floor.
 
-    Releases below the floor are another rule's; where nothing is asked of torch, all
-    others are judged.
+    Releases below the floor are another rule's. Of a wheel on the unstable ABI that allows too
+    many releases, only those that the right requirement would keep: what is wrong with the
+    others has one cause, which is reported once.
     """
     floor = subject.torch_floor
-    admitted = admitted_by_any(subject.demands, catalog.releases)
+    allowed = admitted_by_any(subject.demands, catalog.releases)
+    if is_unconfined(subject, catalog):
+        allowed &= frozenset(built_for(subject))
     return [
         release
         for release in catalog.releases
         if release in subject.matrix.row
         and (floor is None or release >= floor.release)
-        and release in admitted
+        and release in allowed
     ]
 
 
-def advised_releases(subject: Subject) -> list[Version]:
-    """Return the releases that a requirement for a wheel on the unstable ABI may admit.
+def is_unconfined(subject: Subject, catalog: Catalog) -> bool:
+    """Whether the metadata of a target on the unstable ABI allows too many minor releases.
 
-    That it links says little. So these are the ones where all is laid out as it knows it, or
-    where that is not known those of the one series that it was built with. Empty where nothing
-    tells which these are.
+    It may allow several only where all class layouts are known to be the same. What is wrong
+    with a single minor release, and layouts that are known to differ, are other rules' matter.
+    """
+    return subject.torch_abi is TorchAbi.UNSTABLE and any(
+        _is_too_wide(subject, demand, catalog) for demand in subject.demands
+    )
+
+
+def _is_too_wide(subject: Subject, demand: SpecifierSet | None, catalog: Catalog) -> bool:
+    allowed = admitted_torch(demand, catalog.published)
+    future = future_torch(demand, catalog.newest)
+    if len(_minors([*allowed, *future])) <= 1:
+        return False
+    cells = [subject.matrix.row.get(release) for release in allowed]
+    if future or not all(cell is not None and cell.loads_but_for_cuda for cell in cells):
+        return True
+    layouts = {cell.layout for cell in cells if cell is not None}
+    return LayoutStatus.CHANGED not in layouts and layouts != {LayoutStatus.UNCHANGED}
+
+
+def is_confined(subject: Subject, catalog: Catalog) -> bool:
+    """Whether the metadata allows only releases that a target on the unstable ABI was built for.
+
+    It loads on all of them, and they are of one minor release, or no class layout that it
+    depends on changed between them.
     """
     row = subject.matrix.row
-    loading = [release for release, cell in row.items() if cell.status in LOADING]
-    same = [release for release in loading if row[release].layout is LayoutStatus.UNCHANGED]
-    if same:
-        return same
-    built = subject.built_with.releases if subject.built_with else ()
-    known = [release for release in loading if row[release].layout is not LayoutStatus.CHANGED]
-    if built:
-        known = [release for release in known if release in built]
-    return known if len({release.release[:2] for release in known}) == 1 else []
+    if not subject.demands or None in subject.demands:
+        return False
+    if any(future_torch(demand, catalog.newest) for demand in subject.demands):
+        return False
+    allowed = admitted_by_any(subject.demands, catalog.published)
+    cells = [row[release] for release in allowed if release in row]
+    if not cells or not all(_is_right(cell) for cell in cells):
+        return False
+    known = len(cells) == len(allowed)
+    same = known and all(cell.layout is LayoutStatus.UNCHANGED for cell in cells)
+    return same or len(_minors(allowed)) == 1
+
+
+def _is_right(cell: Cell) -> bool:
+    return cell.loads_but_for_cuda and cell.layout is not LayoutStatus.CHANGED
+
+
+def built_for(subject: Subject) -> list[Version]:
+    """Return the releases that a target on the unstable ABI can have been built for.
+
+    It loads on them but for CUDA, and their classes are not known to be laid out differently.
+    Of several minor releases that of the build counts, where the target tells which it was.
+    """
+    row = subject.matrix.row
+    loading = [release for release, cell in row.items() if _is_right(cell)]
+    built = subject.built_with
+    if built is None:
+        return loading
+    minors, newest = _minors(built.releases), built.newest
+    of_build = [release for release in loading if release.release[:2] in minors]
+    in_time = [release for release in loading if newest is None or release <= newest]
+    return of_build or in_time or loading
+
+
+def pins(subject: Subject, catalog: Catalog) -> list[str]:
+    """Return the requirements of which one fits a target on the unstable ABI, oldest first.
+
+    One where the target tells which minor release it was built with, or loads on one only, or has
+    a library for each. None where it loads nowhere.
+    """
+    row = subject.matrix.row
+    found = [release for release in built_for(subject) if row[release].status in LOADING]
+    same = [release for release in found if row[release].layout is LayoutStatus.UNCHANGED]
+    if subject.matrix.alternatives and same:
+        return [requirement(same, catalog.published)]
+    return [
+        requirement([r for r in found if r.release[:2] == minor], catalog.published)
+        for minor in sorted(_minors(found))
+    ]
+
+
+def _minors(releases: Iterable[Version]) -> set[tuple[int, ...]]:
+    return {release.release[:2] for release in releases}
 
 
 def is_missed(subject: Subject, path: str, release: Version) -> bool:
-    """Whether a target misses a library where it breaks.
+    """Whether it matters to a target that a library of its does not load on a release.
 
-    An alternative is missed with the release that it is meant for alone, and only where
-    no other that is meant for it loads.
+    An alternative matters for the release that it is meant for alone, and only where no other
+    library that is meant for it loads.
     """
     matrix = subject.matrix
     alternative = matrix.alternatives.get(path)

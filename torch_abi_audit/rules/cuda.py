@@ -1,11 +1,11 @@
-"""Rules about CUDA: its runtime, and the builds of torch that have it."""
+"""Rules about CUDA: its runtime, and the torch builds that have it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.claims.torch_requirement import names_other_build, requirement
-from torch_abi_audit.model import LOADING, Severity, Subject, TorchAbi
+from torch_abi_audit.model import LOADING, DemandSource, Severity, Subject, TorchAbi
 from torch_abi_audit.rules.checked import checked_releases, is_missed
 from torch_abi_audit.rules.evidence import lacking, libraries
 from torch_abi_audit.rules.registry import Hit, require, rule
@@ -23,19 +23,18 @@ if TYPE_CHECKING:
 @rule(
     "cuda-major-mismatch",
     Severity.ERROR,
-    "it needs a CUDA runtime of another major than an admitted torch release brings,"
-    " and nothing in the wheel or its requirements brings it",
-    why="torch brings the CUDA runtime as packages of one major version. A library that is "
-    "linked with another finds no libcudart.so of its own, and does not load, whatever its "
-    "ABI.",
-    fix="Admit only the releases with the same CUDA:\n"
+    "a library needs another CUDA major version than an allowed torch release depends on, and"
+    " nothing in the wheel or its requirements provides it",
+    why="torch depends on the CUDA runtime packages of one major version. A library linked against"
+    " another one does not find its libcudart.so and does not load, whatever its ABI.",
+    fix="Link the runtime statically, which is nvcc's default:\n"
+    "    nvcc -cudart static\n"
+    "or allow only the releases with the same CUDA:\n"
     '    dependencies = ["torch>=2.9,<2.11"]\n'
-    "or publish a wheel for each major of CUDA, or link the runtime statically (nvcc "
-    "-cudart static), or require the packages that bring it:\n"
-    '    dependencies = ["nvidia-cuda-runtime-cu12"]',
+    "or publish one wheel per CUDA major version.",
 )
 def cuda_major_mismatch(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report releases of torch beside which the CUDA runtime is not found."""
+    """Report releases of torch next to which the CUDA runtime is not found."""
     broken = _broken(subject, catalog, built_with_cuda=True)
     if not broken:
         return
@@ -46,14 +45,14 @@ def cuda_major_mismatch(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         for release in checked_releases(subject, catalog)
         if subject.matrix.row[release].status in LOADING
     ]
-    fix: Fix | str = "build it with the CUDA of the torch release that it requires"
-    if loading:
+    fix: Fix | str = "build with the CUDA major version of the torch release that is required"
+    if loading and subject.source is DemandSource.METADATA:
         stable = subject.torch_abi is TorchAbi.STABLE
         line = requirement(loading, catalog.published, open_ended=stable)
-        fix = require(line, ", or publish a wheel for each major of CUDA")
+        fix = require(line, ", or link the CUDA runtime statically")
     yield Hit(
-        f"it does not load with torch {ranges(broken, catalog.releases)}: it needs"
-        f" {example.name}, and {example.detail}",
+        f"the wheel needs {example.name}, but {example.detail}, so it does not load on torch"
+        f" {ranges(broken, catalog.releases)}",
         libraries=tuple(sorted(paths)),
         evidence=_reasons(broken),
         fix=fix,
@@ -63,41 +62,41 @@ def cuda_major_mismatch(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
 @rule(
     "cuda-build-required",
     Severity.NOTE,
-    "it links libtorch_cuda or libc10_cuda, so it loads only with a CUDA build of torch",
-    why="libtorch_cuda and libc10_cuda are there only in builds of torch with CUDA. Beside a "
-    "build for the CPU, or on Windows and macOS where the index has no other, the library "
-    "does not load.",
-    fix="Put the CUDA code into a library of its own, which is loaded only where "
-    "torch.version.cuda is set; or publish for such platforms a wheel that is built "
-    "without it.",
+    "a library links to libtorch_cuda or libc10_cuda, which only CUDA builds of torch have",
+    why="libtorch_cuda and libc10_cuda are only in CUDA builds of torch. Next to a CPU build, or on"
+    " Windows and macOS, where PyPI has no other, the library does not load.",
+    fix="Put the CUDA code into a library of its own that is only loaded where torch.version.cuda"
+    " is set; or publish a wheel without it for these platforms.",
 )
 def cuda_build_required(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report libraries that builds of torch without CUDA do not serve.
+    """Report libraries that do not load next to a torch build without CUDA.
 
-    An error where a release that the metadata admits has no build with CUDA on the index.
+    An error where no CUDA build of an allowed release is known for the platform.
     """
     broken = _broken(subject, catalog, built_with_cuda=False)
     if broken:
         loading = any(subject.matrix.row[r].status in LOADING for r in subject.matrix.row)
         paths = {path for found in broken.values() for path, _ in found}
         keys = {item.platform for item in subject.libraries if item.path in paths}
+        on = join(key for key in keys if key)
+        where = f"torch on PyPI for {on}"
+        other = "if the wheel is for CUDA builds from another index, use --against with one of them"
+        if subject.source is DemandSource.AGAINST:
+            where, other = "the torch of --against", "check against a CUDA build of torch"
+        without = "build without CUDA for this platform"
         yield Hit(
-            f"the torch {ranges(broken, catalog.releases)} of the index for"
-            f" {join(key for key in keys if key)} is built without CUDA, and"
-            " {libraries:need} it",
+            f"{where} is CPU-only ({ranges(broken, catalog.releases)}), but"
+            " {libraries:need} CUDA",
             libraries=tuple(sorted(paths)),
             evidence=_reasons(broken),
-            fix="exclude these releases, or build it without CUDA for this platform"
-            if loading
-            else "build it without CUDA for this platform; if it is for builds of torch with CUDA"
-            " from another index, judge it with --against one of them",
+            fix=f"exclude these releases, or {without}" if loading else f"{without}; {other}",
             severity=Severity.ERROR,
         )
         return
     users = [item for item in subject.libraries if any("cuda" in n for n in item.torch.needed)]
     if users:
         yield Hit(
-            "{libraries:load} only with a build of torch with CUDA",
+            "{libraries:load} only next to a CUDA build of torch",
             libraries=unique(item.path for item in users),
             evidence=libraries(sorted({n for i in users for n in i.torch.needed if "cuda" in n})),
         )
@@ -106,18 +105,18 @@ def cuda_build_required(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
 def _broken(
     subject: Subject, catalog: Catalog, *, built_with_cuda: bool
 ) -> dict[Version, list[tuple[str, Reason]]]:
-    """Return the judged releases that libraries do not load with because of CUDA.
+    """Return the checked releases that libraries do not load on because of CUDA.
 
-    Demands for another build of torch than the index has, as `==2.9.0+cu128`, are left out.
+    Requirements on another build than the one that is known, as `==2.9.0+cu128`, are left out.
     """
     found: dict[Version, list[tuple[str, Reason]]] = {}
     if any(map(names_other_build, subject.demands)):
         return found
-    judged = checked_releases(subject, catalog)
+    checked = checked_releases(subject, catalog)
     keys = {item.path: item.platform or "" for item in subject.libraries}
     for path, row in subject.matrix.libraries.items():
         platform = catalog.platforms.get(keys[path])
-        for release in judged:
+        for release in checked:
             build = platform and platform.build(release)
             if not build or (build.cuda is not None) is not built_with_cuda:
                 continue

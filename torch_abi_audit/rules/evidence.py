@@ -24,6 +24,14 @@ def libraries(names: Iterable[str]) -> tuple[Evidence, ...]:
     return _of(EvidenceKind.LIBRARY, names)
 
 
+def of_libraries(
+    found: Iterable[tuple[str, Iterable[Evidence]]],
+) -> tuple[Evidence, ...]:
+    """Return evidence that was found in libraries, each piece with its library."""
+    told = (item._replace(library=path) for path, items in found for item in items)
+    return tuple(dict.fromkeys(told))
+
+
 def tags(names: Iterable[object]) -> tuple[Evidence, ...]:
     """Return tags, or parts of them, as evidence, in the order of their names."""
     return _of(EvidenceKind.TAG, sorted(set(map(str, names))))

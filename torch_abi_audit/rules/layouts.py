@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.claims.torch_requirement import requirement
-from torch_abi_audit.model import Evidence, EvidenceKind, LayoutStatus, Severity, Subject
-from torch_abi_audit.rules.checked import advised_releases, checked_releases
+from torch_abi_audit.claims.torch_requirement import admitted_by_any, requirement
+from torch_abi_audit.model import (
+    LOADING,
+    DemandSource,
+    Evidence,
+    EvidenceKind,
+    LayoutStatus,
+    Severity,
+    Subject,
+)
+from torch_abi_audit.rules.checked import checked_releases, pins
 from torch_abi_audit.rules.registry import Hit, require, rule
 from torch_abi_audit.wording import ranges, unique
 
@@ -14,27 +22,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch_abi_audit.catalog import Catalog
+    from torch_abi_audit.model import Fix
 
 
 @rule(
     "layout-changed",
     Severity.WARNING,
-    "the metadata admits a release of torch whose classes are laid out differently from those that"
-    " a library was built with",
-    why="A library on the unstable ABI has code of torch's headers inlined: it reads the members of"
-    " a class where they were when it was built, and passes the values that an enum had. With a"
-    " release that moved them it still finds every symbol, so it loads, and then reads other memory"
-    " or does something else, without an error. torchvision 0.27.1 was built for torch 2.12. torch"
-    " 2.13 renumbered c10::DispatchKey: beside it torchvision registers CPU kernels for CUDA, and"
-    " `nms` is not implemented on the CPU.",
-    fix="Admit only releases between which nothing changed that the wheel depends on, with the line"
-    " that the finding gives:\n"
+    "the metadata allows a torch release whose classes are laid out differently from those a"
+    " library was built with",
+    why="A library on the unstable ABI contains inlined code of torch's headers: it reads the"
+    " members of a class where they were at build time, and passes the enum values of that time."
+    " On a release that moved them every symbol still resolves, so the library loads, and then"
+    " reads the wrong memory or does something else, without an error. torchvision 0.27.1 was"
+    " built for torch 2.12. torch 2.13 renumbered c10::DispatchKey: next to it, torchvision"
+    " registers its CPU kernels for CUDA, and `nms` is not implemented on the CPU.",
+    fix="Allow only releases between which nothing changed that the wheel depends on, with the"
+    " line that the finding gives:\n"
     '    dependencies = ["torch==2.12.*"]\n'
     "and publish another wheel for the others, or move to the stable ABI (see"
     " unstable-torch-symbol).",
 )
 def layout_changed(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report releases that a library loads with, and whose classes are not those it knows.
+    """Report releases that a library loads on, but whose classes are not those it knows.
 
     An error where it passes one by value, or where tensors and dispatch keys are concerned.
     """
@@ -49,11 +58,9 @@ def layout_changed(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     changes = list(dict.fromkeys(change for found in changed.values() for change in found))
     changes.sort(key=lambda change: not change.grave)
     built = {release for item in subject.built.values() if item for release in item.releases}
-    advised = advised_releases(subject)
     yield Hit(
-        f"built with torch {ranges(built, catalog.published)}, and {subject.source} admits torch"
-        f" {ranges(changed, catalog.published)}, where {changes[0].name} is different:"
-        f" {changes[0].told}",
+        f"the wheel was built with torch {ranges(built, catalog.published)}, but {subject.source}"
+        f" allows {ranges(changed, catalog.published)}, where {changes[0].name} differs",
         libraries=unique(
             path
             for path, cells in subject.matrix.libraries.items()
@@ -62,6 +69,23 @@ def layout_changed(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         evidence=tuple(
             Evidence(EvidenceKind.LAYOUT, item.name, detail=item.told) for item in changes
         ),
-        fix=require(requirement(advised, catalog.published)) if advised else None,
+        fix=_island(subject, catalog),
         severity=Severity.ERROR if changes[0].grave else None,
     )
+
+
+def _island(subject: Subject, catalog: Catalog) -> Fix | None:
+    """Return the requirement that keeps to the releases between which nothing changed.
+
+    Of those the metadata allows now: fewer is the least change.
+    """
+    if subject.source is not DemandSource.METADATA:
+        return None
+    same = [
+        release
+        for release, cell in subject.matrix.row.items()
+        if cell.status in LOADING and cell.layout is LayoutStatus.UNCHANGED
+    ]
+    allowed = admitted_by_any(subject.demands, same) or same
+    lines = [requirement(allowed, catalog.published)] if allowed else pins(subject, catalog)
+    return require(lines[0]) if len(lines) == 1 else None

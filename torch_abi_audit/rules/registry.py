@@ -11,6 +11,7 @@ from torch_abi_audit.model import (
     EvidenceKind,
     Finding,
     Fix,
+    MetadataChange,
     Severity,
     Subject,
     gravest_first,
@@ -40,7 +41,8 @@ class Hit(NamedTuple):
 
 def require(requirement: str, more: str = "") -> Fix:
     """Return the fix that is a requirement on torch, as ``torch>=2.11``, and what else there is."""
-    return Fix(f"Requires-Dist: {requirement}{more}", requirement)
+    change = MetadataChange(torch=requirement)
+    return Fix(f"{change.lines[0]}{more}", change)
 
 
 # The repository, as `[project.urls]` has it. Its README has an anchor for each rule.
@@ -53,7 +55,7 @@ class Rule(NamedTuple):
     Attributes:
         name: The slug that it goes by everywhere.
         severity: The usual one; a hit can be graver or more harmless.
-        title: Completes the sentence "holds when …".
+        title: Completes the sentence "reported when …".
         why: What goes wrong where it holds, and for whom.
         fix: What to change, with the very lines. Indented lines are code.
         ignorable: Whether a finding can be ignored; not what could not be read.

@@ -1,14 +1,16 @@
-"""Rules about the ABI of torch that libraries use, whatever the metadata says."""
+"""Rules about which of torch's interfaces libraries use."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.abi.torch import is_torchs
+from torch_abi_audit.claims.torch_requirement import admitted_by_any
 from torch_abi_audit.model import Severity, Subject
-from torch_abi_audit.rules.evidence import files, libraries, symbols
+from torch_abi_audit.rules.checked import is_confined
+from torch_abi_audit.rules.evidence import files, libraries, of_libraries, symbols
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.wording import join, unique
+from torch_abi_audit.wording import join, short, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,129 +26,128 @@ UNSTABLE_ABI = "unstable-torch-symbol"
 @rule(
     UNSTABLE_ABI,
     Severity.ERROR,
-    "a library imports a symbol of libtorch that is not a stable shim",
-    why="torch promises nothing about its C++ symbols: any release may change, move or drop "
-    "one. The wheel loads with the releases that happen to have all of them, often a single "
-    "one, and a user with another release gets an ImportError with an undefined symbol.",
-    fix="Include the stable headers only, torch/csrc/stable and torch/headeronly, and let the "
-    "compiler refuse all others:\n"
+    "a library imports a libtorch symbol that is not part of the stable ABI",
+    why="PyTorch makes no promise about its C++ symbols: any release may change, move or remove"
+    " one, or change a class that inlined code relies on. The wheel works with the minor release"
+    " that it was built for. A wheel that requires exactly that release is fine: the finding is a"
+    " note then, unless --require-stable is given.",
+    fix="Pin the release that the wheel was built with, in pyproject.toml:\n"
+    '    dependencies = ["torch==2.10.*"]\n'
+    "or move to the stable ABI. Include only the headers under torch/csrc/stable and"
+    " torch/headeronly, and let the compiler reject all others:\n"
     "    -DTORCH_TARGET_VERSION=0x020a000000000000\n"
-    "Register operators with STABLE_TORCH_LIBRARY and call others through torch::stable. "
-    "Until that is done, pin the release that the wheel was built with, and gate with "
-    "--check claims:\n"
-    "    Requires-Dist: torch==2.10.*\n"
-    "Libraries that are still to be moved can be listed under `migrating` in the "
-    "configuration.",
+    "Register operators with STABLE_TORCH_LIBRARY, and call others through torch::stable. List the"
+    " libraries that are still to be moved under `migrating` in the configuration.",
 )
-def unstable_torch_symbol(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report what keeps a library off the stable ABI."""
-    for library in subject.libraries:
-        unstable = library.torch.unstable
-        if unstable:
-            yield Hit(
-                "it imports {evidence:symbol} of libtorch outside the stable ABI",
-                libraries=(library.path,),
-                evidence=symbols(unstable),
-                fix=(
-                    "use torch::stable and torch::headeronly instead, and build with"
-                    " -DTORCH_TARGET_VERSION, which makes every other header of torch an error"
-                ),
-            )
+def unstable_torch_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
+    """Report what keeps libraries off the stable ABI: a note where the metadata allows for it."""
+    users = [item for item in subject.libraries if item.torch.unstable]
+    if users:
+        yield Hit(
+            "{libraries:use} the unstable C++ ABI of libtorch ({evidence:symbol})",
+            libraries=unique(item.path for item in users),
+            evidence=of_libraries((item.path, symbols(item.torch.unstable)) for item in users),
+            fix="use torch::stable and torch::headeronly, and build with -DTORCH_TARGET_VERSION",
+            severity=Severity.NOTE if is_confined(subject, catalog) else None,
+        )
 
 
 @rule(
     "unknown-shim-symbol",
     Severity.WARNING,
-    "a library imports a shim-like symbol that the catalog does not know: the floor is a lower"
-    " bound",
-    why="A name that begins like a function of the C shim, which no release in the catalog "
-    "declares. It may come with a newer torch; then the floor that is reported is too low. "
-    "Or it is nobody's, and the library loads nowhere.",
-    fix="Update torch-abi-audit, whose catalog knows the releases up to its own. To judge "
-    "against a torch that is newer than any catalog, a nightly for example:\n"
+    "a library imports a symbol that looks like a stable shim, but is in no known torch release",
+    why="The name starts like those of torch's C shim, but no known release declares it. It may be"
+    " from a newer PyTorch; then the wheel needs that release or newer. If it is not, the library"
+    " cannot load at all.",
+    fix="Update torch-abi-audit, which covers the torch releases up to its own release. To check"
+    " against a torch that is newer than that, such as a nightly:\n"
     "    torch-abi-audit --against path/to/site-packages WHEEL",
 )
 def unknown_shim_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report shims that are newer than the catalog, or nobody's."""
-    for library in subject.libraries:
-        unknown = library.torch.unknown_shims
-        if unknown:
-            yield Hit(
-                f"no torch up to {catalog.newest} declares {{evidence:function}} that"
-                " it imports: the floor is a lower bound",
-                libraries=(library.path,),
-                evidence=symbols(unknown),
-                fix=(
-                    "if torch provides it, use a torch-abi-audit whose catalog knows that release"
-                ),
-            )
+    """Report shims that are newer than the catalog, or not torch's."""
+    users = [item for item in subject.libraries if item.torch.unknown_shims]
+    if users:
+        yield Hit(
+            f"{{libraries:import}} {{evidence:symbol}} that no torch up to {short(catalog.newest)}"
+            " declares: the wheel may need a newer release",
+            libraries=unique(item.path for item in users),
+            evidence=of_libraries((i.path, symbols(i.torch.unknown_shims)) for i in users),
+            fix="update torch-abi-audit if a newer torch provides it",
+        )
 
 
 @rule(
     "unguaranteed-shim",
     Severity.NOTE,
-    "a library uses a C shim outside the headers that the stable ABI's promise names, or"
-    " deprecated there",
-    why="The promise of ABI stability names shim.h, stable/c/shim.h and the generated c_shim_*.h, "
-    "and holds for two years. Other shims are exported and have been stable so far, and nobody "
-    "promised that they stay.",
-    fix="Use the function of the promised headers where there is one. Otherwise know that a "
-    "later torch may break the wheel, and audit it again with each release.",
+    "a library uses a C shim that the stable ABI does not cover, or that is deprecated",
+    why="PyTorch guarantees shim.h, stable/c/shim.h and the generated c_shim_*.h for two years."
+    " Other shims are exported and have been stable so far, but nothing guarantees that they stay.",
+    fix="Use a function of the guaranteed headers where there is one. Otherwise audit the wheel"
+    " again with each torch release.",
 )
 def unguaranteed_shim(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report shims that torch exports and does not promise to keep."""
-    for item in subject.libraries:
-        names = [name for name in item.torch.shims if not catalog.shims[name].promised]
-        if names:
-            headers = {catalog.shims[name].header.rpartition("/")[2] for name in names}
-            yield Hit(
-                f"it uses {{evidence:shim}} of {join(headers)}, which the promise of"
-                " ABI stability does not name",
-                libraries=(item.path,),
-                evidence=symbols(names),
-            )
+    """Report shims that torch exports without a guarantee to keep them."""
+    found = {
+        item.path: names
+        for item in subject.libraries
+        if (names := [n for n in item.torch.shims if not catalog.shims[n].promised])
+    }
+    if found:
+        headers = {
+            catalog.shims[name].header.rpartition("/")[2]
+            for names in found.values()
+            for name in names
+        }
+        yield Hit(
+            f"{{libraries:use}} {{evidence:shim}} of {join(headers)}, which the stable ABI does not"
+            " cover",
+            libraries=tuple(found),
+            evidence=of_libraries((path, symbols(names)) for path, names in found.items()),
+        )
 
 
 @rule(
     "unstable-inline-code",
     Severity.WARNING,
-    "a library has code inlined from libtorch's unstable headers, which no undefined symbol shows",
-    why="Code of torch's C++ headers was compiled into the library. It takes the layout of "
-    "classes for granted, which changes from release to release without any symbol that "
-    "goes missing: it loads, and then crashes.",
-    fix="Build with the macro that makes every other header of torch an error:\n"
+    "a library contains code inlined from torch's unstable headers, which no undefined symbol"
+    " shows",
+    why="Code from torch's C++ headers was compiled into the library. It relies on the layout of"
+    " classes, which changes between releases without any symbol going missing: the library"
+    " loads, and then crashes or computes something else.",
+    fix="Build with the macro that makes the compiler reject every unstable header:\n"
     "    -DTORCH_TARGET_VERSION=0x020a000000000000",
 )
 def unstable_inline_code(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report stable libraries that were not compiled against the stable headers alone."""
-    for item in subject.libraries:
-        inlined = item.torch.inlined
-        if inlined:
-            yield Hit(
-                "it imports stable shims only, and defines {evidence:function} of"
-                " torch's unstable headers itself",
-                libraries=(item.path,),
-                evidence=symbols(inlined),
-                fix="build with -DTORCH_TARGET_VERSION, which makes those headers an error",
-            )
-        elif item.torch.headers:
-            yield Hit(
-                "it imports stable shims only, and has assertions of {evidence:header} of"
-                " torch's unstable ABI inlined",
-                libraries=(item.path,),
-                evidence=files(item.torch.headers),
-                fix="build with -DTORCH_TARGET_VERSION, which makes those headers an error",
-            )
+    fix = "build with -DTORCH_TARGET_VERSION, which makes the compiler reject these headers"
+    defining = [item for item in subject.libraries if item.torch.inlined]
+    asserting = [i for i in subject.libraries if i.torch.headers and not i.torch.inlined]
+    if defining:
+        yield Hit(
+            "{libraries:contain} {evidence:function} of torch's unstable headers, but"
+            " only stable shims are imported",
+            libraries=unique(item.path for item in defining),
+            evidence=of_libraries((i.path, symbols(i.torch.inlined)) for i in defining),
+            fix=fix,
+        )
+    if asserting:
+        yield Hit(
+            "{libraries:contain} code of {evidence:unstable torch header}, but only stable shims"
+            " are imported",
+            libraries=unique(item.path for item in asserting),
+            evidence=of_libraries((i.path, files(i.torch.headers)) for i in asserting),
+            fix=fix,
+        )
 
 
 @rule(
     "bundled-libtorch",
     Severity.ERROR,
-    "the wheel carries its own libtorch, libc10 or libtorch_python",
-    why="Two copies of libtorch in one process have two registries of operators and two "
-    "allocators. Operators registered with one do not exist in the other, and tensors "
-    "passed between them crash.",
-    fix="Leave torch's libraries out of the repair step:\n"
+    "the wheel contains its own copy of libtorch, libc10 or libtorch_python",
+    why="Two copies of libtorch in one process have two operator registries and two allocators."
+    " Operators registered with one do not exist in the other, and tensors passed between them"
+    " crash.",
+    fix="Exclude torch's libraries from the repair step:\n"
     "    auditwheel repair --exclude 'libtorch*' --exclude 'libc10*' WHEEL\n"
     "    delocate-wheel --exclude libtorch --exclude libc10 WHEEL\n"
     '    delvewheel repair --exclude "torch*.dll;c10*.dll" WHEEL',
@@ -155,29 +156,33 @@ def bundled_libtorch(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report copies of torch's libraries: two libtorch in one process do not work together."""
     if subject.claims.name == "torch":
         return
-    for library in subject.libraries:
-        if is_torchs(library.path, library.library):
-            yield Hit(
-                "the wheel carries a library of torch's own, beside the one of the torch that"
-                " is installed",
-                libraries=(library.path,),
-                evidence=libraries(filter(None, (library.library.soname,))),
-                fix="exclude it from the repair step: auditwheel repair --exclude 'libtorch*'"
-                " --exclude 'libc10*'",
-            )
+    copies = [item for item in subject.libraries if is_torchs(item.path, item.library)]
+    if copies:
+        one = len({item.path for item in copies}) == 1
+        yield Hit(
+            f"{'a bundled copy' if one else 'bundled copies'} of torch's libraries would be loaded"
+            " next to the installed torch",
+            libraries=unique(item.path for item in copies),
+            evidence=of_libraries(
+                (item.path, libraries(filter(None, (item.library.soname,)))) for item in copies
+            ),
+            fix="exclude them from the repair step: auditwheel repair --exclude 'libtorch*'"
+            " --exclude 'libc10*'",
+        )
 
 
 @rule(
     "leaked-libstdcxx-symbol",
     Severity.WARNING,
-    "it takes a symbol of libstdc++ from libtorch, which exports it since some release only",
-    why="The compiler was newer than the oldest system that the platform tag promises, and the "
-    "linker found what that system's libstdc++ lacks in libtorch, which exports it by "
-    "accident since some release. So the wheel needs that release of torch, though no shim "
-    "and no symbol version says so.",
-    fix="Name libstdc++ before torch's libraries when linking, so that the symbol version is "
-    "recorded and auditwheel can see it, or build with an older compiler:\n"
-    '    extra_link_args = ["-lstdc++"]',
+    "a library resolves a libstdc++ symbol from libtorch, which only some releases export",
+    why="The compiler was newer than the oldest system that the platform tag allows, and the"
+    " linker found what that system's libstdc++ lacks in libtorch, which exports it by accident."
+    " So the wheel needs a torch release that does, though no shim and no symbol version shows it.",
+    fix="Put libstdc++ before torch's libraries on the link line, so that the symbol version is"
+    " recorded and auditwheel can see it. With setuptools:\n"
+    '    CppExtension(..., libraries=["stdc++"])\n'
+    "Options in extra_link_args come after torch's libraries, and change nothing. Or build with an"
+    " older compiler.",
 )
 def leaked_libstdcxx_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report names of libstdc++ that are newer than what the platform tag promises."""
@@ -198,50 +203,54 @@ def leaked_libstdcxx_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]
                 users.append(item.path)
     if since:
         floor = subject.torch_floor
+        allowed = admitted_by_any(subject.demands, catalog.published)
+        oldest = max(
+            [*([floor.release] if floor else []), *([min(allowed)] if allowed else [])],
+            default=None,
+        )
         newest = max(since, key=lambda name: (since[name], name))
         paths = list(dict.fromkeys(users))
         yield Hit(
-            "{libraries:take} {evidence:symbol}"
-            f" of libstdc++ from libtorch, newer than"
-            f" the platform tag promises: torch has {newest} since {since[newest]}, libstdc++ since"
-            f" {versions[newest]}",
+            "{libraries:resolve} {evidence:symbol} of libstdc++ from libtorch, which exports"
+            f" {'one' if len(since) > 1 else 'it'} only since {short(since[newest])}"
+            f" ({versions[newest]})",
             libraries=tuple(paths),
             evidence=symbols(sorted(since)),
-            fix="link with -lstdc++ named before torch's libraries",
-            # No floor that would not show: the shims ask for as new a torch themselves.
-            severity=Severity.NOTE if floor and floor.release >= since[newest] else None,
+            fix='put libstdc++ first on the link line: CppExtension(..., libraries=["stdc++"])',
+            # The shims need as new a torch themselves, or the metadata allows no older one.
+            severity=Severity.NOTE if oldest and oldest >= since[newest] else None,
         )
 
 
 @rule(
     "foreign-symbol-from-libtorch",
     Severity.WARNING,
-    "it relies on a third-party library's copy that libtorch happens to export",
-    why="libtorch is linked with other projects' code and exports some of it by accident. Any "
-    "release may update that code, hide it or drop it.",
-    fix="Link the library itself, statically best of all, and do not rely on torch for it.",
+    "a library resolves a third-party symbol from libtorch, which exports it only by accident",
+    why="libtorch contains code of other projects, and exports some of it by accident. Any release"
+    " may update that code, hide it or remove it.",
+    fix="Link the third-party library itself, preferably statically, and do not rely on torch for"
+    " it.",
 )
 def foreign_symbol_from_libtorch(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report functions that are no part of torch and that any release may drop."""
-    for item in subject.libraries:
-        foreign = item.torch.foreign
-        if foreign:
-            yield Hit(
-                "it finds {evidence:symbol} of other projects only in the copies"
-                " that libtorch happens to export",
-                libraries=(item.path,),
-                evidence=symbols(foreign),
-                fix="link that library itself",
-            )
+    users = [item for item in subject.libraries if item.torch.foreign]
+    if users:
+        yield Hit(
+            "{libraries:rely} on {evidence:third-party symbol} that libtorch exports only by"
+            " accident",
+            libraries=unique(item.path for item in users),
+            evidence=of_libraries((item.path, symbols(item.torch.foreign)) for item in users),
+            fix="link the third-party library itself",
+        )
 
 
 @rule(
     "links-torch-python",
     Severity.NOTE,
-    "it needs libtorch_python",
-    why="libtorch_python is built for one Python. A library that needs it can't be loaded where "
-    "torch was built without Python, and one that uses its symbols is bound to the unstable "
-    "ABI.",
+    "a library links to libtorch_python",
+    why="libtorch_python is built for one Python version. A library that links to it can't be"
+    " loaded where torch was built without Python, and one that uses its symbols is on the"
+    " unstable ABI.",
     fix="torch.utils.cpp_extension links it by default; it does not with\n"
     "    CppExtension(..., py_limited_api=True)\n"
     "In CMake leave TORCH_PYTHON_LIBRARY out of target_link_libraries.",
@@ -249,8 +258,8 @@ def foreign_symbol_from_libtorch(subject: Subject, _catalog: Catalog) -> Iterato
 def links_torch_python(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report libraries that are tied to a torch for Python.
 
-    A warning where a symbol of it is used, not only linked (which is the default of
-    torch's build helper).
+    A warning where a symbol of it is used, not only linked, which torch's build helper does by
+    default.
     """
     linked: list[str] = []
     using: list[str] = []
@@ -267,13 +276,15 @@ def links_torch_python(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         (using if used else linked).append(item.path)
     if using:
         yield Hit(
-            "{libraries:use} libtorch_python, which is built for one Python",
+            "{libraries:use} symbols of libtorch_python, which is built for one Python version",
             libraries=unique(using),
-            severity=Severity.WARNING,
+            fix="move the code that uses Python to a library of its own, or to the stable ABI",
+            # On the unstable ABI that is one more of its symbols.
+            severity=Severity.NOTE if is_confined(subject, catalog) else Severity.WARNING,
         )
     if linked:
         yield Hit(
-            "{libraries:need} libtorch_python, and nothing from it is imported",
+            "{libraries:link} to libtorch_python, but no symbol of it is used",
             libraries=unique(linked),
             fix="leave torch_python out of `libraries`, or build with py_limited_api=True",
         )

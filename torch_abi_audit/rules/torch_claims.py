@@ -1,4 +1,4 @@
-"""Rules about what the metadata asks of torch, against what the libraries need."""
+"""Rules about what the metadata requires of torch, against what the libraries need."""
 
 from __future__ import annotations
 
@@ -17,16 +17,21 @@ from torch_abi_audit.model import (
     LOADING,
     Cause,
     DemandSource,
+    Evidence,
+    EvidenceKind,
     Fix,
+    LayoutStatus,
+    MetadataChange,
     ReleaseStatus,
     Severity,
     Subject,
     TorchAbi,
 )
 from torch_abi_audit.rules.checked import (
-    advised_releases,
     checked_releases,
     is_missed,
+    is_unconfined,
+    pins,
 )
 from torch_abi_audit.rules.evidence import lacking, requirements, symbols, tags
 from torch_abi_audit.rules.registry import Hit, require, rule
@@ -35,14 +40,12 @@ from torch_abi_audit.wording import join, ranges, short, unique
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from packaging.specifiers import SpecifierSet
     from packaging.version import Version
 
     from torch_abi_audit.catalog import Catalog
     from torch_abi_audit.model import Reason
 
 
-_PIN = "requirement on the one release of torch that it was built with"
 _COMPARED = 1000  # characters of a declaration
 # Of what a release lacks, and of what it may have in its place: only templates of kernels
 # have more symbols of one name.
@@ -52,12 +55,13 @@ _COMPARED_SYMBOLS, _COMPARED_OVERLOADS = 20, 500
 @rule(
     "torch-floor-understated",
     Severity.ERROR,
-    "`Requires-Dist: torch` admits releases older than the floor",
-    why="Installers read the metadata alone. They put the wheel beside a torch that lacks what "
-    "it imports, and `import` fails with an undefined symbol on the user's machine.",
-    fix="Ask for what the wheel needs, in pyproject.toml:\n"
+    "the metadata allows torch releases older than the oldest one the wheel loads on",
+    why="Installers only read the metadata. They install the wheel next to a torch release that"
+    " lacks what it imports, and `import` fails with an undefined symbol on the user's machine.",
+    fix="Require the release that the wheel needs, in pyproject.toml:\n"
     '    dependencies = ["torch>=2.11"]\n'
-    "or build it for the release that you want to support, and avoid what is newer:\n"
+    "or build for the oldest release you want to support, and let the compiler reject newer"
+    " functions:\n"
     "    -DTORCH_TARGET_VERSION=0x020a000000000000",
 )
 def torch_floor_understated(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
@@ -65,35 +69,34 @@ def torch_floor_understated(subject: Subject, catalog: Catalog) -> Iterator[Hit]
     floor = subject.torch_floor
     if floor is None:
         return
-    older: set[Version] = set()
-    for specifier in subject.demands:
-        if specifier is not None:
-            admitted = admitted_torch(specifier, catalog.published)
-            older |= {release for release in admitted if release < floor.release}
+    allowed = admitted_by_any((d for d in subject.demands if d is not None), catalog.published)
+    older = [release for release in allowed if release < floor.release]
     if not older:
         return
-    oldest = min(older)
     why = (
-        f"{join(floor.symbols[:1])} first appeared in {floor.release}"
+        f"{floor.symbols[0]} was added in {short(floor.release)}"
         if floor.symbols
-        else f"the stable ABI is promised since {floor.release}"
+        else f"the stable ABI starts with {short(floor.release)}"
     )
     more = ""
-    if floor.symbols and oldest >= catalog.promised_since:
-        more = f", or build with -DTORCH_TARGET_VERSION={_target(oldest)}"
-    fix = require(f"torch>={short(floor.release)}", more)
-    if subject.source is not DemandSource.METADATA:
-        fix = Fix(f"it is for {fix.requires}{more}")
+    if floor.symbols and min(older) >= catalog.promised_since:
+        more = f", or build with -DTORCH_TARGET_VERSION={_target(min(older))}"
     yield Hit(
-        f"{subject.source} admits torch {oldest}, the wheel needs {floor.release} or newer: {why}",
+        f"{subject.source} allows torch {ranges(older, catalog.published)}, but the wheel needs"
+        f" {short(floor.release)} or newer: {why}",
         libraries=unique(
             library.path
             for library in subject.libraries
             if library.torch.floor is not None and library.torch.floor.release == floor.release
         ),
         evidence=symbols(floor.symbols),
-        fix=fix,
+        fix=_required(subject, f"torch>={short(floor.release)}", more),
     )
+
+
+def _required(subject: Subject, line: str, more: str = "") -> Fix | None:
+    """Return the fix that is a requirement on torch; none where the user chose the releases."""
+    return require(line, more) if subject.source is DemandSource.METADATA else None
 
 
 def _target(release: Version) -> str:
@@ -104,179 +107,230 @@ def _target(release: Version) -> str:
 @rule(
     "torch-undeclared",
     Severity.WARNING,
-    "a library needs torch and the metadata does not require it",
-    why="Without Requires-Dist no installer knows that the wheel needs torch, nor which: it is "
-    "installed beside any release, or none, and updating torch breaks it without a word.",
-    fix="Declare it in pyproject.toml, with the floor that the report names:\n"
+    "a library links to torch, but the metadata does not declare it",
+    why="Without a requirement on torch no installer knows that the wheel needs torch, or which"
+    " release: the wheel is installed next to any torch, or none, and a torch update breaks it"
+    " without a warning.",
+    fix="Declare it in pyproject.toml, with the oldest release that the report names:\n"
     '    dependencies = ["torch>=2.11"]',
 )
 def torch_undeclared(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report a dependency that no installer knows of."""
+    """Report a dependency that no installer knows of; on the unstable ABI `torch_unpinned` does."""
     users = [library for library in subject.libraries if library.torch.needs_torch]
-    claims = subject.claims
-    if not users or not claims.stated or None not in subject.required:
+    stated = subject.claims.stated and None in subject.required
+    if not users or not stated or is_unconfined(subject, catalog):
         return
+    floor = subject.torch_floor
+    yield Hit(
+        f"{{libraries:link}} to torch, but the metadata {_undeclared(subject)}",
+        libraries=unique(library.path for library in users),
+        fix=require("torch" if floor is None else f"torch>={short(floor.release)}"),
+    )
+
+
+def _undeclared(subject: Subject) -> str:
+    """Say how the metadata fails to declare torch."""
     extras = extras_with_torch(subject.claims)
     if extras:
-        where = f"requires it only with the extra {join(extras)}"
-    elif subject.claims.torch_requirements:
-        where = "requires it only under a marker that does not hold everywhere"
-    else:
-        where = "does not require it"
-    floor = subject.torch_floor
-    if floor is not None:
-        line = f"torch>={short(floor.release)}"
-    elif subject.torch_abi is TorchAbi.UNSTABLE:
-        advised = advised_releases(subject)
-        line = requirement(advised, catalog.published) if advised else ""
-    else:
-        line = "torch"
-    yield Hit(
-        f"{{libraries:need}} torch, and the metadata {where}",
-        libraries=unique(library.path for library in users),
-        fix=Fix(f"add Requires-Dist: {line}", line) if line else Fix(f"add a {_PIN}"),
-    )
+        return f"declares it only for the extra {join(extras)}"
+    if subject.claims.torch_requirements:
+        return "declares it only under a marker that does not always apply"
+    return "does not declare it"
 
 
 @rule(
     "torch-unpinned",
     Severity.ERROR,
-    "a library is on the unstable ABI, and the metadata admits releases beyond those it links with",
-    why="A wheel on the unstable ABI is for the releases that it links with, often one. "
-    "Metadata that admits others makes installers put it beside a torch that it does not "
-    "load with.",
-    fix="Pin the release that it was built with, in pyproject.toml:\n"
+    "a library uses the unstable ABI, but the metadata allows more torch releases than the wheel"
+    " was built for",
+    why="A wheel on the unstable ABI is for the minor release that it was built with. Next to"
+    " another one it often does not load at all. Where it does load, all that is known is that"
+    " every symbol resolves: class layouts may differ, and then it reads the wrong memory.",
+    fix="Pin the minor release that it was built with, in pyproject.toml:\n"
     '    dependencies = ["torch==2.10.*"]\n'
-    "or move to the stable ABI (see unstable-torch-symbol), and then ask for a floor "
-    "alone.",
+    "or move to the stable ABI (see unstable-torch-symbol), which needs a lower bound only.",
 )
 def torch_unpinned(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report an unstable wheel that installers may put beside other releases of torch."""
-    if subject.torch_abi is not TorchAbi.UNSTABLE:
+    """Report an unstable wheel that installers may put next to other releases of torch."""
+    if not is_unconfined(subject, catalog):
         return
     row = subject.matrix.row
     loading = [release for release, cell in row.items() if cell.loads_but_for_cuda]
-    failing = [
-        release
-        for release, cell in row.items()
-        if cell.status is ReleaseStatus.BREAKS and release not in loading
-    ]
-    judged = bool(loading or failing)
-    for specifier in subject.demands:
-        admitted = admitted_torch(specifier, catalog.published)
-        future = future_torch(specifier, catalog.newest)
-        series = {release.release[:2] for release in (*admitted, *future)}
-        # Releases older than the catalog are not known to fail.
-        beyond = set(admitted) & set(failing) if judged else set(admitted)
-        if len(series) <= 1 or not (future or beyond):
-            continue
-        if loading:
-            loads = f"it loads with torch {ranges(loading, catalog.published)}"
-            advised = advised_releases(subject)
-            fix: Fix | str = f"add a {_PIN}"
-            if advised:
-                fix = require(requirement(advised, catalog.published))
-        elif judged:
-            loads = f"it loads with no torch of {catalog.releases[0]} to {catalog.newest}"
-            fix = "build it with one release of torch, and require that release"
-        else:
-            loads = "it is tied to the release that it was built with"
-            fix = f"add a {_PIN}"
-        yield Hit(
-            f"{loads}, and {subject.source} {_admits(specifier, admitted, future=bool(future))}",
-            evidence=requirements([specifier]),
-            fix=fix,
+    known = [cell for cell in row.values() if cell.status is not ReleaseStatus.UNKNOWN]
+    if loading:
+        loads = f" and loads on torch {ranges(loading, catalog.published)}"
+    elif known:
+        of_all = f"({short(catalog.releases[0])}-{short(catalog.newest)})"
+        loads = f" and does not load on any known torch release {of_all}"
+    else:
+        loads = ""
+    yield Hit(
+        f"the wheel uses the unstable ABI{loads}, but {_allowed(subject, catalog)}",
+        libraries=unique(i.path for i in subject.libraries if i.torch.abi is TorchAbi.UNSTABLE),
+        evidence=(*requirements(subject.demands), *_beyond(subject, catalog)),
+        fix=_pin(subject, catalog),
+    )
+
+
+def _pin(subject: Subject, catalog: Catalog) -> Fix | None:
+    """Return the fix that pins the release that the target was built with."""
+    if subject.source is not DemandSource.METADATA:
+        return None
+    found = pins(subject, catalog)
+    match found:
+        case []:
+            return Fix(
+                "rebuild the wheel with one torch release, and pin that release"
+                if any(c.status is ReleaseStatus.BREAKS for c in subject.matrix.row.values())
+                else "pin the torch release that the wheel was built with"
+            )
+        case [line]:
+            return require(line)
+        case [*_]:
+            lines = " or ".join(f'"{line}"' for line in found[-_MOST_CHOICES:])
+            choices = tuple(MetadataChange(torch=line) for line in found[-_MOST_CHOICES:])
+            return Fix(
+                f"pin the torch release that the wheel was built with: {lines}", None, choices
+            )
+
+
+_MOST_CHOICES = 4  # pins to choose from, the newest
+
+
+def _allowed(subject: Subject, catalog: Catalog) -> str:
+    """Say which releases the metadata allows, as the second half of a sentence."""
+    if None in subject.demands:
+        return (
+            f"the metadata {_undeclared(subject).replace(' it ', ' torch ')}"
+            if subject.claims.torch_requirements
+            else "torch is not declared as a dependency"
         )
+    allowed = admitted_by_any(subject.demands, catalog.published)
+    future = any(future_torch(demand, catalog.newest) for demand in subject.demands)
+    if not allowed:
+        return f"{subject.source} allows several releases that are not out yet"
+    if any(not str(demand) for demand in subject.demands):
+        return f"{subject.source} allows any release"
+    named = ranges(allowed, catalog.published)
+    if future and max(allowed) == catalog.published[-1]:
+        runs = named.rpartition(", ")
+        named = f"{runs[0]}{runs[1]}{runs[2].partition('-')[0]} and newer"
+    return f"{subject.source} allows torch {named}"
 
 
-def _admits(specifier: SpecifierSet | None, admitted: Sequence[Version], *, future: bool) -> str:
-    """Say what a demand admits."""
-    if specifier is None:
-        return "requires no release of torch"
-    if not str(specifier):
-        return "admits every release of torch"
-    if not admitted:
-        return "admits only releases that are not out yet"
-    run = str(admitted[0]) if len(admitted) == 1 else f"{admitted[0]} to {admitted[-1]}"
-    return f"admits torch {run}{' and any later release' if future else ''}"
+def _beyond(subject: Subject, catalog: Catalog) -> Iterator[Evidence]:
+    """Yield what the releases lack that the metadata allows and a pin would exclude."""
+    row = subject.matrix.row
+    allowed = admitted_by_any(subject.demands, catalog.releases)
+    seen: set[str] = set()
+    for release in sorted(allowed, reverse=True):
+        cell = row.get(release)
+        for reason in cell.reasons if cell else ():
+            if reason.cause is Cause.SYMBOL and reason.name not in seen:
+                seen.add(reason.name)
+                detail = f"torch {release}: {reason.detail}"
+                yield Evidence(EvidenceKind.SYMBOL, reason.name, detail=detail)
+                break
+        for change in cell.changes if cell and cell.layout is LayoutStatus.CHANGED else ():
+            if change.name not in seen:
+                seen.add(change.name)
+                yield Evidence(EvidenceKind.LAYOUT, change.name, detail=change.told)
 
 
 @rule(
     "torch-symbol-missing",
     Severity.ERROR,
-    "a torch release that the metadata admits does not provide a symbol, or a library",
-    why="The dynamic loader stops at the first name that it can't find: `import` fails, with "
-    "the mangled name of a symbol. The report says which release lacks what, and what it "
-    "has instead.",
-    fix="Exclude the releases where it breaks, with the line that the finding gives:\n"
+    "a torch release that the metadata allows does not export a symbol, or lacks a library, that"
+    " the wheel needs",
+    why="The dynamic loader stops at the first symbol that it can't find: `import` fails and"
+    " prints its mangled name. The report names the release, what it lacks, and what it has"
+    " instead.",
+    fix="Exclude the releases that the wheel does not load on, with the line that the finding"
+    " gives:\n"
     '    dependencies = ["torch>=2.12"]\n'
-    "or rebuild with the oldest release that is to be supported.",
+    "or rebuild with the oldest release that you want to support.",
 )
 def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report what keeps libraries from loading, once for those that miss the same.
+    """Report what keeps libraries from loading.
 
-    What CUDA is the cause of is reported by the rules about CUDA.
+    The rules about CUDA report what CUDA is the cause of.
     """
-    judged = checked_releases(subject, catalog)
-    alternatives = subject.matrix.alternatives
-    # Libraries that miss the same are told of together.
-    alike: dict[tuple[tuple[Version, tuple[Reason, ...]], ...], list[str]] = {}
-    for path, row in subject.matrix.libraries.items():
-        missing = {
-            release: tuple(
-                reason
-                for reason in row[release].reasons
-                if not reason.is_about_cuda and reason.cause is not Cause.SIBLING
-            )
-            for release in judged
-            if is_missed(subject, path, release)
-        }
-        found = tuple((release, reasons) for release, reasons in missing.items() if reasons)
-        if found:
-            alike.setdefault(found, []).append(path)
-    for found, paths in alike.items():
-        newest, reasons = max(found)
-        # Of the newest release first, which the message names.
-        lacked = lacking(reason for _, missed in sorted(found, reverse=True) for reason in missed)
-        names = [item.name for item in lacked]
+    checked = checked_releases(subject, catalog)
+    paths: dict[str, None] = {}
+    lacked: dict[tuple[Version, Reason], str] = {}
+    for release in reversed(checked):  # the newest first: the message names one of its reasons
+        for path, row in subject.matrix.libraries.items():
+            for reason in row[release].reasons if is_missed(subject, path, release) else ():
+                if not reason.is_about_cuda and reason.cause is not Cause.SIBLING:
+                    paths[path] = None
+                    lacked.setdefault((release, reason), path)
+    if lacked:
+        newest, first = next(iter(lacked))
+        evidence = lacking(reason for _, reason in lacked)
+        of_first = [reason for release, reason in lacked if release == newest]
+        of_path = lacked[newest, first]
         yield Hit(
-            f"torch {ranges((release for release, _ in found), catalog.releases)}, which"
-            f" {subject.source} admits, {'lacks' if len(found) == 1 else 'lack'}"
-            f" {{evidence:name}} that it needs; {newest} lacks {{first}}",
-            libraries=tuple(paths),
-            evidence=lacked,
-            fix=_instead(subject, catalog, paths[0], reasons, newest)
-            or _where_it_loads(subject, catalog, names),
+            f"torch {ranges({release for release, _ in lacked}, catalog.releases)}, allowed by"
+            f" {subject.source}, lacks {{evidence:name}} that {{libraries:need}}:"
+            f" {_told(first)}",
+            libraries=tuple(path for path in subject.matrix.libraries if path in paths),
+            evidence=_with_instead(evidence, _instead(subject, catalog, of_path, of_first, newest)),
+            fix=_where_it_loads(subject, catalog, [item.name for item in evidence]),
         )
+    yield from _unserved(subject, catalog, checked)
+
+
+def _told(reason: Reason) -> str:
+    """Return a reason in words, a symbol as people write it."""
+    name = qualified_name(reason.name) if reason.cause is Cause.SYMBOL else None
+    return f"{name[:_MOST_NAMED] if name else reason.name[:_MOST_NAMED]} ({reason.detail})"
+
+
+_MOST_NAMED = 80  # characters of a name in a sentence
+
+
+def _with_instead(evidence: tuple[Evidence, ...], instead: tuple[str, str]) -> tuple[Evidence, ...]:
+    """Add to the evidence of a symbol what the release has instead."""
+    name, has = instead
+    return tuple(
+        item._replace(detail=f"{item.detail}; {has}") if has and item.name == name else item
+        for item in evidence
+    )
+
+
+def _unserved(subject: Subject, catalog: Catalog, checked: Sequence[Version]) -> Iterator[Hit]:
+    """Report releases for which there is no library among the alternatives."""
+    alternatives = subject.matrix.alternatives
     unserved: dict[str, list[Version]] = {}
-    for release in judged:
+    for release in checked:
         for reason in subject.matrix.row[release].reasons:
             if reason.cause is Cause.ALTERNATIVE:
                 unserved.setdefault(reason.name, []).append(release)
     for group, releases in unserved.items():
         yield Hit(
-            f"there is no library for torch {ranges(releases, catalog.releases)}, which"
-            f" {subject.source} admits, among the alternatives of {group}",
+            f"{subject.source} allows torch {ranges(releases, catalog.releases)}, but no library"
+            f" of {group} is for that",
             libraries=tuple(path for path, item in alternatives.items() if item.group == group),
-            fix="add one for each release, or exclude the release",
+            fix="add a library for each of these releases, or exclude them",
         )
 
 
 @rule(
     "unknown-release",
     Severity.WARNING,
-    "the metadata admits no release of torch that the catalog knows for its platform",
-    why="Of a torch that is newer than the catalog, or older, nobody knows here what it exports."
-    " For a wheel on the stable ABI its symbols still give the floor; one on the unstable ABI may"
-    " load with what it asks for, or not.",
-    fix="Update torch-abi-audit, whose catalog knows the releases up to its own, or judge the wheel"
-    " against the torch that it is for, which is read and never imported:\n"
+    "the symbol database covers none of the torch releases that the metadata allows",
+    why="The tool has no symbol data for these releases. For a wheel on the stable ABI its"
+    " symbols still give the oldest release; a wheel on the unstable ABI, or with a symbol that no"
+    " known release has, may not load on any of them.",
+    fix="Update torch-abi-audit, which covers the torch releases up to its own release, or check"
+    " the wheel against an installed torch, which is read and never imported:\n"
     "    torch-abi-audit --against path/to/site-packages WHEEL",
 )
 def unknown_release(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report wheels that can't be held against any release that they ask for.
+    """Report wheels that can't be checked against any release that they allow.
 
-    An error for the unstable ABI, of which nothing is known without the release.
+    An error where nothing else says that the wheel loads: on the unstable ABI, and with a symbol
+    that no known release has.
     """
     abi = subject.torch_abi
     if abi is TorchAbi.NONE or not any(demand is not None for demand in subject.demands):
@@ -284,85 +338,94 @@ def unknown_release(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     row = subject.matrix.row.values()
     if abi is TorchAbi.UNSTABLE and all(cell.status is ReleaseStatus.UNKNOWN for cell in row):
         yield Hit(
-            "no build of torch for its platform is known: whether it loads with what"
-            f" {subject.source} asks for is not known",
+            "no torch build for the wheel's platform is known, so it can't be checked whether the"
+            " wheel loads",
             evidence=tags(tag.platform for tag in subject.claims.tags),
-            fix="judge it with --against the torch that it is for",
+            fix="check it with --against and the torch that it is for",
             severity=Severity.ERROR,
         )
         return
     if any(admitted_torch(demand, catalog.releases) for demand in subject.demands):
         return
-    asked = " or ".join(f"torch{demand}" for demand in subject.demands if demand is not None)
+    allowed = " or ".join(f"torch{demand}" for demand in subject.demands if demand is not None)
+    unsure = abi is TorchAbi.UNSTABLE or any(i.torch.unknown_shims for i in subject.libraries)
     yield Hit(
-        f"{subject.source} asks for {asked}, and the catalog knows {catalog.releases[0]} to"
-        f" {catalog.newest}: whether it loads there is not known",
+        f"{subject.source} requires {allowed}, but the known releases are"
+        f" {short(catalog.releases[0])}-{short(catalog.newest)}: not checked there",
         evidence=requirements(subject.demands),
-        fix="use a torch-abi-audit that knows that release, or --against with that torch",
-        severity=Severity.ERROR if abi is TorchAbi.UNSTABLE else None,
+        fix="update torch-abi-audit, or check with --against and that torch",
+        severity=Severity.ERROR if unsure else None,
     )
 
 
 @rule(
     "torch-promise-broken",
     Severity.ERROR,
-    "it does not load with a torch from the one on that --min-torch promises",
-    why="A project promises its users an oldest torch. One call of a newer function, or a newer"
-    " torch to build with, raises the floor, and nobody sees it before the release is out.",
-    fix="Let the compiler refuse what is newer than the promise:\n"
+    "the wheel does not support every torch release from `min-torch` on",
+    why="A project tells its users which torch release is the oldest supported one. One call of a"
+    " newer function raises it, and nobody notices before the release is out.",
+    fix="Let the compiler reject what is newer:\n"
     "    -DTORCH_TARGET_VERSION=0x020a000000000000\n"
-    "or make the promise a newer one, in pyproject.toml:\n"
+    "or support newer releases only, in pyproject.toml:\n"
     "    [tool.torch-abi-audit]\n"
     '    min-torch = "2.11"',
 )
 def torch_promise_broken(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report what breaks the promise: a symbol, a library, or the metadata."""
+    """Report what keeps a wheel from supporting `min-torch`: a symbol, a library, the metadata."""
     promised = subject.min_torch
     if promised is None:
         return
-    said = f"torch {short(promised)} and newer are promised"
-    fix = "promise less"
+    said = f"min-torch is {short(promised)}"
+    kept = [release for release in catalog.published if release >= promised][:1]
+    without = [d for d in subject.demands if d is not None and kept and not admitted_torch(d, kept)]
+    hit = _above(subject, catalog, promised)
+    if hit is None and without:
+        hit = Hit(
+            f"{subject.source} does not allow torch {short(kept[0])}",
+            evidence=requirements(without),
+            fix=_required(subject, f"torch>={short(promised)}"),
+        )
+    if hit is not None:
+        unstable = subject.torch_abi is TorchAbi.UNSTABLE
+        # It is for the release that it was built with, whatever it allows.
+        fix = "drop min-torch until the wheel is on the stable ABI" if unstable else hit.fix
+        yield hit._replace(message=f"{said}, but {hit.message}", fix=fix)
+
+
+def _above(subject: Subject, catalog: Catalog, promised: Version) -> Hit | None:
+    """Return what libraries miss in a release from the promised one on; None for nothing."""
+    fix = "raise min-torch"
     if promised >= catalog.promised_since:
-        fix = f"build it with -DTORCH_TARGET_VERSION={_target(promised)}, or promise less"
-    kept_by_all = True
-    floors = {i.path: i.torch.floor for i in subject.libraries if i.torch.floor is not None}
-    for path, row in subject.matrix.libraries.items():
-        broken = [
-            release
-            for release, cell in row.items()
-            if release >= promised
-            and cell.status is ReleaseStatus.BREAKS
-            and is_missed(subject, path, release)
-        ]
-        floor = floors.get(path)
-        if broken:
-            # What is missing where most is, which for a floor is all that is newer.
-            kept_by_all = False
-            reasons = row[broken[0]].reasons
-            yield Hit(
-                f"{said}, and it does not load with torch {ranges(broken, catalog.releases)}:"
-                f" {reasons[0]}",
-                libraries=(path,),
-                evidence=lacking(reasons),
-                fix=fix,
-            )
-        elif floor is not None and floor.release > promised:
-            kept_by_all = False
-            since = f"{join(floor.symbols[:1])} first appeared in" if floor.symbols else "it needs"
-            yield Hit(
-                f"{said}, and {since} torch {floor.release}",
-                libraries=(path,),
-                evidence=symbols(floor.symbols),
-                fix=fix,
-            )
-    kept = [release for release in catalog.published if release >= promised]
-    for demand in subject.demands:
-        if kept_by_all and demand is not None and kept and not admitted_torch(demand, kept[:1]):
-            yield Hit(
-                f"{said}, and {subject.source} does not admit torch {kept[0]}",
-                evidence=requirements([demand]),
-                fix=require(f"torch>={short(promised)}"),
-            )
+        fix = f"build with -DTORCH_TARGET_VERSION={_target(promised)}, or raise min-torch"
+    broken = [
+        (release, reason, path)
+        for path, row in subject.matrix.libraries.items()
+        for release, cell in row.items()
+        if release >= promised and cell.status is ReleaseStatus.BREAKS
+        for reason in (cell.reasons if is_missed(subject, path, release) else ())
+    ]
+    if broken:
+        releases = {release for release, _, _ in broken}
+        # What is missing from the oldest, which for a floor is all that is newer.
+        of_oldest = [item for item in broken if item[0] == min(releases)]
+        reasons = [reason for _, reason, _ in of_oldest]
+        return Hit(
+            f"the wheel does not load on torch {ranges(releases, catalog.releases)}:"
+            f" {_told(reasons[0])}",
+            libraries=unique(path for _, _, path in of_oldest),
+            evidence=lacking(reasons),
+            fix=fix,
+        )
+    floor = subject.torch_floor
+    if floor is None or floor.release <= promised:
+        return None
+    why = f": {floor.symbols[0]} was added there" if floor.symbols else ""
+    return Hit(
+        f"the wheel needs torch {short(floor.release)}{why}",
+        libraries=unique(i.path for i in subject.libraries if i.torch.floor == floor),
+        evidence=symbols(floor.symbols),
+        fix=fix,
+    )
 
 
 def _likeness(one: str, other: str) -> float:
@@ -375,17 +438,16 @@ def _likeness(one: str, other: str) -> float:
 def _where_it_loads(subject: Subject, catalog: Catalog, names: Sequence[str]) -> Fix | None:
     """Return the requirement that admits the releases which the target loads with."""
     stable = subject.torch_abi is TorchAbi.STABLE
-    loading = advised_releases(subject)
-    if subject.torch_abi is not TorchAbi.UNSTABLE:
-        loading = [r for r, cell in subject.matrix.row.items() if cell.status in LOADING]
+    if subject.torch_abi is TorchAbi.UNSTABLE:
+        return _pin(subject, catalog)
+    loading = [r for r, cell in subject.matrix.row.items() if cell.status in LOADING]
     if not loading:
         return None
-    fix = require(requirement(loading, catalog.published, open_ended=stable))
+    fix = _required(subject, requirement(loading, catalog.published, open_ended=stable))
     leaked = {name for item in subject.libraries for name in item.torch.leaked}
     if leaked.issuperset(names):  # it is libstdc++'s: torch only happens to have it
-        return Fix(
-            f"link with -lstdc++ named before torch's libraries, or {fix.text}", fix.requires
-        )
+        link = "put -lstdc++ before the torch libraries on the link line"
+        return Fix(link) if fix is None else fix._replace(text=f"{fix.text}, or {link}")
     return fix
 
 
@@ -395,10 +457,10 @@ def _instead(
     path: str,
     missing: Sequence[Reason],
     release: Version,
-) -> str:
-    """Say what a release has of the same name as a symbol that it lacks.
+) -> tuple[str, str]:
+    """Return a symbol that a release lacks, and what it has of the same name instead.
 
-    Another signature is what most often takes a symbol away.
+    Most often another signature takes a symbol away.
     """
     of_path = [item for item in subject.libraries if item.path == path]
     known = [item.platform for item in of_path if item.platform in catalog.platforms]
@@ -418,17 +480,18 @@ def _instead(
         } - {lacking}
         if overloads:
             alike = max(sorted(overloads), key=lambda other: _likeness(other, lacking))
-            return f"torch {release} has {alike} instead of {lacking}"
-    return ""
+            return reason.name, f"torch {release} has {alike}"
+    return "", ""
 
 
 @rule(
     "torch-floor-overstated",
     Severity.NOTE,
-    "it excludes releases the wheel would run on",
-    why="Nothing breaks; but users of the releases that are left out can't install a wheel that "
-    "would work for them, and you may be building wheels that one replaces.",
-    fix='If the wheel is tested there, ask for less:\n    dependencies = ["torch>=2.10"]',
+    "the metadata excludes torch releases that the wheel loads on",
+    why="Nothing breaks, but users of the excluded releases can't install a wheel that would load"
+    " for them, and you may be building several wheels where one would do.",
+    fix="If the package's Python code is tested with these releases too, allow them:\n"
+    '    dependencies = ["torch>=2.10"]',
 )
 def torch_floor_overstated(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report releases that the wheel is guaranteed on and installers will not choose."""
@@ -442,9 +505,10 @@ def torch_floor_overstated(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         return
     excluded = guaranteed - admitted_by_any(subject.demands, catalog.releases)
     if excluded:
+        line = requirement(guaranteed, catalog.published, open_ended=True)
         yield Hit(
             f"the metadata excludes torch {ranges(excluded, catalog.releases)}, where the stable"
-            " ABI guarantees that it loads",
+            " ABI guarantees that the wheel loads",
             evidence=requirements(subject.demands),
-            fix=require(requirement(guaranteed, catalog.published, open_ended=True)),
+            fix=require(line, ", if the package's Python code works there too"),
         )

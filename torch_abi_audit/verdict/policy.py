@@ -47,11 +47,13 @@ class Policy:
 
     Attributes:
         check: What alone decides, instead of all that makes a wheel unsafe.
-        strict: Whether warnings fail too.
+        strict: Whether warnings fail too, and targets that are no wheels.
+        require_stable: Whether the unstable ABI fails even where the metadata allows for it.
     """
 
     check: Check | None = None
     strict: bool = False
+    require_stable: bool = False
 
     @property
     def failing(self) -> frozenset[Severity]:
@@ -59,14 +61,11 @@ class Policy:
         return frozenset({Severity.ERROR, *([Severity.WARNING] if self.strict else [])})
 
     def weigh(self, findings: Sequence[Finding]) -> tuple[Finding, ...]:
-        """Return findings with the severity that they have here, the gravest first.
-
-        That a library is on the unstable ABI breaks no claim.
-        """
-        if self.check is not Check.CLAIMS:
+        """Return findings with the severity that they have here, the gravest first."""
+        if not self.require_stable:
             return tuple(findings)
         return gravest_first(
-            replace(item, severity=Severity.NOTE) if item.rule == UNSTABLE_ABI else item
+            replace(item, severity=Severity.ERROR) if item.rule == UNSTABLE_ABI else item
             for item in findings
         )
 
@@ -76,6 +75,8 @@ class Policy:
             return Verdict.ERROR
         if any(finding.severity in self.failing for finding in findings):
             return Verdict.UNSAFE
+        if subject.torch_abi is TorchAbi.UNSTABLE:
+            return Verdict.PINNED
         unused = not any(item.torch.needs_torch for item in subject.libraries)
         if unused and subject.torch_abi is TorchAbi.NONE:
             return Verdict.NOT_APPLICABLE
@@ -86,8 +87,8 @@ class Policy:
     ) -> bool:
         """Whether a target makes the run fail.
 
-        What could not be audited always does. Otherwise it is a wheel that is unsafe, or
-        what is checked for; nothing but wheels fails unless it is asked for.
+        What could not be audited always does. Otherwise a wheel that is unsafe, or what
+        `check` names; nothing but wheels fails by default.
         """
         if verdict is Verdict.ERROR:
             return True
@@ -101,30 +102,23 @@ class Policy:
                 return abi3
             case Check.BOTH:
                 return torch or abi3
-            case Check.CLAIMS:
-                return verdict is Verdict.UNSAFE
             case None:
-                return kind is TargetKind.WHEEL and verdict is Verdict.UNSAFE
+                asked = kind is TargetKind.WHEEL or self.strict
+                return asked and verdict is Verdict.UNSAFE
 
     def fails_together(self, findings: Iterable[Finding]) -> bool:
         """Whether what holds for all targets together fails the run.
 
         Checks of one thing leave it out.
         """
-        asked = self.check in (None, Check.CLAIMS)
-        return asked and any(finding.severity in self.failing for finding in findings)
-
-    def is_broken_claim(self, findings: Iterable[Finding]) -> bool:
-        """Whether errors say more than that a library is on the unstable ABI."""
-        errors = {item.rule for item in findings if item.severity is Severity.ERROR}
-        return errors != {UNSTABLE_ABI}
+        return self.check is None and any(finding.severity in self.failing for finding in findings)
 
     def conclude(self, outcomes: Sequence[Outcome], together: Sequence[Finding]) -> Conclusion:
         """Return what a run comes to.
 
         Args:
             outcomes: The targets.
-            together: What holds for all of them together, and is not ignored.
+            together: The findings about all of them together that are not ignored.
         """
         if not outcomes:
             return Conclusion("error", "nothing was audited", EXIT_ERROR)
@@ -139,10 +133,7 @@ class Policy:
             bad = [item for item in outcomes if item.verdict is Verdict.UNSAFE]
         parts = []
         if bad:
-            said = "it does not hold in"
-            if self.check in (None, Check.CLAIMS):
-                said = "do not publish" if wheels else "claims do not hold in"
-            parts.append(f"{said} {len(bad)} {of_all}{_named(bad)}")
+            parts.append(f"{self._fault(wheels=wheels)} {len(bad)} {of_all}{_named(bad)}")
         if unread:
             parts.append(f"{len(unread)} {of_all} could not be audited{_named(unread)}")
         fails_together = self.fails_together(together)
@@ -152,17 +143,42 @@ class Policy:
         if not parts and fails_together:
             grave = [item.rule for item in together if item.severity is not Severity.NOTE]
             rules = ", ".join(dict.fromkeys(grave))
-            why = f"each {of_all} holds, together they do not: {rules}"
+            why = f"each {noun} passes, but together they do not: {rules}"
             return Conclusion("unsafe", why, exit_code)
         by_check = f"--check {self.check}: " if self.check is not None else ""
         if parts:
             word: Literal["error", "unsafe", "failed"]
             word = "error" if unread else "unsafe" if self.check is None else "failed"
             return Conclusion(word, by_check + "; ".join(parts), exit_code)
-        said = f"all {count(total, noun)}" if total > 1 else count(total, noun)
         if self.check is not None:
+            said = f"all {count(total, noun)}" if total > 1 else count(total, noun)
             return Conclusion("passed", f"{by_check}{said}", exit_code)
-        return Conclusion("safe", f"{said} may be published" if wheels else said, exit_code)
+        return _passed(outcomes, noun, wheels=wheels)
+
+    def _fault(self, *, wheels: bool) -> str:
+        """Say what is wrong with the targets that fail."""
+        match self.check:
+            case None:
+                return "do not publish" if wheels else "problems in"
+            case Check.TORCH:
+                return "unstable torch ABI in"
+            case Check.ABI3:
+                return "tied to one Python:"
+            case Check.BOTH:
+                return "unstable torch ABI, or tied to one Python:"
+
+
+def _passed(outcomes: Sequence[Outcome], noun: str, *, wheels: bool) -> Conclusion:
+    """Return what a run comes to in which all targets pass."""
+    total = len(outcomes)
+    pinned = sum(item.verdict is Verdict.PINNED for item in outcomes)
+    said = f"all {count(total, noun)}" if total > 1 else count(total, noun)
+    said = f"{said} may be published" if wheels else said
+    word: Literal["safe", "pinned"] = "pinned" if pinned else "safe"
+    if pinned:
+        each = "each for one torch release" if pinned > 1 else "for one torch release"
+        said += f", {each}" if pinned == total else f", {pinned} of them for one torch release"
+    return Conclusion(word, said, EXIT_SAFE)
 
 
 def _named(outcomes: Sequence[Outcome]) -> str:

@@ -1,24 +1,74 @@
-"""The one sentence that a release manager needs of a target."""
+"""The one sentence that a release manager needs: made from matrix, metadata and tags together."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from torch_abi_audit.claims.python_tags import ANY_LATER, installing_interpreters
+from torch_abi_audit.claims.torch_requirement import admitted_by_any, future_torch
 from torch_abi_audit.model import (
-    Finding,
+    LOADING,
+    DemandSource,
+    LayoutStatus,
     MigrationProgress,
     ReleaseStatus,
+    Severity,
     TargetKind,
     TorchAbi,
     Verdict,
 )
-from torch_abi_audit.wording import count, short
+from torch_abi_audit.rules import UNSTABLE_ABI
+from torch_abi_audit.verdict.plan import cause
+from torch_abi_audit.wording import count, pythons, ranges, short, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from torch_abi_audit.model import Floor, Subject, TorchUse
-    from torch_abi_audit.verdict.policy import Policy
+    from packaging.version import Version
+
+    from torch_abi_audit.catalog import Catalog
+    from torch_abi_audit.model import Finding, Ignored, Plan, Subject, TorchUse
+
+
+class Support(NamedTuple):
+    """The torch releases that a target loads on, and those that its metadata allows.
+
+    Attributes:
+        loads: The known releases that it loads on, with classes as it knows them.
+        guaranteed: Those of them that the stable ABI guarantees.
+        unknown: Known releases of which it is not known, for want of a build for its platform.
+        allowed: The known releases that it is checked against, by its metadata or the user.
+        newer: Whether newer releases than the known ones are allowed.
+    """
+
+    loads: frozenset[Version]
+    guaranteed: frozenset[Version]
+    unknown: frozenset[Version]
+    allowed: frozenset[Version]
+    newer: bool
+
+    @property
+    def missed(self) -> frozenset[Version]:
+        """The allowed releases that it does not load on."""
+        return self.allowed - self.loads - self.unknown
+
+
+def support(subject: Subject, catalog: Catalog) -> Support:
+    """Compare the matrix of a target with what its metadata allows."""
+    row = subject.matrix.row
+    loads = {
+        release
+        for release, cell in row.items()
+        if cell.status in LOADING and cell.layout is not LayoutStatus.CHANGED
+    }
+    demands = subject.demands or (None,)
+    return Support(
+        loads=frozenset(loads),
+        guaranteed=frozenset(r for r in loads if row[r].status is ReleaseStatus.GUARANTEED),
+        unknown=frozenset(r for r in row if row[r].status is ReleaseStatus.UNKNOWN),
+        allowed=admitted_by_any(demands, tuple(row)),
+        newer=any(future_torch(demand, catalog.newest) for demand in demands),
+    )
 
 
 def progress(uses: Iterable[TorchUse]) -> MigrationProgress:
@@ -27,61 +77,153 @@ def progress(uses: Iterable[TorchUse]) -> MigrationProgress:
     return MigrationProgress(abis.count(TorchAbi.STABLE), abis.count(TorchAbi.UNSTABLE))
 
 
-def summarize(
+def summarize(  # noqa: PLR0913 -- all that the sentence is about
     subject: Subject,
+    catalog: Catalog,
     findings: Sequence[Finding],
+    ignored: Sequence[Ignored],
+    *,
     verdict: Verdict,
     kind: TargetKind,
-    policy: Policy,
+    plan: Plan | None = None,
 ) -> str:
-    """Say in one sentence what the verdict rests on."""
+    """Say in one sentence what the verdict rests on.
+
+    Args:
+        subject: The target.
+        catalog: The torch releases that it is checked against.
+        findings: The rules that apply, the gravest first.
+        ignored: The findings that the user ignores.
+        verdict: The verdict.
+        kind: What the target is.
+        plan: What to change, where it does not pass.
+    """
     match verdict:
         case Verdict.ERROR:
-            return f"not audited: {count(len(subject.unreadable), 'member')} can't be read"
+            return f"not audited: {count(len(subject.unreadable), 'file')} can't be read"
         case Verdict.UNSAFE:
-            found = _reasons(findings)
-            if not policy.is_broken_claim(findings):
-                found += "; its claims hold (--check claims passes it)"
-            return f"do not publish: {found}" if kind is TargetKind.WHEEL else found
-        case Verdict.NOT_APPLICABLE if not subject.libraries:
-            return "nothing compiled in it: no ABI to keep"
+            parts = [_cause(findings), *_advice(plan)]
+            parts[0] = f"do not publish: {parts[0]}" if kind is TargetKind.WHEEL else parts[0]
         case Verdict.NOT_APPLICABLE:
-            return "nothing in it uses torch, and no claim that was checked is broken"
+            parts = ["does not use torch" if subject.libraries else "contains no compiled file"]
+            parts += _aside(findings) or ([] if ignored else ["no other problems found"])
         case _:
-            return _safe(subject)
+            parts = [_loads(subject, catalog), *_installs(subject, kind), *_aside(findings)]
+    return "; ".join([*parts, *_narrowed(subject, catalog), *_ignored(ignored)])
 
 
-def _safe(subject: Subject) -> str:
+def _loads(subject: Subject, catalog: Catalog) -> str:
+    """Say which releases a target loads on, and which its metadata allows."""
+    found = support(subject, catalog)
+    match subject.torch_abi:
+        case TorchAbi.STABLE:
+            abi = "stable ABI"
+        case TorchAbi.UNSTABLE:
+            stable, unstable = progress(item.torch for item in subject.libraries)
+            abi = f"unstable ABI in {unstable} of {count(stable + unstable, 'library')}"
+            abi = abi if stable else "unstable ABI"
+        case _ if any(item.torch.foreign for item in subject.libraries):
+            abi = "uses only third-party symbols of libtorch"
+        case _:
+            abi = "links to torch, but uses no symbol of it"
+    parts = [f"{abi}: {_where(subject, found, catalog)}"]
+    if found.missed and subject.requires_torch is not None:
+        missed = ranges(found.missed, catalog.releases)
+        parts.append(f"not on {missed}, allowed by {subject.source}")
+    elif subject.source is DemandSource.METADATA:
+        parts += _required(subject, found, catalog)
+    return ", ".join(parts)
+
+
+def _where(subject: Subject, found: Support, catalog: Catalog) -> str:
+    """Say which releases a target loads on."""
     floor = subject.torch_floor
-    if floor is not None:
-        return f"stable ABI only: {_reach(subject, floor)}"
-    if any(item.torch.abi is TorchAbi.UNSTABLE for item in subject.libraries):
-        stable, unstable = progress(item.torch for item in subject.libraries)
-        moved = f" ({stable} of {stable + unstable} libraries stable)" if stable else ""
-        return (
-            "its claims hold, and it is for the releases of torch that it is pinned to alone"
-            f"{moved}"
-        )
-    if any(item.torch.foreign for item in subject.libraries):
-        return "uses nothing of torch but copies of other projects in its libraries"
-    return "loads torch's libraries, and imports nothing from them"
+    if not found.loads:
+        if not found.unknown:
+            known = f"{short(catalog.releases[0])}-{short(catalog.newest)}"
+            return f"does not load on any known torch release ({known})"
+        need = f"; its symbols need torch {short(floor.release)} or newer" if floor else ""
+        return f"no torch build for its platform is known{need}"
+    shown = ranges(found.loads, catalog.releases)
+    if subject.source is not DemandSource.AGAINST and catalog.newest in found.guaranteed:
+        # The guarantee covers releases to come.
+        before, comma, last = shown.rpartition(", ")
+        shown = f"{before}{comma}{last.partition('-')[0]} and newer"
+    of_concern = found.loads & found.allowed or found.loads
+    promise = ""
+    if subject.torch_abi is TorchAbi.STABLE and not of_concern <= found.guaranteed:
+        promise = " without ABI guarantee"
+    return f"loads on torch {shown}{promise}"
 
 
-def _reach(subject: Subject, floor: Floor) -> str:
-    """Say which releases it serves, and which of them the metadata asks for."""
-    served = f"one wheel for torch {short(floor.release)} and newer"
-    row = subject.matrix.row.values()
-    if row and all(cell.status is ReleaseStatus.UNKNOWN for cell in row):
-        served += ", as far as its symbols tell: no build of torch for its platform is known"
-    asked = subject.requires_torch
-    return f"{served}; the metadata asks for torch{asked}" if asked else served
+def _required(subject: Subject, found: Support, catalog: Catalog) -> list[str]:
+    """Say what the metadata requires of torch, as far as it is not all that was said."""
+    required = subject.requires_torch
+    if not subject.required:
+        return []
+    if required is None:
+        return ["torch is not declared"]
+    if not found.allowed:
+        # Older or newer ones than the catalog has, or none at all.
+        return [f"torch{required} allows no known release"]
+    if None in subject.required:
+        return [f"torch{required} is only declared in part"]
+    if subject.torch_abi is TorchAbi.UNSTABLE:
+        minors = {release.release[:2] for release in found.allowed}
+        alone = "the required release" if len(minors) == 1 else "all unchanged in layout"
+        others = found.loads - found.allowed
+        which = ranges(found.allowed, catalog.releases)
+        return [f"pinned to {which}" if others or len(minors) > 1 else f"{alone}"]
+    return [f"requires torch{required}" if required else "any torch allowed"]
 
 
-def _reasons(findings: Sequence[Finding]) -> str:
-    """Name the rules that fail it, the worst first, each with how often it holds."""
-    worst = findings[0].severity
-    rules = [finding.rule for finding in findings if finding.severity is worst]
-    return ", ".join(
-        f"{rule} ({rules.count(rule)})" if rules.count(rule) > 1 else rule
-        for rule in dict.fromkeys(rules)
+def _installs(subject: Subject, kind: TargetKind) -> list[str]:
+    """Say on which Pythons a wheel can be installed."""
+    if kind is not TargetKind.WHEEL:
+        return []
+    found = [str(item) for item in installing_interpreters(subject.claims)]
+    said = pythons(found, ANY_LATER.minor)
+    return [f"Python {said}"] if said else []
+
+
+def _cause(findings: Sequence[Finding]) -> str:
+    """Say what is wrong: the finding that tells most, and which other rules fail it."""
+    told = cause(findings)
+    more = unique(
+        item.rule
+        for item in findings
+        if item.severity is told.severity and item.rule not in (told.rule, UNSTABLE_ABI)
     )
+    aside = f" (also {', '.join(more)})" if more else ""
+    return f"{told.message}{aside}"
+
+
+def _advice(plan: Plan | None) -> list[str]:
+    """Say what to change."""
+    if plan is None:
+        return []
+    if plan.choices:
+        return ["fix: pin the torch release that it was built with"]
+    return [f"fix: {', '.join(plan.change.lines)}"] if plan.change else []
+
+
+def _aside(findings: Iterable[Finding]) -> list[str]:
+    """Count the warnings, by name."""
+    rules = [item.rule for item in findings if item.severity is Severity.WARNING]
+    return [f"{count(len(rules), 'warning')} ({', '.join(unique(rules))})"] if rules else []
+
+
+def _narrowed(subject: Subject, catalog: Catalog) -> list[str]:
+    """Say that the user chose the releases to check against."""
+    if subject.source is DemandSource.METADATA:
+        return []
+    checked = admitted_by_any(subject.demands, catalog.releases)
+    return [f"checked against torch {ranges(checked, catalog.releases)} only ({subject.source})"]
+
+
+def _ignored(ignored: Sequence[Ignored]) -> list[str]:
+    """Count the findings that the user ignores: errors and warnings by name."""
+    grave = [i.finding.rule for i in ignored if i.finding.severity is not Severity.NOTE]
+    if not grave:
+        return []
+    return [f"{count(len(grave), 'finding')} ignored ({', '.join(unique(grave))})"]

@@ -1,0 +1,90 @@
+"""The fix of a target, made of those of its findings and proven."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from torch_abi_audit.model import MetadataChange, Plan, TorchAbi
+from torch_abi_audit.rules import UNSTABLE_ABI
+from torch_abi_audit.wording import unique
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from torch_abi_audit.model import Finding, Fix, Severity, Subject, TargetReport
+
+_TO_THE_STABLE_ABI = (
+    "to support more torch releases, move to the stable ABI"
+    f" (torch-abi-audit explain {UNSTABLE_ABI})"
+)
+
+
+def candidates(findings: Iterable[Finding]) -> list[MetadataChange]:
+    """Return the changes of metadata to try for findings: all of them at once.
+
+    Where findings want different requirements on torch each is tried: one may be the narrower.
+    """
+    fixes = [item.fix for item in findings if item.fix]
+    changes = [change for fix in fixes for change in offered(fix)]
+    python = next((change.python for change in changes if change.python), None)
+    tags = next((change.tags for change in changes if change.tags), None)
+    torch = unique(change.torch for change in changes if change.torch)
+    if not (torch or python or tags):
+        return []
+    return [MetadataChange(line, python, tags) for line in torch or (None,)]
+
+
+def offered(fix: Fix) -> tuple[MetadataChange, ...]:
+    """Return the changes of metadata of which one is the fix."""
+    return fix.choices if fix.change is None else (fix.change,)
+
+
+def with_proven_fixes(
+    findings: Iterable[Finding], proven: Iterable[MetadataChange]
+) -> tuple[Finding, ...]:
+    """Return findings without the changes of metadata that did not prove to help."""
+    helping = set(proven)
+    return tuple(
+        replace(item, fix=None)
+        if item.fix and offered(item.fix) and not helping.issuperset(offered(item.fix))
+        else item
+        for item in findings
+    )
+
+
+def failing(findings: Iterable[Finding], severities: frozenset[Severity]) -> list[Finding]:
+    """Return the findings that make a target unsafe."""
+    return [item for item in findings if item.severity in severities]
+
+
+def plan(
+    subject: Subject,
+    found: Sequence[Finding],
+    tried: Sequence[tuple[MetadataChange, TargetReport]],
+    severities: frozenset[Severity],
+) -> Plan:
+    """Return what to change about a target that does not pass.
+
+    Args:
+        subject: The target.
+        found: The findings that make it fail.
+        tried: Changes of its metadata, and what it came to with each.
+        severities: What makes a target fail.
+    """
+    build = [_TO_THE_STABLE_ABI] if subject.torch_abi is TorchAbi.UNSTABLE else []
+    passing = {change: again.verdict for change, again in tried if again.safe}
+    if passing:
+        several = any(len(item.fix.choices) > 1 for item in found if item.fix)
+        choices = tuple(passing) if several and len(passing) > 1 else ()
+        change, verdict = next(iter(passing.items()))
+        return Plan(None if choices else change, choices, verdict, build=tuple(build))
+    left = min((failing(again.findings, severities) for _, again in tried), key=len, default=found)
+    build = [item.fix.text for item in left if item.fix and not offered(item.fix)] + build
+    return Plan(why_not=cause(left).message if left else None, build=unique(build))
+
+
+def cause(findings: Sequence[Finding]) -> Finding:
+    """Return the finding that tells most: of the gravest, one that says more than the ABI."""
+    worst = [item for item in findings if item.severity is findings[0].severity]
+    return next((item for item in worst if item.rule != UNSTABLE_ABI), worst[0])
