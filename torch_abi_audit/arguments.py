@@ -157,6 +157,19 @@ def make_parser() -> argparse.ArgumentParser:
         help="when to use colors (default: auto, on a terminal unless NO_COLOR is set)",
     )
     _add_checking(parser)
+    judging = parser.add_mutually_exclusive_group()
+    judging.add_argument(
+        "--torch",
+        type=_parsed(parse_torch),
+        metavar="SPEC",
+        help="check against these releases, such as '>=2.10', instead of those the metadata allows",
+    )
+    judging.add_argument(
+        "--against",
+        type=Path,
+        metavar="TORCH",
+        help="check against one torch: a wheel, or the site-packages it is installed in",
+    )
     parser.add_argument(
         "--verify",
         action="store_true",
@@ -219,19 +232,6 @@ def _add_checking(parser: argparse.ArgumentParser) -> None:
         "--require-stable",
         action="store_true",
         help="fail wheels that use the unstable ABI, even where they are pinned correctly",
-    )
-    judging = parser.add_mutually_exclusive_group()
-    judging.add_argument(
-        "--torch",
-        type=_parsed(parse_torch),
-        metavar="SPEC",
-        help="check against these releases, such as '>=2.10', instead of those the metadata allows",
-    )
-    judging.add_argument(
-        "--against",
-        type=Path,
-        metavar="TORCH",
-        help="check against one torch: a wheel, or the site-packages it is installed in",
     )
     parser.add_argument(
         "--min-torch",

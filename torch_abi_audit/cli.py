@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,6 @@ from torch_abi_audit.audit import Auditor, Options
 from torch_abi_audit.budget import Limits
 from torch_abi_audit.config import Config, find_config, read_config
 from torch_abi_audit.errors import AuditError
-from torch_abi_audit.model import Verdict
 from torch_abi_audit.report.document import head_document
 from torch_abi_audit.report.escape import plain_text
 from torch_abi_audit.report.outputs import Destination, Outputs, ReportFormat
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from torch_abi_audit.model import TargetReport
+    from torch_abi_audit.repair import Repair
     from torch_abi_audit.targets.installed import Site
 
 
@@ -164,40 +165,37 @@ def _audit(options: argparse.Namespace, *, whole: bool) -> int:
 def _repair(options: argparse.Namespace) -> int:
     """Write the wheels that are named with metadata that fits."""
     # Only where it is asked for.
-    from torch_abi_audit.repair import difference, plan_repairs, write  # noqa: PLC0415
+    from torch_abi_audit.repair import plan_repairs  # noqa: PLC0415
 
-    wheels = expand(options.wheels)
     chosen = None if options.require_torch is None else f"torch{options.require_torch}"
-    code = EXIT_SAFE
     try:
-        config = _config(options, whole=False)
-        repairs = list(plan_repairs(list(map(Path, wheels)), _options(options, config), chosen))
+        # Whatever releases audits check against: what is written are claims about all of them.
+        checking = replace(_options(options, _config(options, whole=False)), torch=None)
+        repairs = plan_repairs([*map(Path, expand(options.wheels))], checking, chosen)
     except AuditError as error:
         return _refuse(str(error))
-    judging = _options(options, config)
-    for item in repairs:
-        name = last_part(str(item.wheel))
-        if item.refused is not None:
-            failed = EXIT_ERROR if item.report.verdict is Verdict.ERROR else EXIT_UNSAFE
-            code = max(code, failed)
-            _complain(f"{name}: not repaired: {item.refused}")
-            continue
-        try:
-            if options.dry_run:
-                lines = [*difference(item)]
-            else:
-                write(item, options.wheel_dir, judging)
-                lines = []
-        except AuditError as error:
-            _complain(f"{name}: {error}")
-            code = EXIT_ERROR
-            continue
-        done = "passes already, copied" if item.change is None else ", ".join(item.change.lines)
-        where = options.wheel_dir / item.output
-        for line in (f"{name} -> {where}: {done}", *lines):
-            if failed := _say(plain_text(line)):
-                return failed
-    return code
+    codes = {_repair_one(item, options, checking) for item in repairs}
+    return max(codes)
+
+
+def _repair_one(item: Repair, options: argparse.Namespace, checking: Options) -> int:
+    """Write a wheel, or show what would change in it; return the exit code."""
+    from torch_abi_audit.repair import difference, write  # noqa: PLC0415
+
+    name, output = last_part(str(item.wheel)), options.wheel_dir / item.output
+    if item.refused is not None:
+        _complain(f"{name}: not repaired: {item.refused}")
+        return EXIT_ERROR if item.failed else EXIT_UNSAFE
+    lines: list[str] = []
+    try:
+        if options.dry_run:
+            lines += difference(item, checking)
+        else:
+            write(item, options.wheel_dir, checking)
+    except AuditError as error:
+        return _refuse(f"{name}: not repaired: {error}")
+    done = "passes as it is" if item.change is None else ", ".join(item.change.lines)
+    return _say("\n".join(map(plain_text, (f"{name} -> {output}: {done}", *lines))))
 
 
 def _is_on_screen(destinations: Iterable[Destination]) -> bool:
@@ -230,11 +228,12 @@ def _config(options: argparse.Namespace, *, whole: bool) -> Config:
 
 def _options(options: argparse.Namespace, config: Config) -> Options:
     """Return how to judge: the command line goes before the configuration."""
-    torch = options.torch or (None if options.against else config.torch)
+    against = getattr(options, "against", None)
+    torch = getattr(options, "torch", None) or (None if against else config.torch)
     return Options(
         strict=options.strict or config.strict,
         torch=torch,
-        against=options.against,
+        against=against,
         verify=getattr(options, "verify", False) or config.verify,
         check=getattr(options, "check", None) or config.check,
         require_stable=options.require_stable or config.require_stable,

@@ -10,34 +10,28 @@ import contextlib
 import os
 import shutil
 import tempfile
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from difflib import unified_diff
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from torch_abi_audit.archive.directory import open_zip
 from torch_abi_audit.archive.rewrite import rewrite
 from torch_abi_audit.audit import Auditor, recheck
 from torch_abi_audit.claims.amend import amended_filename
 from torch_abi_audit.errors import AuditError
-from torch_abi_audit.model import DemandSource, MetadataChange, TargetReport, Verdict
-from torch_abi_audit.targets.amend import amended_metadata, amended_record, amended_wheel
+from torch_abi_audit.model import MetadataChange, Plan, TargetReport, Verdict
+from torch_abi_audit.targets.amend import amended_files
+from torch_abi_audit.targets.wheel import read_dist_info
 from torch_abi_audit.wording import unique
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
     from torch_abi_audit.audit import Options
 
-_SIGNATURES = ("RECORD.jws", "RECORD.p7s")
 _CONTEXT = 1  # lines around a difference
-
-
-class Edited(NamedTuple):
-    """The files of a wheel that a change is about, as they were and as they are to be."""
-
-    before: Mapping[str, bytes]
-    after: Mapping[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,137 +42,145 @@ class Repair:
         wheel: The wheel.
         report: What was found of it.
         change: The change with which it passes; None where it passes as it is.
+        output: The filename that it has then; empty where it is not written.
         refused: Why it is not written; None where it is.
-        output: The filename that it has then.
+        failed: Whether that is because something went wrong, and not for what the wheel is.
     """
 
     wheel: Path
     report: TargetReport
     change: MetadataChange | None = None
-    refused: str | None = None
     output: str = ""
+    refused: str | None = None
+    failed: bool = False
+
+    def refuse(self, why: str, *, failed: bool = False) -> Repair:
+        """Return that the wheel is not written, and why."""
+        return replace(self, change=None, output="", refused=why, failed=failed)
+
+    def with_change(self, change: MetadataChange | None) -> Repair:
+        """Return that the wheel is written with a change; with None, as it is."""
+        tags = None if change is None else change.tags
+        name = self.wheel.name
+        return replace(
+            self, change=change, output=name if tags is None else amended_filename(name, tags)
+        )
 
 
 def plan_repairs(
     wheels: Sequence[Path], options: Options, chosen: str | None = None
-) -> Iterator[Repair]:
+) -> list[Repair]:
     """Decide what to do about wheels, in the order of their releases.
 
-    Wheels of one release whose requirements on torch are alike stay alike: installers take the
-    metadata of one of them for that of all.
+    Wheels of one release whose requirements are alike stay alike: installers take the metadata of
+    one of them for that of all.
 
     Args:
         wheels: The wheels.
-        options: How to check them.
+        options: How to check them, against what their metadata allow.
         chosen: The requirement on torch to write where several fit, as ``torch==2.10.*``.
 
     Raises:
-        AuditError: The releases to check against are not those of the metadata.
+        AuditError: The options ask for what can't be checked.
     """
-    if options.source is not DemandSource.METADATA:
-        raise AuditError(
-            "repair checks what the metadata allows; --torch and --against don't apply"
-        )
     auditor = Auditor(options)
-    releases: dict[object, list[Repair]] = {}
+    alike: dict[Hashable, list[Repair]] = defaultdict(list)
     for wheel in wheels:
-        (report,) = auditor.audit(wheel)
-        item = _of_wheel(wheel, report, auditor, options, chosen)
-        claims = report.claims
-        key = (claims.name, claims.version) if claims else wheel
-        releases.setdefault(key, []).append(item)
-    for of_release in releases.values():
-        yield from _alike(of_release, auditor, options)
+        item = _of_wheel(wheel, auditor, options, chosen)
+        alike[_requirements(item)].append(item)
+    return _apart([item for items in alike.values() for item in _alike(items, auditor, options)])
 
 
-def _of_wheel(
-    wheel: Path, report: TargetReport, auditor: Auditor, options: Options, chosen: str | None
-) -> Repair:
+def _requirements(item: Repair) -> Hashable:
+    """Return what is equal for wheels whose requirements are to stay alike."""
+    subject = item.report.subject
+    if subject is None or item.refused is not None:
+        return item.wheel
+    claims = subject.claims
+    torch = frozenset(map(str, claims.torch_requirements))
+    return claims.name, claims.version, torch, str(claims.requires_python)
+
+
+def _of_wheel(wheel: Path, auditor: Auditor, options: Options, chosen: str | None) -> Repair:
     """Decide what to do about one wheel."""
-    plan = report.plan
+    if wheel.suffix != ".whl":  # of a folder, or a package, there may be several reports
+        report = TargetReport(str(wheel), Verdict.ERROR, "not a wheel", error="not a wheel")
+    else:
+        (report,) = auditor.audit(wheel)
+    item = Repair(wheel, report)
     if report.verdict is Verdict.ERROR:
-        return Repair(wheel, report, refused=report.summary)
-    if report.safe or plan is None:
-        return Repair(wheel, report, output=wheel.name)
+        return item.refuse(report.error or report.summary, failed=True)
+    plan = report.plan or Plan()
     change = plan.change
+    if report.safe:
+        return item.with_change(None)
     if chosen is not None:
-        offered = plan.change or next(iter(plan.choices), MetadataChange())
-        change = offered._replace(torch=chosen)
-        if not recheck(report, change, auditor.catalog, options).safe:
-            return Repair(wheel, report, refused=f"it does not pass with {chosen} either")
+        offered = change or next(iter(plan.choices), MetadataChange())
+        item = item.with_change(offered._replace(torch=chosen))
+        passes = _passes(item, auditor, options)
+        return item if passes else item.refuse(f"it does not pass with {chosen} either")
     if change is not None:
-        return Repair(wheel, report, change, output=_filename(wheel, change))
+        return item.with_change(change)
     if plan.choices:
         lines = ", ".join(choice.torch or "" for choice in plan.choices)
-        why = f"several requirements fit; choose one with --require-torch ({lines})"
-        return Repair(wheel, report, refused=why)
-    return Repair(wheel, report, refused=f"no change of metadata makes it pass: {plan.why_not}")
-
-
-def _filename(wheel: Path, change: MetadataChange) -> str:
-    return wheel.name if change.tags is None else amended_filename(wheel.name, change.tags)
+        return item.refuse(f"several requirements fit; choose one with --require-torch ({lines})")
+    return item.refuse(f"no change of metadata makes it pass: {plan.why_not}")
 
 
 def _alike(items: Sequence[Repair], auditor: Auditor, options: Options) -> Sequence[Repair]:
-    """Keep the requirements of wheels of one release alike, or refuse all that would change."""
-    required = {item.report.subject.requires_torch for item in items if item.report.subject}
+    """Keep the requirements of wheels that are alike so, or refuse to write any of them."""
     changes = {(i.change.torch, i.change.python) if i.change else (None, None) for i in items}
-    if len(required) != 1 or len(changes) == 1 or any(item.refused for item in items):
-        # A set that is not written whole is not published: nothing to keep alike.
+    if len(changes) == 1:
         return items
     for torch, python in sorted(changes, key=str):
-        shared = [_with(item, torch, python) for item in items]
+        shared = [_with_requirements(item, torch, python) for item in items]
         if all(_passes(item, auditor, options) for item in shared):
             return shared
     wanted = unique(torch or "what it requires now" for torch, _ in sorted(changes, key=str))
     why = f"the wheels of this release need different requirements: {', '.join(wanted)}"
-    return [replace(item, refused=why) for item in items]
+    return [item.refuse(why) for item in items]
 
 
-def _with(item: Repair, torch: str | None, python: str | None) -> Repair:
+def _with_requirements(item: Repair, torch: str | None, python: str | None) -> Repair:
     change = (item.change or MetadataChange())._replace(torch=torch, python=python)
-    return replace(item, change=change if change != MetadataChange() else None)
+    return item.with_change(change if change != MetadataChange() else None)
 
 
 def _passes(item: Repair, auditor: Auditor, options: Options) -> bool:
     if item.change is None:
         return item.report.safe
-    return recheck(item.report, item.change, auditor.catalog, options).safe
+    try:
+        return recheck(item.report, item.change, auditor.catalog, options).safe
+    except AuditError:  # more than can be checked
+        return False
 
 
-def edited(wheel: Path, change: MetadataChange) -> Edited:
-    """Return the files of a wheel that a change is about.
+def _apart(items: Iterable[Repair]) -> list[Repair]:
+    """Refuse wheels that would be written to the same file."""
+    found = list(items)
+    same: dict[str, list[Path]] = defaultdict(list)
+    for item in found:
+        same[item.output.casefold()].append(item.wheel)
+    return [
+        item.refuse(
+            f"{item.output} is what {len(wheels)} of the wheels would be named", failed=True
+        )
+        if item.output and len(wheels := same[item.output.casefold()]) > 1
+        else item
+        for item in found
+    ]
+
+
+def difference(item: Repair, options: Options) -> Iterator[str]:
+    """Yield the difference that a repair makes, as lines of a patch.
 
     Raises:
-        AuditError: They can't be read, or are signed.
+        AuditError: As `write`, of what is in the wheel.
     """
-    with open_zip(wheel) as archive:
-        names = archive.namelist()
-        (folder,) = {n.partition("/")[0] for n in names if n.endswith(".dist-info/WHEEL")}
-        if signed := [name for name in _SIGNATURES if f"{folder}/{name}" in names]:
-            raise AuditError(f"{signed[0]}: a change would make the signature invalid")
-        files = [f"{folder}/{name}" for name in ("METADATA", "WHEEL", "RECORD")]
-        before = {name: archive.read(name) for name in files}
-    metadata, about, record = files
-    after = {
-        metadata: amended_metadata(before[metadata], change),
-        about: amended_wheel(before[about], change),
-    }
-    new = {name: data for name, data in after.items() if data != before[name]}
-    after[record] = amended_record(before[record], new)
-    return Edited(before, {n: data for n, data in after.items() if data != before[n]})
-
-
-def difference(item: Repair) -> Iterator[str]:
-    """Yield the difference that a repair makes, as lines of a patch."""
-    if item.change is None:
-        return
-    files = edited(item.wheel, item.change)
-    for name, data in files.after.items():
+    before = read_dist_info(item.wheel, options.limits)
+    for name, data in _changed(item, before).items():
         if not name.endswith("/RECORD"):
-            old, new = (
-                text.decode("utf-8", "replace").splitlines() for text in (files.before[name], data)
-            )
+            old, new = (t.decode("utf-8", "replace").splitlines() for t in (before[name], data))
             yield from unified_diff(old, new, name, name, lineterm="", n=_CONTEXT)
 
 
@@ -195,16 +197,11 @@ def write(item: Repair, folder: Path, options: Options) -> Path:
     output = folder / item.output
     try:
         if output.exists() and output.samefile(item.wheel):
-            raise AuditError(f"{output}: would replace the wheel itself")
+            raise AuditError(f"{output} is the wheel itself: choose another --wheel-dir")
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".torch-abi-audit-", dir=folder) as temporary:
             written = Path(temporary, item.output)
-            if item.change is None:
-                shutil.copyfile(item.wheel, written)
-            else:
-                changed = edited(item.wheel, item.change).after
-                with open_zip(item.wheel) as archive, written.open("xb") as file:
-                    rewrite(archive, file, changed)
+            _write(item, written, options)
             (report,) = Auditor(replace(options, verify=item.change is not None)).audit(written)
             if not report.safe:
                 raise AuditError(f"what was written does not pass: {report.summary}")
@@ -214,3 +211,18 @@ def write(item: Repair, folder: Path, options: Options) -> Path:
     except OSError as error:
         raise AuditError(f"{output}: {error.strerror or error}") from error
     return output
+
+
+def _write(item: Repair, output: Path, options: Options) -> None:
+    if item.change is None:
+        shutil.copyfile(item.wheel, output)
+        return
+    changed = _changed(item, read_dist_info(item.wheel, options.limits))
+    with open_zip(item.wheel) as archive, output.open("xb") as file:
+        rewrite(archive, file, changed)
+
+
+def _changed(item: Repair, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    if item.change is None or item.report.claims is None:
+        return {}
+    return amended_files(files, item.report.claims, item.change)

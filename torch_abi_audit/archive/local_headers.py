@@ -125,6 +125,17 @@ def parse_extra(data: bytes) -> Extra | None:
     return Extra(wide, tuple(names))
 
 
+def without_zip64(data: bytes) -> bytes:
+    """Return extra fields without those that have the sizes and offsets of zip64."""
+    kept, offset = b"", 0
+    while offset + 4 <= len(data):
+        field, size = struct.unpack_from("<2H", data, offset)
+        whole = data[offset : offset + 4 + size]
+        kept += b"" if field == _ZIP64 else whole
+        offset += len(whole)
+    return kept + data[offset:]
+
+
 def sizes(header: LocalHeader, extra: Extra) -> tuple[int, int] | None:
     """Return a member's compressed and inflated sizes, which ZIP64 keeps in an extra field.
 

@@ -19,14 +19,17 @@ _EXTRA = re.compile(r"(?<![\"'\w])extra(?![\"'\w])")
 def amended(claims: Claims, change: MetadataChange) -> Claims:
     """Return the claims of a wheel with a change of its metadata.
 
-    A new requirement on torch takes the place of all others, except of those for an extra.
+    A new requirement on torch takes the place of all others, except of those for an extra, and
+    asks for the extras of torch that they ask for.
 
     Raises:
         ValueError: The change is not valid: a requirement, a specifier or tags.
     """
     if change.torch is not None:
-        kept = (item for item in claims.torch_requirements if is_for_extra(item))
-        claims = replace(claims, torch_requirements=(Requirement(change.torch), *kept))
+        new = Requirement(change.torch)
+        kept = [item for item in claims.torch_requirements if is_for_extra(item)]
+        new.extras = {e for r in claims.torch_requirements if r not in kept for e in r.extras}
+        claims = replace(claims, torch_requirements=(new, *kept))
     if change.python is not None:
         claims = replace(claims, requires_python=SpecifierSet(change.python))
     if change.tags is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from base64 import urlsafe_b64encode
+from dataclasses import replace
 from hashlib import sha256
 from itertools import product
 from typing import TYPE_CHECKING
@@ -12,22 +14,66 @@ from typing import TYPE_CHECKING
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from torch_abi_audit.claims.amend import is_for_extra
+from torch_abi_audit.claims.amend import amended, is_for_extra
+from torch_abi_audit.errors import AuditError
+from torch_abi_audit.targets.metadata import parse_claims
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from torch_abi_audit.model import MetadataChange
+    from torch_abi_audit.model import Claims, MetadataChange
 
-# A header with the lines that continue it.
-_HEADER = re.compile(rb"(?P<name>[^\s:]+):(?P<value>[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)(?:\r?\n|\Z)")
-_LINE_END = re.compile(rb"\r?\n")
+# What a parser of mail takes for a header, with the lines that continue it.
+_HEADER = re.compile(
+    rb"(?P<name>[!-9;-~]+):(?P<value>[^\r\n]*(?:(?:\r\n|\r|\n)[ \t][^\r\n]*)*)"
+    rb"(?P<end>\r\n|\r|\n|\Z)"
+)
+_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
-def amended_metadata(metadata: bytes, change: MetadataChange) -> bytes:
-    """Return ``METADATA`` with a change of the requirement on torch, or of ``Requires-Python``."""
+def amended_files(
+    files: Mapping[str, bytes], claims: Claims, change: MetadataChange
+) -> dict[str, bytes]:
+    """Return the files of `.dist-info` that a change makes others.
+
+    Args:
+        files: ``METADATA``, ``WHEEL`` and ``RECORD``, by the names of the members.
+        claims: What they say now.
+        change: The change.
+
+    Raises:
+        AuditError: They are written so that they would not say what they should.
+    """
+    wanted = amended(claims, change)
+    paths = {path.rpartition("/")[2]: path for path in files}
+    metadata = amended_metadata(files[paths["METADATA"]], wanted, change)
+    wheel = amended_wheel(files[paths["WHEEL"]], change)
+    said, _ = parse_claims(wanted.filename or "", wheel, metadata)
+    if _in_order(said) != _in_order(wanted):
+        raise AuditError("METADATA or WHEEL is not plain headers: the change would get lost in it")
+    new = {paths["METADATA"]: metadata, paths["WHEEL"]: wheel}
+    new[paths["RECORD"]] = amended_record(
+        files[paths["RECORD"]], {path: data for path, data in new.items() if data != files[path]}
+    )
+    return {path: data for path, data in new.items() if data != files[path]}
+
+
+def _in_order(claims: Claims) -> Claims:
+    return replace(
+        claims, torch_requirements=tuple(sorted(set(claims.torch_requirements), key=str))
+    )
+
+
+def amended_metadata(metadata: bytes, wanted: Claims, change: MetadataChange) -> bytes:
+    """Return ``METADATA`` with a change of the requirement on torch, or of ``Requires-Python``.
+
+    Args:
+        metadata: The file.
+        wanted: What it is to say.
+        change: What of that changes.
+    """
     if change.torch is not None:
-        line = f"Requires-Dist: {change.torch}"
+        line = f"Requires-Dist: {wanted.torch_requirements[0]}"
         metadata = _with_header(metadata, line, _is_torch, after=b"requires-dist")
     if change.python is not None:
         line = f"Requires-Python: {change.python}"
@@ -45,18 +91,31 @@ def amended_wheel(wheel: bytes, change: MetadataChange) -> bytes:
 
 
 def amended_record(record: bytes, files: Mapping[str, bytes]) -> bytes:
-    """Return ``RECORD`` with the hashes and sizes of files that changed."""
+    """Return ``RECORD`` with the hashes and sizes of files that changed.
+
+    Raises:
+        AuditError: It is no such file.
+    """
     lines = []
     for line in record.splitlines(keepends=True):
-        (row,) = csv.reader([line.decode("utf-8", "surrogateescape")])
-        if row and row[0] in files:
-            data = files[row[0]]
-            digest = urlsafe_b64encode(sha256(data).digest()).rstrip(b"=")
-            end = line[len(line.rstrip(b"\r\n")) :]
-            path = line.split(b",sha", 1)[0] if b",sha" in line else row[0].encode()
-            line = b"%s,sha256=%s,%d%s" % (path, digest, len(data), end)  # noqa: PLW2901
-        lines.append(line)
+        try:
+            row = next(csv.reader([line.decode("utf-8", "surrogateescape")]), [])
+        except csv.Error as error:
+            raise AuditError(f"RECORD can't be parsed: {error}") from error
+        data = files.get(row[0].replace("\\", "/")) if row else None
+        lines.append(line if data is None else _record_line(row[0], data, _end_of(line)))
     return b"".join(lines)
+
+
+def _record_line(path: str, data: bytes, end: str) -> bytes:
+    digest = urlsafe_b64encode(sha256(data).digest()).rstrip(b"=").decode()
+    line = io.StringIO(newline="")
+    csv.writer(line, lineterminator=end).writerow([path, f"sha256={digest}", len(data)])
+    return line.getvalue().encode()
+
+
+def _end_of(line: bytes) -> str:
+    return line[len(line.rstrip(b"\r\n")) :].decode()
 
 
 def _is_torch(name: bytes, value: str) -> bool:
@@ -93,10 +152,10 @@ def _with_header(
     position = 0
     while header := _HEADER.match(data, position):
         name = header["name"].lower()
-        if replaced(name, _LINE_END.sub(b"", header["value"]).decode("utf-8", "replace").strip()):
+        if replaced(name, header["value"].decode("utf-8", "backslashreplace").strip()):
             place = len(kept) if place is None else place
         else:
-            kept.append(header[0] if header[0].endswith(b"\n") else header[0] + end)
+            kept.append(header[0] if header["end"] else header[0] + end)
             behind = len(kept) if name == after else behind
         position = header.end()
     if place is None:

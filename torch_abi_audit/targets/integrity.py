@@ -59,7 +59,7 @@ _WHY_NOT = {
     "device": "a device of Windows",
 }
 _DRIVE = r"[A-Za-z]:"
-_SIGNATURES = ("RECORD.jws", "RECORD.p7s")  # of RECORD itself (PEP 427), which has no row of them
+SIGNATURES = ("RECORD.jws", "RECORD.p7s")  # of RECORD itself (PEP 427), which has no row of them
 # What RECORD may hash with: sha256 or better (PEP 427).
 HASHES = frozenset({"sha256", "sha384", "sha512"})
 _ENTRY_POINT = r"[\w.-]+"
@@ -299,7 +299,7 @@ def record_defects(
         folder: The ``.dist-info`` folder.
     """
     own = f"{folder}/RECORD"
-    exempt = {own, *(f"{folder}/{name}" for name in _SIGNATURES)}
+    exempt = {own, *(f"{folder}/{name}" for name in SIGNATURES)}
     if own not in rows:
         yield Defect(DefectKind.RECORD_STYLE, "", "no row for RECORD itself")
     for info in infos:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections import Counter
 from contextlib import ExitStack, contextmanager
 from datetime import date
 from functools import partial
@@ -19,6 +20,7 @@ from torch_abi_audit.formats.assertions import AssertionScanner, scan, with_asse
 from torch_abi_audit.model import Defect, DefectKind, Member, TargetContents, TargetKind
 from torch_abi_audit.targets.integrity import (
     HASHES,
+    SIGNATURES,
     bounded,
     dist_info_defects,
     entry_point_defects,
@@ -35,11 +37,17 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
+    from torch_abi_audit.budget import Limits
     from torch_abi_audit.targets.integrity import RecordRow
 
 _DIST_INFO_FILE = re.compile(r"[^/]+\.dist-info/WHEEL")
 # METADATA has the project's README in it; RECORD has a line for each member.
 _MAX_DIST_INFO_BYTES, _MAX_RECORD_BYTES = 4 << 20, 16 << 20
+_CHANGEABLE = {
+    "METADATA": _MAX_DIST_INFO_BYTES,
+    "WHEEL": _MAX_DIST_INFO_BYTES,
+    "RECORD": _MAX_RECORD_BYTES,
+}
 # The package index refuses an archive that inflates to more than this and to more than fifty
 # times its size, the usual limit here, so no published wheel does.
 _BOMB_BYTES = 64 << 20
@@ -95,6 +103,31 @@ def read_wheel(path: Path, budget: Budget | None = None, *, verify: bool = False
             bounded(defects),
             _newest_day(members[item.path] for item in libraries),
         )
+
+
+def read_dist_info(path: Path, limits: Limits) -> dict[str, bytes]:
+    """Read the files of a wheel that say what it is: ``METADATA``, ``WHEEL`` and ``RECORD``.
+
+    Returns:
+        Their contents, by the names of the members.
+
+    Raises:
+        AuditError: One of them can't be read, or is there twice, or the wheel is signed.
+    """
+    with _open_archive(path, Budget(limits)) as archive:
+        names = Counter(info.orig_filename for info in archive.infolist())
+        members = _by_name(archive)
+        folder = _dist_info(members, parse_filename(path.name).stem)
+        for name in SIGNATURES:
+            if f"{folder}/{name}" in members:
+                raise AuditError(f"{folder}/{name}: a change would make the signature invalid")
+        files = {}
+        for name, limit in _CHANGEABLE.items():
+            file = f"{folder}/{name}"
+            if names[file] > 1:
+                raise AuditError(f"{file} is {names[file]} times in the archive")
+            files[file] = _read_small(archive, members, file, limit)
+        return files
 
 
 def _by_name(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
