@@ -3,9 +3,11 @@
     python -m tests.mutation [--module PATH ...] [--sample N --seed S] [--fail-under PERCENT]
 
 Each mutant is one change of one module, against which the files of unit tests run that call the
-changed function, those first that import the module directly or noticed most so far. Those that
-survive are printed with file, line and change, then the score. Some change nothing that could be
-seen; the others lack a test. It needs `fork`, which Windows does not have.
+changed function, those first that import the module directly or noticed most so far, and last the
+property test named after the module. Those that survive are printed with file, line and change,
+then the score. Some change nothing that could be seen; the others lack a test. Where a line ends
+in ``# equivalent: REASON``, those of its mutants that survive are explained: they are printed and
+counted, but the score leaves them out. It needs `fork`, which Windows does not have.
 """
 
 from __future__ import annotations
@@ -13,15 +15,27 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import io
 import random
+import re
 import sys
+import tokenize
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.mutation.forks import PACKAGE, ROOT, called, dotted, failing, import_others, in_forks
+from tests.mutation.forks import (
+    PACKAGE,
+    ROOT,
+    called,
+    dotted,
+    failing,
+    import_others,
+    in_forks,
+    is_property,
+)
 
 STAGES = ("loader", "claims", "abi", "rules", "verdict")
 
@@ -49,26 +63,44 @@ class Mutant(NamedTuple):
         line: Where the change is.
         change: What becomes of what.
         source: The changed module.
+        reason: Why nothing can notice the mutants of this line that survive, or nothing.
     """
 
     module: str
     line: int
     change: str
     source: str
+    reason: str = ""
 
     def __str__(self) -> str:
-        return f"{self.module}:{self.line}: {self.change}"
+        explained = f"  (equivalent: {self.reason})" if self.reason else ""
+        return f"{self.module}:{self.line}: {self.change}{explained}"
 
 
 def mutants(module: str, source: str) -> Iterator[Mutant]:
     """Yield every mutant of a module."""
     tree = ast.parse(source)
+    reasons = _reasons(source)
     for node in _code(tree):
         for other in _alternatives(node):
             text = ast.unparse(ast.fix_missing_locations(_Replacing(node, other).visit(tree)))
             _Replacing(other, node).visit(tree)
             change = f"{_shown(node)}  ->  {_shown(other)}"
-            yield Mutant(module, _line(node), change, text)
+            yield Mutant(module, _line(node), change, text, reasons.get(_line(node), ""))
+
+
+def _reasons(source: str) -> dict[int, str]:
+    """Return the reasons by line that comments give for the mutants that survive there."""
+    comments = (
+        token
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    )
+    return {
+        token.start[0]: said[1]
+        for token in comments
+        if (said := re.fullmatch(r"# equivalent: (.+)", token.string))
+    }
 
 
 def _shown(node: ast.AST) -> str:
@@ -213,8 +245,8 @@ def _imported(path: Path) -> set[str]:
     return found
 
 
-class UnitTests:
-    """The unit tests, and what each of their files imports."""
+class Suite:
+    """The tests, and what each of their files imports."""
 
     def __init__(self) -> None:
         self._imports = {
@@ -224,7 +256,10 @@ class UnitTests:
         }
 
     def of(self, module: str) -> list[str]:
-        """Return the files of tests that import a module, those that do directly first."""
+        """Return the files of unit tests that import a module, those that do directly first.
+
+        The property test named after the module, if there is one, is the last.
+        """
         name = dotted(ROOT / module)
         tests = sorted((ROOT / "tests/unit").glob("test_*.py"))
         fitting = [path for path in tests if name in self._reached(dotted(path))]
@@ -235,6 +270,7 @@ class UnitTests:
                 words.isdisjoint(path.stem.split("_")),
             )
         )
+        fitting += (ROOT / "tests/property").glob(f"test_{Path(module).stem}.py")
         return [path.relative_to(ROOT).as_posix() for path in fitting]
 
     @cache  # noqa: B019 -- there is one of them
@@ -268,7 +304,7 @@ class Chosen:
     """Which files of tests run against a mutant, and in which order."""
 
     def __init__(self, modules: Collection[str], jobs: int) -> None:
-        tests = UnitTests()
+        tests = Suite()
         self._of = {module: tests.of(module) for module in modules}
         self._sources = {module: (ROOT / module).read_text("utf-8") for module in modules}
         # The tests that noticed most changes of a module notice the next one first.
@@ -291,7 +327,8 @@ class Chosen:
             for path in self._of[module]
             if not lines or any(m == module and at in lines for m, at in self._called[path])
         ]
-        return sorted(fitting, key=lambda path: -self.noticed[module][path])
+        noticed = self.noticed[module]
+        return sorted(fitting, key=lambda path: (is_property(path), -noticed[path]))
 
 
 def run(mutants: Sequence[Mutant], jobs: int) -> list[Mutant]:
@@ -347,9 +384,12 @@ def main() -> None:
         print(f"a sample of {len(chosen)} mutants, with --seed {options.seed}")  # noqa: T201
         chosen = sorted(random.Random(options.seed).sample(chosen, options.sample))
     survivors = run(chosen, options.jobs)
+    explained = sum(bool(mutant.reason) for mutant in survivors)
+    judged = len(chosen) - explained
     killed = len(chosen) - len(survivors)
-    score = 100 * killed / max(1, len(chosen))
-    print(f"{killed} of {len(chosen)} mutants are killed ({score:.1f}%)")  # noqa: T201
+    score = 100 * killed / max(1, judged)
+    more = f", and {explained} explained" if explained else ""
+    print(f"{killed} of {judged} mutants are killed ({score:.1f}%){more}")  # noqa: T201
     if score < options.fail_under:
         sys.exit(f"fewer than {options.fail_under:g}%")
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import CodeType
 from typing import IO
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -36,10 +37,20 @@ def dotted(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+def is_property(test: str) -> bool:
+    """Whether a file of tests, by its path from the project's folder, is of property tests."""
+    return test.startswith("tests/property/")
+
+
 def import_others() -> None:
     """Import what the package and the tests need, and forget the package and the tests."""
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.chdir(ROOT)
+    # The same examples for every mutant, and the first that fails is enough.
+    hypothesis.settings.register_profile(
+        "mutation", derandomize=True, database=None, phases=[hypothesis.Phase.generate]
+    )
+    hypothesis.settings.load_profile("mutation")
     for path in [*sorted((ROOT / PACKAGE).rglob("*.py")), ROOT / "tests/builders.py"]:
         if path.stem != "__main__":
             importlib.import_module(dotted(path))

@@ -115,7 +115,11 @@ def test_what_names_of_one_entity_begin_with() -> None:
     assert owner_prefix("_ZN3c104warnEi") == "_ZN3c104warnE"
     assert owner_prefix("_ZN3c105ErrorC2Ei") == "_ZN3c105ErrorC"
     assert owner_prefix("_ZNK2at6TensorplERKS0_") == "_ZNK2at6Tensorpl"
+    # One in no namespace, and one that is not mangled, are their own.
+    assert owner_prefix("_Z9torch_foov") == "_Z9torch_foov"
+    assert owner_prefix("torch_foo") == "torch_foo"
     # Else a name that is none would be held against all that torch exports.
+    assert owner_prefix("_ZN99999at") == "_ZN99999at"
     assert owner_prefix("_ZN2atcmEv") == "_ZN2atcm"
     assert owner_prefix("_ZN2at") == "_ZN2at"
 

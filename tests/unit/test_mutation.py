@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.mutation.__main__ import UnitTests, mutants
+from tests.mutation.__main__ import Suite, mutants
 from tests.mutation.forks import ROOT
 
 
@@ -56,13 +56,27 @@ def test_a_mutant_says_where_it_is() -> None:
     ]
 
 
+def test_a_comment_explains_the_mutants_of_its_line() -> None:
+    lines = ["a = 1 > b  # equivalent: as good", "b = 1 > c  # as good", "'# equivalent: no', 1"]
+    found = list(mutants("x.py", "\n".join(lines)))
+    assert {(item.line, item.reason) for item in found} == {(1, "as good"), (2, ""), (3, "")}
+    assert str(found[0]) == "x.py:1: 1 > b  ->  1 >= b  (equivalent: as good)"
+
+
+def test_a_property_test_named_after_a_module_comes_last() -> None:
+    tests = Suite().of("torch_abi_audit/claims/markers.py")
+    assert tests[-1] == "tests/property/test_markers.py"
+    assert "tests/unit/test_markers.py" in tests[:-1]
+    assert not any("property" in path for path in Suite().of("torch_abi_audit/abi/mangling.py"))
+
+
 def test_which_tests_notice_a_module() -> None:
-    tests = UnitTests().of("torch_abi_audit/abi/mangling.py")
+    tests = Suite().of("torch_abi_audit/abi/mangling.py")
     assert tests[0] == "tests/unit/test_mangling.py"
     assert "tests/unit/test_rules.py" in tests
     assert "tests/unit/test_mutation.py" not in tests
     # Whose families of rules are imported by their names.
-    assert "tests/unit/test_rules.py" in UnitTests().of("torch_abi_audit/rules/cuda.py")
+    assert "tests/unit/test_rules.py" in Suite().of("torch_abi_audit/rules/cuda.py")
 
 
 _JUDGE = """
