@@ -170,3 +170,6 @@ def test_the_bounds_of_microsofts_scheme() -> None:
     # Twenty digits may repeat so much that a declaration has 59,049 characters for each.
     assert is_demangled(name((1 << 26) // 59049, 20))
     assert demangle(name((1 << 26) // 59049 + 1, 20)) is None
+    # Thirty, to 1,048,576 characters each: with 64 the declaration reaches the bound.
+    assert is_demangled(name(64, 30))
+    assert demangle(name(65, 30)) is None

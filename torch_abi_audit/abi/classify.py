@@ -75,7 +75,7 @@ def _classify(
     libraries = graph.libraries
     copies = {path for path, library in libraries.items() if is_torchs(path, library)}
     found = scopes(graph)
-    if copies and not is_torch:
+    if copies and not is_torch:  # equivalent: without copies, others find the same
         # Copies provide to each other alone.
         others = scopes(graph.without(copies))
         found = {path: (found if path in copies else others)[path] for path in libraries}

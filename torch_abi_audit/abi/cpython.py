@@ -74,7 +74,7 @@ def classify_python(path: str, library: Library, scope: Scope) -> PythonUse:
     if not bound and not opaque and (is_for_abi3t(path) or "3t" in linked.values()):
         abi = PythonAbi.ABI3T
         since.setdefault(basename(path), ABI3T_SINCE)
-    floor = max(since.values()) if since and not bound else None
+    floor = None if bound else max(since.values())
     return PythonUse(
         abi=abi,
         opaque=opaque,
