@@ -639,6 +639,11 @@ def test_a_pin_to_what_does_not_link_is_no_sign(made_up: Layouts) -> None:
     told = item(asserts={FIRST: 10})
     expected = BuiltWith((V9,), Sign.ASSERTIONS, 1, 1)
     assert built_with([told], known, ()) == {told.path: expected}
+    # A matrix of two releases tells as much; one of a single torch tells nothing.
+    known = Matrix({subject.path: {V9: breaks, V10: links}})
+    assert built_with([subject], known, [V9]) == {subject.path: None}
+    known = Matrix({subject.path: {V9: breaks}})
+    assert built_with([subject], known, [V9]) == {subject.path: BuiltWith((V9,), Sign.PIN)}
 
 
 def test_the_values_that_end_an_enum_are_no_change_from_either_side() -> None:

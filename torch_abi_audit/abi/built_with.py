@@ -116,9 +116,11 @@ def _linking(built: BuiltWith | None, row: Mapping[Version, Cell]) -> BuiltWith 
 
 def _told(own: Collection[Literal], pinned: Collection[Version]) -> BuiltWith | None:
     """Return what the assertions of a library tell; None where they are of no known release."""
-    counts = load_layouts().assertions.built_with(own) if own else {}
-    best = max(counts.values(), default=0)
-    if not own or best < _EXPLAINED * len(own):
+    if not own:
+        return None
+    counts = load_layouts().assertions.built_with(own)
+    best = max(counts.values())
+    if best < _EXPLAINED * len(own):
         return None
     releases = [release for release, count in sorted(counts.items()) if count == best]
     agreed = [release for release in releases if release in pinned]
