@@ -167,7 +167,7 @@ def test_libraries_that_lack_the_same_are_told_of_together() -> None:
         (
             ("a.so", "b.so", "c.so"),
             (
-                "torch 2.9, allowed by the metadata, lacks 2 names that 3 libraries need: at::never"
+                "torch 2.9, allowed by the metadata, lack 2 names that 3 libraries need: at::never"
                 " (no torch build for linux_x86_64 exports it)"
             ),
         ),

@@ -481,8 +481,11 @@ def fix_lines(target: TargetDocument) -> list[tuple[str, str]]:
         again = f"audited again with it: {plan['verdict']}"
         lines.append(("", f"({again}; torch-abi-audit repair writes that wheel)"))
     elif plan["why_not"]:
-        lines = [("fix", f"no change of metadata makes it pass: {plan['why_not']}")]
-    return [*lines, *(("build", text) for text in plan["build"])]
+        # The closing sentence has it too, unless another finding is what it is about.
+        why = "" if plan["why_not"] in target["summary"] else f": {plan['why_not']}"
+        lines = [("fix", f"no change of metadata makes it pass{why}")]
+    told = {finding["fix"] for finding in target["findings"]}
+    return [*lines, *(("build", text) for text in plan["build"] if text not in told)]
 
 
 def here(target: TargetDocument, known: Iterable[str]) -> str | None:

@@ -269,10 +269,11 @@ def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         evidence = lacking(reason for _, reason in lacked)
         of_first = [reason for release, reason in lacked if release == newest]
         of_path = lacked[newest, first]
+        releases = {release for release, _ in lacked}
         yield Hit(
-            f"torch {ranges({release for release, _ in lacked}, catalog.releases)}, allowed by"
-            f" {subject.source}, lacks {{evidence:name}} that {{libraries:need}}:"
-            f" {_told(first)}",
+            f"torch {ranges(releases, catalog.releases)}, allowed by {subject.source},"
+            f" {'lacks' if len(releases) == 1 else 'lack'} {{evidence:name}} that"
+            f" {{libraries:need}}: {_told(first)}",
             libraries=tuple(path for path in subject.matrix.libraries if path in paths),
             evidence=_with_instead(evidence, _instead(subject, catalog, of_path, of_first, newest)),
             fix=_where_it_loads(subject, catalog, [item.name for item in evidence]),

@@ -72,15 +72,15 @@ def plan(
         tried: Changes of its metadata, and what it came to with each.
         severities: What makes a target fail.
     """
-    build = [_TO_THE_STABLE_ABI] if subject.torch_abi is TorchAbi.UNSTABLE else []
     passing = {change: again.verdict for change, again in tried if again.safe}
     if passing:
         several = any(len(item.fix.choices) > 1 for item in found if item.fix)
         choices = tuple(passing) if several and len(passing) > 1 else ()
         change, verdict = next(iter(passing.items()))
-        return Plan(None if choices else change, choices, verdict, build=tuple(build))
+        more = (_TO_THE_STABLE_ABI,) if subject.torch_abi is TorchAbi.UNSTABLE else ()
+        return Plan(None if choices else change, choices, verdict, build=more)
     left = min((failing(again.findings, severities) for _, again in tried), key=len, default=found)
-    build = [item.fix.text for item in left if item.fix and not offered(item.fix)] + build
+    build = [item.fix.text for item in left if item.fix and not offered(item.fix)]
     return Plan(why_not=cause(left).message if left else None, build=unique(build))
 
 
