@@ -109,7 +109,7 @@ def _of_wheel(wheel: Path, auditor: Auditor, options: Options, chosen: str | Non
         (report,) = auditor.audit(wheel)
     item = Repair(wheel, report)
     if report.verdict is Verdict.ERROR:
-        return item.refuse(report.error or report.summary, failed=True)
+        return item.refuse(_error(report), failed=True)
     plan = report.plan or Plan()
     change = plan.change
     if report.safe:
@@ -125,6 +125,14 @@ def _of_wheel(wheel: Path, auditor: Auditor, options: Options, chosen: str | Non
         lines = ", ".join(choice.torch or "" for choice in plan.choices)
         return item.refuse(f"several requirements fit; choose one with --require-torch ({lines})")
     return item.refuse(f"no change of metadata makes it pass: {plan.why_not}")
+
+
+def _error(report: TargetReport) -> str:
+    """Return why a wheel could not be audited, in one line."""
+    if not report.unreadable:
+        return report.error or report.summary
+    first, *others = report.unreadable
+    return f"{first.path}: {first.error}" + (f" (and {len(others)} more)" if others else "")
 
 
 def _alike(items: Sequence[Repair], auditor: Auditor, options: Options) -> Sequence[Repair]:
