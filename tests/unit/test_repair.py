@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import signal
 import warnings
 import zipfile
@@ -27,10 +26,16 @@ INFO = "x-1.0.dist-info"
 ANY = -1
 
 
-def a_wheel(folder: Path, *, name: str = NAME, metadata: str = TOO_LOW, **more: bytes) -> Path:
+def a_wheel(
+    folder: Path,
+    *,
+    name: str = NAME,
+    metadata: str = TOO_LOW,
+    files: Mapping[str, bytes] | None = None,
+) -> Path:
     folder.mkdir(exist_ok=True)
-    files = {"x/_ops.so": a_library(), **{f"x/{path}": data for path, data in more.items()}}
-    return write_wheel(folder, files, name=name, metadata=metadata)
+    members = {"x/_ops.so": a_library(), **(files or {})}
+    return write_wheel(folder, members, name=name, metadata=metadata)
 
 
 def of_scenario(name: str) -> Path:
@@ -407,7 +412,9 @@ def test_headers_that_contradict(
     local: bool,  # noqa: FBT001
     ignored: tuple[str, ...],
 ) -> None:
-    wheel = changed(a_wheel(tmp_path, data=bytes(99)), offset, name, value, local=local)
+    wheel = changed(
+        a_wheel(tmp_path, files={"x/data": bytes(99)}), offset, name, value, local=local
+    )
     run(wheel, of_scenario("floor-understated"), *ignored, code=ANY)
     if run.code:
         (line,) = run.err.splitlines()
@@ -428,8 +435,8 @@ def test_members_that_overlap_are_not_copied_many_times(tmp_path: Path) -> None:
 
 def test_of_many_libraries_that_can_not_be_read_one_is_named(run: Run, tmp_path: Path) -> None:
     cut = a_library()[:200]
-    wheel = a_wheel(tmp_path, **{"a.so": cut, "b.so": cut, "c.so": cut})
-    run.refuses(wheel, ": x/a.so: truncated: ")
+    wheel = a_wheel(tmp_path, files={"a.so": cut, "b.so": cut, "c.so": cut})
+    run.refuses(wheel, ": a.so: truncated: ")
     assert run.err.endswith(" (and 2 more)\n")
 
 
