@@ -229,7 +229,7 @@ FINDING = Finding("torch-undeclared", Severity.WARNING, "", ("x/_C.so", "x/_D.so
         ("torch-undeclared", None, None, True),
         ("torch-undeclared", "x/*", None, True),
         ("torch-undeclared", "*.so", None, True),
-        ("torch-undeclared", "x/_C.so", None, False),  # it is about another one too
+        ("torch-undeclared", "x/_E.so", None, False),
         ("torch-unpinned", None, None, False),
         ("torch-undeclared", None, "2.12", True),
         ("torch-undeclared", None, "2.11", False),  # the catalog has it: expired

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from packaging.version import Version
 
@@ -9,7 +11,7 @@ from tests.builders import CATALOG, library, shown, subject
 from torch_abi_audit.config import parse_config
 from torch_abi_audit.model import Evidence, EvidenceKind, Finding, Ignore, Severity
 from torch_abi_audit.rules import run_rules
-from torch_abi_audit.verdict.ignores import split
+from torch_abi_audit.verdict.ignores import matches, split
 
 DESTRUCTOR, WARN, NEW = "_ZN2at6TensorD1Ev", "_ZN3c104warnEv", "_ZN2at3newEv"
 RULE = "unstable-torch-symbol"
@@ -77,3 +79,105 @@ def test_only_symbols_have_the_names_of_symbols() -> None:
     finding = Finding(rule, Severity.ERROR, "it needs {first}", evidence=evidence)
     assert split([finding], [Ignore(rule, "why", symbol="lib*")], CATALOG) == ((finding,), ())
     assert not split([finding], [Ignore(rule, "why")], CATALOG)[0]
+
+
+A, B, C = "x/a.so", "x/b.so", "y/c.so"
+
+
+def of_three(*more: Evidence) -> Finding:
+    """A finding of three libraries: a and b have a symbol each and share one; c has none."""
+    kind = EvidenceKind.SYMBOL
+    evidence = (
+        Evidence(kind, WARN, A),
+        Evidence(kind, NEW, A),
+        Evidence(kind, WARN, B),
+        Evidence(kind, DESTRUCTOR, B),
+        *more,
+    )
+    template = "{libraries:use} {evidence:symbol}"
+    return Finding(RULE, Severity.ERROR, template, (A, B, C), evidence)
+
+
+def part(
+    *ignores: Ignore, finding: Finding | None = None
+) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Return what remains, as messages and libraries, and the messages of what is ignored."""
+    standing, ignored = split([finding or of_three()], ignores, CATALOG)
+    return (
+        [(item.message, *item.libraries) for item in standing],
+        [item.finding.message for item in ignored],
+    )
+
+
+def test_an_ignore_takes_the_libraries_that_it_matches() -> None:
+    assert part(Ignore(RULE, "why", library=A)) == (
+        [("2 libraries use 2 symbols", B, C)],
+        ["1 library uses 2 symbols"],
+    )
+    assert part(Ignore(RULE, "why", library="x/*")) == (
+        [("1 library uses 0 symbols", C)],
+        ["2 libraries use 3 symbols"],
+    )
+    assert part(Ignore(RULE, "why", library="*.so")) == ([], ["3 libraries use 3 symbols"])
+    assert part(Ignore(RULE, "why", library="z/*")) == (
+        [("3 libraries use 3 symbols", A, B, C)],
+        [],
+    )
+
+
+def test_several_take_a_library_each_and_leave_nothing() -> None:
+    ignores = [Ignore(RULE, "why", library=path) for path in (A, B, C)]
+    said = ["1 library uses 2 symbols", "1 library uses 2 symbols", "1 library uses 0 symbols"]
+    assert part(*ignores) == ([], said)
+
+
+def test_one_of_three_libraries_is_still_to_be_moved() -> None:
+    (ignore,) = parse_config({"migrating": [B]}).ignore
+    assert part(ignore) == ([("2 libraries use 2 symbols", A, C)], ["1 library uses 2 symbols"])
+
+
+def test_evidence_of_no_library_stays_until_all_are_ignored() -> None:
+    finding = of_three(Evidence(EvidenceKind.TAG, "py3-none-any"))
+    ignores = [Ignore(RULE, "why", library="x/*"), Ignore(RULE, "why", library="y/*")]
+    _, ignored = split([finding], ignores, CATALOG)
+    assert [len(item.finding.evidence) for item in ignored] == [4, 1]
+    (left,), _ = split([finding], ignores[:1], CATALOG)
+    assert [item.name for item in left.evidence] == ["py3-none-any"]
+
+
+def test_a_symbol_of_a_library() -> None:
+    assert part(Ignore(RULE, "why", library=A, symbol=WARN)) == (
+        [("3 libraries use 3 symbols", A, B, C)],
+        ["1 library uses 1 symbol"],
+    )
+    # A library of which nothing is left is not one of those that remain.
+    ignores = [Ignore(RULE, "why", library=A, symbol=name) for name in (WARN, NEW)]
+    assert part(*ignores)[0] == [("2 libraries use 2 symbols", B, C)]
+    assert part(Ignore(RULE, "why", symbol=WARN)) == (
+        [("3 libraries use 2 symbols", A, B, C)],
+        ["2 libraries use 1 symbol"],
+    )
+    assert part(Ignore(RULE, "why", library=C, symbol=WARN))[1] == []
+
+
+def test_symbols_of_no_library_in_particular_may_be_of_any() -> None:
+    evidence = tuple(Evidence(EvidenceKind.SYMBOL, name) for name in (WARN, NEW))
+    finding = replace(of_three(), libraries=(A, B), evidence=evidence)
+    assert part(Ignore(RULE, "why", symbol=WARN), finding=finding) == (
+        [("2 libraries use 1 symbol", A, B)],
+        ["2 libraries use 1 symbol"],
+    )
+    # Not of the one alone, which may not be theirs.
+    assert part(Ignore(RULE, "why", library=A, symbol=WARN), finding=finding)[1] == []
+
+
+def test_a_finding_without_libraries_is_of_no_library() -> None:
+    finding = replace(of_three(), libraries=(), evidence=())
+    assert part(Ignore(RULE, "why", library="*"), finding=finding)[1] == []
+    assert part(Ignore(RULE, "why"), finding=finding)[0] == []
+
+
+def test_an_ignore_that_takes_a_part_matches_it() -> None:
+    assert matches(Ignore(RULE, "why", library=A), of_three())
+    assert not matches(Ignore(RULE, "why", library="z/*"), of_three())
+    assert not matches(Ignore("torch-unpinned", "why", library=A), of_three())

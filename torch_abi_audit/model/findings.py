@@ -126,8 +126,8 @@ class Ignore(NamedTuple):
     Attributes:
         rule: The rule's name.
         reason: Why it is ignored.
-        library: A pattern of paths as a shell writes it; without one every finding of the
-            rule is ignored.
+        library: A shell pattern of paths: of a finding about several libraries only those that
+            match are ignored. Without one every finding of the rule is ignored.
         until_torch: The release of torch with which it expires: once the catalog has it.
         migrating: It says that a library is still to be moved to the stable ABI.
         symbol: A pattern of symbols, as they are declared or mangled; without one all are

@@ -1,4 +1,4 @@
-"""Findings that the user ignores: taken out before the verdict, and reported all the same."""
+"""Findings that the user ignores: they do not count for the verdict, but are reported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch_abi_audit.model import EvidenceKind, Ignored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from torch_abi_audit.catalog import Catalog
     from torch_abi_audit.model import Evidence, Finding, Ignore
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 def split(
     findings: Iterable[Finding], ignores: Iterable[Ignore], catalog: Catalog
 ) -> tuple[tuple[Finding, ...], tuple[Ignored, ...]]:
-    """Part findings into those that stand and those that are ignored.
+    """Split findings into those that remain and those that are ignored.
 
-    Of several that speak of a finding, or of one of its symbols, the first counts.
+    An ignore may match only some of the libraries or symbols of a finding; the rest remains one.
+    Where several ignores match, the first one counts.
     """
     alive = [ignore for ignore in ignores if not is_expired(ignore, catalog)]
     standing: list[Finding] = []
@@ -28,42 +29,64 @@ def split(
     for finding in findings:
         rest: Finding | None = finding
         for ignore in alive:
-            if rest is not None and matches(ignore, rest):
+            if rest is not None:
                 taken, rest = _divide(rest, ignore)
-                ignored.append(Ignored(taken, ignore))
+                ignored += [] if taken is None else [Ignored(taken, ignore)]
         standing += [] if rest is None else [rest]
     return tuple(standing), tuple(ignored)
 
 
-def _divide(finding: Finding, ignore: Ignore) -> tuple[Finding, Finding | None]:
-    """Part a finding into what is ignored of it and what is left; None for nothing."""
-    taken = tuple(item for item in finding.evidence if _names(ignore, item))
-    left = tuple(item for item in finding.evidence if not _names(ignore, item))
-    if ignore.symbol is None or not left:
+def matches(ignore: Ignore, finding: Finding) -> bool:
+    """Whether an ignore matches a finding, or some of its libraries or symbols."""
+    return _divide(finding, ignore)[0] is not None
+
+
+def _divide(finding: Finding, ignore: Ignore) -> tuple[Finding | None, Finding | None]:
+    """Split a finding into what is ignored and what remains of it, None for nothing.
+
+    Evidence of no library in particular remains until all libraries are ignored.
+    """
+    if ignore.rule != finding.rule:
+        return None, finding
+    pattern, paths = ignore.library, set(finding.libraries)
+    named = {path for path in paths if pattern is None or fnmatchcase(path, pattern)}
+    whole = named == paths
+    taken: list[Evidence] = []
+    left: list[Evidence] = []
+    for item in finding.evidence:
+        of_named = whole or item.library in named
+        (taken if of_named and _names(ignore, item) else left).append(item)
+    if (pattern is not None and not named) or (ignore.symbol is not None and not taken):
+        return None, finding
+    if whole and (ignore.symbol is None or not left):
         return finding, None
-    return replace(finding, evidence=taken), replace(finding, evidence=left)
+    ours = named if ignore.symbol is None else _libraries_of(taken, named)
+    # A library without evidence of its own remains.
+    others = paths - ours | (set() if ignore.symbol is None else _libraries_of(left, paths))
+    return _part(finding, ours, taken), _part(finding, others, left)
+
+
+def _libraries_of(evidence: Iterable[Evidence], paths: Collection[str]) -> set[str]:
+    """Return the libraries that evidence was found in: any of them where it does not say."""
+    found = {item.library for item in evidence}
+    return set(paths) if None in found else {path for path in paths if path in found}
+
+
+def _part(finding: Finding, paths: Collection[str], evidence: Iterable[Evidence]) -> Finding:
+    libraries = tuple(path for path in finding.libraries if path in paths)
+    return replace(finding, libraries=libraries, evidence=tuple(evidence))
 
 
 def _names(ignore: Ignore, item: Evidence) -> bool:
-    """Whether the pattern of an ignore is one of a symbol."""
-    if ignore.symbol is None or item.kind is not EvidenceKind.SYMBOL:
+    """Whether the pattern of an ignore matches a symbol, mangled or as it is declared."""
+    if ignore.symbol is None:
+        return True
+    if item.kind is not EvidenceKind.SYMBOL:
         return False
     names = filter(None, (item.name, item.declaration))
     return any(fnmatchcase(name, ignore.symbol) for name in names)
 
 
-def matches(ignore: Ignore, finding: Finding) -> bool:
-    """Whether an ignore speaks of a finding; its pattern has to match all of its libraries."""
-    if ignore.rule != finding.rule:
-        return False
-    if ignore.symbol is not None and not any(_names(ignore, i) for i in finding.evidence):
-        return False
-    if ignore.library is None:
-        return True
-    pattern = ignore.library
-    return bool(finding.libraries) and all(fnmatchcase(p, pattern) for p in finding.libraries)
-
-
 def is_expired(ignore: Ignore, catalog: Catalog) -> bool:
-    """Whether the catalog has the release of torch that ends an ignore."""
+    """Whether an ignore has expired: the torch release that ends it is out."""
     return ignore.until_torch is not None and catalog.newest >= ignore.until_torch
