@@ -97,7 +97,14 @@ def make_parser() -> argparse.ArgumentParser:
         "--site-packages",
         type=Path,
         metavar="DIR",
-        help="audit the packages installed in a site-packages directory, or those named",
+        help="the same as --python",
+    )
+    parser.add_argument(
+        "--python",
+        type=Path,
+        metavar="PATH",
+        help="audit the packages of this environment, or those named: an interpreter, a virtual"
+        " or conda environment, or its site-packages; nothing in it is run",
     )
     parser.add_argument(
         "--all", action="store_true", help="also list packages that do not use torch"

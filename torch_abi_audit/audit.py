@@ -44,6 +44,7 @@ from torch_abi_audit.model import (
 from torch_abi_audit.rules import run_rules
 from torch_abi_audit.targets.resolve import ResolvedTarget, resolve
 from torch_abi_audit.verdict.cross_wheel import RunCollector
+from torch_abi_audit.verdict.environment import remedy
 from torch_abi_audit.verdict.ignores import split
 from torch_abi_audit.verdict.plan import candidates, failing, offered, plan, with_proven_fixes
 from torch_abi_audit.verdict.policy import Policy
@@ -340,6 +341,7 @@ class Auditor:
         self.catalog = catalog
         self._options = options
         self._site = site
+        self.hint: str | None = None
         self._budget = RunBudget(options.limits)
         self._installed: dict[tuple[Path, ...], Catalog | None] = {}
         self._torch_errors: dict[tuple[Path, ...], str] = {}
@@ -349,9 +351,9 @@ class Auditor:
         """Where packages are found."""
         if self._site is None:
             # Only where a target is the name of a package.
-            from torch_abi_audit.targets.installed import active_site  # noqa: PLC0415
+            from torch_abi_audit.targets.environments import current_site  # noqa: PLC0415
 
-            self._site = active_site()
+            self._site, self.hint = current_site()
         return self._site
 
     @property
@@ -363,7 +365,7 @@ class Auditor:
         """
         if not self.site.packages:
             raise AuditError(
-                f"{', '.join(map(str, self.site.folders))}: no package is installed in it"
+                f"{', '.join(map(str, self.site.folders))}: no packages are installed in it"
             )
         torch = self._torch_of(self.site)
         return Environment(
@@ -371,11 +373,17 @@ class Auditor:
             torch=None if torch is None else torch.newest,
             releases=self.catalog.releases,
             error=self._torch_errors.get(self.site.folders),
+            version=None if torch is None else self._version_of(self.site, torch),
         )
 
-    def collector(self) -> RunCollector:
-        """Return what takes the reports, for what is true of all of them together."""
-        return RunCollector(load_catalog(), self._options.ignore, self._options.policy)
+    def collector(self, environment: Environment | None = None) -> RunCollector:
+        """Return what takes the reports, for what is true of all of them together.
+
+        Args:
+            environment: The environment, where its packages are audited as a whole.
+        """
+        options = self._options
+        return RunCollector(load_catalog(), options.ignore, options.policy, environment)
 
     def audit(self, target: str | Path) -> Iterator[TargetReport]:
         """Audit what a target names: one thing, or each wheel of a folder; see `audit`."""
@@ -390,7 +398,7 @@ class Auditor:
         for item in found:
             report, notice = self._audit(item), item.notice
             if item.site is not None and (unread := self._torch_errors.get(item.site.folders)):
-                notice = f"{target}: the torch that is installed beside it can't be read: {unread}"
+                notice = f"{target}: the torch installed alongside it can't be read: {unread}"
             yield replace(report, notice=notice)
 
     def package_names(self) -> list[str]:
@@ -412,7 +420,9 @@ class Auditor:
             report = conclude(
                 found.name, contents.kind, subject, self.catalog, self._options, budget=budget
             )
-            here = None if found.site is None else self._here(contents, found.site, budget)
+            here = None
+            if found.site is not None:
+                here = self._here(contents, subject, found.site, budget)
         except AuditError as error:
             reason = str(error)
         except OSError as error:
@@ -420,7 +430,10 @@ class Auditor:
         except Exception as error:  # noqa: BLE001 -- a bug: say so, and audit the other targets
             reason = _bug(error)
         else:
-            return replace(report, here=here)
+            if here is None or here.remedy is None:
+                return replace(report, here=here)
+            summary = f"{here.remedy.why}; {report.summary}"
+            return replace(report, here=here, summary=summary)
         finally:
             self._budget.take(budget)
         return _failed(found.name, reason, found.kind)
@@ -435,8 +448,10 @@ class Auditor:
             )
             raise AuditError(f"{against} is not for its platform, {keys}")
 
-    def _here(self, contents: TargetContents, site: Site, budget: Budget) -> Here | None:
-        """Judge a package against the torch that is installed beside it."""
+    def _here(
+        self, contents: TargetContents, against_known: Subject, site: Site, budget: Budget
+    ) -> Here | None:
+        """Check a package against the torch that is installed alongside it."""
         catalog = self._torch_of(site)
         if catalog is None or contents.claims.name == "torch":
             return None
@@ -444,7 +459,15 @@ class Auditor:
             contents, catalog, self._options, present=site.library_names, budget=budget
         )
         cell = subject.matrix.row.get(catalog.newest)
-        return None if cell is None else Here(catalog.newest, cell)
+        if cell is None:
+            return None
+        torch = self._version_of(site, catalog)
+        return Here(catalog.newest, cell, remedy(against_known, cell, torch, load_catalog()))
+
+    @staticmethod
+    def _version_of(site: Site, torch: Catalog) -> Version:
+        """Return the version of the torch that is installed, as its metadata has it."""
+        return site.version_of("torch") or torch.newest
 
     def _torch_of(self, site: Site) -> Catalog | None:
         if site.folders not in self._installed:

@@ -116,9 +116,15 @@ def _run(given: list[str]) -> int:
         return _repair(make_repair_parser().parse_args(given[1:]))
     parser = make_parser()
     options = parser.parse_args(["--help"] if given == ["help"] else given)
-    whole = options.env or (options.site_packages is not None and not options.targets)
-    if bool(options.targets) is whole or (options.env and options.site_packages):
-        parser.error("name targets, or an environment with --env or --site-packages")
+    if options.env and (options.python or options.site_packages):
+        other = "--python" if options.python else "--site-packages"
+        parser.error(f"--env and {other} cannot be combined")
+    elsewhere = options.python or options.site_packages
+    whole = options.env or (elsewhere is not None and not options.targets)
+    if options.targets and options.env:
+        parser.error("--env audits the whole environment: leave out the targets, or --env")
+    if not options.targets and not whole:
+        parser.error("nothing to audit: name wheels or packages, or use --env or --python")
     return _audit(options, whole=whole)
 
 
@@ -129,7 +135,7 @@ def _audit(options: argparse.Namespace, *, whole: bool) -> int:
         judging = _options(options, config)
         auditor = Auditor(
             judging,
-            None if options.site_packages is None else _site(options.site_packages),
+            _site(options.python or options.site_packages),
         )
         environment = auditor.environment if whole else None
         destinations = _destinations(options)
@@ -139,14 +145,16 @@ def _audit(options: argparse.Namespace, *, whole: bool) -> int:
     path = None if config.path is None else str(config.path)
     head = head_document(__version__, auditor.catalog.releases, judging.policy, environment, path)
     style = Style(options.verbose, options.quiet, options.all, options.color)
-    run = auditor.collector()
+    run = auditor.collector(environment)
+    if environment is not None and auditor.hint is not None:
+        _complain(auditor.hint)
     targets = auditor.package_names() if whole else expand(options.targets)
     progress = ProgressBar(len(targets), shown=not options.quiet and (whole or is_long(targets)))
     audit = auditor.package if whole else auditor.audit
     failed = False
     on_screen = _is_on_screen(destinations)
     if environment is not None and environment.error is not None:
-        _complain(f"the torch that is installed can't be read: {environment.error}")
+        _complain(f"the installed torch can't be read: {environment.error}")
         failed = True
     with Outputs(destinations, head, style, _complain) as output:
         try:
@@ -319,18 +327,18 @@ def _refuse(message: str) -> int:
     return EXIT_ERROR
 
 
-def _site(folder: Path) -> Site:
-    """Return the environment that was named.
+def _site(path: Path | None) -> Site | None:
+    """Return the environment that was named; None for the current one.
 
     Raises:
-        AuditError: There is no such folder.
+        AuditError: There is none.
     """
+    if path is None:
+        return None
     # Only where packages are asked for.
-    from torch_abi_audit.targets.installed import Site  # noqa: PLC0415
+    from torch_abi_audit.targets.environments import find_site  # noqa: PLC0415
 
-    if not folder.is_dir():
-        raise AuditError(f"{folder}: no such folder")
-    return Site([folder])
+    return find_site(path)
 
 
 def expand(targets: Iterable[str]) -> list[str]:

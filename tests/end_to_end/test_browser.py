@@ -98,7 +98,7 @@ def document() -> Document:
     found["targets"][2]["findings"][0]["message"] = f"2.9.0 lacks {long}"
     found["targets"][2]["findings"][0]["fix"] = f"build it with -D{long}"
     cell = found["targets"][1]["torch"]["releases"]["2.12.0"]
-    found["targets"][1]["here"] = {"torch": "2.12.0", **cell}
+    found["targets"][1]["here"] = {"torch": "2.12.0", **cell, "remedy": None}
     return found
 
 

@@ -19,7 +19,7 @@ from tests.builders import TEST_WHEELS, a_library, load_schema, member_of
 from tests.unit.test_catalog import declare, torch_wheel
 from torch_abi_audit import TargetKind, audit
 from torch_abi_audit.cli import main
-from torch_abi_audit.targets.installed import Site
+from torch_abi_audit.targets.installed import Site, active_site
 
 
 def wheel_of(scenario: str) -> Path:
@@ -63,32 +63,85 @@ def run_json(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tupl
 
 
 def test_an_environment(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--site-packages", str(site)]) == 0
+    assert main(["--site-packages", str(site)]) == 1
     lines = capsys.readouterr().out.splitlines()
-    rows = {line.split()[0]: line.split("  ")[-1].strip() for line in lines[1:4]}
-    assert rows == {
-        "links-only": "guaranteed",
-        "stable-2-10": "does not load",
-        "unstable-pinned": "does not load",
-    }
-    assert lines[4] == "and 3 more, which use no torch (--all)"
-    assert (
-        "stable-2-10 1.0 needs torch >= 2.10, this environment has 2.9.0"
-        " (torch_call_dispatcher: not in torch 2.9.0)"
-    ) in lines
-    assert (
-        "unstable-pinned 1.0 does not load with torch 2.9.0: at::get_num_threads():"
-        " not in torch 2.9.0; it loads with torch 2.9-2.15 of the index"
-    ) in lines
-    assert lines[-1] == "1 of 3 packages with torch loads with torch 2.9.0"
-    assert main(["--site-packages", str(site), "--all"]) == 0
+    assert lines[0] == f"torch 2.9.0 in {site}"
+    rows = {line.split()[0]: line.split("  ")[-1].strip() for line in lines[3:6]}
+    assert list(rows.items()) == [  # what is broken first
+        ("stable-2-10", "does not load"),
+        ("unstable-pinned", "does not load"),
+        ("links-only", "guaranteed"),
+    ]
+    assert lines[6] == "and 2 other packages that do not use torch (--all)"
+    assert lines[8:-2] == [
+        (
+            "stable-2-10 1.0 requires torch>=2.10 and does not load with torch 2.9.0: torch 2.10 or"
+            " newer is needed for torch_call_dispatcher"
+        ),
+        '   = fix: pip install "torch==2.15.*"',
+        "",
+        (
+            "unstable-pinned 1.0 requires torch==2.14.* and does not load with torch 2.9.0:"
+            " at::get_num_threads() (not in torch 2.9.0)"
+        ),
+        '   = fix: pip install "torch==2.14.*"',
+    ]
+    assert lines[-1] == (
+        "failed: 2 of 3 packages that use torch do not load with torch 2.9.0; torch 2.14 suits all"
+        ' of them: pip install "torch==2.14.*"'
+    )
+    assert not any("TORCH_TARGET_VERSION" in line for line in lines)
+    assert main(["--site-packages", str(site), "--all"]) == 1
     assert "no-torch" in capsys.readouterr().out
+    assert main(["-q", "--site-packages", str(site)]) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 8
+
+
+def test_a_package_that_does_not_load_here(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By itself it may be published, but that is not what its user asks."""
+    assert main(["--site-packages", str(site), "stable_2_10"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(
+        "safe: stable-2-10 1.0 requires torch>=2.10 and does not load with torch"
+    )
+
+
+def test_an_environment_in_which_all_is_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(tmp_path, "links-only")
+    install_torch(tmp_path)
+    (tmp_path / "torch-2.9.0.dist-info").rename(tmp_path / "torch-2.9.0+cpu.dist-info")
+    assert main(["--site-packages", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"torch 2.9.0+cpu in {tmp_path}"
+    assert lines[-1] == "passed: 1 package that uses torch loads with torch 2.9.0+cpu"
+    assert main(["-q", "--site-packages", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("named", ["env", "env/bin/python", "env/lib/python3.11/site-packages"])
+def test_an_environment_by_its_interpreter(
+    site: Path, tmp_path: Path, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "env" / "lib" / "python3.11" / "site-packages"
+    folder.parent.mkdir(parents=True)
+    site.rename(folder)
+    (tmp_path / "env" / "bin").mkdir()
+    (tmp_path / "env" / "bin" / "python").symlink_to("/nowhere/python3.11")
+    (tmp_path / "env" / "pyvenv.cfg").write_text("home = /nowhere\n")
+    if named.endswith("python"):
+        (tmp_path / "env" / "bin" / "python").unlink()
+        (tmp_path / "env" / "bin" / "python").touch()
+    assert main(["--python", str(tmp_path / named)]) == 1
+    assert capsys.readouterr().out.splitlines()[0] == f"torch 2.9.0 in {folder}"
+    assert main(["--python", str(tmp_path / named), "links_only"]) == 0
 
 
 def test_an_environment_as_json(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each package is judged as its wheel is, and against the torch that is there."""
+    """Each package is checked as its wheel is, and against the torch that is there."""
     code, report = run_json("--site-packages", site, capsys=capsys)
-    assert code == 0
+    assert code == 1
     assert report["environment"] == {
         "site_packages": [str(site)],
         "torch": "2.9.0",
@@ -207,22 +260,32 @@ def test_what_is_neither(site: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         assert capsys.readouterr().err == f"torch-abi-audit: {path}: {reason}\n"
     assert main(["no_such_package_anywhere"]) == 2
     assert capsys.readouterr().err == (
-        "torch-abi-audit: no_such_package_anywhere: no such file, and no installed package of"
-        " that name\n"
+        "torch-abi-audit: no_such_package_anywhere: no such file, and no package of that name in"
+        f" {', '.join(map(str, active_site().folders))}\n"
     )
     assert main(["--site-packages", str(tmp_path / "missing")]) == 2
-    assert "no such folder" in capsys.readouterr().err
+    assert "no such file or directory" in capsys.readouterr().err
     assert main(["--site-packages", str(empty)]) == 2
-    assert capsys.readouterr().err == (f"torch-abi-audit: {empty}: no package is installed in it\n")
+    assert capsys.readouterr().err == (
+        f"torch-abi-audit: {empty}: no packages are installed in it\n"
+    )
 
 
-@pytest.mark.parametrize("arguments", [[], ["--env", "x.whl"], ["--env", "--site-packages", "x"]])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "nothing to audit: name wheels or packages, or use --env or --python"),
+        (["--env", "x.whl"], "--env audits the whole environment"),
+        (["--env", "--site-packages", "x"], "--env and --site-packages cannot be combined"),
+        (["--env", "--python", "x"], "--env and --python cannot be combined"),
+    ],
+)
 def test_targets_or_an_environment(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
-    assert "name targets, or an environment" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
 
 
 def test_a_name_that_is_both(
@@ -251,7 +314,10 @@ def test_a_package_that_can_not_be_read_hides_no_other(
     output = capsys.readouterr()
     assert "no-torch could not be audited: its metadata can't be parsed" in output.out
     assert "stable-2-10 could not be audited: stable_2_10/_C.so: truncated" in output.out
-    assert output.out.splitlines()[-1] == "1 of 4 packages with torch loads with torch 2.9.0"
+    assert output.out.splitlines()[-1] == (
+        "error: 1 of 2 packages that use torch does not load with torch 2.9.0; torch 2.14 suits all"
+        ' of them: pip install "torch==2.14.*"; 2 packages could not be audited'
+    )
     assert len(output.err.splitlines()) == 2
 
 
@@ -272,8 +338,13 @@ def test_files_that_are_recorded_and_not_there(
 
 def test_without_torch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     install(tmp_path, "stable-2.10")
-    assert main(["--site-packages", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "no torch is installed here"
+    assert main(["--site-packages", str(tmp_path)]) == 1
+    said = "failed: torch is not installed, but 1 package needs it"
+    assert capsys.readouterr().out.splitlines()[-1] == said
+    (tmp_path / "empty").mkdir()
+    install(tmp_path / "empty", "no-torch")
+    assert main(["--site-packages", str(tmp_path / "empty")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "passed: no package uses torch"
 
 
 def test_libraries_that_record_puts_elsewhere_belong_to_it(
@@ -360,6 +431,9 @@ def package(site: Path, name: str = "pk", *, record: str | None = "pk/_C.so,,\n"
     return info
 
 
+NEEDS_TORCH = 1  # and none is installed
+
+
 def audited(
     *arguments: str | Path, capsys: pytest.CaptureFixture[str]
 ) -> tuple[int, list[tuple[str, str, list[str]]]]:
@@ -376,14 +450,14 @@ def test_without_a_record_the_packages_folder_is_its_own(
 ) -> None:
     info = package(tmp_path, record=None)
     assert audited("--site-packages", tmp_path, capsys=capsys) == (
-        0,
+        NEEDS_TORCH,
         [("pk", "safe", ["pk/_C.so"])],
     )
     shutil.move(tmp_path / "pk", tmp_path / "other")
     code, (target,) = audited("--site-packages", tmp_path, capsys=capsys)
     assert (code, target[1]) == (2, "error")
     (info / "top_level.txt").write_text("other\n")
-    assert audited("--site-packages", tmp_path, capsys=capsys)[0] == 0
+    assert audited("--site-packages", tmp_path, capsys=capsys)[0] == NEEDS_TORCH
 
 
 def test_a_folder_that_is_named_is_looked_through(
@@ -413,7 +487,7 @@ def test_odd_metadata_hides_nothing(
     (package(tmp_path) / file).write_bytes(data)
     package(tmp_path, "good", record="good/_C.so,,\n")
     code, targets = audited("--site-packages", tmp_path, capsys=capsys)
-    assert code == 0
+    assert code == NEEDS_TORCH
     assert [(name, libraries) for name, _, libraries in targets] == [
         ("good", ["good/_C.so"]),
         ("pk", ["pk/_C.so"]),
@@ -455,7 +529,8 @@ def test_installs_of_old(tmp_path: Path, kind: str, capsys: pytest.CaptureFixtur
     if kind == "egg-link":
         site.mkdir()
         (site / "pk.egg-link").write_text(f"{project}\n.")
-    assert audited("--site-packages", site, capsys=capsys) == (0, [("pk", "safe", ["pk/_C.so"])])
+    found = audited("--site-packages", site, capsys=capsys)
+    assert found == (NEEDS_TORCH, [("pk", "safe", ["pk/_C.so"])])
 
 
 @pytest.mark.parametrize("mapping", ["{'pk': 5}", "{'pk': None}", "{", "{'pk': '/nowhere/pk'}"])
@@ -503,11 +578,11 @@ def test_a_torch_that_can_not_be_read(site: Path, capsys: pytest.CaptureFixture[
     shutil.rmtree(site / "torch")
     assert main(["--site-packages", str(site)]) == 2
     output = capsys.readouterr()
-    assert output.err.startswith("torch-abi-audit: the torch that is installed can't be read: ")
+    assert output.err.startswith("torch-abi-audit: the installed torch can't be read: ")
     assert "stable-2-10" in output.out
-    assert output.out.splitlines()[-1] == "the torch here can't be read"
+    assert output.out.splitlines()[-1].startswith("error: the installed torch can't be read: ")
     assert main(["--site-packages", str(site), "stable_2_10"]) == 0
-    assert "the torch that is installed beside it can't be read" in capsys.readouterr().err
+    assert "the torch installed alongside it can't be read" in capsys.readouterr().err
 
 
 def test_in_worker_processes() -> None:

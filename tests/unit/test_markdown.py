@@ -68,7 +68,8 @@ def test_a_package_that_does_not_load_here_is_open() -> None:
     document: Any = _document("stable-2.10", "stable-2.11")
     here = {"torch": "2.10.0", "status": "breaks", "layout": None}
     reason = {"cause": "symbol", "name": "x", "detail": "not there"}
-    document["targets"][1]["here"] = {**here, "reasons": [reason]}
+    remedy = {"why": "x 1.0 does not load", "command": "pip install torch"}
+    document["targets"][1]["here"] = {**here, "reasons": [reason], "remedy": remedy}
     text = render_markdown(document)
     assert text.index("<details open>") < text.index("<details>")
     assert [row[1] for row in _rows(text)] == ["❌ does not load", ""]

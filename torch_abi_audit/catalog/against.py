@@ -70,6 +70,9 @@ def catalog_of(target: Path, base: Catalog) -> Catalog:
 
 
 def _read(target: Path) -> Provided:
+    if not target.exists():
+        hint = "; use --torch to select a release" if target.name[:1].isdigit() else ""
+        raise AuditError(f"{target}: no such file or directory{hint}")
     try:
         if target.suffix == ".whl":
             with open_zip(target) as archive:

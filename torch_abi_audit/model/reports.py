@@ -53,6 +53,7 @@ class Environment:
     Attributes:
         folders: The site-packages folders.
         torch: The torch that is installed in them.
+        version: Its version as its metadata has it, with the local part.
         releases: Those that the catalog knows, oldest first.
         error: Why the torch that is installed can't be read, where it can't.
     """
@@ -61,13 +62,33 @@ class Environment:
     torch: Version | None
     releases: tuple[Version, ...] = ()
     error: str | None = None
+    version: Version | None = None
+
+
+class Remedy(NamedTuple):
+    """What a user can do about a package that does not fit the torch that is installed.
+
+    Attributes:
+        why: What is wrong, in one sentence.
+        command: What to run; None where nothing known helps.
+    """
+
+    why: str
+    command: str | None = None
 
 
 class Here(NamedTuple):
-    """A package against the torch that is installed beside it."""
+    """A package against the torch that is installed alongside it.
+
+    Attributes:
+        torch: That torch, by its release.
+        cell: Whether the package loads with it.
+        remedy: What to do where it does not, or where class layouts changed.
+    """
 
     torch: Version
     cell: Cell
+    remedy: Remedy | None = None
 
 
 class MigrationProgress(NamedTuple):

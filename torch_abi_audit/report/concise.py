@@ -39,7 +39,7 @@ class ConciseWriter:
         name = target["target"]
         if target["error"] is not None:
             self._line(f"{name}: error: not audited: {target['error']}")
-        broken = broken_here(target, self._head["catalog"]["torch_releases"])
+        broken = broken_here(target)
         if broken is not None:
             self._line(f"{name}: error: {broken}")
         for finding in target["findings"]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Environment,
         Finding,
         Floor,
+        Here,
         Ignored,
         LayoutChange,
         LibraryAudit,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         Document,
         FindingDocument,
         HeadDocument,
+        HereDocument,
         IgnoredDocument,
         LibraryDocument,
         LibraryPythonDocument,
@@ -131,7 +133,7 @@ def head_document(
         if environment is None
         else {
             "site_packages": list(environment.folders),
-            "torch": _text(environment.torch),
+            "torch": _text(environment.version or environment.torch),
             "error": environment.error,
         },
     }
@@ -160,11 +162,22 @@ def target_document(target: TargetReport) -> TargetDocument:
             "abi": subject.python_abi if subject else PythonAbi.NONE,
             "floor": str(subject.python_floor) if subject and subject.python_floor else None,
         },
-        "here": target.here and {"torch": str(target.here.torch), **_cell(target.here.cell)},
+        "here": _here(target.here),
         "claims": _claims(subject) if subject and stated else None,
         "libraries": _libraries(subject) if subject else [],
         "findings": list(map(_finding, target.findings)),
         "ignored": list(map(_ignored, target.ignored)),
+    }
+
+
+def _here(here: Here | None) -> HereDocument | None:
+    if here is None:
+        return None
+    remedy = here.remedy
+    return {
+        "torch": str(here.torch),
+        **_cell(here.cell),
+        "remedy": remedy and {"why": remedy.why, "command": remedy.command},
     }
 
 

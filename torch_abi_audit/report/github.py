@@ -27,7 +27,7 @@ _SHOWN = 5
 def render_github(document: Document, style: Style) -> str:
     """Return a line for each finding, and one in plain text; notes only when verbose."""
     targets = summary.failures_first(document["targets"])
-    of_target = [list(_of_target(target, document, style)) for target in targets]
+    of_target = [list(_of_target(target, style)) for target in targets]
     first = [commands[0] for commands in of_target if commands]
     others = [command for commands in of_target for command in commands[1:]]
     together = [_finding(finding, None) for finding in _shown(document["findings"], style)]
@@ -37,10 +37,10 @@ def render_github(document: Document, style: Style) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _of_target(target: TargetDocument, document: Document, style: Style) -> Iterator[str]:
+def _of_target(target: TargetDocument, style: Style) -> Iterator[str]:
     if target["error"] is not None:
         yield _command("error", target["target"], "not audited", target["error"])
-    broken = summary.broken_here(target, document["catalog"]["torch_releases"])
+    broken = summary.broken_here(target)
     if broken is not None:
         yield _command("warning", target["target"], "does not load here", broken)
     for finding in _shown(target["findings"], style):

@@ -222,7 +222,7 @@ def _target(target: TargetDocument, number: int, known: Sequence[str]) -> Iterat
     yield from _plan(target)
     if target["error"] is not None:
         yield f'<p class="finding error">Not audited: {html_text(target["error"])}</p>'
-    here = summary.here(target, known)
+    here = summary.here(target)
     if here is not None:
         yield f"<p><strong>In this environment:</strong> {html_text(here)}</p>"
     if summary.readable(target):

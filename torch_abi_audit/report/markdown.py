@@ -288,7 +288,7 @@ def _target(target: TargetDocument, style: _Style) -> Iterator[str]:
     if target["error"] is not None:
         yield f"Not audited: {markdown_text(target['error'])}"
         yield ""
-    here = summary.here(target, style.known)
+    here = summary.here(target)
     if here is not None:
         yield f"**In this environment**: {markdown_text(here)}"
         yield ""

@@ -149,7 +149,7 @@ def _fingerprint(finding: FindingDocument, targets: list[str]) -> str:
 def _notifications(document: Document) -> Iterator[dict[str, Any]]:
     """Yield what could not be audited, and what does not load where it is installed."""
     for target in summary.failures_first(document["targets"]):
-        broken = summary.broken_here(target, document["catalog"]["torch_releases"])
+        broken = summary.broken_here(target)
         if broken is not None:
             yield {
                 "level": "warning",

@@ -118,13 +118,21 @@ class CellDocument(TypedDict):
     ]
 
 
+class RemedyDocument(TypedDict):
+    """What a user can do about a package that does not fit the installed torch."""
+
+    why: Annotated[str, "what is wrong, in one sentence"]
+    command: Annotated[str | None, "what to run; null where nothing known helps"]
+
+
 class HereDocument(TypedDict):
-    """An installed package against the torch that is installed beside it."""
+    """An installed package against the torch that is installed alongside it."""
 
     torch: str
     status: ReleaseStatus
     layout: LayoutStatus | None
     reasons: list[ReasonDocument]
+    remedy: Annotated[RemedyDocument | None, "null where it loads, and no layout changed"]
 
 
 Releases = Annotated[
@@ -288,7 +296,7 @@ class TargetDocument(TypedDict):
     python: TargetPythonDocument
     here: Annotated[
         HereDocument | None,
-        "for an installed package that uses torch: how it stands with the torch beside it",
+        "for an installed package that uses torch: whether it loads with the installed torch",
     ]
     claims: ClaimsDocument | None
     libraries: list[LibraryDocument]

@@ -15,7 +15,6 @@ from packaging.version import Version
 from torch_abi_audit.abi.mangling import demangle
 from torch_abi_audit.claims.python_tags import ANY_LATER
 from torch_abi_audit.model import (
-    LOADING,
     PASSING,
     Evidence,
     EvidenceKind,
@@ -164,17 +163,8 @@ def run_asides(document: Document) -> list[str]:
     if document["run_fails"]:
         rules = dict.fromkeys(f["rule"] for f in document["findings"] if is_grave(f))
         said.append(f"all targets together failed: {', '.join(rules)}")
-    environment = document["environment"]
-    if environment is not None and environment["torch"] is None:
-        said.append(environment["error"] or "torch is not installed in this environment")
-    elif environment is not None:
-        here = document["counts"]["here"]
-        loads = here["guaranteed"] + here["links"]
-        using = loads + here["breaks"] + here["unknown"]
-        said.append(
-            f"{loads} of {count(using, 'package')} that use torch"
-            f" {'loads' if loads == 1 else 'load'} on torch {environment['torch']}"
-        )
+    if document["environment"] is not None:
+        said.append(document["conclusion"]["why"])
     return said
 
 
@@ -488,13 +478,13 @@ def fix_lines(target: TargetDocument) -> list[tuple[str, str]]:
     return [*lines, *(("build", text) for text in plan["build"] if text not in told)]
 
 
-def here(target: TargetDocument, known: Iterable[str]) -> str | None:
-    """Say how a package stands with the torch that is installed beside it."""
+def here(target: TargetDocument) -> str | None:
+    """Say how a package stands with the torch that is installed alongside it."""
     found = target["here"]
     if found is None:
         return None
     status = LEGEND[Mark(found["status"])]
-    return broken_here(target, known) or f"{status} with torch {found['torch']}"
+    return broken_here(target) or f"{status} with torch {found['torch']}"
 
 
 def legend(table: MatrixTable) -> list[Mark]:
@@ -586,48 +576,13 @@ def alternatives(target: TargetDocument) -> list[str]:
     ]
 
 
-def broken_here(target: TargetDocument, known: Iterable[str]) -> str | None:
-    """Say why a package does not load with the torch beside it, or is not to be trusted there.
-
-    Args:
-        target: The package.
-        known: The releases of torch that the catalog has.
-    """
-    here = target["here"]
-    if here is None:
+def broken_here(target: TargetDocument) -> str | None:
+    """Say why a package does not fit the torch installed alongside it, and what to run."""
+    found = target["here"]
+    if found is None or found["remedy"] is None:
         return None
-    name = f"{target['name']} {target['version']}"
-    if here["status"] == ReleaseStatus.LINKS and here["layout"] == LayoutStatus.CHANGED:
-        built = target["torch"]["built_with"]
-        of = _built_with(built) if built else "another torch"
-        return (
-            f"{name} loads with torch {here['torch']}, and was built with {of}:"
-            f" {reason_text(here['reasons'][0])}; expect wrong results or crashes"
-        )
-    if here["status"] != ReleaseStatus.BREAKS:
-        return None
-    reason, floor, torch = here["reasons"][0], target["torch"]["floor"], here["torch"]
-    if floor is not None and Version(floor) > Version(torch):
-        symbols = target["torch"]["floor_symbols"]
-        of_floor = (item for item in here["reasons"] if item["name"] in symbols)
-        needs = short(Version(floor))
-        return (
-            f"{name} needs torch >= {needs}, this environment has {torch}"
-            f" ({reason_text(next(of_floor, reason))})"
-        )
-    which = loading(target, known)
-    said = f"torch {which}" if which else "no torch"
-    return (
-        f"{name} does not load with torch {torch}: {reason_text(reason)};"
-        f" it loads with {said} of the index"
-    )
-
-
-def loading(target: TargetDocument, known: Iterable[str]) -> str:
-    """Return the releases that a target loads with, as runs; empty for none."""
-    cells = target["torch"]["releases"].items()
-    found = [Version(release) for release, cell in cells if cell["status"] in LOADING]
-    return ranges(found, list(map(Version, known))) if found else ""
+    why, command = found["remedy"]["why"], found["remedy"]["command"]
+    return why if command is None else f"{why}; fix: {command}"
 
 
 def coverage(release: ProjectReleaseDocument, known: Iterable[str]) -> list[tuple[str, str, str]]:

@@ -11,14 +11,13 @@ never in a log; symbols and paths are never wrapped or cut.
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 from rich.text import Text
 
 from torch_abi_audit.model import (
-    LOADING,
-    LibraryKind,
+    LayoutStatus,
     Severity,
     Verdict,
 )
@@ -110,7 +109,7 @@ def text_writer(
     printer = _Printer(_Console(stream, style.color))
     if head["environment"] is None:
         return TerminalWriter(printer, head, style)
-    return EnvironmentWriter(printer, head, head["environment"], style)
+    return EnvironmentWriter(printer, head["environment"], style)
 
 
 class _Printer:
@@ -273,7 +272,7 @@ class TerminalWriter:
         for aside in summary.asides(target):
             self._out.prose(f"  {aside}", indent=2)
         self._matrix(target)
-        here = summary.here(target, self._known)
+        here = summary.here(target)
         if here is not None:
             self._out.line()
             self._out.prose(f"  here: {here}", indent=8, head=7, style="bold")
@@ -464,79 +463,92 @@ def _shown(libraries: int, room: int) -> int:
 
 
 class EnvironmentWriter:
-    """Prints a row for each package of an environment: those with torch first."""
+    """Prints a row for each package of an environment, those that do not load first."""
 
-    def __init__(
-        self, printer: _Printer, head: HeadDocument, environment: EnvironmentDocument, style: Style
-    ) -> None:
+    def __init__(self, printer: _Printer, environment: EnvironmentDocument, style: Style) -> None:
         self._out = printer
-        self._head = head
         self._environment = environment
-        self._torch = environment["torch"]
         self._everything = style.everything or style.verbose
         self._quiet = style.quiet
-        self._rows: list[tuple[bool, tuple[str, ...], str]] = []  # uses torch, cells, why not
-        self._loading = 0
+        self._users: list[_Row] = []
+        self._others: list[_Row] = []
 
     def add(self, target: TargetDocument) -> None:
         """Take the next package."""
-        files = {item["path"]: item["kind"] for item in summary.readable(target)}
-        extensions = list(files.values()).count(LibraryKind.EXTENSION)
-        failed, here = target["error"] is not None, target["here"]
+        here, failed = target["here"], target["error"] is not None
+        status = "-"
+        if failed:
+            status = "not audited"
+        elif here is not None:
+            changed = here["layout"] == LayoutStatus.CHANGED
+            status = summary.LEGEND[
+                summary.Mark.CHANGED if changed else summary.Mark(here["status"])
+            ]
         cells = (
             plain_text(target["target"]),
             target["version"] or "-",
-            str(extensions),
-            str(len(files) - extensions),
+            str(len({item["path"] for item in summary.readable(target)})),
             summary.torch_in_short(target),
             summary.python_in_short(target),
-            "not audited"
-            if failed
-            else summary.LEGEND[summary.Mark(here["status"])]
-            if here
-            else "",
+            status,
         )
-        why = summary.broken_here(target, self._head["catalog"]["torch_releases"]) or ""
+        remedy = here["remedy"] if here else None
+        why, command = (remedy["why"], remedy["command"]) if remedy else ("", None)
         if failed:
             why = f"{target['target']} could not be audited: {target['error']}"
-        uses = bool(target["torch"]["releases"]) if self._torch is None else here is not None
-        self._rows.append((uses or failed, cells, plain_text(why)))
-        if here is not None and not failed:
-            self._loading += here["status"] in LOADING
+        row = _Row(failed or why != "", cells, plain_text(why), plain_text(command or ""))
+        # Torch itself is what they are checked against.
+        uses = bool(target["torch"]["releases"]) and target["name"] != "torch"
+        if uses or failed:
+            self._users.append(row)
+        elif target["name"] != "torch":
+            self._others.append(row)
 
-    def finish(self, _tail: TailDocument) -> None:
-        """Print the rows, why packages do not load, and how many do."""
-        users = [row for row in self._rows if row[0]]
-        others = [row for row in self._rows if not row[0]]
+    def finish(self, tail: TailDocument) -> None:
+        """Print the rows, why packages do not load with what to run, and the conclusion."""
+        conclusion = tail["conclusion"]
+        users = sorted(self._users, key=lambda row: not row.broken)
         if not self._quiet:
-            head = ("package", "version", "extensions", "bundled", "torch", "python", "loads here")
-            rows = [*users, *others] if self._everything else users
-            heading, *lines = _aligned([head, *(cells for _, cells, _ in rows)])
-            if rows:
-                self._out.line(heading, style="dim")
+            self._table(users)
+        elif conclusion["exit_code"] == 0:
+            return
+        for row in users:
+            if row.why:
+                self._out.line()
+                self._out.prose(row.why, style="red", indent=2)
+            if row.command:
+                self._out.line(f"   = fix: {row.command}", head=9, style="bold green")
+        self._out.line()
+        word, why = conclusion["word"], conclusion["why"]
+        style = "bold green" if word in summary.GOOD_WORDS else "bold red"
+        self._out.prose(f"{word}: {why}", head=len(word), style=style)
+
+    def _table(self, users: Sequence[_Row]) -> None:
+        """Print where packages were found, and a row for each that uses torch."""
+        torch = self._environment["torch"]
+        said = f"torch {torch}" if torch else "no torch"
+        self._out.line(f"{said} in {', '.join(self._environment['site_packages'])}", style="bold")
+        head = ("package", "version", "libraries", "torch", "python", "loads here")
+        rows = [*users, *(self._others if self._everything else ())]
+        if rows:
+            heading, *lines = _aligned([head, *(row.cells for row in rows)])
+            self._out.line()
+            self._out.line(heading, style="dim")
             for line in lines:
                 self._out.line(line)
-            if others and not self._everything:
-                more = f"and {len(others)} more, which use no torch (--all)"
-                self._out.line(more, style="dim")
-        broken = [why for _, _, why in self._rows if why]
-        for why in broken:
-            self._out.line()
-            self._out.prose(why, style="red", indent=2)
-        if self._quiet and not broken:
-            return
-        self._out.line()
-        if self._torch is None:
-            unread = self._environment["error"] is not None
-            said = "the torch here can't be read" if unread else "no torch is installed here"
-            self._out.line(said, style="bold")
-        else:
-            verb = "loads" if self._loading == 1 else "load"
-            self._out.line(
-                f"{self._loading} of {count(len(users), 'package')} with torch {verb} with torch"
-                f" {self._torch}",
-                style="bold",
-            )
+        if self._others and not self._everything:
+            more = count(len(self._others), "other package")
+            verb = "does" if len(self._others) == 1 else "do"
+            self._out.line(f"and {more} that {verb} not use torch (--all)", style="dim")
+
+
+class _Row(NamedTuple):
+    """A package in the table: whether something is wrong, its cells, why, and what to run."""
+
+    broken: bool
+    cells: tuple[str, ...]
+    why: str
+    command: str
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
 from torch_abi_audit.budget import Budget
 from torch_abi_audit.errors import AuditError
@@ -260,6 +261,17 @@ class Site:
         return next(
             (root.parent for key, root in package.roots if key == name), package.info.parent
         )
+
+    def version_of(self, name: str) -> Version | None:
+        """Return the version of a package, as the name of its metadata has it."""
+        package = self.packages.get(name)
+        if package is None:
+            return None
+        said = package.info.stem.partition("-")[2]
+        try:
+            return Version(said.partition("-")[0])
+        except InvalidVersion:
+            return None
 
     def find(self, name: str) -> list[str]:
         """Return the packages that a name stands for: a distribution's, or an import name."""

@@ -59,6 +59,8 @@ def resolve(text: str, site: Callable[[], Site], *, verify: bool = False) -> lis
     if not exists and not _WILDCARDS.isdisjoint(text):
         raise AuditError("the pattern matches nothing")
     if path.suffix == ".whl":
+        if not exists:
+            raise AuditError("no such file")
         return [ResolvedTarget(text, partial(read_wheel, path, verify=verify), TargetKind.WHEEL)]
     # A folder of wheels is what `dist` means, whoever installs a module of that name.
     wheels = exists and path.is_dir() and any(path.glob("*.whl"))
@@ -68,8 +70,7 @@ def resolve(text: str, site: Callable[[], Site], *, verify: bool = False) -> lis
         if packages:
             return [_package(site(), name, name, notice=notice) for name in packages]
     if not exists:
-        where = "" if os.sep in text else ", and no installed package of that name"
-        raise AuditError(f"no such file{where}")
+        raise AuditError("no such file" if os.sep in text else _not_found(text, site()))
     if path.is_dir():
         return _in_folder(text, path, verify=verify)
     if not path.is_file():
@@ -77,6 +78,16 @@ def resolve(text: str, site: Callable[[], Site], *, verify: bool = False) -> lis
     from torch_abi_audit.targets.files import open_library  # noqa: PLC0415
 
     return [ResolvedTarget(text, partial(open_library, path), TargetKind.LIBRARY)]
+
+
+def _not_found(name: str, site: Site) -> str:
+    """Say that there is no file or package of a name, where it was looked for, and what is."""
+    from difflib import get_close_matches  # noqa: PLC0415 -- for bad news only
+
+    alike = get_close_matches(name, site.packages, 1, cutoff=0.8)
+    hint = f"; did you mean {alike[0]}?" if alike else ""
+    where = ", ".join(map(str, site.folders)) or "any site-packages"
+    return f"no such file, and no package of that name in {where}{hint}"
 
 
 def _in_folder(text: str, folder: Path, *, verify: bool) -> list[ResolvedTarget]:

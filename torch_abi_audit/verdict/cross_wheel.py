@@ -17,20 +17,36 @@ from torch_abi_audit.model import (
     ReleaseStatus,
     RunReport,
     TargetKind,
+    Verdict,
     WheelSummary,
     WholeRun,
 )
 from torch_abi_audit.rules import run_run_rules
+from torch_abi_audit.verdict.environment import (
+    PackageOutcome,
+    conclude_environment,
+    good_releases,
+)
 from torch_abi_audit.verdict.ignores import is_expired, matches, split
 from torch_abi_audit.verdict.policy import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from packaging.version import Version
 
     from torch_abi_audit.catalog import Catalog
-    from torch_abi_audit.model import Claims, Ignore, Ignored, Interpreter, Subject, TargetReport
+    from torch_abi_audit.model import (
+        Claims,
+        Conclusion,
+        Environment,
+        Finding,
+        Ignore,
+        Ignored,
+        Interpreter,
+        Subject,
+        TargetReport,
+    )
     from torch_abi_audit.verdict.policy import Policy
 
 
@@ -41,6 +57,7 @@ class RunCollector:
         catalog: What is known of torch, whichever release targets were judged against.
         ignores: What the user ignores.
         policy: What passes.
+        environment: The environment, where its packages are audited as a whole.
     """
 
     def __init__(
@@ -48,11 +65,14 @@ class RunCollector:
         catalog: Catalog,
         ignores: Iterable[Ignore],
         policy: Policy,
+        environment: Environment | None = None,
     ) -> None:
         self._catalog = catalog
         self._ignores = tuple(ignores)
         self._policy = policy
+        self._environment = environment
         self._outcomes: list[Outcome] = []
+        self._packages: list[PackageOutcome] = []
         self._wheels: dict[tuple[str, Version], list[WheelSummary]] = defaultdict(list)
         self._matched: Counter[Ignore] = Counter()
         self._present: set[Ignore] = set()
@@ -60,6 +80,8 @@ class RunCollector:
     def add(self, report: TargetReport) -> None:
         """Take the next target."""
         self._outcomes.append(Outcome(report.target, report.kind, report.verdict, report.fails))
+        if (package := self._package(report)) is not None:
+            self._packages.append(package)
         paths = {item.path for item in report.libraries}
         paths |= {item.path for item in report.unreadable}
         for ignore in self._ignores:
@@ -85,8 +107,31 @@ class RunCollector:
             WholeRun(ignores=tuple(map(self._use, self._ignores))), self._catalog
         )
         fails = self._policy.fails_together(findings)
-        conclusion = self._policy.conclude(self._outcomes, findings)
+        conclusion = self._conclude(findings)
         return RunReport(releases, findings, ignored, fails, conclusion)
+
+    def _package(self, report: TargetReport) -> PackageOutcome | None:
+        """Return what is kept of a package that uses torch."""
+        subject = report.subject
+        if self._environment is None or subject is None or not subject.matrix.row:
+            return None
+        if subject.claims.name == "torch" or report.verdict is Verdict.ERROR:
+            return None
+        cell = report.here.cell if report.here else None
+        return PackageOutcome(cell, good_releases(subject))
+
+    def _conclude(self, findings: Sequence[Finding]) -> Conclusion:
+        """Return what the run comes to; an environment by whether its packages load."""
+        if self._environment is None or self._policy.check is not None:
+            return self._policy.conclude(self._outcomes, findings)
+        unread = sum(item.verdict is Verdict.ERROR for item in self._outcomes)
+        return conclude_environment(
+            self._packages,
+            unread,
+            self._environment,
+            self._catalog,
+            strict=self._policy.strict,
+        )
 
     def _count(self, ignored: Iterable[Ignored]) -> None:
         """Count what each ignore matches, whether or not another matches it as well."""
