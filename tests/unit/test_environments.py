@@ -47,6 +47,10 @@ def test_windows_and_both_libraries(tmp_path: Path) -> None:
     other = tmp_path / "other"
     both = environment(other), environment(other, library="lib64")
     assert find_site(other).folders == both
+    linked = tmp_path / "linked"
+    folder = environment(linked)
+    (linked / "lib64").symlink_to("lib")
+    assert find_site(linked).folders == (folder,)
 
 
 def test_packages_of_the_system(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def find_site(path: Path) -> Site:
         folders = [*_of_interpreter(path)]
     else:
         folders = [*_of_environment(path, "python3*")] or [path]
-    site = Site(list(dict.fromkeys(folders)))
+    site = _site(folders)
     if not site.packages:
         raise AuditError(f"{path}: no packages are installed in it")
     return site
@@ -61,10 +61,15 @@ def current_site(environment: Mapping[str, str] = os.environ) -> tuple[Site, str
         if named and Path(named).is_dir() and not _is_same(Path(named), Path(sys.prefix)):
             folders = [*_of_environment(Path(named), "python3*")]
             if folders:
-                return Site(folders), None
+                return _site(folders), None
     site = active_site()
     hint = f"{sys.prefix} is the environment that torch-abi-audit runs in; --python names another"
     return site, None if "torch" in site.packages else hint
+
+
+def _site(folders: list[Path]) -> Site:
+    """Return the packages of folders, of which one may be a link to another, as lib64 is."""
+    return Site(list({folder.resolve(): folder for folder in reversed(folders)}.values())[::-1])
 
 
 def _is_same(one: Path, other: Path) -> bool:
