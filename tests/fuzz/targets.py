@@ -34,6 +34,7 @@ from tests.fuzz.reports import check_output, check_report, report_seeds
 from tests.objects import chained, trie
 from torch_abi_audit.abi import mangling, modules
 from torch_abi_audit.archive.directory import open_zip
+from torch_abi_audit.archive.rewrite import rewrite
 from torch_abi_audit.budget import Budget, Limits
 from torch_abi_audit.claims import markers, platform_tags, python_tags, torch_requirement
 from torch_abi_audit.claims.cuda_packages import brought_cuda
@@ -41,10 +42,18 @@ from torch_abi_audit.cli import main
 from torch_abi_audit.config import parse_config, read_config
 from torch_abi_audit.errors import AuditError, LibraryError, LimitError
 from torch_abi_audit.formats import BytesSource, dyld, read_libraries
-from torch_abi_audit.model import MAIN_EXECUTABLE, Format, Interpreter, Library, PythonVersion
+from torch_abi_audit.model import (
+    MAIN_EXECUTABLE,
+    Format,
+    Interpreter,
+    Library,
+    MetadataChange,
+    PythonVersion,
+)
 from torch_abi_audit.report.outputs import ReportFormat
 from torch_abi_audit.targets import integrity, metadata
-from torch_abi_audit.targets.wheel import read_wheel
+from torch_abi_audit.targets.amend import amended_files
+from torch_abi_audit.targets.wheel import read_dist_info, read_wheel
 
 try:
     import resource
@@ -53,6 +62,10 @@ except ImportError:  # Windows
 
 Mutator = Callable[[random.Random, bytes], bytes]
 _SAME_AGAIN = 16  # one in so many executions is done twice
+_CHANGES = (
+    MetadataChange(torch="torch>=2.11"),
+    MetadataChange("torch==2.10.*", ">=3.10", "cp310-abi3-manylinux_2_28_x86_64"),
+)
 _LIMITS = Limits(symbols=50_000, names=1 << 20, steps=100_000)
 
 
@@ -239,6 +252,28 @@ def _wheel(data: bytes) -> object:
         if (member.error is None) != bool(member.slices):
             raise FuzzError("a member with facts and an error, or with neither")
     return contents
+
+
+def _repair(data: bytes) -> object:
+    """Change the metadata of a wheel, and write it again."""
+    path, output = _wheel_file(data), io.BytesIO()
+    change = _CHANGES[zlib.crc32(data) % len(_CHANGES)]
+    try:
+        claims = read_wheel(path).claims
+        files = amended_files(read_dist_info(path, Limits()), claims, change)
+        with open_zip(path) as archive:
+            rewrite(archive, output, files)
+    except AuditError as error:
+        return _reason(error).replace(str(path), "")
+    finally:
+        path.unlink()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(output) as new:
+        for before, after in zip(old.infolist(), new.infolist(), strict=True):
+            content = files.get(before.orig_filename)
+            same = before.CRC == after.CRC and before.external_attr == after.external_attr
+            if not same if content is None else new.read(after) != content:
+                raise FuzzError(f"{before.orig_filename} was written as something else")
+    return output.getvalue()
 
 
 def _record(data: bytes) -> object:
@@ -445,6 +480,7 @@ TARGETS: dict[str, Target] = {
     "dyld": Target(_dyld, _dyld_seeds, mutators.change_bytes, 1024, share=2),
     "pe": Target(_pe, seeds.pe_seeds, mutators.change_library, 8192, share=4),
     "wheel": Target(_wheel, seeds.wheel_seeds, mutators.change_wheel, 16_000, share=3),
+    "repair": Target(_repair, seeds.wheel_seeds, mutators.change_wheel, 16_000, share=2),
     "record": Target(_record, _record_seeds, _text(mutators.METADATA_WORDS), share=2),
     "claims": Target(_claims, _claims_seeds, _text(mutators.METADATA_WORDS), share=3),
     "config": Target(_config, _config_seeds, _text(mutators.CONFIG_WORDS), 2048),
