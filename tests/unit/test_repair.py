@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import sys
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -16,14 +17,18 @@ import pytest
 from tests.builders import METADATA, NAME, TEST_WHEELS, a_library, record_row, write_wheel
 from torch_abi_audit import audit, repair
 from torch_abi_audit.archive import rewrite as rewriting
+from torch_abi_audit.audit import Options
 from torch_abi_audit.cli import main
 from torch_abi_audit.errors import AuditError
+from torch_abi_audit.model import MetadataChange
+from torch_abi_audit.repair import Repair
 from torch_abi_audit.targets.amend import amended_record
 
 TOO_LOW = METADATA + "Requires-Dist: torch>=2.9\nRequires-Python: >=3.9\n"  # it needs 2.10
 FITTING = TOO_LOW.replace("2.9", "2.10")
 INFO = "x-1.0.dist-info"
 ANY = -1
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="modes, links and errors of POSIX")
 
 
 def a_wheel(
@@ -85,6 +90,7 @@ def requirements(wheel: Path) -> list[str]:
 # What is written.
 
 
+@POSIX
 def test_a_requirement_is_written_and_nothing_else(run: Run, tmp_path: Path) -> None:
     wheel = a_wheel(tmp_path)
     wheel.chmod(0o604)
@@ -131,6 +137,7 @@ def test_requirements_for_an_extra_and_extras_of_torch_stay(run: Run, tmp_path: 
     ]
 
 
+@POSIX
 def test_what_was_there_is_replaced_and_a_link_is_not_followed(run: Run, tmp_path: Path) -> None:
     wheel = a_wheel(tmp_path)
     other = tmp_path / "other.whl"
@@ -159,6 +166,28 @@ def test_options_that_say_so_are_not_its_own(option: str) -> None:
     with pytest.raises(SystemExit) as raised:
         main(["repair", option, NAME])
     assert raised.value.code == 2
+
+
+@pytest.mark.parametrize("build", ["", "-7_local"])
+def test_tags_change_the_name_and_stay_a_build_number(tmp_path: Path, build: str) -> None:
+    built = NAME.replace("1.0", f"1.0{build}")
+    wheel = a_wheel(tmp_path, metadata=FITTING).rename(tmp_path / built)
+    (report,) = audit(wheel).targets
+    tags = "py3.py39-none-manylinux_2_31_x86_64"
+    item = Repair(wheel, report).with_change(MetadataChange(tags=tags))
+    written = repair.write(item, tmp_path / "out", Options())
+    assert written == tmp_path / "out" / f"x-1.0{build}-{tags}.whl"
+    (changed,) = audit(written, options=Options(verify=True)).targets
+    assert changed.safe
+    assert changed.findings == report.findings == ()
+    with zipfile.ZipFile(written) as archive:
+        assert archive.read(f"{INFO}/WHEEL").decode() == (
+            "Wheel-Version: 1.0\n"
+            "Root-Is-Purelib: false\n"
+            "Tag: py3-none-manylinux_2_31_x86_64\n"
+            "Tag: py39-none-manylinux_2_31_x86_64\n"
+        )
+        assert archive.read(f"{INFO}/METADATA").decode() == FITTING
 
 
 # Which requirement.
@@ -478,6 +507,7 @@ def test_what_is_refused_of_metadata_is_refused(
     run.refuses(a_wheel(tmp_path, metadata=f"{METADATA}{line}\n"), why)
 
 
+@POSIX
 def test_the_wheel_itself_is_not_replaced(run: Run, tmp_path: Path) -> None:
     wheel = a_wheel(run.folder)
     before = wheel.read_bytes()
@@ -493,6 +523,7 @@ def test_the_wheel_itself_is_not_replaced(run: Run, tmp_path: Path) -> None:
         assert run.files == [NAME]
 
 
+@POSIX
 def test_a_folder_has_the_name(run: Run, tmp_path: Path) -> None:
     (run.folder / NAME).mkdir(parents=True)
     run(a_wheel(tmp_path), code=2)
@@ -502,6 +533,7 @@ def test_a_folder_has_the_name(run: Run, tmp_path: Path) -> None:
     assert run.files == [NAME]
 
 
+@POSIX
 def test_a_file_where_the_folder_should_be(run: Run, tmp_path: Path) -> None:
     run.folder.write_text("a file")
     wheel = a_wheel(tmp_path)
@@ -512,7 +544,8 @@ def test_a_file_where_the_folder_should_be(run: Run, tmp_path: Path) -> None:
     assert run.folder.read_text() == "a file"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@POSIX
+@pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="root may write anywhere")
 def test_a_folder_that_can_not_be_written(run: Run, tmp_path: Path) -> None:
     run.folder.mkdir(mode=0o500)
     run(a_wheel(tmp_path), code=2)
@@ -539,6 +572,17 @@ def test_what_is_written_has_to_pass(
     run(wheel, code=2)
     assert f"{NAME}: not repaired: what was written does not pass: " in run.err
     assert run.files == []
+
+
+def test_a_member_that_is_not_what_record_says(run: Run, tmp_path: Path) -> None:
+    """Which only who reads all of it knows: a file that is rewritten is one that was checked."""
+    wheel = a_wheel(tmp_path, files={"x/a": b"one"})
+    with zipfile.ZipFile(wheel) as archive:
+        infos = [(info, archive.read(info)) for info in archive.infolist()]
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for info, data in infos:
+            archive.writestr(info, data.replace(b"one", b"two"))
+    run.refuses(wheel, "what was written does not pass: ")
 
 
 def test_a_full_disk_leaves_nothing(
