@@ -313,6 +313,7 @@ def _say(text: str) -> int:
     if sys.stdout is None:
         return _refuse("standard output is closed")
     try:
+        show_all(sys.stdout)
         print(text, flush=True)  # noqa: T201
     except OSError as error:
         if is_closed_pipe(error):  # the reader has seen enough

@@ -13,6 +13,7 @@ import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from difflib import unified_diff
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,6 @@ from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import MetadataChange, Plan, TargetReport, Verdict
 from torch_abi_audit.targets.amend import amended_files
 from torch_abi_audit.targets.wheel import read_dist_info
-from torch_abi_audit.wording import unique
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -137,15 +137,17 @@ def _error(report: TargetReport) -> str:
 
 def _alike(items: Sequence[Repair], auditor: Auditor, options: Options) -> Sequence[Repair]:
     """Keep the requirements of wheels that are alike so, or refuse to write any of them."""
-    changes = {(i.change.torch, i.change.python) if i.change else (None, None) for i in items}
-    if len(changes) == 1:
+    changes = [item.change or MetadataChange() for item in items]
+    torch = sorted({change.torch for change in changes}, key=str)
+    python = sorted({change.python for change in changes}, key=str)
+    if len(torch) == len(python) == 1:
         return items
-    for torch, python in sorted(changes, key=str):
-        shared = [_with_requirements(item, torch, python) for item in items]
+    for pair in product(torch, python):
+        shared = [_with_requirements(item, *pair) for item in items]
         if all(_passes(item, auditor, options) for item in shared):
             return shared
-    wanted = unique(torch or "what it requires now" for torch, _ in sorted(changes, key=str))
-    why = f"the wheels of this release need different requirements: {', '.join(wanted)}"
+    wanted = ", ".join(line or "what it requires now" for line in torch)
+    why = f"the wheels of this release need different requirements: {wanted}"
     return [item.refuse(why) for item in items]
 
 
@@ -217,7 +219,8 @@ def write(item: Repair, folder: Path, options: Options) -> Path:
                 shutil.copymode(item.wheel, written)
             os.replace(written, output)  # noqa: PTH105 -- over what is there, on Windows too
     except OSError as error:
-        raise AuditError(f"{output}: {error.strerror or error}") from error
+        where = output if folder.is_dir() else folder
+        raise AuditError(f"{where}: {error.strerror or error}") from error
     return output
 
 

@@ -329,6 +329,17 @@ def test_a_dry_run_says_nothing_to_a_terminal_or_a_service(run: Run, tmp_path: P
     assert r" Author: \u202ey" in run.out.splitlines()
 
 
+def test_a_dry_run_on_a_terminal_of_few_characters(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = a_wheel(tmp_path, metadata=METADATA + "Author: \u4e2d\nRequires-Dist: torch>=2.9\n")
+    stream = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    run(wheel, "--dry-run")
+    stream.seek(0)
+    assert r" Author: \u4e2d" in stream.read().splitlines()
+
+
 # What is refused, or can't be done.
 
 
@@ -539,7 +550,7 @@ def test_a_file_where_the_folder_should_be(run: Run, tmp_path: Path) -> None:
     wheel = a_wheel(tmp_path)
     run(wheel, of_scenario("floor-understated"), code=2)
     first, second = run.err.splitlines()
-    assert first.endswith(f"{NAME}: not repaired: {run.folder / NAME}: File exists")
+    assert first.endswith(f"{NAME}: not repaired: {run.folder}: File exists")
     assert "floor_understated" in second
     assert run.folder.read_text() == "a file"
 
