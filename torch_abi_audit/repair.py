@@ -25,6 +25,7 @@ from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import MetadataChange, Plan, TargetReport, Verdict
 from torch_abi_audit.targets.amend import amended_files
 from torch_abi_audit.targets.wheel import read_dist_info
+from torch_abi_audit.verdict.plan import cause, failing
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -111,20 +112,27 @@ def _of_wheel(wheel: Path, auditor: Auditor, options: Options, chosen: str | Non
     if report.verdict is Verdict.ERROR:
         return item.refuse(_error(report), failed=True)
     plan = report.plan or Plan()
-    change = plan.change
-    if report.safe:
-        return item.with_change(None)
+    if report.safe or (plan.change and chosen is None):
+        return item.with_change(plan.change)
     if chosen is not None:
-        offered = change or next(iter(plan.choices), MetadataChange())
-        item = item.with_change(offered._replace(torch=chosen))
-        passes = _passes(item, auditor, options)
-        return item if passes else item.refuse(f"it does not pass with {chosen} either")
-    if change is not None:
-        return item.with_change(change)
+        return _with_choice(item, chosen, auditor, options)
     if plan.choices:
         lines = ", ".join(choice.torch or "" for choice in plan.choices)
         return item.refuse(f"several requirements fit; choose one with --require-torch ({lines})")
     return item.refuse(f"no change of metadata makes it pass: {plan.why_not}")
+
+
+def _with_choice(item: Repair, chosen: str, auditor: Auditor, options: Options) -> Repair:
+    """Decide about a wheel that does not pass, with a requirement on torch that was chosen."""
+    plan = item.report.plan or Plan()
+    offered = plan.change or next(iter(plan.choices), MetadataChange())
+    item = item.with_change(offered._replace(torch=chosen))
+    again = _again(item, auditor, options)
+    if again.safe:
+        return item
+    bad = failing(again.findings, options.policy.failing)
+    why = cause(bad).message if bad else again.summary
+    return item.refuse(f"fails with {chosen}, too: {why}")
 
 
 def _error(report: TargetReport) -> str:
@@ -144,7 +152,7 @@ def _alike(items: Sequence[Repair], auditor: Auditor, options: Options) -> Seque
         return items
     for pair in product(torch, python):
         shared = [_with_requirements(item, *pair) for item in items]
-        if all(_passes(item, auditor, options) for item in shared):
+        if all(_again(item, auditor, options).safe for item in shared):
             return shared
     wanted = ", ".join(line or "what it requires now" for line in torch)
     why = f"the wheels of this release need different requirements: {wanted}"
@@ -156,13 +164,14 @@ def _with_requirements(item: Repair, torch: str | None, python: str | None) -> R
     return item.with_change(change if change != MetadataChange() else None)
 
 
-def _passes(item: Repair, auditor: Auditor, options: Options) -> bool:
+def _again(item: Repair, auditor: Auditor, options: Options) -> TargetReport:
+    """Return what is found of a wheel with its change."""
     if item.change is None:
-        return item.report.safe
+        return item.report
     try:
-        return recheck(item.report, item.change, auditor.catalog, options).safe
-    except AuditError:  # more than can be checked
-        return False
+        return recheck(item.report, item.change, auditor.catalog, options)
+    except AuditError as error:  # it takes more than it may
+        return replace(item.report, verdict=Verdict.ERROR, summary=str(error))
 
 
 def _apart(items: Iterable[Repair]) -> list[Repair]:
@@ -187,6 +196,8 @@ def difference(item: Repair, options: Options) -> Iterator[str]:
     Raises:
         AuditError: As `write`, of what is in the wheel.
     """
+    if item.change is None:
+        return
     before = read_dist_info(item.wheel, options.limits)
     for name, data in _changed(item, before).items():
         if not name.endswith("/RECORD"):
