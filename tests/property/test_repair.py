@@ -133,7 +133,7 @@ def wheel_text(*tags: str) -> bytes:
     return f"Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: false\n{lines}Build: 1\n".encode()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(texts(), CHANGES)
 def test_metadata_says_what_is_wanted_and_keeps_every_other_line(
     text: Text, change: MetadataChange
@@ -290,7 +290,7 @@ def kept(info: zipfile.ZipInfo) -> tuple[object, ...]:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.data(), texts(), CHANGES)
 def test_an_archive_keeps_all_that_the_change_is_not_about(
     data: st.DataObject, text: Text, change: MetadataChange
