@@ -286,18 +286,55 @@ class Suite:
 # --- the runs -------------------------------------------------------------------------------
 
 
-def _function(mutant: Mutant, source: str) -> range:
-    """Return the lines of the function that a mutant is in; of none, for what runs on import."""
-    pending: list[ast.AST] = [ast.parse(source)]
+def functions_of(mutant: Mutant, source: str) -> list[range] | None:
+    """Return the lines of the functions in which a mutant shows; None where it may in any test.
+
+    That is the function which it is in, or those that use the private name whose value it is in.
+    """
+    body = ast.parse(source).body
+    statement = next(node for node in body if mutant.line in _lines(node))
+    if isinstance(statement, ast.FunctionDef):
+        return [_lines(statement)]
+    if isinstance(statement, ast.ClassDef):
+        methods = (_lines(node) for node in statement.body if isinstance(node, ast.FunctionDef))
+        return [lines for lines in methods if mutant.line in lines] or None
+    # In a class the body runs on import, as the module does, and each method when it is called.
+    parts = [
+        part for node in body for part in (node.body if isinstance(node, ast.ClassDef) else [node])
+    ]
+    found: list[range] = []
+    names, pending = set[str](), [statement]
     while pending:
-        node = pending.pop()
-        if isinstance(node, ast.FunctionDef):
-            first = min([node.lineno, *(item.lineno for item in node.decorator_list)])
-            if mutant.line in (lines := range(first, (node.end_lineno or first) + 1)):
-                return lines
-        elif isinstance(node, ast.Module | ast.ClassDef):
-            pending += node.body
-    return range(0)
+        new = _assigned(pending.pop()) - names
+        names |= new
+        for part in parts:
+            if new and not new.isdisjoint(_loaded(part)):
+                if isinstance(part, ast.FunctionDef):
+                    found.append(_lines(part))
+                else:
+                    pending.append(part)
+    return found if all(name.startswith("_") for name in names) else None
+
+
+def _lines(node: ast.stmt) -> range:
+    first = min([node.lineno, *(item.lineno for item in getattr(node, "decorator_list", ()))])
+    return range(first, (node.end_lineno or first) + 1)
+
+
+def _assigned(statement: ast.stmt) -> set[str]:
+    """Return the names that a statement gives a value; one that is not private if it has none."""
+    match statement:
+        case ast.Assign(targets=targets):
+            nodes = [node for target in targets for node in ast.walk(target)]
+        case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
+            nodes = [target]
+        case _:
+            nodes = []
+    return {node.id for node in nodes if isinstance(node, ast.Name)} or {"any"}
+
+
+def _loaded(statement: ast.stmt) -> set[str]:
+    return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
 
 
 class Chosen:
@@ -319,13 +356,14 @@ class Chosen:
             self._called[files[number]] = {(module, int(line)) for module, _, line in lines}
 
     def of(self, mutant: Mutant) -> list[str]:
-        """Return those that call the function which is changed."""
+        """Return those that call a function in which the change shows."""
         module = mutant.module
-        lines = _function(mutant, self._sources[module])
+        functions = functions_of(mutant, self._sources[module])
         fitting = [
             path
             for path in self._of[module]
-            if not lines or any(m == module and at in lines for m, at in self._called[path])
+            if functions is None
+            or any(m == module and any(at in f for f in functions) for m, at in self._called[path])
         ]
         noticed = self.noticed[module]
         return sorted(fitting, key=lambda path: (is_property(path), -noticed[path]))

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.mutation.__main__ import Suite, mutants
+from tests.mutation.__main__ import Mutant, Suite, functions_of, mutants
 from tests.mutation.forks import ROOT
 
 
@@ -61,6 +61,42 @@ def test_a_comment_explains_the_mutants_of_its_line() -> None:
     found = list(mutants("x.py", "\n".join(lines)))
     assert {(item.line, item.reason) for item in found} == {(1, "as good"), (2, ""), (3, "")}
     assert str(found[0]) == "x.py:1: 1 > b  ->  1 >= b  (equivalent: as good)"
+
+
+_CONSTANTS = """\
+_A = 1
+_B: int = _A + 1
+C = 2
+def f(): return _A > 3
+@cache
+def g():
+    return _B
+class K:
+    d = 4
+    def h(self): return _B
+    def i(self): return 5
+_D = C
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "lines"),
+    [
+        (1, [4, 5, 6, 7, 10]),  # a private constant shows where it is used, or what is made of it
+        (2, [5, 6, 7, 10]),
+        (3, None),  # any module may use one that is not
+        (4, [4]),
+        (7, [5, 6, 7]),
+        (9, None),
+        (11, [11]),
+        (12, []),
+    ],
+)
+def test_which_functions_show_a_change(line: int, lines: list[int] | None) -> None:
+    found = functions_of(Mutant("x.py", line, "", ""), _CONSTANTS)
+    methods = {4, 5, 6, 7, 10, 11}
+    shown = found and sorted(methods.intersection(*[set().union(*found)]))
+    assert shown == lines
 
 
 def test_a_property_test_named_after_a_module_comes_last() -> None:
