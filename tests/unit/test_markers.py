@@ -8,6 +8,7 @@ from packaging.requirements import Requirement
 
 from tests.builders import claims
 from torch_abi_audit.claims.cuda_packages import brought_cuda
+from torch_abi_audit.claims.markers import Work
 from torch_abi_audit.claims.torch_requirement import extras_with_torch, torch_specifiers
 from torch_abi_audit.errors import AuditError
 
@@ -117,6 +118,56 @@ def test_a_marker_that_holds_everywhere(tag: str, marker: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("marker", "expected"),
+    [
+        # Equal to every installer, whichever way they order texts.
+        ('os_name < "posix"', [None]),
+        ('os_name > "posix"', [None]),
+        ('os_name <= "posix"', [">=2.0"]),
+        ('os_name >= "posix"', [">=2.0"]),
+        # Texts to some; to `packaging`, texts that differ are neither below nor above each other.
+        ('os_name < "posiy"', SOMETIMES),
+        ('os_name <= "posiy"', SOMETIMES),
+        ('os_name > "posiw"', SOMETIMES),
+        ('os_name >= "posiw"', SOMETIMES),
+        ('os_name < "posiw"', [None]),
+        ('os_name > "posiy"', [None]),
+        ('"posiw" < os_name', SOMETIMES),
+        ('"posiy" < os_name', [None]),
+        # Versions, where both are: as texts, nothing is between these two.
+        ('platform_version > "9" and platform_version < "10"', SOMETIMES),
+        ('platform_version > "#1 SMP" and platform_version < "#2"', SOMETIMES),
+    ],
+)
+def test_the_order_of_what_may_be_texts(marker: str, expected: list[str | None]) -> None:
+    assert demands(marker) == expected
+
+
+@pytest.mark.parametrize(
+    ("platform", "machines"),
+    [
+        ("linux_armv6l", "armv6l"),
+        ("manylinux_2_31_armv7l", "armv7l armv8l aarch64"),
+        ("linux_armv8l", "armv8l aarch64"),
+        ("manylinux_2_28_i686", "i686 x86_64"),
+        ("manylinux_2_28_ppc64le", "ppc64le"),
+        ("android_21_armeabi_v7a", "armv7l armv8l aarch64"),
+        ("win32", "x86 AMD64"),
+        ("macosx_10_9_intel", "i386 x86_64"),
+        ("pyemscripten_2025_0_wasm32", "wasm32"),
+    ],
+)
+def test_what_machines_say_of_themselves(platform: str, machines: str) -> None:
+    def holds_on(machine: str) -> bool:
+        found = demands(f'platform_machine == "{machine}"', tag=f"cp311-cp311-{platform}")
+        return ">=2.0" in found
+
+    known = "AMD64 ARM64 aarch64 arm64 armv6l armv7l armv8l i386 i686 ppc64le wasm32 x86 x86_64"
+    assert [m for m in known.split() if holds_on(m)] == sorted(machines.split())
+    assert demands(f'platform_machine in "{machines}"', tag=f"cp311-cp311-{platform}") == [">=2.0"]
+
+
+@pytest.mark.parametrize(
     "marker",
     [
         'python_full_version < "3.11.0a0"',
@@ -136,6 +187,11 @@ def test_a_marker_that_holds_nowhere(marker: str) -> None:
 def test_one_requirement_below_a_patch_release_and_one_from_it_on() -> None:
     markers = ('python_full_version < "3.11.4"', 'python_full_version >= "3.11.4"')
     assert demands(*markers) == [">=2.0", ">=2.1"]
+
+
+def test_one_requirement_with_a_marker_and_one_without() -> None:
+    promised = claims(CP311, torch=("torch>=2.0", 'torch>=2.1; sys_platform == "win32"'))
+    assert [str(demand) for demand in torch_specifiers(promised)] == [">=2.0"]
 
 
 def test_one_requirement_before_a_kernel_and_one_from_it_on() -> None:
@@ -193,6 +249,24 @@ def test_what_can_not_be_compared_is_named(quoted: str) -> None:
 def test_more_than_can_be_evaluated(markers: list[str]) -> None:
     with pytest.raises(AuditError, match="more markers"):
         demands(*markers, tag="py3-none-any")
+
+
+def test_as_many_evaluations_as_are_made() -> None:
+    work = Work()
+    work.add(49_999)
+    work.add(1)
+    with pytest.raises(AuditError, match="more markers"):
+        work.add(1)
+
+
+def test_of_the_longest_text_every_part_is_tried() -> None:
+    def marker(length: int) -> str:
+        text = "x5.14.5" + "x" * (length - 7)
+        between = 'platform_release > "5.14.2" and platform_release < "5.14.8"'
+        return f'platform_release in "{text}" and {between}'
+
+    assert demands(marker(64)) == SOMETIMES
+    assert demands(marker(65)) == [None]  # of a longer one, the words
 
 
 def test_extras_are_compared_by_their_normalized_names() -> None:

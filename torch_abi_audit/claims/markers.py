@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     Groups = tuple[tuple["Comparison | Groups", ...], ...]  # any of them, all of each
 
 _MAX_EVALUATIONS = 50_000  # of comparisons and markers, for a fraction of a second each
-_DIRECT_ONES = 20  # comparisons of texts, or parts of markers, that take as long as one evaluation
+# Comparisons of texts, or parts of markers, that take as long as one evaluation.
+_DIRECT_ONES = 20  # equivalent: measured, so one more or less is as good
 _LONGEST_TAKEN_APART = 64  # characters of a literal whose every part is tried
 
 _JOINTS = ("", ".", "+", "-")  # with some of them a version stays one
