@@ -270,6 +270,11 @@ def fix_of(finding: Finding) -> str:
     return finding.fix.text if finding.fix else ""
 
 
+def tags_of(finding: Finding) -> str | None:
+    """The tags that are the fix of a finding, where they alone are."""
+    return finding.fix.change.tags if finding.fix and finding.fix.change else None
+
+
 def load_schema() -> Any:
     return json.loads(schema_text())
 

@@ -1,4 +1,4 @@
-"""Which builds of CPython import a file as a module: its suffix and its hook decide.
+"""Which builds of CPython can import a file as a module: its suffix and its init hook decide.
 
 References: PEP 3149 (suffixes), PEP 489 (`PyInit_`), PEP 793 (`PyModExport_`), PEP 803
 (`.abi3t.so`), and `importlib.machinery.EXTENSION_SUFFIXES` of each release.
@@ -18,12 +18,12 @@ _INIT_HOOK = ("PyInit_", "PyInitU_")  # the U forms hold punycode
 _EXPORT_HOOK = ("PyModExport_", "PyModExportU_")
 _HOOKS = (*_INIT_HOOK, *_EXPORT_HOOK)
 EXPORT_HOOK_SINCE = PythonVersion(3, 15)
-# Texts, which the first use compiles: few wheels have modules that need them.
+# Strings, compiled on first use: few wheels have modules that need them.
 _MODULE = r"(?P<name>[^.]+)(?:\.(?P<tag>[^.]+))?\.(?P<suffix>so|pyd)"
 # `cpython-310-x86_64-linux-gnu`, `cpython-313t-darwin`, `cp310-win_amd64`, `cp313t-win_arm64`.
 _VERSIONED = r"(?:cpython-|cp)(?P<major>\d)(?P<minor>\d+)(?P<flags>t?d?)m?u?(?:-(?P<platform>.+))?"
 _OTHER_IMPLEMENTATION = r"(?:pypy|graalpy)\d.*"
-# `abi3-x86_64-linux-gnu`: the machine stands in it since 3.15.
+# `abi3-x86_64-linux-gnu`: the suffix may name the machine since 3.15.
 _STABLE = r"(?P<abi>abi3t?)(?:-(?P<platform>.+))?"
 _PLATFORM_SINCE = PythonVersion(3, 15)
 # How the suffixes of Linux and Windows spell the machines that `model.Library.arch` names.
@@ -41,7 +41,7 @@ _MACHINES = {
 
 
 def hooks(library: Library) -> tuple[str, ...]:
-    """Return the functions that a library exports for Python to call when it imports it."""
+    """Return the functions that a library exports for Python to call on import."""
     return tuple([name for name, *_ in library.exports if name.startswith(_HOOKS)])
 
 
@@ -53,26 +53,45 @@ def only_new_hooks(library: Library) -> tuple[str, ...]:
 
 def is_for_abi3t(path: str) -> bool:
     """Whether a file is named for the stable ABI of free-threaded Python."""
+    return _stable_suffix(path) == "abi3t"
+
+
+def is_for_stable_abi(path: str) -> bool:
+    """Whether a file is named for the stable ABI: ``.abi3.so`` or ``.abi3t.so``."""
+    return _stable_suffix(path) is not None
+
+
+def _stable_suffix(path: str) -> str | None:
     match = re.fullmatch(_MODULE, basename(path))
     stable = re.fullmatch(_STABLE, match["tag"] or "") if match else None
-    return stable is not None and stable["abi"] == "abi3t"
+    return stable["abi"] if stable else None
+
+
+def build_named_by(path: str) -> Interpreter | None:
+    """Return the one build of CPython that looks for a module in a file of that name."""
+    match = re.fullmatch(_MODULE, basename(path))
+    versioned = re.fullmatch(_VERSIONED, (match["tag"] or "") if match else "")
+    if versioned is None or "d" in versioned["flags"]:
+        return None
+    python = PythonVersion(int(versioned["major"]), int(versioned["minor"]))
+    return Interpreter(python, "t" in versioned["flags"])
 
 
 def module_name(path: str) -> str:
-    """Return the path with the suffix that the interpreter chooses left out."""
+    """Return the path without the suffix, which depends on the interpreter."""
     folder, _, name = path.rpartition("/")
     return f"{folder}/{name.partition('.')[0]}"
 
 
 def is_for_one_build(path: str) -> bool:
-    """Whether a file has a module's name that one build of one Python alone looks for."""
+    """Whether a file is named as a module for a single build of Python."""
     match = re.fullmatch(_MODULE, basename(path))
     tag = (match["tag"] if match else None) or ""
     return bool(re.fullmatch(_VERSIONED, tag) or re.fullmatch(_OTHER_IMPLEMENTATION, tag))
 
 
 def is_module_name(path: str, library: Library) -> bool:
-    """Whether a file is named as a module is on the system that it is for."""
+    """Whether a file is named like a module on the system that it is for."""
     match = re.fullmatch(_MODULE, basename(path))
     return match is not None and match["suffix"] == _suffix(library)
 
@@ -87,7 +106,7 @@ def imports(interpreter: Interpreter, path: str, library: Library) -> bool:
     Args:
         interpreter: The build.
         path: The path of the file.
-        library: The file's facts; a suffix that names another machine is no module's.
+        library: The file's facts; a suffix that names another machine is not looked for.
     """
     match = re.fullmatch(_MODULE, basename(path))
     if match is None or match["suffix"] != _suffix(library):

@@ -1,14 +1,17 @@
-"""Rules about CPython's C API and what the ABI tag promises of it."""
+"""Rules about CPython's C API and what the Python and ABI tags promise of it."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.abi.modules import (
     EXPORT_HOOK_SINCE,
+    build_named_by,
+    hooks,
     imports,
+    is_for_abi3t,
     is_for_one_build,
     is_module_name,
     module_name,
@@ -16,6 +19,8 @@ from torch_abi_audit.abi.modules import (
 )
 from torch_abi_audit.catalog.libraries import is_torch_library, python_library
 from torch_abi_audit.claims.python_tags import (
+    ANY_LATER,
+    STABLE_ABIS,
     admitted_interpreters,
     admitted_pythons,
     claims_abi3,
@@ -23,79 +28,103 @@ from torch_abi_audit.claims.python_tags import (
 )
 from torch_abi_audit.model import (
     ABI3T_SINCE,
+    Evidence,
+    EvidenceKind,
+    Fix,
     Format,
+    Interpreter,
     LibraryKind,
     PythonAbi,
+    PythonVersion,
     Severity,
     Subject,
     basename,
     library_name,
 )
-from torch_abi_audit.rules.evidence import files, libraries, symbols
+from torch_abi_audit.rules.evidence import files, libraries, of_libraries, symbols
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.wording import count, does, join, limited_api, unique
+from torch_abi_audit.rules.retag import cp, oldest_python, retag, stable_abi_fix
+from torch_abi_audit.wording import join, limited_api, pythons, unique
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from torch_abi_audit.catalog import Catalog
-    from torch_abi_audit.model import Interpreter, LibraryAudit
+    from torch_abi_audit.model import LibraryAudit
 
-# Systems where interpreters are built with and without a shared library.
+# Libraries made for Python, as their names say.
 _MADE_FOR_PYTHON = r"(?i)abi3|(?<![a-z])(?:lib)?(?:boost_)?py(?!ro)"
+# Systems where interpreters are built with and without a shared library.
 _OFTEN_STATIC = frozenset({"linux", "macos"})
 
 
 @rule(
     "abi3-violation",
     Severity.ERROR,
-    "the wheel claims abi3 and a library imports a symbol outside the stable ABI",
-    why="The tag says that the wheel works with every Python from the tagged one on. What lies "
-    "outside the stable ABI may be missing, or differ, in the next one (abi3, PEP 384) or "
-    "in free-threaded builds (abi3t, PEP 803).",
-    fix="Let the compiler refuse it, for the oldest Python that you support:\n"
+    "an abi3 wheel contains a library that imports a symbol outside CPython's stable ABI",
+    why="The tag says that the wheel works on every Python from the tagged version on. Symbols"
+    " outside the stable ABI may be missing or differ in the next version (abi3, PEP 384), or in"
+    " free-threaded builds (abi3t, PEP 803).",
+    fix="Let the compiler reject them, for the oldest Python that you support:\n"
     "    -DPy_LIMITED_API=0x030a0000\n"
     "and in setup.py:\n"
     "    Extension(..., py_limited_api=True)\n"
-    "For abi3t define Py_TARGET_ABI3T too, and export PyModExport_NAME instead of "
-    "PyInit_NAME (PEP 793). Or tag the wheel for the one Python that it was built with.",
+    "For abi3t define Py_TARGET_ABI3T too, and export PyModExport_NAME instead of PyInit_NAME"
+    " (PEP 793). Or build one wheel per Python version, each tagged for it.",
 )
 def abi3_violation(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report what the limited API does not have.
+    """Report imports that the limited API does not have.
 
-    A warning where a library made for Python, of another package, can have the names: the
-    binding generators' own libraries name helpers like functions of CPython.
+    A warning where a library made for Python, from another package, may provide the names: the
+    libraries of binding generators have functions named like CPython's.
     """
-    if not claims_abi3(subject.claims):
+    claims = subject.claims
+    if not claims_abi3(claims):
         return
-    free_threaded = claims_abi3t(subject.claims)
-    for library in subject.libraries:
-        violations = library.python.violations
-        opaque = library.python.opaque if free_threaded else ()
-        if violations:
-            helper = _python_helper(library)
-            perhaps = f", unless {helper} has them" if helper else ""
+    violating = [item for item in subject.libraries if item.python.violations]
+    for helped in (False, True):
+        users = [item for item in violating if bool(_python_helper(item)) is helped]
+        helpers = join({_python_helper(item) or "" for item in users})
+        perhaps = f", unless {helpers} has them" if helped else ""
+        if users:
             yield Hit(
-                "the tag says abi3, and it imports {evidence:name} of CPython's"
-                f" C API outside the stable ABI{perhaps}",
-                libraries=(library.path,),
-                evidence=symbols(violations),
-                fix=(
-                    "build it with -DPy_LIMITED_API and py_limited_api=True, or tag the wheel for"
-                    " the one Python that it was built with"
-                ),
-                severity=Severity.WARNING if helper else None,
+                "{libraries:import} {evidence:symbol} outside CPython's stable ABI, but the wheel"
+                f" is tagged {_stable_tag(subject)}{perhaps}",
+                libraries=unique(item.path for item in users),
+                evidence=of_libraries((i.path, symbols(i.python.violations)) for i in users),
+                fix=f"build with -DPy_LIMITED_API={limited_api(oldest_python(subject))} and"
+                " py_limited_api=True, or build one wheel per Python version",
+                severity=Severity.WARNING if helped else None,
             )
-        if opaque:
-            yield Hit(
-                f"the tag says abi3t, where PyModuleDef is opaque, and it imports"
-                f" {count(len(opaque), 'function')} that {'takes' if len(opaque) == 1 else 'take'}"
-                " one",
-                libraries=(library.path,),
-                evidence=symbols(opaque),
-                fix="export PyModExport_NAME (PEP 793) and build with"
+    opaque = [i for i in subject.libraries if claims_abi3t(claims) and i.python.opaque]
+    if opaque:
+        hook = join({name.replace("PyInit", "PyModExport", 1) for name in _hooks_of(opaque)})
+        gil_too = any(tag.abi == "abi3" for tag in claims.tags)
+        yield Hit(
+            "{libraries:call} {evidence:function} of PyModuleDef, which is opaque in abi3t, but the"
+            " wheel is tagged abi3t",
+            libraries=unique(item.path for item in opaque),
+            evidence=of_libraries((item.path, symbols(item.python.opaque)) for item in opaque),
+            fix=Fix(
+                f"export {hook or 'a PyModExport hook'} (PEP 793) and build with"
                 " -DPy_TARGET_ABI3T=0x030f0000, or leave abi3t out of the tag",
-            )
+                # What was built for abi3 stays right for it.
+                retag(subject, abis={tag.abi for tag in claims.tags} - {"abi3t"})
+                if gil_too
+                else None,
+            ),
+        )
+
+
+def _hooks_of(items: Iterable[LibraryAudit]) -> set[str]:
+    return {name for item in items for name in hooks(item.library)}
+
+
+def _stable_tag(subject: Subject) -> str:
+    """Return the tags of the stable ABI, without the platform: ``cp315-abi3.abi3t``."""
+    tags = [tag for tag in subject.claims.tags if tag.abi in STABLE_ABIS]
+    parts = ({tag.interpreter for tag in tags}, {tag.abi for tag in tags})
+    return "-".join(".".join(sorted(part)) for part in parts)
 
 
 def _python_helper(item: LibraryAudit) -> str | None:
@@ -119,89 +148,123 @@ def _python_helper(item: LibraryAudit) -> str | None:
 @rule(
     "abi3-floor-understated",
     Severity.ERROR,
-    "a symbol is newer than the oldest Python that the tags and `Requires-Python` together admit",
-    why="Installers give the wheel to every Python from the tagged one on, as far as Requires- "
-    "Python admits it. The older ones of those lack a symbol, and `import` fails.",
-    fix="Tag the wheel for the oldest Python that has all of them:\n"
+    "an abi3 wheel allows Python versions older than the stable ABI that its libraries need",
+    why="Installers offer the wheel to every Python from the tagged version on that Requires-Python"
+    " allows. The older ones lack a symbol, and `import` fails.",
+    fix="Tag the wheel for the oldest Python that has all of its imports, in setup.cfg or"
+    " pyproject.toml:\n"
     "    [tool.distutils.bdist_wheel]\n"
     '    py_limited_api = "cp311"\n'
     "or exclude the older ones:\n"
     '    requires-python = ">=3.11"\n'
-    "or let the compiler refuse what is newer:\n"
-    "    -DPy_LIMITED_API=0x030a0000",
+    "or let the compiler reject what is newer:\n"
+    "    -DPy_LIMITED_API=0x030a0000\n"
+    "abi3t starts with Python 3.15. For older free-threaded Python build wheels of their own"
+    " (cp314-cp314t).",
 )
 def abi3_floor_understated(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report Pythons that installers may choose and the stable ABI does not reach."""
-    pythons = admitted_pythons(subject.claims)
-    if not claims_abi3(subject.claims) or not pythons:
+    """Report versions of Python that installers may choose and the stable ABI does not reach."""
+    claims = subject.claims
+    allowed = admitted_pythons(claims)
+    if not claims_abi3(claims) or not allowed:
         return
-    oldest = pythons[0]
-    newer = [
-        (library, library.python.floor)
-        for library in subject.libraries
-        if library.python.floor is not None and library.python.floor > oldest
-    ]
-    for library, floor in newer:
+    oldest = allowed[0]
+    floors = {
+        item.path: item.python.floor
+        for item in subject.libraries
+        if item.python.floor is not None and item.python.floor > oldest
+    }
+    if floors:
+        floor = max(floors.values())
+        users = [item for item in subject.libraries if floors.get(item.path)]
         yield Hit(
-            f"the tags and Requires-Python admit Python {oldest}, and it imports names that"
-            f" the stable ABI has since {floor}",
-            libraries=(library.path,),
-            evidence=symbols(library.python.floor_symbols),
-            fix=(
-                f"tag the wheel cp{floor.major}{floor.minor}-abi3, set Requires-Python:"
-                f" >={floor}, or build with -DPy_LIMITED_API={limited_api(oldest)}"
-            ),
+            f"{{libraries:need}} the stable ABI of Python {floor}, but the tags and"
+            f" Requires-Python allow {oldest}",
+            libraries=tuple(floors),
+            evidence=of_libraries((item.path, _of_floor(item)) for item in users),
+            fix=_newer_tag(subject, users, oldest, floor),
         )
+        return
     early = [
-        interpreter
-        for interpreter in admitted_interpreters(subject.claims)
-        if claims_abi3t(subject.claims)
-        and interpreter.free_threaded
-        and interpreter.python < ABI3T_SINCE
+        build
+        for build in admitted_interpreters(claims)
+        if claims_abi3t(claims) and build.free_threaded and build.python < ABI3T_SINCE
     ]
-    users = [item.path for item in subject.libraries if item.python.abi is not PythonAbi.NONE]
-    if early and users and not newer:
+    free = [item.path for item in subject.libraries if item.python.abi is not PythonAbi.NONE]
+    if early and free:
+        tag = f"{cp(ABI3T_SINCE)}-{'.'.join(sorted({tag.abi for tag in claims.tags}))}"
         yield Hit(
-            f"the tags admit free-threaded Python {early[0].python}, and abi3t begins with"
+            f"the tags allow free-threaded Python {early[0].python}, but abi3t starts with"
             f" {ABI3T_SINCE} (PEP 803)",
-            libraries=unique(users),
-            fix=f"tag the wheel cp{ABI3T_SINCE.major}{ABI3T_SINCE.minor}-abi3.abi3t, and build"
-            " wheels for cp314-cp314t apart",
+            libraries=unique(free),
+            fix=f"build with -DPy_TARGET_ABI3T={limited_api(ABI3T_SINCE)}, and tag the wheel {tag}",
         )
+
+
+def _of_floor(item: LibraryAudit) -> list[Evidence]:
+    """Return what sets the floor of a library: its imports, its hook, or its name."""
+    named = basename(item.path)
+    return [
+        Evidence(EvidenceKind.FILE if name == named else EvidenceKind.SYMBOL, name)
+        for name in item.python.floor_symbols
+    ]
+
+
+def _newer_tag(
+    subject: Subject, users: Sequence[LibraryAudit], oldest: PythonVersion, floor: PythonVersion
+) -> Fix:
+    """Return the fix that tags the wheel for the Python that it needs."""
+    tag = f"{cp(floor)}-{'.'.join(sorted({tag.abi for tag in subject.claims.tags}))}"
+    imported = {symbol.name for item in users for symbol in item.library.imports}
+    keep = f", or build with -DPy_LIMITED_API={limited_api(oldest)} to keep Python {oldest}"
+    if not all(imported.issuperset(item.python.floor_symbols) for item in users):
+        inits = join({name.replace("PyModExport", "PyInit", 1) for name in _hooks_of(users)})
+        keep = f", or export {inits} too to keep Python {oldest}"
+    if claims_abi3t(subject.claims):  # which no older Python has
+        keep = ""
+    return Fix(f"tag the wheel {tag}{keep}", retag(subject, pythons=[cp(floor)]))
 
 
 @rule(
     "abi3-suffix",
     Severity.ERROR,
-    "an extension in an abi3 wheel has a name that not every Python which the tags promise imports",
-    why="Python looks for modules by suffix: `.cpython-310-x86_64-linux-gnu.so` is a module for "
-    "3.10 alone, `.abi3.so` none for free-threaded 3.15, `.abi3.pyd` none for any. The "
-    "wheel is installed, and `import` says that there is no such module.",
+    "an extension's filename is not importable by every Python version the wheel's tags promise",
+    why="Python looks for modules by suffix: `.cpython-310-x86_64-linux-gnu.so` is a module for"
+    " 3.10 only, `.abi3.so` is not one for free-threaded 3.15, and `.abi3.pyd` is never one. The"
+    " wheel installs, but `import` finds no such module.",
     fix="Name it .abi3.so on Linux and macOS and .pyd on Windows, as setuptools does with\n"
     "    Extension(..., py_limited_api=True)\n"
-    "Where it also serves free-threaded Python 3.15 and newer, name it .abi3t.so (meson-python"
-    " does for abi3t; with setuptools rename it after the build).",
+    "If it is for free-threaded Python 3.15 and newer too, name it .abi3t.so (meson-python does for"
+    " abi3t; with setuptools rename it after the build).",
 )
 def abi3_suffix(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report modules that some of the Pythons that the tags promise do not find.
+    """Report modules that some of the Pythons that the tags promise can't find.
 
-    It is a warning where nothing need break: the module is also there under another name
-    for them, or it imports nothing of the C API, so that it is no working module.
+    A warning where nothing need break: the module is there under another name for them, or it
+    imports nothing of the C API, so that it is no working module.
     """
     if not claims_abi3(subject.claims):
         return
+    found: dict[tuple[bool, str], list[LibraryAudit]] = defaultdict(list)
+    unfound_by: dict[tuple[bool, str], set[Interpreter]] = defaultdict(set)
     for item, without, others in _unfound(subject):
+        if is_for_abi3t(item.path) and claims_abi3t(subject.claims):
+            continue  # the tag is wrong, not the name: no Python before 3.15 knows abi3t
         missing = [build for build in without if build not in others]
         harmless = not missing or item.python.abi is PythonAbi.NONE
+        suffix = ".abi3t.so" if claims_abi3t(subject.claims) else ".abi3.so"
+        suffix = ".pyd" if item.library.format is Format.PE else suffix
+        found[harmless, suffix].append(item)
+        unfound_by[harmless, suffix] |= set(missing or without)
+    for (harmless, suffix), items in found.items():
+        stem = basename(items[0].path).partition(".")[0] if len(items) == 1 else ""
+        name = f"name it {stem}{suffix}" if stem else f"use the suffix {suffix}"
+        python = min(unfound_by[harmless, suffix])
         yield Hit(
-            f"Python {(missing or without)[0]} does not look for a module in a file of this name,"
-            " and the tags promise it",
-            libraries=(item.path,),
-            fix="name it .pyd"
-            if item.library.format is Format.PE
-            else "name it .abi3t.so: free-threaded Python 3.15 and newer look for no .abi3.so"
-            if claims_abi3t(subject.claims)
-            else "name it .abi3.so (py_limited_api=True does)",
+            f"{{libraries:have}} a filename that Python {python} can't import, but the wheel is"
+            f" tagged {_stable_tag(subject)}",
+            libraries=unique(item.path for item in items),
+            fix=name if suffix == ".abi3t.so" else f"{name}, as py_limited_api=True does",
             severity=Severity.WARNING if harmless else None,
         )
 
@@ -209,36 +272,24 @@ def abi3_suffix(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
 @rule(
     "unimportable-extension",
     Severity.ERROR,
-    "the suffix or the hook of an extension is one that no Python which the tags admit looks for",
-    why="The suffix of a module names the Python and the machine that import it, and PyInit_ or"
-    " PyModExport_ is what they call. A wheel for cp312 with a module for cp310, or for aarch64, is"
-    " installed, and `import` says that there is no such module.",
-    fix="Build with the Python that the tag names, and clean the build folder before: modules of an"
-    " earlier build end up in wheels like that:\n"
+    "none of the Python versions the tags allow can import this extension",
+    why="The suffix of a module names the Python and the machine that can import it, and PyInit_ or"
+    " PyModExport_ is the function that Python calls. A wheel for cp312 with a module for cp310, or"
+    " for aarch64, installs, but `import` finds no such module.",
+    fix="Build with the Python that the tag names, in a clean build folder: modules of an earlier"
+    " build are a common cause.\n"
     "    rm -rf build && python -m build --wheel\n"
     "When cross-compiling set the suffix: SETUPTOOLS_EXT_SUFFIX, or _PYTHON_HOST_PLATFORM.",
 )
 def unimportable_extension(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report modules that nothing in a wheel for certain Pythons can import.
+    """Report modules that nothing can import in a wheel for certain Pythons.
 
-    A warning where the module is also there under a name that they look for.
+    A warning where the module is there under a name that they look for, too.
     """
     interpreters = admitted_interpreters(subject.claims)
     if claims_abi3(subject.claims) or not interpreters:
         return
-    said = join(map(str, interpreters))
-    for item, without, others in _unfound(subject):
-        missing = [build for build in without if build not in others]
-        if missing or set(without) == set(interpreters):
-            which = f"no Python that the tags admit ({said}) looks"
-            if set(without) != set(interpreters):
-                which = f"Python {join(map(str, missing))}, which the tags admit, does not look"
-            yield Hit(
-                f"{which} for a module in a file of this name",
-                libraries=(item.path,),
-                fix="build it with the Python, and for the machine, of the tag",
-                severity=None if missing else Severity.WARNING,
-            )
+    yield from _misnamed(subject, interpreters)
     strangers = [
         item
         for item in subject.libraries
@@ -246,22 +297,51 @@ def unimportable_extension(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
     ]
     if strangers:
         yield Hit(
-            "{libraries:export} the hook of a module, and Python looks"
-            " for no module in a file of that name",
+            "{libraries:export} a module's init hook, but the filename is not that of a module",
             libraries=unique(item.path for item in strangers),
             fix="name modules .pyd on Windows, and .so elsewhere",
             severity=Severity.NOTE,  # some are loaded by their path on purpose
         )
-    for item in subject.libraries:
-        names = only_new_hooks(item.library)
-        if names and interpreters[-1].python < EXPORT_HOOK_SINCE:
-            yield Hit(
-                f"only Python {EXPORT_HOOK_SINCE} and newer call its hook, and the tags admit"
-                f" {said}",
-                libraries=(item.path,),
-                evidence=symbols(names),
-                fix="export PyInit_NAME too (PEP 793)",
-            )
+    newer = [item for item in subject.libraries if only_new_hooks(item.library)]
+    if newer and interpreters[-1].python < EXPORT_HOOK_SINCE:
+        hook = join({name.replace("PyModExport", "PyInit", 1) for name in _hooks_of(newer)})
+        yield Hit(
+            f"{{libraries:export}} only a hook that Python {EXPORT_HOOK_SINCE} and newer call, but"
+            f" the tags allow {_builds(interpreters)}",
+            libraries=unique(item.path for item in newer),
+            evidence=of_libraries((i.path, symbols(only_new_hooks(i.library))) for i in newer),
+            fix=f"export {hook} too (PEP 793)",
+        )
+
+
+def _misnamed(subject: Subject, interpreters: Sequence[Interpreter]) -> Iterator[Hit]:
+    """Report modules in files that none, or not each, of the Pythons looks for."""
+    found: dict[bool, list[str]] = {False: [], True: []}
+    lacking: dict[bool, set[Interpreter]] = {False: set(), True: set()}
+    for item, without, others in _unfound(subject):
+        missing = [build for build in without if build not in others]
+        if missing or set(without) == set(interpreters):
+            found[not missing].append(item.path)
+            lacking[not missing] |= set(missing or without)
+    for harmless, paths in found.items():
+        if not paths:
+            continue
+        builds = sorted(lacking[harmless])
+        who = f"Python {_builds(builds)} can't import, but the tags allow it"
+        if len(builds) == len(interpreters):
+            who = f"no Python allowed by the tags ({_builds(builds)}) can import"
+        archs = join({i.library.arch for i in subject.libraries if i.path in paths})
+        yield Hit(
+            f"{{libraries:have}} a filename that {who}",
+            libraries=unique(paths),
+            fix=f"build with Python {_builds(builds)} for {archs}, in a clean build folder",
+            severity=Severity.WARNING if harmless else None,
+        )
+
+
+def _builds(interpreters: Iterable[Interpreter]) -> str:
+    """Return builds of CPython in short."""
+    return pythons(map(str, interpreters), ANY_LATER.minor)
 
 
 def _is_for_musl(path: str, tags: Iterable[str]) -> bool:
@@ -272,9 +352,9 @@ def _is_for_musl(path: str, tags: Iterable[str]) -> bool:
 def _unfound(
     subject: Subject,
 ) -> Iterator[tuple[LibraryAudit, list[Interpreter], list[Interpreter]]]:
-    """Yield extensions with the admitted builds that do not look for them.
+    """Yield extensions with the allowed builds that do not look for them.
 
-    And with those of all builds that find the module in another file.
+    And with the builds that find the module in another file.
     """
     interpreters = admitted_interpreters(subject.claims)
     tags = [tag.platform for tag in subject.claims.tags]
@@ -307,132 +387,207 @@ def _unfound(
 @rule(
     "python-api-in-none-wheel",
     Severity.ERROR,
-    "the ABI tag is `none` and an extension uses the C API",
-    why="The ABI tag `none` promises that the wheel has no part in CPython's C API, so that "
-    "every interpreter of that version may install it: free-threaded ones, PyPy, and with "
-    "py3 every later CPython. A library that imports the C API works with a part of them.",
-    fix="Tag the wheel for what it uses: cp310-abi3 for the stable ABI, cp312-cp312 for one "
-    "version, one wheel a Python.",
+    "the ABI tag is `none`, but an extension uses CPython's C API",
+    why="The ABI tag `none` promises that the wheel does not use CPython's C API, so that every"
+    " interpreter of that version may install it: free-threaded builds, PyPy, and with py3 every"
+    " later CPython. A library that imports the C API only works on some of them.",
+    fix="Tag the wheel for what it uses: cp310-abi3 for the stable ABI, or cp312-cp312 for one"
+    " version, with one wheel per Python version. For abi3 build it so:\n"
+    "    -DPy_LIMITED_API=0x030a0000\n"
+    "    Extension(..., py_limited_api=True)",
 )
 def python_api_in_none_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report C API in a wheel for every interpreter.
+    """Report the C API in a wheel for every interpreter.
 
-    A warning for `cp312-none`, which CPython 3.12 alone installs (and a free-threaded
-    build where there is one), and for libraries that Python does not import. And where
-    a module's name lets one Python alone import it, and the wheel has it for several, or
-    is for any platform with something for several systems: others do without.
+    A warning for `cp312-none`, which only CPython 3.12 installs (and its free-threaded build
+    where there is one), and for libraries that Python does not import. And where a module's name
+    lets one Python alone import it, and the wheel has it for several, or is for any platform with
+    something for several systems: others do without.
     """
     none_tags = [tag for tag in subject.claims.tags if tag.abi == "none"]
-    if not none_tags:
+    users = [item for item in subject.libraries if item.python.abi is not PythonAbi.NONE]
+    if not none_tags or not users:
         return
     generic = [tag for tag in none_tags if tag.interpreter.startswith("py")]
     tags = join({f"{tag.interpreter}-{tag.abi}" for tag in generic or none_tags})
     for_any = any(tag.platform == "any" for tag in none_tags)
     several = for_any and len({item.library.system for item in subject.libraries}) > 1
     modules = Counter(map(module_name, {item.path for item in subject.libraries}))
-    for library in subject.libraries:
-        use = library.python
-        if use.abi is PythonAbi.NONE:
-            continue
-        optional = is_for_one_build(library.path) and (
-            several or modules[module_name(library.path)] > 1
-        )
-        serious = bool(generic) and library.kind is LibraryKind.EXTENSION and not optional
-        fitting = (
-            f"cp{use.floor.major}{use.floor.minor}-abi3" if use.floor else "cpXY-cpXY, one a Python"
-        )
-        yield Hit(
-            f"the tag {tags} says that no Python ABI is used, and it"
-            f" {'imports' if use.violations or use.floor else 'links'} CPython's C API",
-            libraries=(library.path,),
-            evidence=symbols(use.violations or use.floor_symbols) or libraries(use.linked),
-            fix=f"tag the wheel {fitting}",
-            severity=None if serious else Severity.WARNING,
-        )
+    harmless = {
+        item.path
+        for item in users
+        if not generic
+        or item.kind is not LibraryKind.EXTENSION
+        or (is_for_one_build(item.path) and (several or modules[module_name(item.path)] > 1))
+    }
+    fix = _tag_with_abi(subject, users)
+    for severity, found in (
+        (None, [item for item in users if item.path not in harmless]),
+        (Severity.WARNING, [item for item in users if item.path in harmless]),
+    ):
+        if found:
+            yield Hit(
+                f"{{libraries:use}} CPython's C API, but the tag {tags} says that no Python ABI is"
+                " needed",
+                libraries=unique(item.path for item in found),
+                evidence=of_libraries((item.path, _use_of_python(item)) for item in found),
+                fix=fix,
+                severity=severity,
+            )
+
+
+def _use_of_python(item: LibraryAudit) -> tuple[Evidence, ...]:
+    use = item.python
+    return symbols(use.violations or use.floor_symbols) or libraries(use.linked)
+
+
+def _tag_with_abi(subject: Subject, users: Sequence[LibraryAudit]) -> Fix:
+    """Return the fix for a wheel that is tagged as if it did not use the C API.
+
+    The tag alone is right where the libraries were built for one Python, as their names, what
+    they link, or the tag say, and where they were built for the stable ABI.
+    """
+    tags = subject.claims.tags
+    tagged = {tag.interpreter for tag in tags}
+    builds = {build for item in users for build in _built_for(item)}
+    if len(builds) == 1 and all(map(_built_for, users)):
+        (build,) = builds
+        python = cp(build.python)
+        abi = f"{python}{'t' if build.free_threaded else ''}"
+        fits = build.python in admitted_pythons(subject.claims)
+        change = retag(subject, pythons=[python], abis=[abi]) if fits else None
+        return Fix(f"tag the wheel {python}-{abi}", change)
+    if len(tagged) == 1 and not builds and all(name[:2] == "cp" for name in tagged):
+        (python,) = tagged
+        return Fix(f"tag the wheel {python}-{python}", retag(subject, abis=[python]))
+    if all(item.python.floor is not None for item in users):
+        return stable_abi_fix(subject, users)
+    oldest = min((build.python for build in builds), default=oldest_python(subject))
+    return Fix(
+        "build one wheel per Python version, each tagged for it:"
+        f" {cp(oldest)}-{cp(oldest)} for {oldest} and so on"
+    )
+
+
+def _built_for(item: LibraryAudit) -> set[Interpreter]:
+    """Return the builds of CPython that a library is tied to, by its name or what it links."""
+    named = build_named_by(item.path)
+    found = {named} if named else set()
+    for version in item.python.linked.values():
+        number = version.removesuffix("t")
+        if re.fullmatch(r"3\.\d+", number):
+            minor = int(number.partition(".")[2])
+            found.add(Interpreter(PythonVersion(3, minor), version.endswith("t")))
+    return found
 
 
 @rule(
     "versioned-python-library",
     Severity.ERROR,
-    "a library links a library of CPython's (`python312.dll`, `libpython3.12`) that a Python which"
-    " the tags admit does not have",
-    why="A library that names python312.dll or libpython3.12.so loads only where that very "
-    "library is. Beside another Python there is none; and many interpreters on Linux and "
-    "macOS have none at all.",
-    fix="On Windows link python3.dll, which\n"
+    "a library links to a version-specific libpython that some of the tagged Python versions do not"
+    " ship",
+    why="A library that names python312.dll or libpython3.12.so only loads where that very library"
+    " is. Other Python versions do not have it, and many interpreters on Linux and macOS have no"
+    " shared libpython at all.",
+    fix="On Windows link to python3.dll, which\n"
     "    -DPy_LIMITED_API=0x030a0000\n"
-    "chooses by itself. Elsewhere link no library of Python's: the interpreter has the "
-    "symbols. In CMake link Python::SABIModule for abi3 and Python::Module for one version, "
-    "never Python::Python.",
+    "chooses by itself. Elsewhere do not link to libpython: the interpreter provides its symbols."
+    " In CMake link to Python::SABIModule for abi3 and Python::Module for one version, never to"
+    " Python::Python.",
 )
 def versioned_python_library(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report libraries of CPython's that are not there wherever the wheel is installed.
+    """Report CPython's libraries that are not there wherever the wheel can be installed.
 
-    For wheels with the ABI tag `none` another rule speaks. Away from Windows it is a
-    warning even where the version fits: many interpreters have no shared library.
+    Wheels with the ABI tag `none` are another rule's matter. Away from Windows it is a warning
+    even where the version fits: many interpreters have no shared library.
     """
+    yield from _second_interpreter(subject)
     claims = subject.claims
     interpreters = admitted_interpreters(claims)
-    carried = unique(
-        item.path
-        for item in subject.libraries
-        if item.library.format is Format.MACHO and python_library(basename(item.path))
-    )
-    linking = [
-        item.path
-        for item in subject.libraries
-        if not {library_name(path) for path in carried}.isdisjoint(
-            map(library_name, item.python.linked)
-        )
-    ]
-    if linking and claims.name != "torch":
-        yield Hit(
-            f"the wheel carries a library of CPython's, and {does(len(linking), 'library', 'link')}"
-            " it: a second interpreter, that nobody has started, beside the one that runs",
-            libraries=unique(linking),
-            evidence=files(carried),
-            fix="leave the library of Python out: the interpreter has the symbols",
-            severity=Severity.WARNING,
-        )
-    for library in subject.libraries:
-        linked = {
-            n: v for n, v in library.python.linked.items() if library_name(n) not in library.own
-        }
+    # By whether it is Windows': what is linked and some Python that the tags allow lacks.
+    missing: dict[bool, dict[str, list[str]]] = {False: {}, True: {}}
+    lacking: dict[bool, list[tuple[str, Interpreter]]] = {False: [], True: []}
+    present: dict[str, list[str]] = {}
+    for item in subject.libraries:
+        linked = {n: v for n, v in item.python.linked.items() if library_name(n) not in item.own}
         without = [
             (name, interpreter)
             for name, version in linked.items()
             for interpreter in interpreters
             if version not in _python_libraries(interpreter)
         ]
-        on_windows = library.library.format is Format.PE
+        on_windows = item.library.format is Format.PE
         if without:
-            name, interpreter = without[0]
-            suffix = "t" if interpreter.free_threaded else ""
-            fitting = f"python3{suffix}.dll" if claims_abi3(claims) else "that of the tag's Python"
+            missing[on_windows][item.path] = [name for name, _ in without]
+            lacking[on_windows] += without
+        elif linked and interpreters and item.library.system in _OFTEN_STATIC:
+            present[item.path] = list(linked)
+    for on_windows, found in missing.items():
+        if found:
+            name, interpreter = lacking[on_windows][0]
             yield Hit(
-                f"it links {basename(name)}, which Python {interpreter} does not have, and the tags"
-                " admit that",
-                libraries=(library.path,),
-                evidence=libraries(dict.fromkeys(name for name, *_ in without)),
-                fix=f"link {fitting} (-DPy_LIMITED_API and py_limited_api=True choose python3.dll)"
-                if on_windows
-                else "leave the library of Python out: the interpreter has the symbols",
+                f"{{libraries:link}} to {basename(name)}, but Python {interpreter}, allowed by the"
+                " tags, does not ship it",
+                libraries=tuple(found),
+                evidence=of_libraries((path, libraries(names)) for path, names in found.items()),
+                fix=_windows_library(subject, interpreters) if on_windows else _NO_LIBPYTHON,
             )
-        elif linked and interpreters and library.library.system in _OFTEN_STATIC:
-            yield Hit(
-                f"it links {join(map(basename, linked))}: many interpreters of that version are"
-                " built without a shared library",
-                libraries=(library.path,),
-                evidence=libraries(linked),
-                fix="leave the library of Python out: the interpreter has the symbols",
-                severity=Severity.WARNING,
-            )
+    if present:
+        names = join({basename(name) for of_item in present.values() for name in of_item})
+        yield Hit(
+            f"{{libraries:link}} to {names}, but many interpreters are built without a shared"
+            " libpython",
+            libraries=tuple(present),
+            evidence=of_libraries((path, libraries(names)) for path, names in present.items()),
+            fix=_NO_LIBPYTHON,
+            severity=Severity.WARNING,
+        )
+
+
+_NO_LIBPYTHON = "do not link to libpython: the interpreter provides its symbols"
+
+
+def _windows_library(subject: Subject, interpreters: Sequence[Interpreter]) -> str:
+    """Say which of CPython's DLLs to link to."""
+    build = interpreters[0]
+    letter = "t" if build.free_threaded else ""
+    if claims_abi3(subject.claims):
+        macro = "Py_TARGET_ABI3T" if letter else "Py_LIMITED_API"
+        oldest = limited_api(oldest_python(subject))
+        return f"link to python3{letter}.dll: build with -D{macro}={oldest}"
+    dll = f"python{build.python.major}{build.python.minor}{letter}.dll"
+    return f"link to {dll}: build with Python {build}"
+
+
+def _second_interpreter(subject: Subject) -> Iterator[Hit]:
+    """Report a libpython in the wheel that libraries of it link to."""
+    carried = unique(
+        item.path
+        for item in subject.libraries
+        if item.library.format is Format.MACHO and python_library(basename(item.path))
+    )
+    names = {library_name(path) for path in carried}
+    linking = [
+        item.path
+        for item in subject.libraries
+        if not names.isdisjoint(map(library_name, item.python.linked))
+    ]
+    if linking and subject.claims.name != "torch":
+        yield Hit(
+            "{libraries:link} to the bundled libpython: a second interpreter, never initialized,"
+            " next to the running one",
+            libraries=unique(linking),
+            evidence=files(carried),
+            fix=f"leave {join(map(basename, carried))} out of the wheel: the interpreter provides"
+            " its symbols",
+            severity=Severity.WARNING,
+        )
 
 
 def _python_libraries(interpreter: Interpreter) -> frozenset[str]:
-    """Return which of CPython's libraries a build has, as `python_library` names them.
+    """Return which of CPython's libraries a build ships, as `python_library` names them.
 
-    Since 3.15 every build has that of abi3t (PEP 803).
+    Since 3.15 every build ships that of abi3t (PEP 803).
     """
     letter = "t" if interpreter.free_threaded else ""
     names = {str(interpreter), f"3{letter}"}

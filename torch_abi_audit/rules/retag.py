@@ -1,0 +1,91 @@
+"""Fixes that change the tags of a wheel."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from packaging.tags import parse_tag
+
+from torch_abi_audit.abi.modules import is_for_stable_abi
+from torch_abi_audit.claims.python_tags import PYTHONS, STABLE_ABIS, admitted_pythons
+from torch_abi_audit.model import Fix, MetadataChange, PythonAbi, PythonVersion
+from torch_abi_audit.wording import limited_api
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from torch_abi_audit.model import LibraryAudit, Subject
+
+_ANY_PYTHON = parse_tag("py3-none-any")
+# Where neither a tag nor Requires-Python names one: the oldest that torch 2.4 runs on.
+_OLDEST = PythonVersion(3, 8)
+
+
+def retag(
+    subject: Subject,
+    *,
+    pythons: Iterable[str] | None = None,
+    abis: Iterable[str] | None = None,
+    platforms: Iterable[str] | None = None,
+) -> MetadataChange | None:
+    """Return the change that replaces parts of the tags; the others stay as they are.
+
+    None for tags that no filename can hold, such as some of installed packages.
+    """
+    tags = subject.claims.tags
+    parts: list[Collection[str]] = [
+        {tag.interpreter for tag in tags},
+        {tag.abi for tag in tags},
+        {tag.platform for tag in tags},
+    ]
+    if not tags or len(tags) != len(parts[0]) * len(parts[1]) * len(parts[2]):
+        return None
+    new = [
+        sorted(set(old if part is None else part))
+        for old, part in zip(parts, (pythons, abis, platforms), strict=True)
+    ]
+    return MetadataChange(tags="-".join(map(".".join, new))) if all(new) else None
+
+
+def cp(python: PythonVersion) -> str:
+    """Return a release of CPython as tags name it: ``cp310``."""
+    return f"cp{python.major}{python.minor}"
+
+
+def stable_abi_fix(subject: Subject, users: Sequence[LibraryAudit]) -> Fix:
+    """Return the fix that tags a wheel for the stable ABI of CPython.
+
+    The tag alone is right where the modules were built for the stable ABI, as their names say.
+    Otherwise they must be built for it: that they import nothing else does not make them so.
+
+    Args:
+        subject: The wheel.
+        users: The libraries that use the C API, none of them outside the stable ABI.
+    """
+    floor = max(
+        [oldest_python(subject), *(item.python.floor for item in users if item.python.floor)]
+    )
+    abis = ["abi3"]
+    if all(item.python.abi is PythonAbi.ABI3T for item in users):
+        abis = ["abi3", "abi3t"]
+    tag = f"{cp(floor)}-{'.'.join(abis)}"
+    if all(is_for_stable_abi(item.path) for item in users):
+        return Fix(f"tag the wheel {tag}", retag(subject, pythons=[cp(floor)], abis=abis))
+    macros = f"-DPy_LIMITED_API={limited_api(floor)}"
+    return Fix(f"build with {macros} and py_limited_api=True, and tag the wheel {tag}")
+
+
+def oldest_python(subject: Subject) -> PythonVersion:
+    """Return the oldest Python that a wheel for the stable ABI should be for.
+
+    The tag counts where it stands for later releases too; one for a single release tells
+    nothing of the wheels next to it, unless nothing else tells more.
+    """
+    claims = subject.claims
+    tags = claims.tags
+    for_later = any(tag.interpreter.startswith("py") or tag.abi in STABLE_ABIS for tag in tags)
+    if claims.requires_python and not for_later:
+        claims = replace(claims, tags=_ANY_PYTHON)
+    allowed = admitted_pythons(claims)
+    return allowed[0] if allowed and allowed[0] > PYTHONS[0] else _OLDEST
