@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.builders import CATALOG, claims, dll, fix_of, library, shown, subject
+from tests.builders import CATALOG, claims, dll, fix_of, library, shown, subject, tags_of
 from torch_abi_audit.model import Claims, Defect, DefectKind, Finding, Library
 from torch_abi_audit.rules import run_rules
 from torch_abi_audit.targets.metadata import parse_filename
@@ -126,11 +126,42 @@ def test_the_filename_and_what_is_inside() -> None:
     promised = claims(f"cp312-cp312-{LINUX}", wheel_tag="cp312-cp312-linux_x86_64")
     (found,) = of_rule("filename-tag-mismatch", {}, promised)
     assert found.message == (
-        f"the filename says cp312-cp312-{LINUX}, the WHEEL file says cp312-cp312-linux_x86_64"
+        f"the filename says cp312-cp312-{LINUX}, but the WHEEL file says cp312-cp312-linux_x86_64"
     )
+    assert tags_of(found) == f"cp312-cp312-{LINUX}"
     assert shown(found) == ("cp312-cp312-linux_x86_64", f"cp312-cp312-{LINUX}")
     (found,) = of_rule("filename-tag-mismatch", {}, replace(promised, wheel_tags=frozenset()))
-    assert found.message.endswith("the WHEEL file says no tag")
+    assert found.message == "the WHEEL file has no tags, but the filename has"
+
+
+@pytest.mark.parametrize(
+    ("platforms", "inside", "said"),
+    [
+        (
+            "manylinux_2_17_x86_64.manylinux2014_x86_64",
+            "manylinux2014_x86_64",
+            "the filename says py3-none-manylinux_2_17_x86_64, but the WHEEL file does not",
+        ),
+        (
+            "manylinux2014_x86_64",
+            "manylinux2014_x86_64.linux_x86_64",
+            "the WHEEL file says py3-none-linux_x86_64, but the filename does not",
+        ),
+        (
+            "manylinux_2_17_x86_64.manylinux2014_x86_64",
+            "linux_x86_64",
+            (
+                "the filename says py3-none-manylinux2014_x86_64 and 1 more, but the WHEEL file says"
+                " py3-none-linux_x86_64"
+            ),
+        ),
+    ],
+)
+def test_compressed_tags(platforms: str, inside: str, said: str) -> None:
+    promised = claims(f"py3-none-{platforms}", wheel_tag=f"py3-none-{inside}")
+    (found,) = of_rule("filename-tag-mismatch", {}, promised)
+    assert found.message == said
+    assert tags_of(found) == f"py3-none-{'.'.join(sorted(platforms.split('.')))}"
 
 
 @pytest.mark.parametrize(
@@ -139,56 +170,59 @@ def test_the_filename_and_what_is_inside() -> None:
         (
             claims("py3-none-any", purelib=True),
             {"a.so": library(), "b.so": library(arch="arm64"), "b.so2": library(executable=True)},
-            ("the platform tag is any, and the wheel has 3 compiled members", "error"),
+            ("the platform tag is any, but the wheel contains 3 compiled files", "error"),
         ),
         (
             claims(purelib=True),
             {"a.so": library()},
-            ("WHEEL says Root-Is-Purelib: true, and the wheel has 1 compiled member", "warning"),
+            (
+                "the WHEEL file says Root-Is-Purelib: true, but the wheel contains 1 compiled file",
+                "warning",
+            ),
         ),
         (claims("py3-none-any"), {}, None),
         # One of two platforms is enough to be installed everywhere.
         (
             claims(f"py3-none-any.{LINUX}"),
             {"a.so": library()},
-            ("the platform tag is any, and the wheel has 1 compiled member", "error"),
+            ("the platform tag is any, but the wheel contains 1 compiled file", "error"),
         ),
         # For two systems: one is chosen at run time, unless Python or torch loads it.
         (
             claims("py3-none-any"),
             {"a.so": library(), "a.dll": dll()},
-            ("the platform tag is any, and the wheel has 2 compiled members", "warning"),
+            ("the platform tag is any, but the wheel contains 2 compiled files", "warning"),
         ),
         (
             claims("py3-none-any"),
             {"a.so": library("torch_ten", needed=("libtorch_cpu.so",)), "a.dll": dll()},
-            ("the platform tag is any, and the wheel has 2 compiled members", "error"),
+            ("the platform tag is any, but the wheel contains 2 compiled files", "error"),
         ),
         (
             claims("py3-none-any"),
             {"_C.so": MODULE, "a.dll": dll()},
-            ("the platform tag is any, and the wheel has 2 compiled members", "error"),
+            ("the platform tag is any, but the wheel contains 2 compiled files", "error"),
         ),
         (
             claims("py3-none-any"),
             {"_C.cpython-312-x86_64-linux-gnu.so": MODULE, "a.dll": dll()},
-            ("the platform tag is any, and the wheel has 2 compiled members", "warning"),
+            ("the platform tag is any, but the wheel contains 2 compiled files", "warning"),
         ),
         # A DLL alone, and a program.
         (
             claims("py3-none-any"),
             {"a.dll": dll()},
-            ("the platform tag is any, and the wheel has 1 compiled member", "warning"),
+            ("the platform tag is any, but the wheel contains 1 compiled file", "warning"),
         ),
         (
             claims("py3-none-any"),
             {"a.pyd": dll(exports=("PyInit_a",))},
-            ("the platform tag is any, and the wheel has 1 compiled member", "error"),
+            ("the platform tag is any, but the wheel contains 1 compiled file", "error"),
         ),
         (
             claims("py3-none-any"),
             {"a": library("torch_ten", needed=("libtorch_cpu.so",), executable=True)},
-            ("the platform tag is any, and the wheel has 1 compiled member", "error"),
+            ("the platform tag is any, but the wheel contains 1 compiled file", "error"),
         ),
     ],
 )
@@ -211,8 +245,8 @@ OVER = "tag-overspecific"
             "",
             library("malloc"),
             (
-                "the tag says cp312-cp312, and nothing compiled in it uses CPython's C API|"
-                "tag it py3-none, unless its Python files are for one version"
+                "the wheel is tagged cp312-cp312, but no compiled file in it uses CPython's C API|"
+                "tag the wheel py3-none, unless its Python files are for one version"
             ),
         ),
         ("cp310-abi3", "", library("malloc"), None),
@@ -224,9 +258,9 @@ OVER = "tag-overspecific"
             "",
             MODULE,
             (
-                "the tag says cp312-cp312, and all that it imports of CPython's C API is in the"
-                " stable ABI of 3.11 and newer|build it with -DPy_LIMITED_API=0x030b0000 and"
-                " py_limited_api=True, and tag it cp311-abi3"
+                "the wheel is tagged cp312-cp312, but only uses the stable ABI of Python 3.11 and"
+                " newer|build with -DPy_LIMITED_API=0x030c0000 and py_limited_api=True, and tag the"
+                " wheel cp312-abi3"
             ),
         ),
         (
@@ -234,9 +268,9 @@ OVER = "tag-overspecific"
             ">=3.12",
             MODULE,
             (
-                "the tag says cp313-cp313, and all that it imports of CPython's C API is in the"
-                " stable ABI of 3.11 and newer|build it with -DPy_LIMITED_API=0x030c0000 and"
-                " py_limited_api=True, and tag it cp312-abi3"
+                "the wheel is tagged cp313-cp313, but only uses the stable ABI of Python 3.11 and"
+                " newer|build with -DPy_LIMITED_API=0x030c0000 and py_limited_api=True, and tag the"
+                " wheel cp312-abi3"
             ),
         ),
         (
@@ -244,9 +278,9 @@ OVER = "tag-overspecific"
             "",
             library("malloc"),
             (
-                "the tag says cp312-cp312, cp312-cp313, cp313-cp312, cp313-cp313, and nothing"
-                " compiled in it uses CPython's C API|tag it py3-none, unless its Python files are"
-                " for one version"
+                "the wheel is tagged cp312.cp313-cp312.cp313, but no compiled file in it uses"
+                " CPython's C API|tag the wheel py3-none, unless its Python files are for one"
+                " version"
             ),
         ),
         ("cp312.py3-none", "", library("malloc"), None),  # one of its tags is for all

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.builders import CATALOG, claims, dll, dylib, fix_of, library, shown
+from tests.builders import CATALOG, claims, dll, dylib, fix_of, library, shown, tags_of
 from torch_abi_audit.abi.classify import classify
 from torch_abi_audit.claims.manylinux import BEYOND, glibc_with, lowest_glibc
 from torch_abi_audit.claims.platform_tags import lowest_macos
@@ -294,7 +294,7 @@ def test_every_machine_of_the_tags_is_served(
         ("cp312-cp312-linux_x86_64", library("malloc"), "py3-none"),
         ("cp312-none-linux_x86_64", library("malloc"), "py3-none"),
         ("cp313-cp313t-linux_x86_64", library("malloc"), "py3-none"),
-        ("cp312-cp312-linux_x86_64", library("PyObject_Repr"), "cp32-abi3"),
+        ("cp312-cp312-linux_x86_64", library("PyObject_Repr"), "cp312-abi3"),
         ("cp313-cp313t-linux_x86_64", library("PyObject_Repr"), None),
         ("cp312-cp312-linux_x86_64", library("_PyObject_GetDictPtr"), None),
         ("cp312-cp312-linux_x86_64", library(needed=("libpython3.12.so.1.0",)), None),
@@ -311,7 +311,7 @@ def test_tag_overspecific(tag: str, item: Library, fitting: str | None) -> None:
 
 @pytest.mark.parametrize(
     ("python", "fitting"),
-    [("", "cp32-abi3"), (">=3.10", "cp310-abi3"), (">=3.10.2", "cp310-abi3")],
+    [("", "cp312-abi3"), (">=3.10", "cp310-abi3"), (">=3.10.2", "cp310-abi3")],
 )
 def test_the_advised_tag_is_for_the_oldest_python_that_the_metadata_admits(
     python: str, fitting: str
@@ -319,13 +319,19 @@ def test_the_advised_tag_is_for_the_oldest_python_that_the_metadata_admits(
     tag = "cp312-cp312-linux_x86_64"
     named = ("x/_C.so", library("PyObject_Repr"))
     (finding,) = findings(OVERSPECIFIC, tag, named, python=python)
-    assert fix_of(finding).endswith(f" and tag it {fitting}")
+    assert fix_of(finding).endswith(f" and tag the wheel {fitting}")
     # Not older than what it imports.
     named = ("x/_C.so", library("PyObject_GetBuffer"))
-    (finding,) = findings(OVERSPECIFIC, tag, named, python=python)
+    (finding,) = findings(OVERSPECIFIC, tag, named, python=">=3.9")
     assert fix_of(finding) == (
-        "build it with -DPy_LIMITED_API=0x030b0000 and py_limited_api=True, and tag it cp311-abi3"
+        "build with -DPy_LIMITED_API=0x030b0000 and py_limited_api=True, and tag the wheel"
+        " cp311-abi3"
     )
+    # Its name says that it was built for the stable ABI: then the tag alone is wrong.
+    named = ("x/_C.abi3.so", library("PyObject_GetBuffer"))
+    (finding,) = findings(OVERSPECIFIC, tag, named, python=">=3.9")
+    assert fix_of(finding) == "tag the wheel cp311-abi3"
+    assert tags_of(finding) == "cp311-abi3-linux_x86_64"
 
 
 def test_symbol_versions_of_aarch64() -> None:

@@ -43,7 +43,7 @@ from torch_abi_audit.model import (
 )
 from torch_abi_audit.rules.evidence import files, libraries, of_libraries, symbols
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.rules.retag import cp, oldest_python, retag, stable_abi_fix
+from torch_abi_audit.rules.retag import cp, oldest_python, python_tag, retag, stable_abi_fix
 from torch_abi_audit.wording import join, limited_api, pythons, unique
 
 if TYPE_CHECKING:
@@ -122,9 +122,7 @@ def _hooks_of(items: Iterable[LibraryAudit]) -> set[str]:
 
 def _stable_tag(subject: Subject) -> str:
     """Return the tags of the stable ABI, without the platform: ``cp315-abi3.abi3t``."""
-    tags = [tag for tag in subject.claims.tags if tag.abi in STABLE_ABIS]
-    parts = ({tag.interpreter for tag in tags}, {tag.abi for tag in tags})
-    return "-".join(".".join(sorted(part)) for part in parts)
+    return python_tag(tag for tag in subject.claims.tags if tag.abi in STABLE_ABIS)
 
 
 def _python_helper(item: LibraryAudit) -> str | None:
@@ -409,7 +407,7 @@ def python_api_in_none_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hi
     if not none_tags or not users:
         return
     generic = [tag for tag in none_tags if tag.interpreter.startswith("py")]
-    tags = join({f"{tag.interpreter}-{tag.abi}" for tag in generic or none_tags})
+    tags = python_tag(generic or none_tags)
     for_any = any(tag.platform == "any" for tag in none_tags)
     several = for_any and len({item.library.system for item in subject.libraries}) > 1
     modules = Counter(map(module_name, {item.path for item in subject.libraries}))

@@ -15,6 +15,8 @@ from torch_abi_audit.wording import limited_api
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
+    from packaging.tags import Tag
+
     from torch_abi_audit.model import LibraryAudit, Subject
 
 _ANY_PYTHON = parse_tag("py3-none-any")
@@ -51,6 +53,13 @@ def retag(
 def cp(python: PythonVersion) -> str:
     """Return a release of CPython as tags name it: ``cp310``."""
     return f"cp{python.major}{python.minor}"
+
+
+def python_tag(tags: Iterable[Tag]) -> str:
+    """Return tags without the platform, as filenames have them: ``cp315-abi3.abi3t``."""
+    tags = list(tags)
+    parts = ({tag.interpreter for tag in tags}, {tag.abi for tag in tags})
+    return "-".join(".".join(sorted(part)) for part in parts)
 
 
 def stable_abi_fix(subject: Subject, users: Sequence[LibraryAudit]) -> Fix:
