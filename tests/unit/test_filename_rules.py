@@ -151,8 +151,8 @@ def test_the_filename_and_what_is_inside() -> None:
             "manylinux_2_17_x86_64.manylinux2014_x86_64",
             "linux_x86_64",
             (
-                "the filename says py3-none-manylinux2014_x86_64 and 1 more, but the WHEEL file says"
-                " py3-none-linux_x86_64"
+                "the filename says py3-none-manylinux2014_x86_64 and 1 more, but the WHEEL file"
+                " says py3-none-linux_x86_64"
             ),
         ),
     ],

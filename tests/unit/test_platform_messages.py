@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.builders import CATALOG, claims, dll, dylib, fix_of, library, shown
+from tests.builders import CATALOG, claims, dll, dylib, fix_of, library, shown, tags_of
 from torch_abi_audit.abi.classify import classify
 from torch_abi_audit.model import DeploymentTarget, Finding, Library, Subject
 from torch_abi_audit.rules import run_rules
@@ -28,9 +28,10 @@ def needs(*versions: str, arch: str = "x86_64", needed: tuple[str, ...] = ()) ->
 def test_another_machine() -> None:
     right = ("a.so", library())
     (found,) = of_rule(WRONG, LINUX, right, ("b.so", library(arch="aarch64")))
-    assert found.message == "it is for aarch64, and the platform tag is for x86_64"
+    assert found.message == "1 library targets aarch64, but the wheel is tagged for x86_64"
     assert (found.libraries, str(found.severity)) == (("b.so",), "warning")
-    assert fix_of(found) == "build it for that machine, or correct the platform tag"
+    assert fix_of(found) == "leave the file out of the wheel, or build it for linux x86_64"
+    assert tags_of(found) is None
     # One that Python or torch loads, or that another library needs, is missed.
     for item in (
         library(arch="aarch64", exports=HOOK),
@@ -43,40 +44,81 @@ def test_another_machine() -> None:
     assert str(found.severity) == "error"
     # What only a library for that machine needs is not.
     other = ("c.so", library(needed=("b.so",), arch="aarch64"))
-    found_for = of_rule(WRONG, LINUX, right, ("b.so", library(arch="aarch64")), other)
-    assert [str(item.severity) for item in found_for] == ["warning", "warning"]
+    (found,) = of_rule(WRONG, LINUX, right, ("b.so", library(arch="aarch64")), other)
+    assert (found.libraries, str(found.severity)) == (("b.so", "c.so"), "warning")
+
+
+@pytest.mark.parametrize(
+    ("platforms", "items", "fitting"),
+    [
+        (LINUX, (library(arch="aarch64"),), "manylinux_2_28_aarch64"),
+        (
+            "manylinux_2_17_x86_64.manylinux2014_x86_64",
+            (library(arch="aarch64"), library(arch="aarch64")),
+            "manylinux2014_aarch64.manylinux_2_17_aarch64",
+        ),
+        ("macosx_10_9_x86_64", (dylib(),), "macosx_11_0_arm64"),
+        ("win_amd64", (dll(arch="arm64"),), "win_arm64"),
+        ("manylinux1_x86_64", (library(arch="aarch64"),), None),  # there is no such tag
+        ("win_amd64", (library(),), None),
+        (LINUX, (library(arch="aarch64"), library(arch="s390x")), None),
+        (LINUX, (library(arch="aarch64"), dylib(arch="aarch64")), None),
+    ],
+)
+def test_a_tag_for_the_machine_that_all_are_for(
+    platforms: str, items: tuple[Library, ...], fitting: str | None
+) -> None:
+    named = [(f"{number}.so", item) for number, item in enumerate(items)]
+    (found,) = of_rule(WRONG, platforms, *named)
+    assert tags_of(found) == (fitting and f"py3-none-{fitting}")
+    assert fix_of(found).startswith("build for ")
 
 
 def test_a_slice_that_is_missing() -> None:
     (found,) = of_rule(WRONG, "macosx_11_0_universal2", ("_C.so", dylib(exports=HOOK)))
-    assert found.message == "it has no slice for x86_64, and the platform tag promises one"
-    assert fix_of(found) == "build it for both machines and join them with lipo, or tag it for one"
+    assert found.message == (
+        "1 library lacks a slice for x86_64, but the wheel is tagged macosx_11_0_universal2"
+    )
+    assert fix_of(found) == (
+        "build for both machines and join them with lipo, or tag the wheel for one"
+    )
+    assert tags_of(found) == "py3-none-macosx_11_0_arm64"
+    # Other files have both, or the other one: no tag for one machine fits all.
+    both = [("_D.so", dylib(exports=HOOK, arch=arch)) for arch in ("arm64", "x86_64")]
+    (found,) = of_rule(WRONG, "macosx_11_0_universal2", ("_C.so", dylib(exports=HOOK)), *both)
+    assert (found.libraries, tags_of(found)) == (("_C.so",), "py3-none-macosx_11_0_arm64")
+    (found,) = of_rule(WRONG, "macosx_11_0_universal2", ("_C.so", dylib(exports=HOOK)), both[1])
+    assert (found.libraries, tags_of(found)) == (("_C.so", "_D.so"), None)
 
 
 def test_tags_that_nothing_serves() -> None:
     (found,) = of_rule(WRONG, "win_amd64.win_arm64.manylinux2014_s390x", ("a.dll", dll()))
     assert found.message == (
-        "the platform tags promise linux s390x, windows arm64, for which no library is in the wheel"
+        "the platform tags include linux s390x, windows arm64, but the wheel contains no library"
+        " for them"
     )
+    assert tags_of(found) == "py3-none-win_amd64"
     assert found.libraries == ()
     # Where no library is for any of them, that was said of each.
     (found,) = of_rule(WRONG, "win_amd64.win_arm64", ("a.so", library()))
     assert found.libraries == ("a.so",)
     (found,) = of_rule(WRONG, "macosx_10_9_intel.win_amd64", ("a.dylib", dylib(arch="x86_64")))
-    assert found.message.startswith("the platform tags promise windows x86_64, for")
+    assert found.message.startswith("the platform tags include windows x86_64, but")
+    assert fix_of(found).startswith("tag the wheel macosx_10_9_intel only, and")
 
 
 @pytest.mark.parametrize(
-    ("platforms", "libraries", "said", "fix"),
+    ("platforms", "libraries", "said", "fix", "fitting"),
     [
         (
             "manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64",
             {"a.so": needs("GLIBC_2.17", "GLIBC_2.18"), "b.so": needs("GLIBC_2.17")},
             (
-                "the tag manylinux2014_x86_64 promises glibc 2.17 and what came with it, and 1"
-                " library needs newer symbol versions|a.so: GLIBC_2.18"
+                "1 library needs newer symbol versions (GLIBC_2.18) than manylinux2014_x86_64"
+                " allows (glibc 2.17)|a.so: GLIBC_2.18"
             ),
-            "tag it manylinux_2_18_x86_64, or build it on an older system",
+            "tag the wheel manylinux_2_18_x86_64, or build on an older system",
+            "manylinux_2_18_x86_64.manylinux_2_28_x86_64",
         ),
         (
             "manylinux_2_28_aarch64",
@@ -86,35 +128,40 @@ def test_tags_that_nothing_serves() -> None:
                 "c.so": needs("GLIBC_2.34", arch="aarch64"),
             },
             (
-                "the tag manylinux_2_28_aarch64 promises glibc 2.28 and what came with it, and 2"
-                " libraries need newer symbol versions|b.so: GLIBC_2.30 c.so: GLIBC_2.34"
+                "2 libraries need newer symbol versions (GLIBC_2.34) than manylinux_2_28_aarch64"
+                " allows (glibc 2.28)|b.so: GLIBC_2.30 c.so: GLIBC_2.34"
             ),
-            "tag it manylinux_2_34_aarch64, or build it on an older system",
+            "tag the wheel manylinux_2_34_aarch64, or build on an older system",
+            "manylinux_2_34_aarch64",
         ),
         (
             "manylinux_2_28_x86_64",
             {"a.so": needs("GLIBC_3.0")},
             (
-                "the tag manylinux_2_28_x86_64 promises glibc 2.28 and what came with it, and 1"
-                " library needs newer symbol versions|a.so: GLIBC_3.0"
+                "1 library needs newer symbol versions (GLIBC_3.0) than manylinux_2_28_x86_64"
+                " allows (glibc 2.28)|a.so: GLIBC_3.0"
             ),
-            "build it on an older system: no manylinux tag promises as much yet",
+            "build on an older system: no manylinux tag allows these versions yet",
+            None,
         ),
     ],
 )
 def test_symbol_versions(
-    platforms: str, libraries: dict[str, Library], said: str, fix: str
+    platforms: str, libraries: dict[str, Library], said: str, fix: str, fitting: str | None
 ) -> None:
     (found,) = of_rule(FLOOR, platforms, *libraries.items())
     pieces = [f"{item.library or found.library}: {item.name}" for item in found.evidence]
     assert f"{found.message}|{' '.join(pieces)}" == said
     assert (fix_of(found), str(found.severity)) == (fix, "error")
+    assert tags_of(found) == (fitting and f"py3-none-{fitting}")
 
 
 def test_the_lowest_tag_is_named() -> None:
     platforms = "linux_x86_64.manylinux_2_17_x86_64.manylinux_2_5_x86_64"
     (found,) = of_rule(FLOOR, platforms, ("a.so", needs("GLIBC_2.6")))
-    assert found.message.startswith("the tag manylinux_2_5_x86_64 promises glibc 2.5 and ")
+    assert found.message.endswith("than manylinux_2_5_x86_64 allows (glibc 2.5)")
+    # The tags that are right, or of another kind, stay.
+    assert tags_of(found) == ("py3-none-linux_x86_64.manylinux_2_17_x86_64.manylinux_2_6_x86_64")
 
 
 def test_versions_that_are_as_new_are_in_the_order_of_their_names() -> None:
@@ -143,20 +190,29 @@ def test_plugins_are_told_of_apart() -> None:
     plugin, other = needs("GLIBC_2.34", needed=("libsycl.so.8",)), needs("GLIBC_2.30")
     first, second = of_rule(FLOOR, LINUX, ("a.so", plugin), ("b.so", other))
     assert (str(first.severity), first.libraries) == ("error", ("b.so",))
-    assert fix_of(first).startswith("tag it manylinux_2_30_x86_64,")
+    assert tags_of(first) == "py3-none-manylinux_2_30_x86_64"
     assert (str(second.severity), second.libraries) == ("warning", ("a.so",))
-    assert fix_of(second).startswith("tag it manylinux_2_34_x86_64,")
+    assert tags_of(second) == "py3-none-manylinux_2_34_x86_64"
+    # A tag that fits the plugin alone would be of no use.
+    first, second = of_rule(
+        FLOOR,
+        LINUX,
+        ("a.so", needs("GLIBC_2.30", needed=("libsycl.so.8",))),
+        ("b.so", needs("GLIBC_2.34")),
+    )
+    assert tags_of(first) == tags_of(second) == "py3-none-manylinux_2_34_x86_64"
 
 
 def test_the_other_libc() -> None:
     musl = "ld-musl-x86_64.so.1"
     both = "manylinux_2_28_x86_64.manylinux2014_x86_64"
     (found,) = of_rule(FLOOR, both, ("a.so", library(needed=("libm.so.6", musl))))
-    assert found.message == "the tag is manylinux2014_x86_64, and it needs musl"
+    assert found.message == "1 library needs musl, but the wheel is tagged manylinux2014_x86_64"
+    assert fix_of(found) == "build in a manylinux image, or give the wheel a musllinux tag"
     assert (found.libraries, shown(found)) == (("a.so",), (musl,))
     glibc = ("libm.so.6", "ld-linux-x86-64.so.2", "libc.so.6")
     (found,) = of_rule(FLOOR, "musllinux_1_2_x86_64", ("a.so", library(needed=glibc)))
-    assert found.message == "the tag is musllinux_1_2_x86_64, and it needs glibc"
+    assert found.message == "1 library needs glibc, but the wheel is tagged musllinux_1_2_x86_64"
     assert shown(found) == glibc[1:]
 
 
@@ -165,55 +221,59 @@ def macos(*version: int, arch: str = "arm64", system: str = "macos") -> Library:
 
 
 @pytest.mark.parametrize(
-    ("platforms", "items", "said"),
+    ("platforms", "items", "said", "fitting"),
     [
         (
             "macosx_11_0_arm64",
             (macos(12, 3), macos(13, 1), macos(11, 0)),
             [
                 (
-                    "error: the platform tag promises macOS 11.0, and 2 libraries of it are"
-                    " built for newer ones, up to 13.1; build it with an older"
-                    " MACOSX_DEPLOYMENT_TARGET, or tag the wheel macosx_13_0"
+                    "error: 2 libraries require macOS 13.1, but the wheel is tagged for 11.0; tag"
+                    " the wheel macosx_13_0_arm64, or build with MACOSX_DEPLOYMENT_TARGET=11.0"
                 )
             ],
+            "macosx_13_0_arm64",
         ),
         (
             "macosx_11_0_arm64",
             (macos(11, 3),),
             [
                 (
-                    "note: the platform tag promises macOS 11.0, and 1 library of it is built"
-                    " for newer ones, up to 11.3; build it with an older MACOSX_DEPLOYMENT_TARGET"
+                    "note: 1 library requires macOS 11.3, but the wheel is tagged for 11.0; build"
+                    " with MACOSX_DEPLOYMENT_TARGET=11.0"
                 )
             ],
+            None,
         ),
         (
-            "macosx_10_9_x86_64",
-            (macos(10, 15, arch="x86_64"),),
+            "macosx_10_9_x86_64.macosx_11_0_arm64",
+            (macos(10, 15, arch="x86_64"), macos(11, 0)),
             [
                 (
-                    "error: the platform tag promises macOS 10.9, and 1 library of it is built"
-                    " for newer ones, up to 10.15; build it with an older"
-                    " MACOSX_DEPLOYMENT_TARGET, or tag the wheel macosx_10_15"
+                    "error: 1 library requires macOS 10.15, but the wheel is tagged for 10.9; tag"
+                    " the wheel macosx_10_15_x86_64, or build with MACOSX_DEPLOYMENT_TARGET=10.9"
                 )
             ],
+            "macosx_10_15_x86_64.macosx_11_0_arm64",
         ),
         (
             "macosx_10_9_universal2",
             (macos(12, 0), macos(12, 0, arch="x86_64")),
             [
                 (
-                    "error: the platform tag promises macOS 10.9, and 2 libraries of it are"
-                    " built for newer ones, up to 12.0; build it with an older"
-                    " MACOSX_DEPLOYMENT_TARGET, or tag the wheel macosx_12_0"
+                    "error: 2 libraries require macOS 12.0, but the wheel is tagged for 10.9; tag"
+                    " the wheel macosx_12_0_universal2, or build with MACOSX_DEPLOYMENT_TARGET=10.9"
                 )
             ],
+            "macosx_12_0_universal2",
         ),
-        ("macosx_11_0_arm64", (macos(13, 0, system="ios"), dylib()), []),
+        ("macosx_11_0_arm64", (macos(13, 0, system="ios"), dylib()), [], None),
     ],
 )
-def test_newer_systems(platforms: str, items: tuple[Library, ...], said: list[str]) -> None:
+def test_newer_systems(
+    platforms: str, items: tuple[Library, ...], said: list[str], fitting: str | None
+) -> None:
     named = [(f"{number}.dylib", item) for number, item in enumerate(items)]
     found = of_rule(FLOOR, platforms, *named)
     assert [f"{item.severity}: {item.message}; {fix_of(item)}" for item in found] == said
+    assert [tags_of(item) for item in found] == [fitting and f"py3-none-{fitting}" for _ in said]

@@ -62,9 +62,12 @@ def test_machines_and_systems(platform: str, item: Library, wrong: bool) -> None
 
 def test_a_message_names_the_systems_where_they_differ() -> None:
     (finding,) = findings(WRONG, "py3-none-win_amd64", ("x.so", library()))
-    assert finding.message == "it is for linux x86_64, and the platform tag is for windows x86_64"
+    assert (
+        finding.message
+        == "1 library targets linux x86_64, but the wheel is tagged for windows x86_64"
+    )
     (finding,) = findings(WRONG, "py3-none-macosx_11_0_arm64", ("x.so", dylib(arch="x86_64")))
-    assert finding.message == "it is for x86_64, and the platform tag is for arm64"
+    assert finding.message == "1 library targets x86_64, but the wheel is tagged for arm64"
 
 
 def test_universal_libraries() -> None:
@@ -75,7 +78,7 @@ def test_universal_libraries() -> None:
     assert not findings(WRONG, tag.format("x86_64"), *both)
     (finding,) = findings(WRONG, tag.format("universal2"), both[0])
     assert (finding.severity, finding.library) == (ERROR, "x/_C.so")
-    assert "has no slice for x86_64" in finding.message
+    assert "lacks a slice for x86_64" in finding.message
 
 
 def test_two_files_of_one_name_can_be_the_slices() -> None:
@@ -139,12 +142,12 @@ def test_manylinux_names_versions_and_the_tag() -> None:
     item = needs("GLIBC_2.17", "GLIBC_2.34", "GLIBC_2.29")
     (finding,) = findings(FLOOR, "py3-none-manylinux_2_28_x86_64", ("x/_C.so", item))
     assert (finding.library, shown(finding)) == ("x/_C.so", ("GLIBC_2.34", "GLIBC_2.29"))
-    assert fix_of(finding) == "tag it manylinux_2_34_x86_64, or build it on an older system"
+    assert fix_of(finding) == "tag the wheel manylinux_2_34_x86_64, or build on an older system"
     two = [("a.so", item), ("b.so", needs("GLIBCXX_3.4.99", of="libstdc++.so.6"))]
     (finding,) = findings(FLOOR, "py3-none-manylinux_2_28_x86_64", *two)
     assert finding.library is None
     assert shown(finding) == ("a.so: GLIBC_2.34", "b.so: GLIBCXX_3.4.99")
-    assert "no manylinux tag promises as much yet" in fix_of(finding)
+    assert "no manylinux tag allows these versions yet" in fix_of(finding)
 
 
 def test_a_libstdcxx_of_its_own_is_as_new_as_it_is() -> None:
@@ -211,14 +214,14 @@ def test_of_several_slices_the_newest_minos_counts() -> None:
         ]
         (finding,) = findings(FLOOR, tag, *slices)
         assert shown(finding) == ("minos 15.0",)
-        assert fix_of(finding).endswith("or tag the wheel macosx_15_0")
+        assert fix_of(finding).startswith("tag the wheel macosx_15_0_universal2, or ")
 
 
 def test_minos_names_the_tag() -> None:
     items = [(f"{n}.dylib", dylib(minos=DeploymentTarget("macos", (n, 1)))) for n in (11, 12, 14)]
     error, note = findings(FLOOR, "py3-none-macosx_11_0_arm64", *items)
     assert shown(error) == ("12.dylib: minos 12.1", "14.dylib: minos 14.1")
-    assert fix_of(error).endswith("or tag the wheel macosx_14_0")
+    assert fix_of(error).startswith("tag the wheel macosx_14_0_arm64, or ")
     assert (note.severity, note.library, shown(note)) == (NOTE, "11.dylib", ("minos 11.1",))
 
 

@@ -1,4 +1,4 @@
-"""PlatformTag tags: the system, the machines and the oldest system that they promise.
+"""Platform tags: the system, the machines and the oldest system that they promise.
 
 References: PEP 425, 513, 571, 599, 600, 656, 730, 738 and the platform compatibility tags.
 """
@@ -125,6 +125,23 @@ def parse_platform(tag: str) -> PlatformTag | None:
     if floor is None and numbers:
         floor = (numbers[0], numbers[1] if len(numbers) > 1 else 0)
     return PlatformTag(system, _ARCHS.get(arch, (arch,)), floor)
+
+
+def tag_for(platform: PlatformTag, tag: str, arch: str) -> str | None:
+    """Return a platform tag for another machine of its system; None where it has no such tag.
+
+    >>> tag_for(PlatformTag("linux", ("x86_64",), (2, 28)), "manylinux_2_28_x86_64", "aarch64")
+    'manylinux_2_28_aarch64'
+    """
+    if platform.system == "windows":
+        return {"x86_64": "win_amd64", "arm64": "win_arm64", "i686": "win32"}.get(arch)
+    name, numbers, machine = _split(tag) or _Parts("", (), "")
+    if platform.system == "macos" and arch == "arm64":
+        numbers = max(numbers, _FIRST_ARM64_MACOS)
+    elif arch not in _LINUX_ARCHS or not machine:
+        return None
+    named = "_".join([name, *map(str, numbers), arch])
+    return named if accepted_by_installers(named) else None
 
 
 def accepted_by_index(tag: str) -> bool:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from torch_abi_audit.catalog.libraries import cuda_library, is_driver, is_torch_library
 from torch_abi_audit.claims.manylinux import BEYOND, glibc_with, is_linux_library, lowest_glibc
-from torch_abi_audit.claims.platform_tags import fits, lowest_macos, parse_platform
+from torch_abi_audit.claims.platform_tags import fits, lowest_macos, parse_platform, tag_for
 from torch_abi_audit.model import (
     Evidence,
     EvidenceKind,
+    Fix,
     Format,
     LibraryAudit,
     LibraryKind,
@@ -19,16 +20,17 @@ from torch_abi_audit.model import (
     basename,
     library_name,
 )
-from torch_abi_audit.rules.evidence import libraries
+from torch_abi_audit.rules.evidence import libraries, of_libraries
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.wording import count, join
+from torch_abi_audit.rules.retag import retag
+from torch_abi_audit.wording import join, unique
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from torch_abi_audit.catalog import Catalog
     from torch_abi_audit.claims.platform_tags import PlatformTag
-    from torch_abi_audit.model import DeploymentTarget
+    from torch_abi_audit.model import DeploymentTarget, MetadataChange
 
 _GLIBC = ("libc.so.6", "ld-linux")
 _MUSL = ("libc.musl-", "ld-musl-")
@@ -37,18 +39,18 @@ _MUSL = ("libc.musl-", "ld-musl-")
 @rule(
     "wrong-architecture",
     Severity.ERROR,
-    "a member is for another machine or system than the platform tag, or lacks one of its machines",
-    why="The loader refuses a library for another machine or system: the wheel is installed, "
-    "and `import` fails.",
-    fix="Build the library for the machine of the tag, or give the wheel the tag of what is "
-    "in it. For universal2 build both and join them:\n"
+    "a library is for another machine or system than the platform tag, or lacks one of the tag's",
+    why="The loader rejects a library for another machine or system: the wheel installs, but"
+    " `import` fails.",
+    fix="Build the library for the machine of the tag, tag the wheel for what it contains, or leave"
+    " files for other systems out of it. For universal2 build both and join them:\n"
     "    lipo -create arm64/lib.so x86_64/lib.so -output lib.so",
 )
 def wrong_architecture(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report members that the tag's machine can't load.
+    """Report libraries that the tag's machine can't load.
 
-    A warning for a library that nothing in the wheel needs, when others have the right
-    machine: some packages carry helpers for other machines on purpose.
+    A warning for a library that nothing in the wheel needs, where others have the right machine:
+    some packages contain helpers for other machines on purpose.
     """
     parsed = [parse_platform(tag.platform) for tag in subject.claims.tags]
     platforms = [platform for platform in parsed if platform is not None]
@@ -61,6 +63,54 @@ def wrong_architecture(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
         path: {i.library.arch for i in items if any(fits(i.library, p) for p in platforms)}
         for path, items in slices.items()
     }
+    # Foreign libraries, and the slices that others lack, by whether it is harmless.
+    foreign: dict[bool, list[LibraryAudit]] = {False: [], True: []}
+    lacking: dict[bool, dict[str, set[str]]] = {False: {}, True: {}}
+    for path, missing, harmless in _misplaced(slices, right, _macos_archs(platforms)):
+        if right[path]:
+            lacking[harmless][path] = missing
+        else:
+            foreign[harmless] += slices[path]
+    for harmless, items in foreign.items():
+        if items:
+            yield Hit(
+                f"{{libraries:target}} {_machines(items, platforms)}",
+                unique(item.path for item in items),
+                fix=_other_machine(subject, platforms, some_fit=any(right.values())),
+                severity=Severity.WARNING if harmless else None,
+            )
+    for harmless, found in lacking.items():
+        if found:
+            archs = join(set[str]().union(*found.values()))
+            tag = join(tag for tag in subject.platform_tags if tag.startswith("macosx"))
+            yield Hit(
+                f"{{libraries:lack}} a slice for {archs}, but the wheel is tagged {tag}",
+                tuple(found),
+                fix=Fix(
+                    "build for both machines and join them with lipo, or tag the wheel for one",
+                    _tags_of_machine(subject),
+                ),
+                severity=Severity.WARNING if harmless else None,
+            )
+    if any(right.values()):
+        yield from _without_libraries(subject, platforms)
+
+
+def _misplaced(
+    slices: Mapping[str, Sequence[LibraryAudit]],
+    right: Mapping[str, set[str]],
+    universal: set[str],
+) -> Iterator[tuple[str, set[str], bool]]:
+    """Yield libraries that some machine of the tags does not load.
+
+    Args:
+        slices: The libraries, by path.
+        right: The machines of the tags that each is for.
+        universal: The machines that each library must be for.
+
+    Yields:
+        The path, which of `universal` it lacks, and whether that is harmless.
+    """
     needed = {
         library_name(name)
         for path, items in slices.items()
@@ -71,9 +121,7 @@ def wrong_architecture(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     by_name: dict[str, set[str]] = defaultdict(set)
     for path, archs in right.items():
         by_name[library_name(path)] |= archs
-    universal = _macos_archs(platforms)
     served = frozenset[str]().union(*right.values())
-    systems = {i.library.system for i in subject.libraries if right[i.path]}
     for path, items in slices.items():
         # Python looks a module up at its path; another library may be one of several.
         loaded = any(map(_is_loaded, items))
@@ -81,27 +129,66 @@ def wrong_architecture(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
         if right[path] and not missing:
             continue
         names = frozenset[str]().union(*(item.library.names(path) for item in items))
-        serious = (
-            not any(right.values())
-            or not missing <= served
-            or loaded
-            or not names.isdisjoint(needed)
-        )
-        if right[path]:
-            message = f"it has no slice for {join(missing)}, and the platform tag promises one"
-            fix = "build it for both machines and join them with lipo, or tag it for one"
-        else:
-            message = f"it is for {_machines(items, platforms)}"
-            fix = "build it for that machine, or correct the platform tag"
-        yield Hit(message, (path,), fix=fix, severity=None if serious else Severity.WARNING)
+        serious = not served or not missing <= served or loaded or not names.isdisjoint(needed)
+        yield path, missing, not serious
+
+
+def _without_libraries(subject: Subject, platforms: Sequence[PlatformTag]) -> Iterator[Hit]:
+    """Report machines of the tags that no library is for."""
     unserved = _unserved(subject, platforms)
-    # What single libraries lack was said of them.
-    unserved -= {f"macos {arch}" for arch in universal} if "macos" in systems else set()
-    if unserved and served:
+    fitting = {
+        tag
+        for tag in subject.platform_tags
+        if (platform := parse_platform(tag)) is None
+        or any(fits(item.library, platform) for item in subject.libraries)
+    }
+    # What single libraries lack was reported of them.
+    if any(tag.startswith("macosx") for tag in fitting):
+        unserved -= {f"macos {arch}" for arch in _macos_archs(platforms)}
+    if unserved:
+        them = "it" if len(unserved) == 1 else "them"
         yield Hit(
-            f"the platform tags promise {join(unserved)}, for which no library is in the wheel",
-            fix="build a wheel for each, or tag it for what is in it",
+            f"the platform tags include {join(unserved)}, but the wheel contains no library for"
+            f" {them}",
+            fix=Fix(
+                f"tag the wheel {join(fitting)} only, and build another wheel for each other"
+                " platform",
+                retag(subject, platforms=fitting),
+            ),
         )
+
+
+def _other_machine(subject: Subject, platforms: Sequence[PlatformTag], *, some_fit: bool) -> Fix:
+    """Return the fix for libraries that are for none of the machines of the tags."""
+    claimed = join(f"{item.system} {arch}" for item in platforms for arch in item.archs)
+    if some_fit:
+        return Fix(f"leave the file out of the wheel, or build it for {claimed}")
+    change = _tags_of_machine(subject)
+    if change is None:
+        return Fix(f"build for {claimed}, or tag the wheel for the machine it was built for")
+    return Fix(f"build for {claimed}, or tag the wheel for what it contains", change)
+
+
+def _tags_of_machine(subject: Subject) -> MetadataChange | None:
+    """Return the tags for the one machine that all libraries are for, on the tags' system."""
+    archs: dict[str, set[str]] = defaultdict(set)
+    for item in subject.libraries:
+        archs[item.path].add(item.library.arch)
+    common = set.intersection(*archs.values()) if archs else set()
+    systems = {item.library.system for item in subject.libraries}
+    if len(common) != 1 or len(systems) != 1:
+        return None
+    (arch,), (system,) = common, systems
+    found = set()
+    for tag in subject.platform_tags:
+        platform = parse_platform(tag)
+        if platform is None or platform.system != system:
+            return None
+        named = tag_for(platform, tag, arch)
+        if named is None:
+            return None
+        found.add(named)
+    return retag(subject, platforms=found)
 
 
 def _unserved(subject: Subject, platforms: Iterable[PlatformTag]) -> set[str]:
@@ -126,17 +213,14 @@ def _macos_archs(platforms: Iterable[PlatformTag]) -> set[str]:
 
 
 def _machines(items: Sequence[LibraryAudit], platforms: Sequence[PlatformTag]) -> str:
-    """Say what a file is for, and what the tag is for, with the systems where they differ."""
+    """Say what files are for, and what the tag is for, with the systems where they differ."""
     found = {(item.library.system, item.library.arch) for item in items}
     claimed = {(item.system, arch) for item in platforms for arch in item.archs}
     if {system for system, _ in found} == {system for system, _ in claimed}:
-        return (
-            f"{join(arch for _, arch in found)}, and the platform tag is for"
-            f" {join(arch for _, arch in claimed)}"
-        )
-    return (
-        f"{join(map(' '.join, found))}, and the platform tag is for {join(map(' '.join, claimed))}"
-    )
+        names, tagged = {arch for _, arch in found}, {arch for _, arch in claimed}
+    else:
+        names, tagged = set(map(" ".join, found)), set(map(" ".join, claimed))
+    return f"{join(names)}, but the wheel is tagged for {join(tagged)}"
 
 
 def _is_loaded(item: LibraryAudit) -> bool:
@@ -146,62 +230,84 @@ def _is_loaded(item: LibraryAudit) -> bool:
 @rule(
     "platform-floor-understated",
     Severity.ERROR,
-    "a library needs glibc, libstdc++ or libgcc versions above the manylinux tag, or another C"
-    " library than the tag's, or has a `minos` above the macOS tag",
-    why="The platform tag names the oldest system that the wheel works on. There the loader "
-    "finds a symbol version missing, `GLIBC_2.34 not found`, or macOS refuses the library.",
-    fix="Build in the image of the tag (manylinux_2_28 for torch), and let the repair step "
-    "choose the tag:\n"
+    "a library needs newer symbol versions of glibc, libstdc++ or libgcc, another C library, or a"
+    " newer macOS than the platform tag promises",
+    why="The platform tag names the oldest system that the wheel works on. On that system the"
+    " loader stops at a missing symbol version (`GLIBC_2.34 not found`), or macOS rejects the"
+    " library.",
+    fix="Build in the image of the tag (manylinux_2_28 for torch), and let the repair step choose"
+    " the tag:\n"
     "    auditwheel repair --exclude 'libtorch*' --exclude 'libc10*' WHEEL\n"
-    "On macOS set the oldest release before building anything, dependencies included:\n"
+    "On macOS set the oldest release before building anything, including dependencies:\n"
     "    MACOSX_DEPLOYMENT_TARGET=11.0",
 )
 def platform_floor_understated(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report libraries that the oldest system of the tag does not load.
+    """Report libraries that do not load on the oldest system of the tag.
 
-    A warning for a library that nothing needs and that itself needs what neither the
-    wheel, nor torch, nor the system has: the tag promises nothing of such a plugin.
+    A warning for a library that nothing needs and that itself needs what neither the wheel, nor
+    torch, nor the system has: the tag promises nothing of such a plugin.
     """
     tags = subject.platform_tags
     yield from _glibc(subject, tags)
-    for item in subject.libraries:
-        if item.library.format is Format.ELF:
-            yield from _other_libc(item, tags)
+    yield from _other_libc(subject, tags)
     yield from _macos(subject, tags)
 
 
 def _glibc(subject: Subject, tags: frozenset[str]) -> Iterator[Hit]:
-    """Compare symbol versions with manylinux tags; a library of the wheel's own has its own."""
+    """Compare symbol versions with manylinux tags; bundled libraries have their own."""
     lowest = lowest_glibc(tags)
     if lowest is None:
         return
     above = {item.path: _versions_above(item, lowest) for item in subject.libraries}
+    archs = {item.path: item.library.arch for item in subject.libraries}
     needed = {library_name(name) for item in subject.libraries for name in item.library.needed}
     plugins = {item.path for item in subject.libraries if _is_plugin(item, needed)}
     tag = min(tag for tag in tags if lowest_glibc([tag]) == lowest)
+    fitting: dict[str, int] = {}  # with plugins, which come last: those of all others too
     for paths in (above.keys() - plugins, above.keys() & plugins):
         found = {path: above[path] for path in sorted(paths) if above[path]}
         if not found:
             continue
-        fitting = max(glibc for versions in found.values() for glibc in versions.values())
-        arch = next(i.library.arch for i in subject.libraries if i.path in found)
-        fix = f"tag it manylinux_2_{fitting}_{arch}, or build it on an older system"
-        if fitting == BEYOND:
-            fix = "build it on an older system: no manylinux tag promises as much yet"
+        for path, versions in found.items():
+            fitting[archs[path]] = max(fitting.get(archs[path], 0), *versions.values())
+        newest = max(
+            (version for versions in found.values() for version in versions),
+            key=lambda version: max(versions.get(version, 0) for versions in found.values()),
+        )
         yield _hit(
-            f"the tag {tag} promises glibc 2.{lowest} and what came with it, and"
-            " {libraries:need} newer symbol versions",
+            f"{{libraries:need}} newer symbol versions ({newest}) than {tag} allows (glibc"
+            f" 2.{lowest})",
             {
                 path: [Evidence(EvidenceKind.SYMBOL_VERSION, version) for version in versions]
                 for path, versions in found.items()
             },
-            fix,
+            _newer_glibc(subject, fitting),
             Severity.WARNING if found.keys() & plugins else None,
         )
 
 
+def _newer_glibc(subject: Subject, fitting: Mapping[str, int]) -> Fix:
+    """Return the fix that tags a wheel for the glibc that it needs, by machine."""
+    if BEYOND in fitting.values():
+        return Fix("build on an older system: no manylinux tag allows these versions yet")
+    names = {f"manylinux_2_{glibc}_{arch}" for arch, glibc in fitting.items()}
+    kept = {
+        tag
+        for tag in subject.platform_tags
+        if (lowest := lowest_glibc([tag])) is None
+        or lowest >= max((fitting.get(arch, 0) for arch in _archs_of(tag)), default=0)
+    }
+    change = retag(subject, platforms=kept | names)
+    return Fix(f"tag the wheel {join(names)}, or build on an older system", change)
+
+
+def _archs_of(tag: str) -> tuple[str, ...]:
+    platform = parse_platform(tag)
+    return platform.archs if platform else ()
+
+
 def _versions_above(item: LibraryAudit, lowest: int) -> dict[str, int]:
-    """Return symbol versions that glibc 2.`lowest` comes without, the newest first."""
+    """Return the symbol versions that a system with glibc 2.`lowest` may lack, newest first."""
     found: dict[str, int] = {}
     for name, versions in item.library.version_needs:
         for version in versions if name not in item.own else ():
@@ -227,17 +333,26 @@ def _is_plugin(item: LibraryAudit, needed: Collection[str]) -> bool:
     return bool(strange) and not used
 
 
-def _other_libc(item: LibraryAudit, tags: Iterable[str]) -> Iterator[Hit]:
-    """Report a library for musl under a manylinux tag, and the other way round."""
-    for prefix, libc, names in (("musllinux", "glibc", _GLIBC), ("manylinux", "musl", _MUSL)):
-        tag = min((tag for tag in tags if tag.startswith(prefix)), default=None)
-        found = [name for name in item.library.needed if basename(name).startswith(names)]
-        if tag and found:
+def _other_libc(subject: Subject, tags: Iterable[str]) -> Iterator[Hit]:
+    """Report libraries for musl under a manylinux tag, and the other way round."""
+    tags = sorted(tags)
+    for prefix, libc, names, right in (
+        ("musllinux", "glibc", _GLIBC, "manylinux"),
+        ("manylinux", "musl", _MUSL, "musllinux"),
+    ):
+        tag = next((tag for tag in tags if tag.startswith(prefix)), None)
+        found = {
+            item.path: [name for name in item.library.needed if basename(name).startswith(names)]
+            for item in subject.libraries
+            if item.library.format is Format.ELF
+        }
+        users = {path: needed for path, needed in found.items() if needed}
+        if tag and users:
             yield Hit(
-                f"the tag is {tag}, and it needs {libc}",
-                libraries=(item.path,),
-                evidence=libraries(found),
-                fix="build it on a system of that kind, or correct the platform tag",
+                f"{{libraries:need}} {libc}, but the wheel is tagged {tag}",
+                libraries=tuple(users),
+                evidence=of_libraries((path, libraries(needed)) for path, needed in users.items()),
+                fix=f"build in a {prefix} image, or give the wheel a {right} tag",
             )
 
 
@@ -247,41 +362,64 @@ def _macos(subject: Subject, tags: Iterable[str]) -> Iterator[Hit]:
     The tags of macOS 11 and newer have no minor release (always 0).
     """
     above: dict[bool, dict[str, DeploymentTarget]] = {False: {}, True: {}}
+    fitting: dict[str, tuple[int, int]] = {}
     promised: list[tuple[int, int]] = []
     for item in subject.libraries:
         minos, lowest = item.library.minos, lowest_macos(tags, item.library.arch)
         if minos is None or minos.system != "macos" or lowest is None or minos.version <= lowest:
             continue
-        found = above[minos.version[0] == lowest[0] >= 11]
+        slightly = minos.version[0] == lowest[0] >= _NO_MINOR
+        found = above[slightly]
         # Of the slices of a universal library the worst counts.
         found[item.path] = max(minos, found.get(item.path, minos))
         promised.append(lowest)
+        if not slightly:
+            arch, release = item.library.arch, minos.version
+            named = release if release[0] < _NO_MINOR else (release[0], 0)
+            fitting[arch] = max(named, fitting.get(arch, named))
     for slightly, found in above.items():
         if not found:
             continue
-        newest = max(minos.version for minos in found.values())
-        fitting = "{}_{}".format(*(newest if newest[0] < 11 else (newest[0], 0)))
-        fix = "build it with an older MACOSX_DEPLOYMENT_TARGET"
+        newest = "{}.{}".format(*max(minos.version for minos in found.values()))
+        lowest_named = "{}.{}".format(*min(promised))
         yield _hit(
-            "the platform tag promises macOS {}.{}".format(*min(promised))
-            + f", and {count(len(found), 'library')} of it"
-            + f" {'is' if len(found) == 1 else 'are'} built for newer ones"
-            + ", up to {}.{}".format(*newest),
+            f"{{libraries:require}} macOS {newest}, but the wheel is tagged for {lowest_named}",
             {
                 path: [Evidence(EvidenceKind.MINOS, "{}.{}".format(*minos.version))]
                 for path, minos in found.items()
             },
-            fix if slightly else f"{fix}, or tag the wheel macosx_{fitting}",
+            Fix(f"build with MACOSX_DEPLOYMENT_TARGET={lowest_named}")
+            if slightly
+            else _newer_macos(subject, fitting, lowest_named),
             Severity.NOTE if slightly else None,
         )
 
 
+_NO_MINOR = 11  # from this release of macOS on tags have no minor number
+
+
+def _newer_macos(subject: Subject, fitting: Mapping[str, tuple[int, int]], lowest: str) -> Fix:
+    """Return the fix that tags a wheel for the macOS that it needs, by machine."""
+    platforms = set()
+    for tag in subject.platform_tags:
+        platform = parse_platform(tag)
+        is_macos = platform is not None and platform.system == "macos"
+        floors = [fitting.get(arch, (0, 0)) for arch in (_archs_of(tag) if is_macos else ())]
+        newest = max(floors, default=(0, 0))
+        if platform is not None and platform.floor and platform.floor < newest:
+            platforms.add("macosx_{}_{}_{}".format(*newest, tag.split("_", 3)[3]))
+        else:
+            platforms.add(tag)
+    return Fix(
+        f"tag the wheel {join(platforms - subject.platform_tags)}, or build with"
+        f" MACOSX_DEPLOYMENT_TARGET={lowest}",
+        retag(subject, platforms=platforms),
+    )
+
+
 def _hit(
-    message: str, found: Mapping[str, Sequence[Evidence]], fix: str, severity: Severity | None
+    message: str, found: Mapping[str, Sequence[Evidence]], fix: Fix, severity: Severity | None
 ) -> Hit:
-    """Report one library with what shows it, or several, each with the first of that."""
-    (path, evidence), *others = found.items()
-    if not others:
-        return Hit(message, (path,), tuple(evidence), fix, severity)
-    first = tuple(pieces[0]._replace(library=path) for path, pieces in found.items())
-    return Hit(message, tuple(found), first, fix, severity)
+    """Report one library with all its evidence, or several, each with the first piece."""
+    pieces = [(path, items if len(found) == 1 else items[:1]) for path, items in found.items()]
+    return Hit(message, tuple(found), of_libraries(pieces), fix, severity)
