@@ -211,7 +211,7 @@ def conclude(  # noqa: PLR0913 -- all that a report is made of
     def again(change: MetadataChange) -> TargetReport:
         return recheck(report, change, catalog, options, budget=budget)
 
-    tried = [(change, again(change)) for change in candidates(bad)]
+    tried = [(change, again(change)) for change in candidates(bad, subject.claims.tags)]
     proven = set(_helping(bad, tried))
     for item in report.findings:
         for change in offered(item.fix) if item.fix and item not in bad else ():
@@ -233,11 +233,27 @@ def _helping(
 ) -> Iterator[MetadataChange]:
     """Yield the changes of findings that do not apply once one of those that were tried is made."""
     for tried_change, report in tried:
-        left = {item.rule for item in report.findings if item.severity is not Severity.NOTE}
         for item in findings:
+            if any(_is_left(item, other) for other in report.findings):
+                continue
             for change in offered(item.fix) if item.fix else ():
-                if item.rule not in left and change.torch in (None, tried_change.torch):
+                if change.torch in (None, tried_change.torch):
                     yield change
+
+
+def _is_left(finding: Finding, other: Finding) -> bool:
+    """Whether a finding after a change is what it should have removed.
+
+    Another one of the rule may be about other libraries, and a note is harmless.
+    """
+    return (
+        other.rule == finding.rule
+        and (other.severity is not Severity.NOTE or finding.severity is Severity.NOTE)
+        and (
+            not (finding.libraries and other.libraries)
+            or not set(finding.libraries).isdisjoint(other.libraries)
+        )
+    )
 
 
 def recheck(

@@ -12,6 +12,8 @@ from torch_abi_audit.wording import unique
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from packaging.tags import Tag
+
     from torch_abi_audit.model import Finding, Fix, Severity, Subject, TargetReport
 
 _TO_THE_STABLE_ABI = (
@@ -20,19 +22,35 @@ _TO_THE_STABLE_ABI = (
 )
 
 
-def candidates(findings: Iterable[Finding]) -> list[MetadataChange]:
+def candidates(findings: Iterable[Finding], tags: Iterable[Tag] = ()) -> list[MetadataChange]:
     """Return the changes of metadata to try for findings: all of them at once.
 
     Where findings want different requirements on torch each is tried: one may be the narrower.
+
+    Args:
+        findings: The findings that make a target unsafe.
+        tags: The tags of the target; each of their parts may be changed by another finding.
     """
     fixes = [item.fix for item in findings if item.fix]
     changes = [change for fix in fixes for change in offered(fix)]
     python = next((change.python for change in changes if change.python), None)
-    tags = next((change.tags for change in changes if change.tags), None)
+    wanted = unique(change.tags for change in changes if change.tags)
+    new = _joint(wanted, tags) if len(wanted) > 1 else next(iter(wanted), None)
     torch = unique(change.torch for change in changes if change.torch)
-    if not (torch or python or tags):
+    if not (torch or python or new):
         return []
-    return [MetadataChange(line, python, tags) for line in torch or (None,)]
+    return [MetadataChange(line, python, new) for line in torch or (None,)]
+
+
+def _joint(wanted: Iterable[str], tags: Iterable[Tag]) -> str:
+    """Return tags with what several changes want: of each part the first that is another."""
+    named = [(tag.interpreter, tag.abi, tag.platform) for tag in tags]
+    old = [".".join(sorted(set(part))) for part in zip(*named, strict=True)]
+    parts = zip(*(text.split("-") for text in wanted), strict=True)
+    return "-".join(
+        next((part for part in of_part if part != before), before)
+        for before, of_part in zip(old, parts, strict=True)
+    )
 
 
 def offered(fix: Fix) -> tuple[MetadataChange, ...]:
