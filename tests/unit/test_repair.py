@@ -14,15 +14,16 @@ from typing import IO
 
 import pytest
 
-from tests.builders import METADATA, NAME, TEST_WHEELS, a_library, record_row, write_wheel
+from tests.builders import METADATA, NAME, TEST_WHEELS, a_library, claims, record_row, write_wheel
 from torch_abi_audit import audit, repair
 from torch_abi_audit.archive import rewrite as rewriting
 from torch_abi_audit.audit import Options
+from torch_abi_audit.claims.amend import amended
 from torch_abi_audit.cli import main
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import MetadataChange
 from torch_abi_audit.repair import Repair
-from torch_abi_audit.targets.amend import amended_record
+from torch_abi_audit.targets.amend import amended_metadata, amended_record
 
 TOO_LOW = METADATA + "Requires-Dist: torch>=2.9\nRequires-Python: >=3.9\n"  # it needs 2.10
 FITTING = TOO_LOW.replace("2.9", "2.10")
@@ -208,6 +209,18 @@ def test_what_is_chosen_has_to_pass(run: Run) -> None:
         "--require-torch",
         ">=2.13",
         code=1,
+    )
+
+
+def test_a_choice_goes_before_what_is_proven(run: Run, tmp_path: Path) -> None:
+    run(a_wheel(tmp_path), "--require-torch", "==2.11.*")
+    assert requirements(run.folder / NAME) == ["torch==2.11.*"]
+
+
+def test_a_choice_does_not_help_what_is_wrong_otherwise(run: Run, tmp_path: Path) -> None:
+    wheel = a_wheel(tmp_path, name=OTHER)
+    run.refuses(
+        wheel, "fails with torch>=2.11, too: it is for x86_64", "--require-torch", ">=2.11", code=1
     )
 
 
@@ -649,6 +662,32 @@ def test_a_record_keeps_the_rows_of_others() -> None:
         b"\n"
         b"x/\xff,,\n"
         b"a.dist-info/RECORD,,"
+    )
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_metadata_changes_in_its_place(end: str) -> None:
+    """Whatever ends its lines: only what is replaced goes, with the lines that continue it."""
+    text = (
+        "Name: x|Requires-Python: >=3.8|Requires-Dist: numpy|Requires-Dist: Torch >=2|"
+        "Requires-Dist: torch; extra == 'a'|Requires-Dist: torchvision|requires-dist: torch|"
+        "requires-python: <4|License: a| b||Requires-Dist: torch|"
+    )
+    changed = (
+        "Name: x|Requires-Python: >=3.9|Requires-Dist: numpy|Requires-Dist: torch>=2.10|"
+        "Requires-Dist: torch; extra == 'a'|Requires-Dist: torchvision|"
+        "License: a| b||Requires-Dist: torch|"
+    )
+    change = MetadataChange("torch>=2.10", ">=3.9")
+    wanted = amended(claims(torch=("torch",)), change)
+    metadata = text.replace("|", end).encode()
+    assert amended_metadata(metadata, wanted, change) == changed.replace("|", end).encode()
+
+
+def test_metadata_of_one_line_gets_others() -> None:
+    change = MetadataChange("torch>=2.10", ">=3.9")
+    assert amended_metadata(b"Version: 1", amended(claims(), change), change) == (
+        b"Version: 1\nRequires-Python: >=3.9\nRequires-Dist: torch>=2.10\n"
     )
 
 
