@@ -37,6 +37,9 @@ def _of_verdict(target: Mapping[str, Any]) -> Iterator[str]:
         yield f"{verdict}, on the ABI {abi}"
     if verdict == "not-applicable" and target["torch"]["releases"]:
         yield "not applicable, with a matrix"
+    rules = [(item["rule"], item["severity"], item["fix"]) for item in target["findings"]]
+    if len(set(rules)) != len(rules):
+        yield "two findings of one rule with one fix"
 
 
 def _of_sentence(target: Mapping[str, Any]) -> Iterator[str]:

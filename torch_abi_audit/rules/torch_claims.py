@@ -287,7 +287,7 @@ def _told(reason: Reason) -> str:
     return f"{name[:_MOST_NAMED] if name else reason.name[:_MOST_NAMED]} ({reason.detail})"
 
 
-_MOST_NAMED = 80  # characters of a name in a sentence
+_MOST_NAMED = 50  # characters of a name in a sentence
 
 
 def _with_instead(evidence: tuple[Evidence, ...], instead: tuple[str, str]) -> tuple[Evidence, ...]:
