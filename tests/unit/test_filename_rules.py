@@ -7,14 +7,12 @@ from dataclasses import replace
 import pytest
 
 from tests.builders import CATALOG, claims, dll, fix_of, library, shown, subject, tags_of
-from torch_abi_audit.model import Claims, Defect, DefectKind, Finding, Library
+from torch_abi_audit.model import Claims, Defect, DefectKind, Finding, Library, Member
 from torch_abi_audit.rules import run_rules
 from torch_abi_audit.targets.metadata import parse_filename
 
 LINUX = "manylinux_2_28_x86_64"
-CORRECT = "correct the platform tag"
-FITTING = "use a Python tag and an ABI tag that fit together, as cp312-cp312"
-IN_ABI_TAG = "free-threaded Python is in the ABI tag alone: cp315-cp315t, cp315-abi3t"
+FIT = "use a Python tag and an ABI tag that fit together"
 MODULE = library("PyObject_GetBuffer", exports=("PyInit__C",))  # in the stable ABI since 3.11
 
 
@@ -23,72 +21,141 @@ def of_rule(rule: str, libraries: dict[str, Library], promised: Claims) -> list[
 
 
 @pytest.mark.parametrize(
+    ("filename", "said", "fix", "fitting"),
+    [
+        (
+            "cp315t-abi3t-any",
+            "no installer accepts cp315t-abi3t",
+            "tag the wheel cp315-abi3t: the ABI tag alone says free-threaded",
+            "cp315-abi3t-any",
+        ),
+        ("cp312-cp313-any", "no installer accepts cp312-cp313", f"{FIT}: cp312-cp312", None),
+        ("py3-abi3-any", "no installer accepts py3-abi3", f"{FIT}, as cp312-cp312", None),
+        (
+            "cp312.cp315t-cp312.abi3t-any",
+            "no installer accepts cp315t-abi3t, cp315t-cp312",
+            "tag the wheel cp312.cp315-abi3t.cp312: the ABI tag alone says free-threaded",
+            "cp312.cp315-abi3t.cp312-any",
+        ),
+        (
+            "cp315-abi2026-any",
+            "no installer accepts cp315-abi2026: abi2026 is a draft (PEP 809)",
+            "use the ABI tag abi3, or one per Python version, until installers know these",
+            None,
+        ),
+        (
+            "cp315-abi2027t.abi2026-any",
+            ("no installer accepts cp315-abi2026, cp315-abi2027t: abi2026, abi2027t are drafts"
+            " (PEP 809)"),
+            "use the ABI tag abi3, or one per Python version, until installers know these",
+            None,
+        ),
+        (
+            "py3-none-manylinux_2_39_loongarch64",
+            "PyPI rejects the platform tag manylinux_2_39_loongarch64",
+            "publish the wheel on an index of your own",
+            None,
+        ),
+        (
+            "py3-none-linux_x86_64",
+            "PyPI rejects the platform tag linux_x86_64",
+            "run `auditwheel repair` to get a manylinux tag",
+            None,
+        ),
+        (
+            "py3-none-macosx_11_3_arm64",
+            "no installer accepts the platform tag macosx_11_3_arm64",
+            "tag the wheel macosx_12_0_arm64",
+            "py3-none-macosx_12_0_arm64",
+        ),
+        (
+            "py3-none-macosx_10_9_arm64",
+            "no installer accepts the platform tag macosx_10_9_arm64",
+            "tag the wheel macosx_11_0_arm64",
+            "py3-none-macosx_11_0_arm64",
+        ),
+        (
+            "py3-none-manylinux_2_28_amd64.manylinux2014_arm64",
+            "no installer accepts the platform tags manylinux2014_arm64, manylinux_2_28_amd64",
+            "tag the wheel manylinux2014_aarch64, manylinux_2_28_x86_64",
+            "py3-none-manylinux2014_aarch64.manylinux_2_28_x86_64",
+        ),
+        (
+            "py3-none-manylinux_2_28_mips.manylinux_2_28_x86_64",
+            "no installer accepts the platform tag manylinux_2_28_mips",
+            "tag the wheel manylinux_2_28_x86_64",
+            "py3-none-manylinux_2_28_x86_64",
+        ),
+        (
+            "py3-none-plan9_x86",
+            "no installer accepts the platform tag plan9_x86",
+            "build with a current build backend, on the system that the wheel is for",
+            None,
+        ),
+    ],
+)
+def test_tags_that_are_not_accepted(
+    filename: str, said: str, fix: str, fitting: str | None
+) -> None:
+    (found,) = refused(f"x-1.0-{filename}.whl")
+    assert (found.message, fix_of(found), tags_of(found)) == (said, fix, fitting)
+
+
+def test_two_kinds_of_platform_tags() -> None:
+    found = refused("x-1.0-py3-none-linux_x86_64.manylinux_2_28_mips.whl")
+    assert [(item.message, fix_of(item)) for item in found] == [
+        (
+            "no installer accepts the platform tag manylinux_2_28_mips",
+            "tag the wheel linux_x86_64",
+        ),
+        (
+            "PyPI rejects the platform tag linux_x86_64",
+            "run `auditwheel repair` to get a manylinux tag",
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
     ("filename", "said"),
     [
-        ("x-1.0-cp315t-abi3t-any.whl", [("no installer takes cp315t-abi3t", IN_ABI_TAG)]),
-        ("x-1.0-cp312-cp313-any.whl", [("no installer takes cp312-cp313", FITTING)]),
-        (
-            "x-1.0-cp312.cp315t-cp312.abi3t-any.whl",
-            [("no installer takes cp315t-abi3t, cp315t-cp312", IN_ABI_TAG)],
-        ),
-        (
-            "x-1.0-cp315-abi2026-any.whl",
-            [("no installer takes cp315-abi2026: abi2026 is a draft (PEP 809)", FITTING)],
-        ),
-        (
-            "x-1.0-cp315-abi2027t.abi2026-any.whl",
-            [
-                (
-                    (
-                        "no installer takes cp315-abi2026, cp315-abi2027t:"
-                        " abi2026, abi2027t are drafts (PEP 809)"
-                    ),
-                    FITTING,
-                )
-            ],
-        ),
-        (
-            "x-1.0-py3-none-linux_x86_64.manylinux_2_28_mips.whl",
-            [
-                ("no installer takes 1 tag of the platform", CORRECT),
-                (
-                    "the package index refuses 1 tag of the platform",
-                    "auditwheel repair finds the manylinux tag that it keeps",
-                ),
-            ],
-        ),
-        (
-            "x-1.0-py3-none-manylinux_2_39_loongarch64.whl",
-            [("the package index refuses 1 tag of the platform", CORRECT)],
-        ),
         (
             "x-1.0+cu12-py3-none-any.whl",
-            [
-                (
-                    "the package index refuses local versions, and this is one: 1.0+cu12",
-                    "publish it on an index of your own, or under a version without +",
-                )
-            ],
+            (
+                "PyPI rejects local versions, but the version is 1.0+cu12",
+                "publish it on an index of your own, or as 1.0",
+            ),
         ),
         (
             "X.y-1.0-py3-none-any.whl",
-            [
-                (
-                    "the package index takes the name x_y, and the filename says X.y",
-                    "build the wheel with a current build backend",
-                )
-            ],
+            (
+                "PyPI only accepts the normalized name x_y, but the filename says X.y",
+                "build the wheel again with a current build backend",
+            ),
         ),
-        ("x_y-1.0-py3-none-any.whl", []),
-        # Of the set nobody means cp312-cp313, and each part has one that is meant.
-        ("x-1.0-cp312.cp313-cp312.cp313-any.whl", []),
+        (
+            "x-1.0-py3-none-any-cu128.whl",
+            (
+                ("the wheel is a variant wheel (cu128), a draft (PEP 817, PEP 825) that installers"
+                " and PyPI do not accept yet"),
+                "publish it on an index of your own, next to a wheel without a variant label",
+            ),
+        ),
+        ("x_y-1.0-py3-none-any.whl", None),
+        # Nobody means cp312-cp313 of the set, and each part has one that is meant.
+        ("x-1.0-cp312.cp313-cp312.cp313-any.whl", None),
     ],
 )
-def test_refused_filenames(filename: str, said: list[tuple[str, str]]) -> None:
+def test_refused_filenames(filename: str, said: tuple[str, str] | None) -> None:
+    found = refused(filename)
+    assert [(item.message, fix_of(item)) for item in found] == ([said] if said else [])
+
+
+def refused(filename: str) -> list[Finding]:
     named = parse_filename(filename)
-    promised = replace(claims(), tags=named.tags, filename=filename, version=named.version)
-    found = of_rule("refused-filename", {}, promised)
-    assert [(item.message, fix_of(item)) for item in found] == said
+    promised = replace(
+        claims(), tags=named.tags, filename=filename, version=named.version, variant=named.variant
+    )
+    return of_rule("refused-filename", {}, promised)
 
 
 def test_requires_python_that_admits_none_of_the_tags() -> None:
@@ -96,11 +163,11 @@ def test_requires_python_that_admits_none_of_the_tags() -> None:
         promised = replace(claims(f"{tag}-win_amd64", python=python), filename="x-1.0-x.whl")
         return [item.message for item in of_rule("refused-filename", {}, promised)]
 
-    none = "Requires-Python >=3.13 admits no Python that the tags name"
+    none = "the wheel is tagged cp312-cp312, but Requires-Python >=3.13 allows no such Python"
     assert found("cp312-cp312", ">=3.13") == [none]
     assert found("cp312-cp312", ">=3.12") == []
     # The tag by itself is for nobody, which is enough to say.
-    assert found("cp312-cp313", ">=3.14") == ["no installer takes cp312-cp313"]
+    assert found("cp312-cp313", ">=3.14") == ["no installer accepts cp312-cp313"]
     assert found("pp311-pypy311_pp73", "") == []
 
 
@@ -117,6 +184,17 @@ def test_a_defect_is_told_once_with_what_is_not_in_the_headline() -> None:
     ]
     assert found(Defect(kind, "a", ""), Defect(kind, "b", ""), Defect(kind, "a", "")) == [
         ((), ("a", "b"))
+    ]
+    # What has the same fix is one finding.
+    duplicate, headers = Defect(DefectKind.DUPLICATE, "a"), Defect(DefectKind.HEADERS, "b", "x")
+    assert found(duplicate, headers) == [
+        (
+            (),
+            (
+                "a: several members of one name, of which each installer takes another",
+                "b: x",
+            ),
+        )
     ]
     # What is wrong there is no file of the wheel's.
     assert found(Defect(DefectKind.METADATA, "Version", "1.1")) == [((), ("Version: 1.1",))]
@@ -294,3 +372,20 @@ def test_wheels_for_one_python(tag: str, python: str, item: Library, said: str |
 def test_wheels_without_tags_are_for_no_python() -> None:
     item = replace(claims(), tags=frozenset())
     assert of_rule(OVER, {"a.so": library("malloc")}, item) == []
+
+
+def test_what_can_not_be_read() -> None:
+    def found(*paths: str) -> Finding:
+        unread = tuple(Member(path, (), verified=True, error="cut") for path in paths)
+        (hit,) = [
+            f
+            for f in run_rules(replace(subject({}), unreadable=unread), CATALOG)
+            if f.rule == "unreadable-library"
+        ]
+        return hit
+
+    one = found("a.so")
+    assert (one.message, shown(one)) == ("the library can't be read: cut", ())
+    two = found("a.so", "b.so")
+    assert (two.message, two.libraries) == ("2 libraries can't be read", ("a.so", "b.so"))
+    assert shown(two) == ("a.so: cut", "b.so: cut")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.model import Evidence, EvidenceKind, Severity, Subject
+from torch_abi_audit.model import Evidence, EvidenceKind, Format, Severity, Subject
 from torch_abi_audit.rules.registry import Hit, rule
 from torch_abi_audit.wording import unique
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch_abi_audit.catalog import Catalog
+    from torch_abi_audit.model import LibraryAudit
 
 
 @rule(
@@ -19,18 +20,18 @@ if TYPE_CHECKING:
     Severity.NOTE,
     "a library's search path (`RUNPATH`, `RPATH`, `LC_RPATH`) names an absolute path, usually one"
     " of the build machine",
-    why="The loader searches absolute paths on the user's machine, where the folder of the build"
-    " machine does not exist: it does no good. Where the folder does exist, the loader takes"
-    " libraries from it that are not the wheel's, and anyone who may write to it chooses them.",
-    fix="Keep search paths relative to the library, and remove what the build left behind:\n"
+    why="The loader searches absolute paths on the user's machine. The folder of the build machine"
+    " does not exist there, so the path is useless. Where it does exist, the loader takes libraries"
+    " from it that are not the wheel's, and whoever can write to it chooses them.",
+    fix="Keep search paths relative to the library, and remove those of the build machine:\n"
     "    patchelf --set-rpath '$ORIGIN' LIBRARY\n"
     "    install_name_tool -delete_rpath /path/of/the/build LIBRARY\n"
-    "In CMake set the search path of what is installed:\n"
+    "In CMake set the search path of installed libraries:\n"
     "    set(CMAKE_INSTALL_RPATH $ORIGIN)\n"
     "    set(CMAKE_INSTALL_RPATH_USE_LINK_PATH OFF)",
 )
 def runpath_outside_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report search paths that lead out of the wheel, one finding for all libraries."""
+    """Report search paths that lead out of the wheel."""
     found = [
         Evidence(EvidenceKind.PATH, entry, library=item.path)
         for item in subject.libraries
@@ -42,5 +43,10 @@ def runpath_outside_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
             "{libraries:have} an absolute path in the library search path",
             libraries=unique(item.library or "" for item in found),
             evidence=tuple(dict.fromkeys(found)),
-            fix="set a search path relative to the library, such as $ORIGIN or @loader_path",
+            fix="set a search path relative to the library, "
+            + ("$ORIGIN" if any(map(_is_elf, subject.libraries)) else "@loader_path"),
         )
+
+
+def _is_elf(item: LibraryAudit) -> bool:
+    return item.library.format is Format.ELF
