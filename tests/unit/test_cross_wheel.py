@@ -91,7 +91,7 @@ def messages(found: RunReport, rule: str) -> list[str]:
     return [finding.message for finding in found.findings if finding.rule == rule]
 
 
-ELSEWHERE = "the release has some for other platforms, or for the Pythons around it"
+ELSEWHERE = "but for other platforms, or for older and newer versions"
 
 
 def test_one_wheel_is_no_set() -> None:
@@ -140,7 +140,7 @@ def test_requires_python_is_compared_too() -> None:
         report(claims(f"cp311-cp311-{ARM}", python=">=3.11")),
     )
     assert messages(found, "wheels-disagree") == [
-        "x 1.0: its wheels say 2 different things in Requires-Python"
+        "x 1.0: the wheels have 2 different values of Requires-Python"
     ]
 
 
@@ -149,8 +149,8 @@ def test_missing_wheels() -> None:
         f"cp310-cp310-{X86}", f"cp312-cp312-{X86}", f"cp313-cp313t-{X86}", f"cp310-cp310-{MAC}"
     )
     assert messages(found, "wheels-missing") == [
-        f"x 1.0: no wheel for linux x86_64 for Python 3.11: {ELSEWHERE}",
-        f"x 1.0: no wheel for macos arm64 for Python 3.11, 3.12, 3.13t: {ELSEWHERE}",
+        f"x 1.0: no wheel for Python 3.11 on linux x86_64, {ELSEWHERE}",
+        f"x 1.0: no wheel for Python 3.11 to 3.12, 3.13t on macos arm64, {ELSEWHERE}",
     ]
 
 
@@ -172,7 +172,7 @@ def test_nothing_is_missing(tags: tuple[str, ...]) -> None:
 def test_abi3_beside_a_free_threaded_wheel() -> None:
     found = wheels(f"cp310-abi3-{X86}", f"cp314-cp314t-{X86}", f"cp310-abi3-{MAC}")
     assert messages(found, "wheels-missing") == [
-        f"x 1.0: no wheel for macos arm64 for Python 3.14t: {ELSEWHERE}"
+        f"x 1.0: no wheel for Python 3.14t on macos arm64, {ELSEWHERE}"
     ]
 
 
@@ -258,7 +258,7 @@ def test_a_finding_about_no_library_matches_no_pattern() -> None:
         (
             Ignore("abi3-suffix", "why"),
             False,
-            [(Severity.WARNING, "ignore abi3-suffix: there is no such finding")],
+            [(Severity.WARNING, "ignore abi3-suffix: no finding matches")],
         ),
         (
             Ignore("abi3-suffix", "why", "y/*"),
@@ -266,7 +266,7 @@ def test_a_finding_about_no_library_matches_no_pattern() -> None:
             [
                 (
                     Severity.NOTE,
-                    "ignore abi3-suffix:y/*: no library of that name in what was audited",
+                    "ignore abi3-suffix:y/*: no audited target has such a library",
                 )
             ],
         ),
@@ -276,14 +276,19 @@ def test_a_finding_about_no_library_matches_no_pattern() -> None:
             [
                 (
                     Severity.WARNING,
-                    "ignore abi3-suffix: expired with torch 2.11, and the catalog has 2.11.0",
+                    "ignore abi3-suffix: expired, torch 2.11 has been released",
                 )
             ],
         ),
         (
             Ignore("unstable-torch-symbol", "why", "a.so", migrating=True),
             False,
-            [(Severity.WARNING, "migrating a.so: nothing of it is on the unstable ABI any more")],
+            [
+                (
+                    Severity.WARNING,
+                    "migrating a.so: no matching library uses the unstable ABI any more",
+                )
+            ],
         ),
     ],
 )
@@ -390,7 +395,7 @@ def test_pythons_in_short(names: tuple[str, ...], expected: str) -> None:
 def test_one_library_of_several_is_there_for_an_ignore() -> None:
     ignore = Ignore("abi3-suffix", "why", "a.so")
     found = run(report(claims(), libraries={"a.so": STABLE, "b.so": STABLE}), ignores=(ignore,))
-    assert messages(found, "stale-ignore") == ["ignore abi3-suffix:a.so: there is no such finding"]
+    assert messages(found, "stale-ignore") == ["ignore abi3-suffix:a.so: no finding matches"]
     # What it matched is there, though it is among no target's libraries.
     finding = replace(FINDING, rule=ignore.rule, libraries=("a.so",))
     matched = report(claims(), ignored=(Ignored(finding, ignore),))

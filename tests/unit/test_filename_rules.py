@@ -45,8 +45,10 @@ def of_rule(rule: str, libraries: dict[str, Library], promised: Claims) -> list[
         ),
         (
             "cp315-abi2027t.abi2026-any",
-            ("no installer accepts cp315-abi2026, cp315-abi2027t: abi2026, abi2027t are drafts"
-            " (PEP 809)"),
+            (
+                "no installer accepts cp315-abi2026, cp315-abi2027t: abi2026, abi2027t are drafts"
+                " (PEP 809)"
+            ),
             "use the ABI tag abi3, or one per Python version, until installers know these",
             None,
         ),
@@ -135,8 +137,10 @@ def test_two_kinds_of_platform_tags() -> None:
         (
             "x-1.0-py3-none-any-cu128.whl",
             (
-                ("the wheel is a variant wheel (cu128), a draft (PEP 817, PEP 825) that installers"
-                " and PyPI do not accept yet"),
+                (
+                    "the filename has the variant label cu128, but installers and PyPI do not"
+                    " accept the draft (PEP 817, PEP 825) yet"
+                ),
                 "publish it on an index of your own, next to a wheel without a variant label",
             ),
         ),

@@ -165,8 +165,8 @@ def refused_filename(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     yield from _unknown_platforms(subject)
     if claims.variant is not None:
         yield Hit(
-            f"the wheel is a variant wheel ({claims.variant}), a draft (PEP 817, PEP 825) that"
-            " installers and PyPI do not accept yet",
+            f"the filename has the variant label {claims.variant}, but installers and PyPI do not"
+            " accept the draft (PEP 817, PEP 825) yet",
             fix="publish it on an index of your own, next to a wheel without a variant label",
             severity=Severity.WARNING,
         )

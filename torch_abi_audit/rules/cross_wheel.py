@@ -1,4 +1,4 @@
-"""Rules about all targets of a run together: the wheels of one release, and what is ignored."""
+"""Rules about all targets of a run together: the wheels of one release, and ignores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch_abi_audit.model import (
 )
 from torch_abi_audit.rules.evidence import files
 from torch_abi_audit.rules.registry import Hit, also_of_run, run_rule
-from torch_abi_audit.wording import count, join
+from torch_abi_audit.wording import count, join, pythons
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,26 +30,25 @@ if TYPE_CHECKING:
 @run_rule(
     "wheels-disagree",
     Severity.WARNING,
-    "wheels of one release promise different things in their metadata",
-    why="Lock files and resolvers read the metadata of one wheel and take it for that of the"
-    " release. What another one asks for is then not installed, or is refused.",
-    fix="Give all wheels of a release the same metadata, and say with markers where platforms"
-    " differ:\n"
+    "wheels of one release have different metadata",
+    why="Lock files and resolvers read the metadata of one wheel and use it for the whole release."
+    " What another wheel requires is then not installed, or conflicts.",
+    fix="Give all wheels of a release the same metadata, with markers where platforms differ:\n"
     "    dependencies = [\n"
     "        \"torch>=2.10; sys_platform == 'linux'\",\n"
     "        \"torch>=2.11; sys_platform != 'linux'\",\n"
     "    ]\n"
-    "Wheels for several builds of torch or CUDA under one version need names, versions (1.0+cu12)"
-    " or indexes of their own.",
+    "Wheels for several torch or CUDA builds of one version need their own names, versions"
+    " (1.0+cu12) or indexes.",
 )
 def wheels_disagree(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
-    """Report what wheels of one release ask differently of torch or of Python."""
+    """Report where wheels of one release require different things of torch or of Python."""
     topics: dict[str, Callable[[Claims], str]] = {
         "Requires-Dist: torch": lambda claims: " and ".join(
-            sorted(set(map(str, claims.torch_requirements))) or ["nothing"]
+            sorted(set(map(str, claims.torch_requirements))) or ["none"]
         ),
-        "Requires-Python": lambda claims: str(claims.requires_python) or "nothing",
-        "Provides-Extra": lambda claims: join(map(canonicalize_name, claims.extras)) or "nothing",
+        "Requires-Python": lambda claims: str(claims.requires_python) or "none",
+        "Provides-Extra": lambda claims: join(map(canonicalize_name, claims.extras)) or "none",
     }
     for release in run.releases:
         for topic, said_by in topics.items():
@@ -58,7 +57,7 @@ def wheels_disagree(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
                 said[said_by(wheel.claims)].append(_file(wheel))
             if len(said) > 1:
                 yield Hit(
-                    f"{_title(release)}: its wheels say {len(said)} different things in {topic}",
+                    f"{_title(release)}: the wheels have {len(said)} different values of {topic}",
                     evidence=tuple(
                         Evidence(EvidenceKind.METADATA, text, detail=_some(names))
                         for text, names in sorted(said.items())
@@ -70,35 +69,35 @@ def wheels_disagree(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
 @run_rule(
     "wheels-missing",
     Severity.NOTE,
-    "a release has a wheel for a Python on one platform, and none on another",
-    why="Where there is no wheel, installers take an older release, or build from source, which"
-    " for an extension of torch takes a compiler, a CUDA toolkit and an hour. Since the index takes"
-    " no file for a release that is older than 14 days, what is missing stays so.",
-    fix="Build what is missing, or publish one wheel for all Pythons (see tag-overspecific). A"
-    " wheel for abi3 is not installed by free-threaded Python before 3.15; for that build cp314t"
-    " beside it.",
+    "a release has a wheel for a Python version on one platform but not on another",
+    why="Where there is no wheel, installers use an older release or build from source, which for a"
+    " PyTorch extension takes a compiler, a CUDA toolkit and an hour. PyPI accepts no files for a"
+    " release that is older than 14 days, so a missing wheel can't be added later.",
+    fix="Build the missing wheels, or publish one wheel for all Python versions (see"
+    " tag-overspecific). Free-threaded Python before 3.15 does not install abi3 wheels: build a"
+    " cp314-cp314t wheel for it.",
 )
 def wheels_missing(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
-    """Report Pythons that some platform of a release has wheels for and others do not."""
+    """Report Python versions that a release has wheels for on some platforms only."""
     for release in run.releases:
         covered: dict[str, set[Interpreter]] = defaultdict(set)
         for row in release.coverage:
             covered[row.platform] |= set(row.pythons)
         wanted = _wanted(release)
-        for platform, pythons in covered.items():
-            missing = sorted(wanted - pythons)
+        for platform, builds in covered.items():
+            missing = sorted(wanted - builds)
             if missing and "any" not in covered:
+                named = pythons(map(str, missing), ANY_LATER.minor)
                 yield Hit(
-                    f"{_title(release)}: no wheel for {platform} for Python"
-                    f" {', '.join(map(str, missing))}: the release has some for other platforms, or"
-                    " for the Pythons around it",
+                    f"{_title(release)}: no wheel for Python {named} on {platform}, but for other"
+                    " platforms, or for older and newer versions",
                 )
 
 
 def _wanted(release: ProjectRelease) -> set[Interpreter]:
-    """Return the Pythons that wheels of a release are for, with those between them.
+    """Return the Python versions that wheels of a release are for, with those in between.
 
-    Of a wheel for any later Python only the oldest counts, which it names.
+    Of a wheel for all later versions only the oldest counts, which it names.
     """
     named: set[Interpreter] = set()
     for wheel in release.wheels:
@@ -114,7 +113,7 @@ def _wanted(release: ProjectRelease) -> set[Interpreter]:
 
 @also_of_run("tag-overspecific")
 def wheels_that_one_replaces(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
-    """Report wheels for several Pythons of which one would serve them all."""
+    """Report wheels for several Python versions that could be one wheel."""
     for release in run.releases:
         groups: dict[frozenset[str], list[WheelSummary]] = defaultdict(list)
         for wheel in release.wheels:
@@ -129,8 +128,10 @@ def wheels_that_one_replaces(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
                     f"{_title(release)}: {count(len(replaced), 'wheel')} for {join(platforms)}"
                     f" could be one: {tag}",
                     evidence=files(map(_file, replaced)),
-                    fix="nothing compiled in them is tied to one Python; what differs can only be"
-                    " Python files",
+                    fix=f"publish one wheel tagged {tag}, unless their Python files differ"
+                    if tag == "py3-none"
+                    else f"build one wheel with py_limited_api=True, tagged {tag}, unless their"
+                    " Python files differ",
                 )
 
 
@@ -147,7 +148,7 @@ def _one_tag(wheels: Iterable[WheelSummary]) -> tuple[str, list[WheelSummary]]:
         and not any(tag.abi.endswith("t") for tag in wheel.claims.tags)
     ]
     floors = [wheel.python_floor for wheel in kept if wheel.python_floor is not None]
-    # No older than any Python that the wheels are for: there is nothing to be gained.
+    # Not older than all Pythons that the wheels are for: that would gain nothing.
     oldest = [build.python for wheel in kept for build in installing_interpreters(wheel.claims)[:1]]
     floor = max(*floors, min(oldest)) if floors and oldest else None
     return (f"cp{floor.major}{floor.minor}-abi3", kept) if floor else ("", [])
@@ -156,37 +157,35 @@ def _one_tag(wheels: Iterable[WheelSummary]) -> tuple[str, list[WheelSummary]]:
 @run_rule(
     "stale-ignore",
     Severity.WARNING,
-    "a finding that the configuration ignores is not there any more, or the time of it is over",
-    why="What is ignored for good hides what comes later: a new finding of the same rule in the"
-    " same library passes unseen.",
-    fix="Take the entry out of [tool.torch-abi-audit] in pyproject.toml, or out of the command. One"
-    " that has expired is decided anew: mend what it hides, or set until-torch to a later release.",
+    "an ignore has expired or no longer matches a finding",
+    why="An ignore that is left in place hides later problems: a new finding of the same rule in"
+    " the same library goes unnoticed.",
+    fix="Remove the entry from [tool.torch-abi-audit] in pyproject.toml, or the option from the"
+    " command. If it has expired, fix the underlying issue or extend `until-torch`.",
     ignorable=False,
 )
-def stale_ignore(run: WholeRun, catalog: Catalog) -> Iterator[Hit]:
+def stale_ignore(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
     """Report ignores that match nothing.
 
-    A note where no target has the library: the wheel that has it may be audited elsewhere.
+    A note where no target has the library: the wheel with it may be audited elsewhere.
     """
     for use in run.ignores:
         ignore = use.ignore
         what = f"migrating {ignore.library}" if ignore.migrating else f"ignore {ignore}"
         if use.expired:
             yield Hit(
-                f"{what}: expired with torch {ignore.until_torch}, and the catalog has"
-                f" {catalog.newest}",
+                f"{what}: expired, torch {ignore.until_torch} has been released",
                 evidence=(Evidence(EvidenceKind.IGNORE, str(ignore), detail=ignore.reason),),
+                fix="fix the underlying issue, or extend until-torch",
             )
         elif not use.present:
-            yield Hit(
-                f"{what}: no library of that name in what was audited", severity=Severity.NOTE
-            )
+            yield Hit(f"{what}: no audited target has such a library", severity=Severity.NOTE)
         elif not use.matched:
             yield Hit(
-                f"{what}: nothing of it is on the unstable ABI any more"
+                f"{what}: no matching library uses the unstable ABI any more"
                 if ignore.migrating
-                else f"{what}: there is no such finding",
-                fix="take it out of the configuration",
+                else f"{what}: no finding matches",
+                fix="remove it from the configuration or the command",
             )
 
 
