@@ -6,8 +6,9 @@ Each mutant is one change of one module, against which the files of unit tests r
 changed function, those first that import the module directly or noticed most so far, and last the
 property test named after the module. Those that survive are printed with file, line and change,
 then the score. Some change nothing that could be seen; the others lack a test. Where a line ends
-in ``# equivalent: REASON``, those of its mutants that survive are explained: they are printed and
-counted, but the score leaves them out. It needs `fork`, which Windows does not have.
+in ``# equivalent: REASON``, or that stands on the line before it, those of its mutants that
+survive are explained: they are printed and counted, but the score leaves them out. It needs
+`fork`, which Windows does not have.
 """
 
 from __future__ import annotations
@@ -91,16 +92,13 @@ def mutants(module: str, source: str) -> Iterator[Mutant]:
 
 def _reasons(source: str) -> dict[int, str]:
     """Return the reasons by line that comments give for the mutants that survive there."""
-    comments = (
-        token
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.COMMENT
-    )
-    return {
-        token.start[0]: said[1]
-        for token in comments
-        if (said := re.fullmatch(r"# equivalent: (.+)", token.string))
-    }
+    found = {}
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        said = re.fullmatch(r"# equivalent: (.+)", token.string)
+        if token.type == tokenize.COMMENT and said is not None:
+            alone = not token.line[: token.start[1]].strip()
+            found[token.start[0] + alone] = said[1]
+    return found
 
 
 def _shown(node: ast.AST) -> str:

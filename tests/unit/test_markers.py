@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import tracemalloc
+from string import ascii_letters
 
 import pytest
 from packaging.requirements import Requirement
@@ -101,6 +102,8 @@ def test_a_marker_that_holds_on_some_machines(tag: str, marker: str) -> None:
         (CP311, 'python_full_version < "3.12"'),
         (CP311, 'python_full_version >= "3.11.1" or python_full_version <= "3.11.1"'),
         (CP311, '"3.11" in python_full_version'),
+        (CP311, '"3.12" > python_version'),
+        (CP311, 'extra != "gpu"'),
         (CP311, 'implementation_name == "cpython"'),
         (PY3, 'implementation_version >= "0" or implementation_name != "cpython"'),
         (CP311, 'platform_version == "x" or platform_version != "x"'),
@@ -171,6 +174,7 @@ def test_what_machines_say_of_themselves(platform: str, machines: str) -> None:
     "marker",
     [
         'python_full_version < "3.11.0a0"',
+        'python_full_version < "3.11"',  # which leaves its pre-releases out as well
         'python_full_version > "3.11.1" and python_full_version < "3.11.1"',
         'implementation_name == "pypy"',
         '"SMP" in platform_version and "SM" not in platform_version',
@@ -231,6 +235,15 @@ def test_what_can_not_be_compared(marker: str) -> None:
         demands(marker)
 
 
+@pytest.mark.parametrize(
+    ("marker", "name"),
+    [('"a" == "b"', "b"), ('extras == "x"', "extras"), ('"x" in extras', "extras")],
+)
+def test_what_is_no_environment_marker(marker: str, name: str) -> None:
+    with pytest.raises(AuditError, match=f"torch>=2.0; .*': '{name}' is not an environment marker"):
+        demands(marker)
+
+
 @pytest.mark.parametrize("quoted", [r'"a\x22\x27"', '"a"'])
 def test_what_can_not_be_compared_is_named(quoted: str) -> None:
     with pytest.raises(AuditError, match=re.escape("METADATA has Requires-Dist 'torch")):
@@ -259,6 +272,33 @@ def test_as_many_evaluations_as_are_made() -> None:
         work.add(1)
 
 
+def test_evaluations_are_counted_over_all_requirements() -> None:
+    def cuda(count: int) -> tuple[str, ...]:
+        """Requirements, each of which takes some two thousand evaluations."""
+        texts = (f"{n}{ascii_letters}" for n in range(count))
+        return tuple(f"nvidia-curand-cu12; platform_version in '{text}'" for text in texts)
+
+    assert not brought_cuda(claims(CP311, cuda=cuda(1)))
+    with pytest.raises(AuditError, match="more markers"):
+        brought_cuda(claims(CP311, cuda=cuda(40)))
+
+
+def test_a_marker_of_many_comparisons_takes_longer() -> None:
+    def marker(count: int) -> str:
+        pairs = (f"platform_release == 'a{n}' or platform_version == 'a{n}'" for n in range(count))
+        return " or ".join(pairs)
+
+    assert demands(marker(32)) == SOMETIMES
+    with pytest.raises(AuditError, match="more markers"):
+        demands(marker(70))
+
+
+@pytest.mark.parametrize("depth", [1, 50])
+def test_needless_parentheses(depth: int) -> None:
+    inner = 'sys_platform == "win32" or platform_machine == "x86_64"'
+    assert demands(f"{'(' * depth}{inner}{')' * depth}") == [">=2.0"]
+
+
 def test_of_the_longest_text_every_part_is_tried() -> None:
     def marker(length: int) -> str:
         text = "x5.14.5" + "x" * (length - 7)
@@ -285,6 +325,18 @@ def test_extras_that_ask_for_torch_on_some_machines() -> None:
     marker = 'extra == "gpu" and python_full_version >= "3.11.1" or extra in "all full"'
     promised = claims(CP311, torch=(f"torch; {marker}",), extras=("gpu", "all", "docs"))
     assert extras_with_torch(promised) == ("all", "gpu")
+
+
+def test_an_extra_adds_nothing_to_a_requirement_that_applies_without() -> None:
+    promised = claims(
+        CP311, torch=('torch; extra == "gpu" or os_name == "posix"',), extras=("gpu",)
+    )
+    assert extras_with_torch(promised) == ()
+
+
+def test_an_extra_that_no_marker_names() -> None:
+    promised = claims(torch=('torch; extra == "gpu"',), extras=("docs",))
+    assert extras_with_torch(promised) == ()
 
 
 def test_two_extras_are_never_asked_for_at_once() -> None:

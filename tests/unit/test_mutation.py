@@ -58,8 +58,14 @@ def test_a_mutant_says_where_it_is() -> None:
 
 def test_a_comment_explains_the_mutants_of_its_line() -> None:
     lines = ["a = 1 > b  # equivalent: as good", "b = 1 > c  # as good", "'# equivalent: no', 1"]
+    lines += ["    # equivalent: alone", "1"]
     found = list(mutants("x.py", "\n".join(lines)))
-    assert {(item.line, item.reason) for item in found} == {(1, "as good"), (2, ""), (3, "")}
+    assert {(item.line, item.reason) for item in found} == {
+        (1, "as good"),
+        (2, ""),
+        (3, ""),
+        (5, "alone"),
+    }
     assert str(found[0]) == "x.py:1: 1 > b  ->  1 >= b  (equivalent: as good)"
 
 

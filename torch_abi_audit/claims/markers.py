@@ -196,7 +196,7 @@ def applying_together(
         return [tuple(requirements)]
     groups = [_groups(requirement) for requirement in requirements]
     found = {
-        tuple(group is None or _holds(group, truth) for group in groups)
+        tuple(_holds(group, truth) for group in groups)
         for truth in _truths(claims, requirements, work or Work())
     }
     # No set: requirements are hashed by their texts, and not all have one.
@@ -216,13 +216,13 @@ def applying_everywhere(
             evaluated.
     """
     work = Work()
-    by_marker: dict[Groups | None, list[Requirement]] = {}
+    by_marker: dict[Groups, list[Requirement]] = {}
     for requirement in requirements:  # many have the same
         by_marker.setdefault(_groups(requirement), []).append(requirement)
     everywhere = {
         groups
         for groups, (first, *_) in by_marker.items()
-        if groups is None or all(applying_together(claims, (first,), work))
+        if all(applying_together(claims, (first,), work))
     }
     return tuple(item for item in requirements if _groups(item) in everywhere)
 
@@ -239,10 +239,8 @@ def applying_extras(claims: Claims, requirements: Sequence[Requirement]) -> froz
 
 
 def _extras(claims: Claims, requirement: Requirement, work: Work) -> set[str]:
-    groups = _groups(requirement) or ()
+    groups = _groups(requirement)
     asked = [item for item in _comparisons([requirement]) if item.variable == "extra"]
-    if not asked or not claims.extras:
-        return set()
     work.add(len(asked) * len(claims.extras) // _DIRECT_ONES)
     by_outcome: dict[tuple[bool, ...], set[str]] = {}
     for extra in claims.extras:
@@ -263,16 +261,14 @@ def _extras(claims: Claims, requirement: Requirement, work: Work) -> set[str]:
     }
 
 
-def _groups(requirement: Requirement) -> Groups | None:
-    """Return what a requirement's marker says; None without one."""
+def _groups(requirement: Requirement) -> Groups:
+    """Return what a requirement's marker says; without one, what always holds."""
     if requirement.marker is None:
-        return None
+        return ((),)
     return _grouped(requirement.marker._markers)  # noqa: SLF001 - see the imports
 
 
 def _grouped(items: Sequence[object]) -> Groups:
-    while len(items) == 1 and isinstance(items[0], list):  # needless parentheses
-        items = items[0]
     groups: list[list[Comparison | Groups]] = [[]]
     for item in items:
         if isinstance(item, list):
@@ -301,7 +297,7 @@ def _comparisons(requirements: Iterable[Requirement]) -> dict[Comparison, Requir
     """Return the comparisons in markers, each with a requirement that makes it."""
     found: dict[Comparison, Requirement] = {}
     for requirement in requirements:
-        for comparison in _flat(_groups(requirement) or ()):
+        for comparison in _flat(_groups(requirement)):
             found.setdefault(comparison, requirement)
     return found
 
@@ -326,8 +322,9 @@ def _truths(claims: Claims, requirements: Sequence[Requirement], work: Work) -> 
             outcomes.append(_outcomes(claims, names, asked, work))
     for comparison, requirement in found.items():
         if comparison.variable not in _PLACE:  # `extras`, or no variable at all
-            _by_packaging(requirement, comparison, {})
-    parts = sum(len(list(_flat(_groups(item) or ()))) for item in requirements)
+            name = comparison.variable
+            raise _refusal(requirement, f"{name!r} is not an environment marker")
+    parts = sum(len(list(_flat(_groups(item)))) for item in requirements)
     one = len(requirements) + parts // _DIRECT_ONES
     work.add(one * prod(len(item.truths) for item in outcomes))
     order = [comparison for item in outcomes for comparison in item.comparisons]
@@ -369,6 +366,7 @@ def _compare(requirement: Requirement, comparison: Comparison, value: str) -> bo
     """Whether a comparison of a requirement's marker holds for a value of its variable."""
     variable, operator, literal, literal_first = comparison
     direct = _DIRECT.get(operator)
+    # equivalent: `packaging` comes to the same, slowly
     if direct and (variable not in _VERSIONS or operator.endswith("in")):
         return direct(literal, value) if literal_first else direct(value, literal)
     return _by_packaging(requirement, comparison, {variable: value})
@@ -382,34 +380,35 @@ def _by_packaging(
         if comparison.variable == "python_version" and not comparison.literal_first:
             specifier = _specifier(comparison.operator, comparison.literal)
             if specifier is not None:
-                return specifier.contains(environment["python_version"], prereleases=True)
+                return specifier.contains(environment["python_version"])
         return _marker(comparison).evaluate(environment)
-    except (KeyError, ValueError) as error:  # no such variable, or not to be compared
-        try:
-            shown = str(requirement)
-        except ValueError:  # a value with both kinds of quotes
-            shown = requirement.name
-        raise AuditError(f"METADATA has Requires-Dist '{shown}': {error}") from error
+    except ValueError as error:  # not to be compared
+        raise _refusal(requirement, error) from error
+
+
+def _refusal(requirement: Requirement, reason: object) -> AuditError:
+    try:
+        shown = str(requirement)
+    except ValueError:  # a value with both kinds of quotes
+        shown = requirement.name
+    return AuditError(f"METADATA has Requires-Dist '{shown}': {reason}")
 
 
 @lru_cache(maxsize=512)
 def _specifier(operator: str, literal: str) -> Specifier | None:
     try:
-        return Specifier(f"{operator}{literal}")
+        return Specifier(f"{operator}{literal}")  # equivalent: a marker says the same, slowly
     except InvalidSpecifier:
         return None
 
 
 @lru_cache(maxsize=512)
 def _marker(comparison: Comparison) -> Marker:
-    # Quotes can't be escaped but by their numbers, and a name stands without any.
+    # Quotes can't be escaped but by their numbers.
     quoted = comparison.literal.encode("unicode_escape").decode().replace('"', r"\x22")
-    literal, variable = f'"{quoted}"', comparison.variable
-    if variable not in _PLACE and variable not in ("extras", "dependency_groups"):
-        variable = f'"{variable.encode("unicode_escape").decode()}"'.replace('"', "'")
     if comparison.literal_first:
-        return Marker(f"{literal} {comparison.operator} {variable}")
-    return Marker(f"{variable} {comparison.operator} {literal}")
+        return Marker(f'"{quoted}" {comparison.operator} {comparison.variable}')
+    return Marker(f'{comparison.variable} {comparison.operator} "{quoted}"')
 
 
 def _is_disputed(comparison: Comparison) -> bool:
