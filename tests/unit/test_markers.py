@@ -34,6 +34,8 @@ SOMETIMES: list[str | None] = [None, ">=2.0"]
         (CP311, 'python_full_version >= "3.11.1"'),
         (CP311, 'python_full_version < "3.11.1"'),
         (CP311, 'python_full_version <= "3.11.0"'),
+        (CP311, 'python_full_version > "3.11.4"'),
+        (CP311, 'python_full_version < "3.11.39"'),
         (CP311, 'python_full_version != "3.11.4"'),
         (CP311, 'python_full_version == "3.11.4"'),
         (CP311, '"3.11.4" == python_full_version'),
@@ -44,6 +46,8 @@ SOMETIMES: list[str | None] = [None, ">=2.0"]
         (CP311, 'python_full_version in "3.11.3, 3.11.4"'),
         (CP311, 'python_full_version not in "3.11.3, 3.11.4"'),
         (CP311, '"3.11.2" not in python_full_version'),
+        (CP311, 'python_full_version in "3.11.3, 3.11.4" and python_full_version > "3.11.0"'),
+        (CP311, 'python_full_version === "3.11.4+local"'),  # a build between two releases
         (CP311, '"+" not in python_full_version'),
         (CP311, 'python_full_version > "3.11.1" and python_full_version < "3.11.3"'),
         (CP311, 'python_version == "3.11" and python_full_version != "3.11.1"'),
@@ -53,6 +57,9 @@ SOMETIMES: list[str | None] = [None, ">=2.0"]
         (CP311, 'python_full_version >= "3.11"'),
         (CP311, 'python_full_version >= "3.11.0b2"'),
         (CP311, '"rc" not in python_full_version'),
+        (CP311, 'python_full_version == "3.11.0a0"'),
+        (CP311, 'python_full_version < "3.11.0a1"'),
+        (CP311, 'python_full_version > "3.11.0a0"'),
         # Other implementations.
         (PY3, 'implementation_name == "cpython"'),
         (PY3, 'platform_python_implementation == "CPython"'),
@@ -140,6 +147,7 @@ def test_a_marker_that_holds_everywhere(tag: str, marker: str) -> None:
         # Versions, where both are: as texts, nothing is between these two.
         ('platform_version > "9" and platform_version < "10"', SOMETIMES),
         ('platform_version > "#1 SMP" and platform_version < "#2"', SOMETIMES),
+        ('platform_version > "a" and platform_version < "abc"', SOMETIMES),
     ],
 )
 def test_the_order_of_what_may_be_texts(marker: str, expected: list[str | None]) -> None:
@@ -215,6 +223,11 @@ def test_one_requirement_before_a_kernel_and_one_from_it_on() -> None:
 )
 def test_requires_python_leaves_patch_releases_out(python: str, expected: list[str | None]) -> None:
     assert demands('python_full_version >= "3.11.4"', python=python) == expected
+
+
+def test_a_wheel_that_no_python_installs_has_demands_all_the_same() -> None:
+    assert demands('python_version >= "3.8"', python="<3.9") == [">=2.0"]
+    assert demands('python_full_version not in "3.8.1"', python="<3.9") == [">=2.0"]
 
 
 def test_universal_wheels_are_for_both_machines() -> None:

@@ -469,9 +469,11 @@ def _systems(claims: Claims) -> set[tuple[str, ...]]:
 def _pythons(claims: Claims, comparisons: Sequence[Comparison], work: Work) -> set[tuple[str, ...]]:
     """Return the values of `_PYTHON` in the environments that install the wheel."""
     admitted = admitted_implementations(claims) or (("cpython", ANY_LATER),)
+    # equivalent: the others only have more releases tried that are alike
     by_release = [item for item in comparisons if item.variable in _RELEASES]
     if not by_release:
         return {(name, _IMPLEMENTATIONS[name], "", str(p), "") for name, p in admitted}
+    # equivalent: the others only have more versions tried that are alike
     of_implementation = [i for i in by_release if i.variable == "implementation_version"]
     versions = _free_values(of_implementation, work) if of_implementation else [""]
     found: set[tuple[str, ...]] = set()
@@ -494,18 +496,18 @@ def _told_apart(
     """
     named = {_version(item.literal.removesuffix(".*")) for item in comparisons}
     named |= {_version(item.version.removesuffix(".*")) for item in claims.requires_python}
+    # equivalent: those of other minor releases only have more tried that are alike
     inside = [item for item in named if item is not None and _minor(item) == python]
+    # equivalent: for any other operator this only has more tried that are alike
     as_text = any(i.operator.endswith("in") or i.operator == "===" for i in comparisons)
     if not inside and not as_text:
         return [f"{python}.0a0", f"{python}.0", f"{python}.39"]
     every = _releases(python)
-    if as_text:
-        chosen = set(every)
-    else:
-        chosen = {every[0], every[-1], Version(f"{python}.0")}
-        for version in inside:
-            place = bisect_left(every, version)
-            chosen.update(every[max(place - 1, 0) : place + 2])
+    chosen: set[Version] = set(every) if as_text else set()
+    for version in inside:
+        place = bisect_left(every, version)
+        # equivalent: more below or above it are only more that are alike
+        chosen.update(every[max(place - 1, 0) : place + 2])
     if claims.requires_python:
         admitted = {item for item in chosen if admits_release(claims.requires_python, item)}
         chosen = admitted or chosen
@@ -514,7 +516,7 @@ def _told_apart(
     return texts + [f"{text}+" for text in texts] if as_text else texts
 
 
-_releases = lru_cache(maxsize=32)(releases)
+_releases = lru_cache(maxsize=32)(releases)  # equivalent: of a cache only the size
 
 
 def _minor(version: Version) -> tuple[int, int]:
