@@ -27,7 +27,7 @@ def test_packages_beside_torch_for_macos(
     for requirement in ("torch==2.8.0", "torchvision==0.23.0", "torchaudio==2.11.0"):
         with zipfile.ZipFile(download(requirement, MACOS)) as archive:
             archive.extractall(tmp_path)
-    assert main(["--json", "--site-packages", str(tmp_path)]) == 0
+    assert main(["--json", "--site-packages", str(tmp_path)]) == 1
     report = json.loads(capsys.readouterr().out)
     assert report["environment"]["torch"] == "2.8.0"
     assert report["counts"]["here"] == {"guaranteed": 0, "links": 1, "breaks": 1, "unknown": 0}
@@ -38,14 +38,18 @@ def test_packages_beside_torch_for_macos(
         "status": "links",
         "layout": "unchanged",
         "reasons": [],
+        "remedy": None,
     }
     assert here["torchaudio"]["status"] == "breaks"
     assert {
         "cause": "symbol",
         "name": "torch_library_impl",
-        "detail": "torch 2.8.0 does not have it",
+        "detail": "not in torch 2.8.0",
     } in here["torchaudio"]["reasons"]
-    assert main(["--site-packages", str(tmp_path)]) == 0
+    assert main(["--site-packages", str(tmp_path)]) == 1
     output = capsys.readouterr().out
-    assert "torchaudio 2.11.0 needs torch >= 2.10, this environment has 2.8.0 (" in output
-    assert output.splitlines()[-1] == "1 of 2 packages with torch loads with torch 2.8.0"
+    assert "torchaudio 2.11.0 does not load with torch 2.8.0: torch 2.10 or newer is" in output
+    assert output.splitlines()[-1] == (
+        "failed: 1 of 2 packages that use torch does not load with torch 2.8.0; no known torch"
+        " release suits all of them"
+    )

@@ -43,12 +43,12 @@ ROWS = {
     # On the unstable ABI, pinned to 2.9.1, with which all four load. Microsoft's names
     # happened not to change between 2.8.0 and 2.9.0. On macOS vendored libraries are built
     # for 12.1 under the tag of 11.0.
-    ("torchvision==0.24.1", LINUX): Row("unsafe", "unstable", None, ("2.9.0", "2.9.1"), PINNED),
-    ("torchvision==0.24.1", LINUX_ARM): Row("unsafe", "unstable", None, ("2.9.0", "2.9.1"), PINNED),
+    ("torchvision==0.24.1", LINUX): Row("pinned", "unstable", None, ("2.9.0", "2.9.1")),
+    ("torchvision==0.24.1", LINUX_ARM): Row("pinned", "unstable", None, ("2.9.0", "2.9.1")),
     ("torchvision==0.24.1", MACOS): Row(
-        "unsafe", "unstable", None, ("2.9.0", "2.9.1"), (*PINNED, "platform-floor-understated")
+        "unsafe", "unstable", None, ("2.9.0", "2.9.1"), ("platform-floor-understated",)
     ),
-    ("torchvision==0.24.1", WINDOWS): Row("unsafe", "unstable", None, ("2.8.0", "2.9.1"), PINNED),
+    ("torchvision==0.24.1", WINDOWS): Row("pinned", "unstable", None, ("2.8.0", "2.9.1")),
     # Only the libraries for CUDA name the two types of 2.11.0 that set the floor on Linux.
     # The libc++ beside those for macOS is built for 12.1, under the tag of 11.0.
     ("torchaudio==2.11.0", LINUX): Row("safe", "stable", "2.11.0", ("2.11.0", NEWEST)),
@@ -67,15 +67,13 @@ ROWS = {
     ("torchcodec==0.17.0", WINDOWS): Row("safe", "stable", "2.11.0", ("2.11.0", NEWEST)),
     # There is none for macOS. The one for aarch64 needs GLIBCXX_3.4.31 and newer under the
     # tag manylinux_2_28; torch has no build with CUDA for Windows on the index.
-    ("torch-tensorrt==2.14.0", LINUX): Row(
-        "unsafe", "unstable", None, ("2.14.0", "2.14.1"), PINNED
-    ),
+    ("torch-tensorrt==2.14.0", LINUX): Row("pinned", "unstable", None, ("2.14.0", "2.14.1")),
     ("torch-tensorrt==2.14.0", LINUX_ARM): Row(
         "unsafe",
         "unstable",
         None,
         ("2.14.0", "2.14.1"),
-        (*PINNED, "platform-floor-understated"),
+        ("platform-floor-understated",),
     ),
     ("torch-tensorrt==2.14.0", WINDOWS): Row(
         "unsafe", "unstable", None, None, (*PINNED, "cuda-build-required")

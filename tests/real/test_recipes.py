@@ -133,7 +133,7 @@ def test_github_actions(tmp_path: Path, tools: Path) -> None:
     result = run(audit, tools, folder, GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md"))
     assert result.returncode == 1
     assert "::error file=dist/cuda_12-" in result.stdout
-    assert "do not publish 1 of 2 wheels" in (tmp_path / "summary.md").read_text()
+    assert "**❌ unsafe**: 1 safe · 1 unsafe" in (tmp_path / "summary.md").read_text()
     assert json.loads((tmp_path / "audit.sarif").read_text())["version"] == "2.1.0"
 
 

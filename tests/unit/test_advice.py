@@ -150,6 +150,17 @@ def test_confined(
     assert is_unconfined(item, CATALOG) is unconfined
 
 
+def test_an_alternative_for_a_release_that_is_older_than_the_catalog() -> None:
+    item = requiring(judged("====="), "torch>=2.1,<2.12")
+    row = item.matrix.row
+    assert (is_confined(item, CATALOG), is_unconfined(item, CATALOG)) == (False, True)
+    for release, confined in (((2, 1), True), ((2, 2), False)):
+        meant = {PATH: Alternative("x", release), "other.so": Alternative("x", (2, 9))}
+        known = replace(item, matrix=Matrix({PATH: row}, row, meant))
+        assert is_confined(known, CATALOG) is confined
+        assert is_unconfined(known, CATALOG) is not confined
+
+
 def test_a_stable_wheel_may_allow_any_release() -> None:
     item = subject({PATH: library("torch_ten")}, claims(torch=("torch",)))
     assert not is_unconfined(item, CATALOG)

@@ -63,7 +63,8 @@ def _is_too_wide(subject: Subject, demand: SpecifierSet | None, catalog: Catalog
     future = future_torch(demand, catalog.newest)
     if len(_minors([*allowed, *future])) <= 1:
         return False
-    cells = [subject.matrix.row.get(release) for release in allowed]
+    row = subject.matrix.row
+    cells = [row.get(r) for r in allowed if r in row or not _has_own_library(subject, r)]
     if future or not all(cell is not None and cell.loads_but_for_cuda for cell in cells):
         return True
     layouts = {cell.layout for cell in cells if cell is not None}
@@ -85,9 +86,15 @@ def is_confined(subject: Subject, catalog: Catalog) -> bool:
     cells = [row[release] for release in allowed if release in row]
     if not cells or not all(_is_right(cell) for cell in cells):
         return False
-    known = len(cells) == len(allowed)
+    known = all(r in row or _has_own_library(subject, r) for r in allowed)
     same = known and all(cell.layout is LayoutStatus.UNCHANGED for cell in cells)
     return same or len(_minors(allowed)) == 1
+
+
+def _has_own_library(subject: Subject, release: Version) -> bool:
+    """Whether one of several alternatives is for a release, which may be older than the catalog."""
+    meant = {item.release for item in subject.matrix.alternatives.values()}
+    return release.release[:2] in meant
 
 
 def _is_right(cell: Cell) -> bool:
