@@ -40,16 +40,16 @@ class Limits:
 
     members: int = _limit(200_000, "members of an archive, or files in a folder")
     inflated: int = _limit(32 << 30, "bytes that the members of an archive inflate to")
-    ratio: int = _limit(50, "times the size of the archive that its members inflate to")
+    ratio: int = _limit(50, "ratio of what its members inflate to and the size of an archive")
     symbols: int = _limit(1_500_000, "dynamic symbols, imported and exported")
     names: int = _limit(64 << 20, "bytes of names of symbols, versions and libraries")
-    steps: int = _limit(4_000_000, "other entries of tables, and libraries looked for")
+    steps: int = _limit(4_000_000, "other table entries, and library lookups")
     seconds: int = _limit(300, "seconds")
     run_members: int = _limit(20_000_000, "members and files")
     run_inflated: int = _limit(1 << 40, "bytes that the members of archives inflate to")
     run_symbols: int = _limit(150_000_000, "dynamic symbols")
     run_names: int = _limit(8 << 30, "bytes of names")
-    run_steps: int = _limit(400_000_000, "other entries of tables, and libraries looked for")
+    run_steps: int = _limit(400_000_000, "other table entries, and library lookups")
     run_seconds: int = _limit(3600, "seconds")
 
     def with_values(self, values: Mapping[str, int]) -> Limits:
@@ -88,9 +88,9 @@ def parse_amount(text: str) -> int:
     digits = text.rstrip("KMG") if len(text) < 20 else ""
     unit = text.removeprefix(digits)
     if not (digits.isascii() and digits.isdecimal()) or unit not in ("", *_UNITS):
-        raise AuditError(f"{text!r} is not a whole number, with K, M or G after it or not")
+        raise AuditError(f"{text!r} is not a whole number, optionally followed by K, M or G")
     if not int(digits):
-        raise AuditError("a limit of 0 lets nothing be audited")
+        raise AuditError("a limit must be greater than 0")
     return int(digits) * _UNITS.get(unit, 1)
 
 
@@ -136,11 +136,11 @@ class Budget:
             self._names -= names
             self._steps -= steps
         if self._symbols < 0:
-            raise self._past("symbols", "its libraries have more than {} dynamic symbols")
+            raise self._past("symbols", "the libraries have more than {} dynamic symbols")
         if self._names < 0:
-            raise self._past("names", "its libraries have more than {} bytes of symbol names")
+            raise self._past("names", "the libraries have more than {} bytes of symbol names")
         if self._steps < 0:
-            raise self._past("steps", "its libraries need more than {} steps to be read")
+            raise self._past("steps", "the libraries take more than {} steps to read")
         self.check_time()
 
     def open(self, *, members: int = 0, inflated: int = 0) -> None:
@@ -152,20 +152,20 @@ class Budget:
         self._members -= members
         self._inflated -= inflated
         if self._members < 0:
-            raise self._past("members", "it has more than {} members")
+            raise self._past("members", "the target has more than {} members")
         if self._inflated < 0:
-            raise self._past("inflated", "it inflates to more than {} bytes")
+            raise self._past("inflated", "the archive inflates to more than {} bytes")
         self.check_time()
 
     def check_ratio(self, inflated: int, size: int) -> None:
         """Raise LimitError where an archive inflates to too many times its size."""
         if inflated > self.limits.ratio * size:
-            raise self._past("ratio", "it inflates to more than {} times its size")
+            raise self._past("ratio", "the archive inflates to more than {} times its size")
 
     def check_time(self) -> None:
         """Raise LimitError where the time that a target may take is over."""
         if monotonic() > self._end:
-            raise self._past("seconds", "it takes more than {} s to audit")
+            raise self._past("seconds", "the audit takes more than {} s")
 
     def _past(self, name: str, reason: str) -> LimitError:
         whole = name in self._of_run
@@ -173,7 +173,7 @@ class Budget:
         value = getattr(self.limits, limit.replace("-", "_"))
         said = reason.format(f"{value:,}")
         if whole:
-            said = f"with the targets before it, {said}"
+            said = f"together with the targets before it, {said}"
         return LimitError(f"{said} (raise it with --limit {limit}=N)")
 
 

@@ -574,11 +574,11 @@ def test_a_page_in_any_encoding(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limit", "reason"),
     [
-        ("members=3", "it has more than 3 members"),
-        ("inflated=1K", "it inflates to more than 1,024 bytes"),
-        ("symbols=2", "its libraries have more than 2 dynamic symbols"),
-        ("names=9", "its libraries have more than 9 bytes of symbol names"),
-        ("steps=1", "its libraries need more than 1 steps to be read"),
+        ("members=3", "the target has more than 3 members"),
+        ("inflated=1K", "the archive inflates to more than 1,024 bytes"),
+        ("symbols=2", "the libraries have more than 2 dynamic symbols"),
+        ("names=9", "the libraries have more than 9 bytes of symbol names"),
+        ("steps=1", "the libraries take more than 1 steps to read"),
     ],
 )
 def test_a_limit_ends_a_target_and_not_the_run(
@@ -598,7 +598,7 @@ def test_limits_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--json", "--limit", "run-members=5", GOOD, BAD]) == 2
     good, bad = json.loads(capsys.readouterr().out)["targets"]
     assert (good["verdict"], bad["verdict"]) == ("safe", "error")
-    assert "with the targets before it, it has more than 5 members" in bad["error"]
+    assert "together with the targets before it, the target has more than 5 members" in bad["error"]
 
 
 def test_no_time(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -607,7 +607,9 @@ def test_no_time(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("torch_abi_audit.budget.monotonic", lambda: next(times))
     assert main(["--json", "--limit", "seconds=2", "--limit", "run-seconds=100G", GOOD, BAD]) == 2
     good, bad = json.loads(capsys.readouterr().out)["targets"]
-    assert good["error"] == "it takes more than 2 s to audit (raise it with --limit seconds=N)"
+    assert (
+        good["error"] == "the audit takes more than 2 s to audit (raise it with --limit seconds=N)"
+    )
     assert (good["verdict"], bad["verdict"]) == ("error", "unsafe")
 
 
@@ -619,7 +621,7 @@ def test_limits_in_the_configuration(tmp_path: Path, capsys: pytest.CaptureFixtu
     # The command line goes before it.
     assert main(["--json", "--config", str(config), "--limit", "symbols=1M", GOOD]) == 0
     for value, reason in (
-        ("{ symbols = 0 }", "limit: symbols: a limit of 0 lets nothing be audited"),
+        ("{ symbols = 0 }", "limit: symbols: a limit must be greater than 0"),
         ("{ symbol = 1 }", "limit: unknown key 'symbol'"),
         ('{ symbols = "many" }', "limit: symbols: 'many' is not a whole number"),
         ("7", "limit: the table must be a table"),

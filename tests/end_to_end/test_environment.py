@@ -251,8 +251,8 @@ def test_what_is_neither(site: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     empty.mkdir()
     reasons = {
         text: "neither a wheel nor a library",
-        empty: "no compiled file in it",
-        site: "6 packages are installed in it: use --site-packages",
+        empty: "no compiled file in the folder",
+        site: "6 packages are installed in the folder: use --site-packages",
         tmp_path / "missing": "no such file",
     }
     for path, reason in reasons.items():
@@ -312,7 +312,7 @@ def test_a_package_that_can_not_be_read_hides_no_other(
     (site / "no_torch-1.0.dist-info" / "METADATA").write_text("Name: no_torch\nVersion: one\n")
     assert main(["--site-packages", str(site)]) == 2
     output = capsys.readouterr()
-    assert "no-torch could not be audited: its metadata can't be parsed" in output.out
+    assert "no-torch could not be audited: the metadata can't be parsed" in output.out
     assert "stable-2-10 could not be audited: stable_2_10/_C.so: truncated" in output.out
     assert output.out.splitlines()[-1] == (
         "error: 1 of 2 packages that use torch does not load with torch 2.9.0; torch 2.14 suits all"

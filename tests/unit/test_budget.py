@@ -42,8 +42,8 @@ def test_a_limit_as_an_option(text: str, parsed: tuple[str, int]) -> None:
         ("symbols=1.5", "is not a whole number"),
         ("symbols=\u0661", "is not a whole number"),
         (f"symbols={'9' * 5000}", "is not a whole number"),
-        ("symbols=0", "a limit of 0 lets nothing be audited"),
-        ("symbols=0G", "a limit of 0 lets nothing be audited"),
+        ("symbols=0", "a limit must be greater than 0"),
+        ("symbols=0G", "a limit must be greater than 0"),
     ],
 )
 def test_what_is_no_limit(text: str, reason: str) -> None:
@@ -90,7 +90,7 @@ def test_time(clock: list[float]) -> None:
     clock[0] += 5
     budget.spend(symbols=1)
     clock[0] += 0.1
-    reason = r"it takes more than 5 s to audit \(raise it with --limit seconds=N\)"
+    reason = r"the audit takes more than 5 s \(raise it with --limit seconds=N\)"
     for check in (budget.spend, budget.open, budget.check_time):
         with pytest.raises(LimitError, match=reason):
             check()
@@ -104,7 +104,7 @@ def test_a_run_has_limits_over_its_targets(clock: list[float]) -> None:
         run.take(budget)
     budget = run.of_target()
     budget.spend(symbols=5)
-    said = r"with the targets before it, its libraries have more than 25 dynamic symbols \(.*run-"
+    said = r"with the targets before it, the libraries have more than 25 dynamic symbols \(.*run-"
     with pytest.raises(LimitError, match=said):
         budget.spend(symbols=1)
     clock[0] += 99

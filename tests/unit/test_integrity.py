@@ -106,20 +106,20 @@ def test_names(tmp_path: Path, name: str, kind: str, detail: str) -> None:
 @pytest.mark.parametrize(
     ("name", "detail"),
     [
-        ("x/a.py.", "Windows drops the dots and spaces at the end"),
-        ("x/a.py ", "Windows drops the dots and spaces at the end"),
-        ("x. /a.py", "Windows drops the dots and spaces at the end"),
-        ("x/ /a.py", "Windows drops the dots and spaces at the end"),
-        ("x/a.py::$DATA", "a character that no file of Windows has in its name"),
-        ("x/a?.py", "a character that no file of Windows has in its name"),
-        ("x/a|b", "a character that no file of Windows has in its name"),
-        ("x/con", "a device of Windows"),
-        ("x/Aux.py", "a device of Windows"),
-        ("NUL/a.py", "a device of Windows"),
-        ("x/com1.tar.gz", "a device of Windows"),
-        ("x/LPT9 .py", "a device of Windows"),
-        ("x/COM\u00b9", "a device of Windows"),
-        ("x/CONIN$", "a device of Windows"),
+        ("x/a.py.", "a dot or space at the end, which Windows drops"),
+        ("x/a.py ", "a dot or space at the end, which Windows drops"),
+        ("x. /a.py", "a dot or space at the end, which Windows drops"),
+        ("x/ /a.py", "a dot or space at the end, which Windows drops"),
+        ("x/a.py::$DATA", "a character that Windows does not allow"),
+        ("x/a?.py", "a character that Windows does not allow"),
+        ("x/a|b", "a character that Windows does not allow"),
+        ("x/con", "a device name on Windows"),
+        ("x/Aux.py", "a device name on Windows"),
+        ("NUL/a.py", "a device name on Windows"),
+        ("x/com1.tar.gz", "a device name on Windows"),
+        ("x/LPT9 .py", "a device name on Windows"),
+        ("x/COM\u00b9", "a device name on Windows"),
+        ("x/CONIN$", "a device name on Windows"),
     ],
 )
 def test_names_that_windows_has_no_file_of(tmp_path: Path, name: str, detail: str) -> None:
@@ -177,7 +177,7 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
 
 def test_a_header_with_another_name(tmp_path: Path) -> None:
     path = patched(write_wheel(tmp_path, {"x/a.py": b""}), (b"x/a.py", b"x/b.py", 1))
-    assert defects(path) == [("headers", "x/a.py", "another name in its header")]
+    assert defects(path) == [("headers", "x/a.py", "a different name in its header")]
 
 
 def test_a_header_with_other_sizes(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_header_with_other_sizes(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[18:26] = struct.pack("<2I", 0, 0)  # of the first local header
     path.write_bytes(data)
-    assert defects(path) == [("headers", "x/a.py", "other sizes in its header")]
+    assert defects(path) == [("headers", "x/a.py", "different sizes in its header")]
 
 
 def test_bytes_around_and_between(tmp_path: Path) -> None:
@@ -214,7 +214,9 @@ def test_a_member_that_the_directory_does_not_name(tmp_path: Path) -> None:
     moved = data[:start] + local + data[start:end]
     moved += data[end : end + 16] + struct.pack("<I", start + len(local)) + data[end + 20 :]
     path.write_bytes(moved)
-    assert defects(path) == [("structure", "", "bytes after the last member that are no member's")]
+    assert defects(path) == [
+        ("structure", "", "bytes after the last member that belong to no member")
+    ]
 
 
 def test_a_directory_that_counts_wrongly(tmp_path: Path) -> None:
@@ -293,7 +295,7 @@ def test_metadata_of_another_release(tmp_path: Path) -> None:
     path = write_wheel(tmp_path, metadata=METADATA.replace("1.0", "2.0"))
     assert defects(path) == [("metadata", "x-1.0", "METADATA is that of x 2.0")]
     path = write_wheel(tmp_path, wheel="Wheel-Version: 2.0\nTag: py39-none-any\n")
-    assert ("metadata", "WHEEL", "2.0, where installers read 1.0") in defects(path)
+    assert ("metadata", "WHEEL", "2.0, but installers read 1.0") in defects(path)
 
 
 def test_a_record_in_windows_style(tmp_path: Path) -> None:
@@ -392,7 +394,7 @@ def test_headers_that_are_shared(tmp_path: Path) -> None:
         data[:start] + directory
         + struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, count, count, len(directory), start, 0)
     )  # fmt: skip
-    assert ("headers", "x/a.py", "the header of another member") in defects(path)
+    assert ("headers", "x/a.py", "shares the header of another member") in defects(path)
 
 
 def test_a_directory_that_is_overrun(tmp_path: Path) -> None:
@@ -401,7 +403,7 @@ def test_a_directory_that_is_overrun(tmp_path: Path) -> None:
     last = data.rindex(b"PK\x01\x02")
     struct.pack_into("<H", data, last + 32, 7)  # a comment that is not there
     path.write_bytes(data)
-    assert ("structure", "", "a central directory whose members overrun it") in defects(path)
+    assert ("structure", "", "a central directory that its records do not fill") in defects(path)
 
 
 def test_licenses(tmp_path: Path) -> None:
@@ -416,7 +418,7 @@ def test_licenses(tmp_path: Path) -> None:
 def test_record(tmp_path: Path) -> None:
     files = {"x/a.py": b"1"}
     path = write_wheel(tmp_path, files, record="x/gone.py,sha256=AA,1\n")
-    assert defects(path) == [("record", "x/gone.py", "in RECORD, and not in the archive")]
+    assert defects(path) == [("record", "x/gone.py", "in RECORD, but not in the archive")]
     assert defects(write_wheel(tmp_path, files, record=None)) == [
         ("record", f"{INFO}/RECORD", "not in the archive")
     ]
@@ -424,7 +426,7 @@ def test_record(tmp_path: Path) -> None:
         ("record", "x/a.py", "no hash of sha256 or better in RECORD")
     ]
     assert defects(write_wheel(tmp_path, files, record="x/a.py,sha256=AA,2\n")) == [
-        ("record", "x/a.py", "another size in RECORD")
+        ("record", "x/a.py", "a different size in RECORD")
     ]
     assert defects(write_wheel(tmp_path, files, record="a,b\n"))[0][:2] == (
         "record",
@@ -435,7 +437,7 @@ def test_record(tmp_path: Path) -> None:
 def test_a_hash_in_record_that_is_none(tmp_path: Path) -> None:
     path = write_wheel(tmp_path, {"x/a.py": b"1"}, record="x/a.py,sha256=A,1\n")
     assert defects(path) == []
-    assert defects(path, verify=True) == [("record", "x/a.py", "another sha256 in RECORD")]
+    assert defects(path, verify=True) == [("record", "x/a.py", "a different sha256 in RECORD")]
 
 
 def test_the_hashes_in_record_are_checked_on_request(tmp_path: Path) -> None:
@@ -446,14 +448,14 @@ def test_the_hashes_in_record_are_checked_on_request(tmp_path: Path) -> None:
         path = write_wheel(tmp_path, files, record=rows, compression=compression)
         assert defects(path) == []
         assert defects(path, verify=True) == [
-            ("record", "x/_C.so", "another sha256 in RECORD"),
-            ("record", "x/a.py", "another sha256 in RECORD"),
+            ("record", "x/_C.so", "a different sha256 in RECORD"),
+            ("record", "x/a.py", "a different sha256 in RECORD"),
         ]
         (finding,) = [f for f in report(path, verify=True).findings if f.rule == RULE]
         assert finding.libraries == ()
         assert shown(finding) == (
-            "x/_C.so: another sha256 in RECORD",
-            "x/a.py: another sha256 in RECORD",
+            "x/_C.so: a different sha256 in RECORD",
+            "x/a.py: a different sha256 in RECORD",
         )
 
 
@@ -472,10 +474,10 @@ def test_defects_are_bounded() -> None:
     ("text", "detail"),
     [
         ("[x]\na = b\n  c\n", None),
-        ("[x]\n" + "a\n" * 1_000_000, "line 2 is no entry"),
-        ("[x]\n=a\n", "line 2 is no entry"),
-        ("[x\n", "line 1 is no entry"),
-        ("[x]\n" + " a\n" * 100_000, "line 1002 is no entry"),
+        ("[x]\n" + "a\n" * 1_000_000, "line 2 is not an entry"),
+        ("[x]\n=a\n", "line 2 is not an entry"),
+        ("[x\n", "line 1 is not an entry"),
+        ("[x]\n" + " a\n" * 100_000, "line 1002 is not an entry"),
         ("[x]\n a\n", "Source contains parsing errors"),
         ("# a\n\n; b\n[x]\na = b = c\n", None),
         ("[x]\r\na = b\x0cc\u2028d\r\n", None),  # these end no line

@@ -273,7 +273,7 @@ def test_what_can_not_be_compared_is_named(quoted: str) -> None:
     ],
 )
 def test_more_than_can_be_evaluated(markers: list[str]) -> None:
-    with pytest.raises(AuditError, match="more markers"):
+    with pytest.raises(AuditError, match="too many markers"):
         demands(*markers, tag="py3-none-any")
 
 
@@ -384,7 +384,7 @@ def test_many_values_take_no_memory_before_they_are_too_many() -> None:
     markers = (" or ".join(f"platform_release == '{n}.{m}'" for m in range(50)) for n in range(20))
     tracemalloc.start()
     try:
-        with pytest.raises(AuditError, match="more"):
+        with pytest.raises(AuditError, match="too many markers"):
             demands(*markers)
         _, peak = tracemalloc.get_traced_memory()
     finally:

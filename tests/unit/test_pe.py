@@ -63,7 +63,7 @@ def test_an_assembly_of_net_with_machine_code_is_refused() -> None:
         PE({"torch_cpu.dll": ["f"]}, clr_flags=1),
         PE({"mscoree.dll": ["_CorDllMain"]}, exports={"PyInit__C": None}, clr_flags=1),
     ):
-        with pytest.raises(LibraryError, match="no machine code, and has"):
+        with pytest.raises(LibraryError, match="contains machine code"):
             read(item.build())
 
 
@@ -115,7 +115,7 @@ def test_what_is_forwarded_without_a_name_is_an_import_too() -> None:
     "text", ["c10.", ".f", "f", "c10.#", "c10.#f", "c10.#1f", "torch.cpu.f", "c10 .f", "a/c10.f"]
 )
 def test_forwards_that_can_be_read_in_two_ways(text: str) -> None:
-    with pytest.raises(LibraryError, match=r"forwarded nowhere|Windows reads otherwise"):
+    with pytest.raises(LibraryError, match=r"invalid forwarder|Windows reads differently"):
         read(PE(exports={"e": text}).build())
 
 
@@ -136,7 +136,7 @@ def test_forwards_that_can_be_read_in_two_ways(text: str) -> None:
 @pytest.mark.parametrize("delayed", [False, True])
 def test_names_that_windows_reads_otherwise(name: str, delayed: bool) -> None:  # noqa: FBT001
     asked: dict[str, list[str | int]] = {name: ["f"]}
-    with pytest.raises(LibraryError, match="Windows reads otherwise"):
+    with pytest.raises(LibraryError, match="Windows reads differently"):
         read((PE({}, asked) if delayed else PE(asked)).build())
 
 
@@ -197,14 +197,14 @@ def imports_at(data: bytes = WHOLE) -> int:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"MZ" + bytes(62), "without a PE header"),
+        (b"MZ" + bytes(62), "no PE header"),
         (WHOLE[:200], "truncated"),
         (WHOLE[:1100], "truncated"),
-        (WHOLE.replace(b"PE\0\0", b"NE\0\0"), "without a PE header"),
+        (WHOLE.replace(b"PE\0\0", b"NE\0\0"), "no PE header"),
         (WHOLE[:88] + b"\0\0" + WHOLE[90:], "an optional header of kind 0x0"),
-        (WHOLE[:88] + b"\x0b\1" + WHOLE[90:], "an optional header that x86_64 does not have"),
-        (patched(SECTION_ALIGNMENT, 512), "sections of 512 bytes"),
-        (patched(FILE_ALIGNMENT, 16), "of 16 in the file"),
+        (WHOLE[:88] + b"\x0b\1" + WHOLE[90:], "an optional header of the wrong kind for x86_64"),
+        (patched(SECTION_ALIGNMENT, 512), "alignment of 512 bytes"),
+        (patched(FILE_ALIGNMENT, 16), "but 16 in the file"),
         (patched(OFFSET, 0x3F0), "byte 1008, where no sector begins"),
         (patched(RAW, 0x10000), "truncated"),
         (patched(HEADERS, 0x1001), "sections that overlap"),
@@ -212,12 +212,12 @@ def imports_at(data: bytes = WHOLE) -> int:
         (patched(IMAGE, 0x1000), "beyond the end of the image"),
         # The loader goes by the number of directories, and not by the size of the header.
         (WHOLE[:84] + b"\x70\0" + WHOLE[86:], "16 data directories in an optional header of 112"),
-        (patched(DIRECTORIES, 1), "directories beyond the 1 that are there"),
-        (patched(DIRECTORY + 8 * 11, 0x300, 32), "bound to certain builds"),
-        (patched(imports_at() + 4, 0xFFFFFFFF), "bound to certain builds"),
-        (patched(imports_at() + 12, 0), "half a descriptor"),
+        (patched(DIRECTORIES, 1), "directories beyond the 1 declared"),
+        (patched(DIRECTORY + 8 * 11, 0x300, 32), "bound to specific builds"),
+        (patched(imports_at() + 4, 0xFFFFFFFF), "bound to specific builds"),
+        (patched(imports_at() + 12, 0), "truncated descriptor"),
         (patched(imports_at(), 0x100), "no section has the address 0x100"),
-        (patched(DIRECTORY + 4, 0), "an export directory of no size"),
+        (patched(DIRECTORY + 4, 0), "an empty export directory"),
         # Of a name's address all bits count.
         (
             WHOLE.replace(struct.pack("<2Q", 0x1200, 0), struct.pack("<2Q", 0x80001200, 0)),

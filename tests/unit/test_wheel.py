@@ -127,9 +127,9 @@ def test_bad_names(tmp_path: Path, name: str, reason: str) -> None:
         # A syntax error or a RecursionError, as the release of packaging has it.
         (f"{METADATA}Requires-Dist: torch; {'(' * 1900}\n", "Requires-Dist 'torch|can't be parsed"),
         (f"{METADATA}Requires-Dist: torch; {'(' * 20000}\n", "Requires-Dist of 20007 characters"),
-        (f"{METADATA}Requires-Dist: torch\n" * 301, "more than 300 of one Requires-Dist"),
-        (f"{METADATA}Requires-Python: >={'9' * 2001}\n", "a longer Requires-Python"),
-        (METADATA + "".join(f"Provides-Extra: x{n}\n" for n in range(2001)), "more extras"),
+        (f"{METADATA}Requires-Dist: torch\n" * 301, "more than 300 Requires-Dist of one project"),
+        (f"{METADATA}Requires-Python: >={'9' * 2001}\n", "a Requires-Python that is too long"),
+        (METADATA + "".join(f"Provides-Extra: x{n}\n" for n in range(2001)), "too many extras"),
     ],
 )
 def test_bad_metadata(tmp_path: Path, metadata: str | None, reason: str) -> None:
@@ -171,7 +171,7 @@ def test_of_two_dist_infos_the_filenames_own_is_read(tmp_path: Path) -> None:
 def test_no_dist_info_of_its_own(tmp_path: Path) -> None:
     files = {"y-1.0.dist-info/WHEEL": b"", "z-1.0.dist-info/WHEEL": b""}
     path = write_wheel(tmp_path, files).rename(tmp_path / "a-1.0-py3-none-any.whl")
-    with pytest.raises(AuditError, match=r"3 \.dist-info with WHEEL"):
+    with pytest.raises(AuditError, match=r"3 \.dist-info folders with WHEEL"):
         read_wheel(path)
 
 
@@ -181,7 +181,7 @@ def test_a_wrong_checksum(tmp_path: Path) -> None:
     position = data.index(b"register_ops") - 200
     path.write_bytes(data[:position] + b"\xff" + data[position + 1 :])
     (member,) = read_wheel(path).members
-    assert member.error == "can't be inflated: its checksum is not that of the directory"
+    assert member.error == "can't be inflated: its checksum does not match the central directory"
 
 
 def test_a_wrong_size(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_an_encrypted_member(tmp_path: Path) -> None:
 
 def test_a_bomb(tmp_path: Path) -> None:
     path = write_wheel(tmp_path, {"x/a.so": b"\x7fELF" + bytes(80 << 20)})
-    with pytest.raises(AuditError, match="it inflates to more than 50 times its size"):
+    with pytest.raises(AuditError, match="the archive inflates to more than 50 times its size"):
         read_wheel(path)
 
 
@@ -223,7 +223,7 @@ def test_a_header_outside_the_archive(tmp_path: Path, offset: int) -> None:
     else:
         struct.pack_into("<I", data, place + 42, offset)
     path.write_bytes(data)
-    with pytest.raises(AuditError, match="does not lie in the archive"):
+    with pytest.raises(AuditError, match="outside of the archive"):
         read_wheel(path)
 
 

@@ -67,7 +67,7 @@ def test_what_wheels_disagree_about() -> None:
     assert [(item.message, shown(item)) for item in found] == [
         (
             "x 1.0: the wheels have 2 different values of Requires-Dist: torch",
-            (f"nothing: {many}", f"torch<3 and torch>=2.10: dist/{tag}"),
+            (f"none: {many}", f"torch<3 and torch>=2.10: dist/{tag}"),
         ),
         (
             "x 1.0: the wheels have 2 different values of Requires-Python",
@@ -75,7 +75,7 @@ def test_what_wheels_disagree_about() -> None:
         ),
         (
             "x 1.0: the wheels have 2 different values of Provides-Extra",
-            (f"a, b-c: dist/{tag}", f"nothing: {many}"),
+            (f"a, b-c: dist/{tag}", f"none: {many}"),
         ),
     ]
 

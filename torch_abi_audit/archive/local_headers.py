@@ -196,7 +196,7 @@ def directory_errors(file: IO[bytes], start: int, count: int) -> Iterator[str]:
         file.seek(max(0, wide_start))
         wide = file.read(_END64.size)
         if len(wide) < _END64.size or wide[:4] != b"PK\x06\x06":
-            yield "no end of the central directory where its locator says"
+            yield "no end record where its locator says"
             return
         _, rest, _, _, _, _, here, total, length, offset = _END64.unpack(wide)
         if rest != _END64_REST or _LOCATOR.unpack(locator)[2] != wide_start:
@@ -205,7 +205,7 @@ def directory_errors(file: IO[bytes], start: int, count: int) -> Iterator[str]:
     if not (here == total == count) or offset != start or start + length != end:
         yield "its end describes another central directory"
     if not _fills(file, start, end):
-        yield "a central directory whose members overrun it"
+        yield "a central directory that its records do not fill"
 
 
 def _fills(file: IO[bytes], start: int, end: int) -> bool:

@@ -144,7 +144,7 @@ class _Raw:
         data = self._file.read(usual + size)
         header = parse_local(data)
         if header is None or header.name != info.orig_filename:
-            raise LibraryError("can't be inflated: its header is not that of the directory")
+            raise LibraryError("can't be inflated: its header contradicts the central directory")
         self._start = info.header_offset + header.length
         return data[header.length : header.length + size] if not self._position else b""
 
@@ -172,7 +172,7 @@ class _Stored:
         while size:
             part = self._raw.read(size)
             if not part:
-                raise LibraryError("can't be read: the archive ends in it")
+                raise LibraryError("truncated: the archive ends within it")
             parts.append(part)
             size -= len(part)
         return b"".join(parts)
@@ -286,7 +286,7 @@ class _Inflated:
             # members), NotImplementedError (compression methods), EOFError and more.
             raise LibraryError(f"can't be inflated: {error or type(error).__name__}") from error
         if self._position + len(chunk) > self.size or (wanted and not chunk):
-            raise LibraryError(f"inflates to another size than the {self.size} bytes it declares")
+            raise LibraryError(f"inflates to a size other than the {self.size} bytes declared")
         self._checksum = zlib.crc32(chunk, self._checksum)
         if self._hasher is not None:
             self._hasher.update(chunk)
@@ -327,7 +327,9 @@ class _Inflated:
         self._close()
         self._passes += 1
         if self._passes >= _MAX_PASSES:
-            raise LibraryError("its tables lie back and forth, too often to inflate it")
+            raise LibraryError(
+                "its tables are out of order: it would have to be inflated too often"
+            )
         self._position = self._checksum = self._kept = 0
         self._hasher = _hasher(self._algorithm)
         self._window.clear()
@@ -348,9 +350,9 @@ def _hasher(algorithm: str | None) -> hashlib._Hash | None:
 
 def _compare(info: zipfile.ZipInfo, length: int, checksum: int) -> None:
     if length != info.file_size:
-        raise LibraryError(f"inflates to another size than the {info.file_size} bytes it declares")
+        raise LibraryError(f"inflates to a size other than the {info.file_size} bytes declared")
     if checksum != info.CRC:
-        raise LibraryError("can't be inflated: its checksum is not that of the directory")
+        raise LibraryError("can't be inflated: its checksum does not match the central directory")
 
 
 def processors() -> int:

@@ -112,7 +112,7 @@ class RangeFile(io.RawIOBase):
         with _open(url, {"Range": "bytes=0-0"}) as response:
             total = response.headers.get("Content-Range", "").rpartition("/")[2]
         if not total.isdigit():
-            raise AuditError(f"{url}: the server does not serve ranges")
+            raise AuditError(f"{url}: the server does not support range requests")
         self.size = int(total)
         self.fetched = 0  # bytes
 

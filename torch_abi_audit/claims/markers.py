@@ -180,7 +180,7 @@ class Work:
         """
         self._evaluations += evaluations
         if self._evaluations > _MAX_EVALUATIONS:
-            raise AuditError("METADATA has more markers, for more platforms, than can be evaluated")
+            raise AuditError("METADATA has too many markers, for too many platforms, to evaluate")
 
 
 def applying_together(

@@ -125,9 +125,9 @@ def _check_text(head: bytes) -> None:
     if not _is_text(head):
         raise LibraryError("named like a library, but neither an object file nor text")
     if head.startswith(_LFS_POINTER):
-        raise LibraryError("a Git LFS pointer in the place of the library")
+        raise LibraryError("a Git LFS pointer instead of the library")
     if not _LINKER_SCRIPT.search(head):
-        raise LibraryError("named like a library, but text that is no linker script")
+        raise LibraryError("named like a library, but text that is not a linker script")
 
 
 def _is_text(head: bytes) -> bool:

@@ -109,8 +109,7 @@ def chained_imports(data: bytes, order: str, budget: Budget | None = None) -> It
     layout = _IMPORT_LAYOUTS.get(kind)
     if layout is None or version or compression > 1:
         raise LibraryError(
-            f"chained imports of an unknown kind, {kind}, in version {version}"
-            f" with names of kind {compression}"
+            f"unknown chained imports: kind {kind}, version {version}, names of kind {compression}"
         )
     size = struct.calcsize(f"{order}{layout}")
     budget.spend(symbols=count)
@@ -174,7 +173,7 @@ def bound_symbols(
         match match.lastgroup:
             case "bind":
                 if ordinal is None or not name:
-                    raise LibraryError("a bind table that binds a name to no library")
+                    raise LibraryError("a bind table that binds a name without a library")
                 yield Binding(name, ordinal, weak)
             case "name":
                 budget.spend(symbols=1, names=len(match["name"]))
@@ -195,7 +194,7 @@ def bound_symbols(
 def _opcodes(data: bytes, budget: Budget, pattern: re.Pattern[bytes]) -> Iterator[re.Match[bytes]]:
     for match in pattern.finditer(data):
         if match.lastgroup == "wrong":
-            raise LibraryError(f"byte {match.start()} of a bind table is no opcode")
+            raise LibraryError(f"byte {match.start()} of a bind table is not an opcode")
         budget.spend(steps=1)
         yield match
 
@@ -236,16 +235,16 @@ def exported_symbols(trie: bytes, budget: Budget | None = None) -> Iterator[Expo
                 child, place = _read_uleb(trie, end + 1)
                 budget.spend(names=len(name) + len(edge))
                 if child in seen:
-                    raise LibraryError("an export trie that is no tree")
+                    raise LibraryError("an export trie that is not a tree")
                 seen.add(child)
                 pending.append((child, name + edge, [] if edge else edges))
                 if edge or left:
                     edges.append(edge)
             edges.sort()
             if any(longer.startswith(edge) for edge, longer in pairwise(edges)):
-                raise LibraryError("an export trie that does not lead to all of its names")
+                raise LibraryError("an export trie in which one name hides another")
     except (IndexError, ValueError) as error:
-        raise LibraryError("truncated: the export trie goes on outside its bytes") from error
+        raise LibraryError("truncated: the export trie continues past its end") from error
 
 
 def _export(trie: bytes, place: int, end: int, name: bytes) -> Export:
@@ -257,7 +256,7 @@ def _export(trie: bytes, place: int, end: int, name: bytes) -> Export:
         ordinal, place = _read_uleb(trie, place)
         stop = trie.index(b"\0", place)
         if not ordinal:
-            raise LibraryError("a name that is exported from library 0")
+            raise LibraryError("a name re-exported from library 0")
         reexport = Binding(trie[place:stop] or name, ordinal, weak=False)
         place = stop + 1
     if place > end:

@@ -109,7 +109,7 @@ def read_elf(source: ByteSource, budget: Budget | None = None) -> Library | None
 def _read_library(image: Image, arch: str, budget: Budget) -> Library:
     dynamic = read_dynamic(image)
     if dynamic.all(Tag.DT_AUXILIARY) or dynamic.all(Tag.DT_FILTER):
-        raise LibraryError("a filter: its symbols are those of another library")
+        raise LibraryError("a filter library: its symbols are another library's")
     strings = Strings(image, dynamic, budget)
     needed = dynamic.all(Tag.DT_NEEDED)
     if len(needed) > _MAX_NEEDED:

@@ -138,7 +138,7 @@ def _read_chains(image: Image, address: int, last: int, budget: Budget) -> array
             break
         budget.spend(steps=len(chunk))
         words += chunk
-    raise LibraryError("a hash chain without an end")
+    raise LibraryError("an unterminated hash chain")
 
 
 class SysvHash:
@@ -171,7 +171,7 @@ class SysvHash:
             index = first
             while index:
                 if index in found or index >= len(chains):
-                    raise LibraryError("a hash table whose chains meet, or leave it")
+                    raise LibraryError("a hash table with chains that meet or leave it")
                 found[index] = bucket
                 index = chains[index]
         return found

@@ -247,7 +247,7 @@ def _check_headers(headers: Headers) -> None:
     if system not in _SYSTEMS:
         raise LibraryError(f"an ELF file for another system (EI_OSABI {system})")
     if any(headers.ident[9:]):
-        raise LibraryError("an ELF file whose header has no zeros where they belong")
+        raise LibraryError("an ELF header whose padding is not zero")
 
 
 def _check_segments(headers: Headers) -> None:
@@ -258,9 +258,9 @@ def _check_segments(headers: Headers) -> None:
     limit = (1 << (64 if headers.is64 else 32)) - _PAGES[-1]
     for segment in loads:
         if segment.size > segment.memory or segment.address + segment.memory > limit:
-            raise LibraryError("a loadable segment that does not fit into memory")
+            raise LibraryError("a loadable segment outside of the address space")
         if segment.distance % _PAGE:
-            raise LibraryError("a loadable segment whose address does not fit its place")
+            raise LibraryError("a loadable segment whose address does not match its offset")
     for page in _PAGES[:1] if headers.machine in (EM_386, EM_X86_64) else _PAGES:
         # A kernel with pages that are too large does not load it.
         if not any(segment.distance % page for segment in loads):
@@ -274,7 +274,7 @@ def _check_pages(loads: tuple[Segment, ...], page: int) -> None:
         # The later one is mapped over the page that they share.
         shared = other.first_page(page) < one.end_page(page)
         if shared and one.distance != other.distance:
-            raise LibraryError("loadable segments that share a page of memory and not of file")
+            raise LibraryError("loadable segments that share a page in memory but not in the file")
 
 
 class Dynamic:
@@ -313,7 +313,7 @@ def read_dynamic(image: Image) -> Dynamic:
         if tag == Tag.DT_NULL:
             return Dynamic(segment.address, size, values)
         values.setdefault(tag, []).append(value)
-    raise LibraryError("a dynamic section without an end")
+    raise LibraryError("an unterminated dynamic section")
 
 
 class Strings:
@@ -333,7 +333,7 @@ class Strings:
         """Return where the name at an offset ends."""
         end = self.data.find(b"\0", offset, offset + limit)
         if end < 0 or offset >= len(self.data):
-            raise LibraryError(f"a name at {offset} without an end in the string table")
+            raise LibraryError(f"an unterminated name at {offset} in the string table")
         return end
 
     def text(self, offset: int, limit: int = MAX_NAME) -> str:

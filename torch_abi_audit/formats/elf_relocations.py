@@ -60,9 +60,9 @@ def _tables(image: Image, dynamic: Dynamic) -> Iterator[_Table]:
             continue
         whole = (3 if addends else 2) * image.word_size
         if not start or length is None or (address is Tag.DT_JMPREL and kind is None):
-            raise LibraryError("relocations of which not all is said")
+            raise LibraryError("relocations without an address, a size or a kind")
         if (entry and dynamic.get(entry) not in (None, whole)) or length % whole:
-            raise LibraryError("relocations of another size than they have")
+            raise LibraryError("relocations of a wrong entry size")
         if count and (dynamic.get(count) or 0) > length // whole:
             raise LibraryError("more relative relocations than relocations")
         if length > _MAX_BYTES:
@@ -173,7 +173,7 @@ class Relocations:
         if offset < self._image.start or end > self._image.end:
             raise LibraryError("a relocation that writes outside of the library")
         if any(offset < table.end and end > table.start for table in ranges):
-            raise LibraryError("a relocation that writes into the tables of the loader")
+            raise LibraryError("a relocation that writes into the loader's tables")
 
     def _relative(self, ranges: list[Range]) -> None:
         """Check DT_RELR: addresses, each with words of bits for those that follow it."""

@@ -88,7 +88,7 @@ class Versions:
                 data, place + aux, number, f"{order}I2H2I"
             ):
                 if index & HIDDEN:
-                    raise LibraryError("a version that is needed, and hidden")
+                    raise LibraryError("a needed version that is hidden")
                 names.append(self._add(index, offset, hash_, library))
         return needs
 
@@ -97,7 +97,7 @@ class Versions:
         if address is None:
             return None
         if number is None:
-            raise LibraryError("symbol versions whose number nothing says")
+            raise LibraryError("symbol versions without a count")
         data = self._image.read_up_to(address, _MAX_BYTES)
         self._address = address
         self.ranges.append(Range(address, address))
@@ -125,17 +125,17 @@ class Versions:
             yield place, fields
             if not fields[-1] or number + 1 == count:
                 if fields[-1] or number + 1 != count:
-                    raise LibraryError("more symbol versions, or fewer, than it says")
+                    raise LibraryError("more or fewer symbol versions than declared")
                 return
             place += fields[-1]
-        raise LibraryError("symbol versions that are none")
+        raise LibraryError("malformed symbol versions")
 
     def _add(self, index: int, offset: int, hash_: int, library: str | None) -> str:
         strings = self._strings
         raw = strings.data[offset : strings.end_of(offset)]
         strings.budget.spend(names=len(raw))
         if hash_ != sysv_hash(raw):
-            raise LibraryError("a symbol version whose hash is another's")
+            raise LibraryError("a symbol version with a wrong hash")
         index &= ~HIDDEN
         if index in self.by_index:
             raise LibraryError(f"two symbol versions with the index {index}")

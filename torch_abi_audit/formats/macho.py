@@ -291,18 +291,18 @@ def _read_slice(
     )
     subtype &= _SUBTYPE_MASK
     if machine is not None and machine != (cpu, subtype):
-        raise LibraryError(f"a slice for {_arch(*machine)} that says {_arch(cpu, subtype)}")
+        raise LibraryError(f"a slice for {_arch(*machine)} whose header says {_arch(cpu, subtype)}")
     if filetype not in _LIBRARY_TYPES and filetype != mach_o.MH_EXECUTE:
         return None
     if cpu in _LITTLE_ENDIAN and (order != "<" or is64 < bool(cpu & _64_BIT)):
-        raise LibraryError(f"a header that {_arch(cpu, subtype)} does not have")
+        raise LibraryError(f"a header of the wrong kind for {_arch(cpu, subtype)}")
     if size > _MAX_COMMAND_BYTES:
         raise LibraryError(f"{size} bytes of load commands")
     start = 32 if is64 else 28
     budget.spend(steps=count)
     commands = _read_commands(source.read_at(start, size), count, order)
     if flags & _MH_NO_REEXPORTED_DYLIBS and commands.reexported:
-        raise LibraryError("a header that says that no library is re-exported, and one is")
+        raise LibraryError("a header that says that no library is re-exported, but one is")
     if commands.segments:  # without any, nothing loads it; its tables can be read all the same
         _check_segments(commands.segments, source.size)
         _check_tables(commands)
@@ -326,9 +326,9 @@ def _check_segments(segments: list[_Segment], size: int) -> None:
     """Raise `LibraryError` unless segments lie in a file of a size, one after the other."""
     filled = sorted((item for item in segments if item.file_size), key=_offset)
     if not filled or filled[0].offset:
-        raise LibraryError("a file whose header is in no segment")
+        raise LibraryError("a file whose header is outside of all segments")
     if filled[-1].offset + filled[-1].file_size > size:
-        raise LibraryError("truncated: a segment goes on outside the file")
+        raise LibraryError("truncated: a segment continues past the end of the file")
     in_memory = sorted((item for item in segments if item.size), key=_address)
     if (
         any(item.file_size > item.size for item in filled)
@@ -348,7 +348,7 @@ def _check_tables(commands: _Commands) -> None:
     tables += [commands.trie, commands.symtab and commands.symtab[2:4]]
     for table in tables:
         if table is not None and table[1] and not begin <= table[0] <= end - table[1]:
-            raise LibraryError("a table that does not lie in the segment for it")
+            raise LibraryError("a table outside of its segment")
 
 
 def _offset(segment: _Segment) -> int:
@@ -377,11 +377,13 @@ def _imports(
                 continue
             # dyld goes on to the libraries that it re-exports.
             if not reexported:
-                raise LibraryError("a symbol that it is to have itself, and does not")
+                raise LibraryError("a symbol that the library should define itself, but does not")
             library = reexported[0] if len(reexported) == 1 else None
         elif ordinal > 0:
             if ordinal > len(needed):
-                raise LibraryError(f"a symbol of library {ordinal}, and it needs {len(needed)}")
+                raise LibraryError(
+                    f"a symbol of library {ordinal}, but only {len(needed)} are needed"
+                )
             library = needed[ordinal - 1]
         elif ordinal not in _LOOKUPS:
             raise LibraryError(f"a symbol of library {ordinal}")
@@ -415,15 +417,15 @@ def _read_commands(data: bytes, count: int, order: str) -> _Commands:
             raise LibraryError("a load command that does not fit")
         kind = _ONE_KIND.get(command)
         if kind in once:
-            raise LibraryError("two load commands of which dyld takes one")
+            raise LibraryError("two load commands of which dyld uses only one")
         once |= {kind} if kind is not None else set()
         _read_command(found, command, data[position : position + size], order)
         position += size
     if len({item.system for item in found.minos}) != len(found.minos):
-        raise LibraryError("two oldest releases of one system")
+        raise LibraryError("two minimum versions of one system")
     tables = {mach_o.LC_DYLD_CHAINED_FIXUPS, mach_o.LC_DYLD_EXPORTS_TRIE}
     if mach_o.LC_DYLD_INFO in once and once & tables:
-        raise LibraryError("tables for the loader of two kinds")
+        raise LibraryError("two kinds of loader tables")
     return found
 
 
@@ -431,9 +433,7 @@ def _read_command(found: _Commands, command: int, body: bytes, order: str) -> No
     if command in _LOADED:
         _read_needed(found, command, body, order)
     elif command in _NOT_NUMBERED:
-        raise LibraryError(
-            "a library that is loaded lazily, which dyld and linkers count otherwise"
-        )
+        raise LibraryError("a lazily loaded library, which dyld and linkers count differently")
     elif command == mach_o.LC_ID_DYLIB:
         found.soname = _string(body, order, 24)
     elif command == mach_o.LC_RPATH:
@@ -445,7 +445,7 @@ def _read_command(found: _Commands, command: int, body: bytes, order: str) -> No
         (version,) = struct.unpack_from(f"{order}I", body, 8)
         found.minos.append(_minos(_MINOS_COMMANDS[command], version))
     elif command & _REQUIRED and command not in _KNOWN:
-        raise LibraryError(f"a load command that dyld has to know, {command:#x}")
+        raise LibraryError(f"an unknown load command that dyld requires, {command:#x}")
     else:
         _read_table_command(found, command, body, order)
 
@@ -501,7 +501,7 @@ def _string(body: bytes, order: str, fixed: int) -> str:
     (start,) = struct.unpack_from(f"{order}I", body, 8)
     text, end, _ = body[start:].partition(b"\0")
     if start < fixed or not end:
-        raise LibraryError("a name that does not lie in its load command")
+        raise LibraryError("a name outside of its load command")
     return text.decode("utf-8", "backslashreplace")
 
 
@@ -575,6 +575,6 @@ def _read_symtab(slice_: _Slice, symtab: tuple[int, int, int, int]) -> Iterator[
             ordinal = _SYMTAB_LOOKUPS.get(ordinal, ordinal)
             yield Binding(name, ordinal, bool(description & _N_WEAK_REF))
         elif kind & _N_TYPE == _N_INDR:
-            raise LibraryError("a symbol table with names of other symbols")
+            raise LibraryError("a symbol table with indirect symbols")
         else:
             yield Export(name, bool(description & _N_WEAK_DEF))

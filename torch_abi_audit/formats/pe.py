@@ -122,7 +122,7 @@ class _Image:
         data, start = self.view(address)
         end = data.find(b"\0", start, start + _MAX_NAME)
         if end < 0:
-            raise LibraryError("a name without an end")
+            raise LibraryError("an unterminated name")
         self.budget.spend(names=end - start)
         return data[start:end].decode("utf-8", "backslashreplace")
 
@@ -151,7 +151,7 @@ def _read(source: ByteSource, budget: Budget) -> Library | None:
     (start,) = struct.unpack("<I", source.read_at(60, 4))
     head = source.read_at(start, min(24, max(0, source.size - start)))
     if head[:4] != b"PE\0\0":
-        raise LibraryError("a DOS header without a PE header")
+        raise LibraryError("a DOS header, but no PE header")
     machine, count, _, _, _, optional, characteristics = struct.unpack_from("<2H3I2H", head, 4)
     if count > _MAX_SECTIONS or optional > _MAX_HEADER_BYTES:
         raise LibraryError(f"{count} sections")
@@ -161,10 +161,10 @@ def _read(source: ByteSource, budget: Budget) -> Library | None:
         raise LibraryError(f"an optional header of kind {magic:#x}")
     is64 = magic == 0x20B
     if machine in _64_BIT and not is64:
-        raise LibraryError(f"an optional header that {_MACHINES[machine]} does not have")
+        raise LibraryError(f"an optional header of the wrong kind for {_MACHINES[machine]}")
     directories = _directories(header[:optional], 108 if is64 else 92)
     if directories[_BOUND_IMPORTS] != (0, 0):
-        raise LibraryError("imports that are bound to certain builds of other libraries")
+        raise LibraryError("imports that are bound to specific builds of other libraries")
     sections = _sections(source, header, optional, count)
     tables = [directories[number][0] for number in (_EXPORTS, _IMPORTS, _DELAY_IMPORTS, _CLR)]
     image = _Image(source, sections, tables, budget)
@@ -179,7 +179,7 @@ def _read(source: ByteSource, budget: Budget) -> Library | None:
     # IMAGE_COR20_HEADER: size, versions, metadata's address and size, flags, …
     if clr and image.unpack("<I", clr + 16)[0] & _IL_ONLY:
         if exports or forwarded or not set(needed) <= {_CLR_LOADER}:
-            raise LibraryError("an assembly that says that it has no machine code, and has")
+            raise LibraryError("an assembly that is declared IL-only, but contains machine code")
         return None
     return Library(
         format=Format.PE,
@@ -213,7 +213,7 @@ def _directories(header: bytes, place: int) -> list[tuple[int, int]]:
         raise LibraryError(f"{count} data directories in an optional header of {len(header)} bytes")
     end = begin + 8 * _DIRECTORIES
     if any(header[begin + 8 * count : end]):
-        raise LibraryError(f"data directories beyond the {count} that are there")
+        raise LibraryError(f"data directories beyond the {count} declared ones")
     numbers = struct.unpack(f"<{2 * count}I", header[begin : begin + 8 * count])
     found = list(zip(numbers[::2], numbers[1::2], strict=True))
     return found + [(0, 0)] * (_DIRECTORIES - count)
@@ -238,7 +238,9 @@ def _sections(source: ByteSource, header: bytes, start: int, count: int) -> list
     whole, end = struct.unpack_from("<2I", header, 56)  # SizeOfImage, SizeOfHeaders
     # A header of zeros says nothing of it; it is nothing that Windows loads.
     if (alignment and alignment < _PAGE) or file_alignment % _SECTOR or alignment % _PAGE:
-        raise LibraryError(f"sections of {alignment} bytes, and of {file_alignment} in the file")
+        raise LibraryError(
+            f"a section alignment of {alignment} bytes, but {file_alignment} in the file"
+        )
     found = []
     end = max(end, 1)  # the headers lie at address 0
     for number in range(count):
@@ -271,13 +273,13 @@ def _imports(image: _Image, address: int, *, is64: bool) -> Iterator[tuple[str, 
         lookup, bound, _, name, filled = image.unpack("<5I", address)
         if not name:
             if lookup or filled:
-                raise LibraryError("an import directory that ends with half a descriptor")
+                raise LibraryError("a truncated descriptor at the end of the import directory")
             return
         if bound:
-            raise LibraryError("imports that are bound to certain builds of other libraries")
+            raise LibraryError("imports that are bound to specific builds of other libraries")
         yield _dll(image.text(name)), _thunks(image, lookup or filled, is64=is64)
         address += 20
-    raise LibraryError("an import directory without an end")
+    raise LibraryError("an unterminated import directory")
 
 
 def _delay_imports(
@@ -295,7 +297,7 @@ def _delay_imports(
         base = 0 if attributes & 1 else image_base
         yield _dll(image.text(name - base)), _thunks(image, lookup - base, is64=is64)
         address += 32
-    raise LibraryError("a delay-import directory without an end")
+    raise LibraryError("an unterminated delay-import directory")
 
 
 def _thunks(image: _Image, address: int, *, is64: bool) -> list[str]:
@@ -326,7 +328,7 @@ def _exports(
     if not address:
         return None, (), []
     if not size:
-        raise LibraryError("an export directory of no size")
+        raise LibraryError("an empty export directory")
     # IMAGE_EXPORT_DIRECTORY: characteristics, time, versions, name, base, functions, names,
     # and the addresses of three tables: functions, names, and each name's function.
     _, _, _, name, _, functions, count, table, names, places = image.unpack("<10I", address)
@@ -339,7 +341,7 @@ def _exports(
         ):
             exports.append(Symbol(image.name(pointer)))
             if place >= functions:
-                raise LibraryError(f"an export of function {place} of {functions}")
+                raise LibraryError(f"an export of function {place}, but there are only {functions}")
     there = dict.fromkeys(item for item in addresses if address <= item < address + size)
     forwarded = list(dict.fromkeys(_forwarded(image.text(item)) for item in there))
     return image.text(name).lower() if name else None, tuple(exports), forwarded
@@ -349,7 +351,7 @@ def _forwarded(text: str) -> Symbol:
     """Return what an export is forwarded to. Two dots would say it in two ways."""
     match = _FORWARDED.fullmatch(text)
     if match is None:
-        raise LibraryError("an export that is forwarded nowhere")
+        raise LibraryError("an export with an invalid forwarder")
     return Symbol(match["name"] or f"#{match['ordinal']}", library=_dll(match["library"]))
 
 
@@ -361,6 +363,6 @@ def _dll(name: str) -> str:
             or for another one on each system.
     """
     if not name or _NOT_IN_NAMES.search(name):
-        raise LibraryError("a library whose name Windows reads otherwise")
+        raise LibraryError("a library name that Windows reads differently")
     name = name.lower()
     return name if "." in name else f"{name}.dll"

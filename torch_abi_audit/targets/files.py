@@ -156,7 +156,7 @@ def open_folder(folder: Path, budget: Budget | None = None) -> TargetContents:
     """
     found = sorted(folder.glob("*.dist-info"))
     if len(found) > 1:
-        raise AuditError(f"{len(found)} packages are installed in it: use --site-packages")
+        raise AuditError(f"{len(found)} packages are installed in the folder: use --site-packages")
     # An unpacked wheel is installed as it is, whatever its folders are called.
     budget = budget or Budget()
     aside = frozenset[str]() if found else _ASIDE
@@ -164,7 +164,7 @@ def open_folder(folder: Path, budget: Budget | None = None) -> TargetContents:
     if found:
         return TargetContents(TargetKind.DIRECTORY, claims_of(found[0]), members)
     if not members:
-        raise AuditError("no compiled file in it")
+        raise AuditError("no compiled file in the folder")
     return TargetContents(TargetKind.DIRECTORY, without_metadata(folder.resolve().name), members)
 
 

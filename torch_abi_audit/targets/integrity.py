@@ -54,9 +54,9 @@ _NOT_ON_WINDOWS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _WHY_NOT = {
-    "character": "a character that no file of Windows has in its name",
-    "end": "Windows drops the dots and spaces at the end",
-    "device": "a device of Windows",
+    "character": "a character that Windows does not allow",
+    "end": "a dot or space at the end, which Windows drops",
+    "device": "a device name on Windows",
 }
 _DRIVE = r"[A-Za-z]:"
 SIGNATURES = ("RECORD.jws", "RECORD.p7s")  # of RECORD itself (PEP 427), which has no row of them
@@ -190,7 +190,7 @@ def _headers(infos: Sequence[zipfile.ZipInfo], file: IO[bytes], end: int) -> Ite
     position, before = 0, -1
     for info in sorted(infos, key=lambda info: info.header_offset):
         if info.header_offset == before:
-            yield Defect(DefectKind.HEADERS, info.filename, "the header of another member")
+            yield Defect(DefectKind.HEADERS, info.filename, "shares the header of another member")
             continue
         before = info.header_offset
         file.seek(before)
@@ -202,38 +202,42 @@ def _headers(infos: Sequence[zipfile.ZipInfo], file: IO[bytes], end: int) -> Ite
         data = file.read(LOCAL.size)
         header = parse_local(data + file.read(int.from_bytes(data[26:28], "little")))
         if header is None:
-            yield Defect(DefectKind.HEADERS, info.filename, "no header where the directory says")
+            yield Defect(
+                DefectKind.HEADERS, info.filename, "no header where the central directory says"
+            )
             position = max(position, before)
             continue
         if before != position:
             yield Defect(
-                DefectKind.STRUCTURE, info.filename, "bytes before it that are no member's"
+                DefectKind.STRUCTURE, info.filename, "bytes before it that belong to no member"
             )
         yield from _disagreements(info, header, file.read(header.extra_length))
         position = before + header.length + info.compress_size
         if header.flags & DESCRIPTOR_FLAG:
             position = after_descriptor(file, position, info)
     if position != end:
-        yield Defect(DefectKind.STRUCTURE, "", "bytes after the last member that are no member's")
+        yield Defect(
+            DefectKind.STRUCTURE, "", "bytes after the last member that belong to no member"
+        )
 
 
 def _disagreements(info: zipfile.ZipInfo, header: LocalHeader, data: bytes) -> Iterator[Defect]:
     name = info.filename
     if header.name != info.orig_filename:
-        yield Defect(DefectKind.HEADERS, name, "another name in its header")
+        yield Defect(DefectKind.HEADERS, name, "a different name in its header")
     if header.method != info.compress_type or (header.flags ^ info.flag_bits) & ENCRYPTED_FLAGS:
-        yield Defect(DefectKind.HEADERS, name, "another method in its header")
+        yield Defect(DefectKind.HEADERS, name, "a different method in its header")
     extra, of_directory = parse_extra(data), parse_extra(info.extra)
     for fields in (extra, of_directory):
         if fields is not None and not set(fields.names) <= {info.orig_filename}:
-            yield Defect(DefectKind.HEADERS, name, "another name in an extra field")
+            yield Defect(DefectKind.HEADERS, name, "a different name in an extra field")
             break
     if extra is None:
         yield Defect(DefectKind.STRUCTURE, name, "malformed extra fields in its header")
     elif header.flags & DESCRIPTOR_FLAG:
         yield Defect(DefectKind.DESCRIPTOR, name)
     elif (info.compress_size, info.file_size) != sizes(header, extra):
-        yield Defect(DefectKind.HEADERS, name, "other sizes in its header")
+        yield Defect(DefectKind.HEADERS, name, "different sizes in its header")
 
 
 def dist_info_defects(names: Iterable[str], stem: str) -> Iterator[Defect]:
@@ -280,7 +284,7 @@ def parse_record(data: bytes, names: Iterable[str]) -> tuple[dict[str, RecordRow
             if path in known:
                 rows[path] = RecordRow(algorithm, digest, int(size) if size else None)
             elif len(strange) < _SHOWN:
-                strange.append(Defect(DefectKind.RECORD, path, "in RECORD, and not in the archive"))
+                strange.append(Defect(DefectKind.RECORD, path, "in RECORD, but not in the archive"))
     except (ValueError, csv.Error) as error:
         raise AuditError(f"{str(error)[:100] or type(error).__name__}") from error
     if backslashes:
@@ -312,7 +316,7 @@ def record_defects(
         elif row.algorithm not in HASHES:
             yield Defect(DefectKind.RECORD, name, "no hash of sha256 or better in RECORD")
         elif row.size is not None and row.size != info.file_size:
-            yield Defect(DefectKind.RECORD, name, "another size in RECORD")
+            yield Defect(DefectKind.RECORD, name, "a different size in RECORD")
 
 
 def entry_point_defects(data: bytes, name: str) -> Iterator[Defect]:
@@ -331,7 +335,7 @@ def entry_point_defects(data: bytes, name: str) -> Iterator[Defect]:
         return
     wrong = _wrong_line(text)
     if wrong:
-        yield Defect(DefectKind.ENTRY_POINTS, name, f"line {wrong} is no entry")
+        yield Defect(DefectKind.ENTRY_POINTS, name, f"line {wrong} is not an entry")
         return
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None)
     parser.optionxform = str  # type: ignore[method-assign, assignment] # names keep their case

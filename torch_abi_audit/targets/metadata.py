@@ -71,7 +71,7 @@ def parse_filename(filename: str) -> Filename:
     except InvalidWheelFilename as error:
         raise AuditError(str(error)) from error
     except ValueError as error:
-        raise AuditError(f"its filename can't be parsed: {str(error)[:200]}") from error
+        raise AuditError(f"the filename can't be parsed: {str(error)[:200]}") from error
     return Filename(name, version, tags, "-".join(parts[:2]), variant)
 
 
@@ -99,7 +99,7 @@ def parse_claims(filename: str, wheel: bytes, metadata: bytes) -> tuple[Claims, 
         found = tuple(_metadata_defects(named, headers, inside))
     except (ValueError, RecursionError) as error:
         # Hostile input: numbers of thousands of digits, thousands of parentheses.
-        raise AuditError(f"its metadata can't be parsed: {str(error)[:200]}") from error
+        raise AuditError(f"the metadata can't be parsed: {str(error)[:200]}") from error
     return replace(claims, filename=filename, variant=named.variant), found
 
 
@@ -131,7 +131,7 @@ def parse_installed(wheel: bytes, metadata: bytes) -> Claims:
         name = canonicalize_name(_first(headers, "Name"))
         return _claims(name, Version(_first(headers, "Version")), tags, _headers(wheel), headers)
     except (ValueError, RecursionError) as error:
-        raise AuditError(f"its metadata can't be parsed: {str(error)[:200]}") from error
+        raise AuditError(f"the metadata can't be parsed: {str(error)[:200]}") from error
 
 
 def without_metadata(name: str) -> Claims:
@@ -158,7 +158,7 @@ def _metadata_defects(named: Filename, wheel: Message, metadata: Message) -> Ite
     major = _first(wheel, "Wheel-Version").partition(".")[0]
     if major != _WHEEL_MAJOR:
         said = _first(wheel, "Wheel-Version") or "no Wheel-Version"
-        yield Defect(DefectKind.METADATA, "WHEEL", f"{said}, where installers read 1.0")
+        yield Defect(DefectKind.METADATA, "WHEEL", f"{said}, but installers read 1.0")
 
 
 def _claims(
@@ -167,7 +167,7 @@ def _claims(
     requires_python = _first(metadata, "Requires-Python")
     extras = frozenset(map(str, metadata.get_all("Provides-Extra", [])))
     if len(requires_python) > _MAX_LINE or len(extras) > _MAX_EXTRAS:
-        raise AuditError("METADATA has more extras, or a longer Requires-Python, than any project")
+        raise AuditError("METADATA has too many extras, or a Requires-Python that is too long")
     try:
         python = SpecifierSet(requires_python)
     except InvalidSpecifier as error:
@@ -204,7 +204,9 @@ def _wheel_tags(headers: Message) -> frozenset[Tag]:
     for tag in dict.fromkeys(str(line).strip() for line in headers.get_all("Tag", [])):
         parts = tag.split("-")
         if len(parts) != 3 or not all(parts):
-            raise AuditError(f"WHEEL has the tag {tag!r}, which is not python-abi-platform")
+            raise AuditError(
+                f"WHEEL has the tag {tag!r}, which does not have the form python-abi-platform"
+            )
         stands_for = prod(part.count(".") + 1 for part in parts)
         if stands_for > _MAX_TAGS:
             raise AuditError(f"WHEEL has a tag that stands for more than {_MAX_TAGS}")
@@ -223,7 +225,9 @@ def _requirements(headers: Message, pattern: re.Pattern[str]) -> tuple[Requireme
         if name is None or pattern.fullmatch(canonicalize_name(name[1])) is None:
             continue
         if len(requirements) == _MAX_REQUIREMENTS:
-            raise AuditError(f"METADATA has more than {_MAX_REQUIREMENTS} of one Requires-Dist")
+            raise AuditError(
+                f"METADATA has more than {_MAX_REQUIREMENTS} Requires-Dist of one project"
+            )
         if len(line) > _MAX_LINE:
             raise AuditError(f"METADATA has a Requires-Dist of {len(line)} characters")
         try:

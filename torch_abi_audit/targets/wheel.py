@@ -30,6 +30,7 @@ from torch_abi_audit.targets.integrity import (
     record_defects,
 )
 from torch_abi_audit.targets.metadata import license_files, parse_claims, parse_filename
+from torch_abi_audit.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -169,7 +170,9 @@ def _dist_info(names: Iterable[str], stem: str) -> str:
     if own in folders:
         return own
     if len(folders) != 1:
-        raise AuditError(f"{len(folders) or 'no'} .dist-info with WHEEL and METADATA in it")
+        raise AuditError(
+            f"{count(len(folders), '.dist-info folder')} with WHEEL and METADATA instead of 1"
+        )
     return folders.pop()
 
 
@@ -262,7 +265,7 @@ def _open_archive(path: Path, budget: Budget) -> Iterator[zipfile.ZipFile]:
             if inflated > _BOMB_BYTES:
                 budget.check_ratio(inflated, size)
             if any(not 0 <= i.header_offset <= size - i.compress_size for i in infos):
-                raise AuditError("a member that does not lie in the archive")
+                raise AuditError("a member outside of the archive")
             yield archive
     except OSError as error:
         raise AuditError(error.strerror or str(error)) from error
@@ -326,7 +329,9 @@ def _read_member(
             stored = slices and info.compress_type == zipfile.ZIP_STORED
             slices = with_assertions(slices, scan(source, budget) if stored else scanner.found)
             if row and algorithm and not row.has(source.digest):
-                defect = Defect(DefectKind.RECORD, info.filename, f"another {algorithm} in RECORD")
+                defect = Defect(
+                    DefectKind.RECORD, info.filename, f"a different {algorithm} in RECORD"
+                )
     except LibraryError as error:
         return _Read(Member(info.filename, (), error=str(error)))
     return _Read(Member(info.filename, slices, verified=verified) if slices else None, defect)
