@@ -1,4 +1,4 @@
-"""What an audit may cost: limits that a user sees and raises, and what is left of them.
+"""What an audit may cost: limits that the user can raise, and what is left of them.
 
 Tables overlap for nothing: symbols can share one long name, and slices and directories the same
 bytes, so that a file of a few kilobytes would stand for gigabytes. So what is kept, and what is
@@ -71,7 +71,7 @@ def parse_limit(text: str) -> tuple[str, int]:
     ('names', 134217728)
 
     Raises:
-        AuditError: There is no such limit, or the value is no number.
+        AuditError: There is no such limit, or the value is not a number.
     """
     name, _, value = text.partition("=")
     if name not in LIMITS:

@@ -165,7 +165,7 @@ def test_names_that_only_look_alike(tmp_path: Path) -> None:
 def test_a_file_that_is_a_folder(tmp_path: Path) -> None:
     files = {"x/a": b"", "x/a-b": b"", "x/a/b.py": b""}
     assert defects(write_wheel(tmp_path, files)) == [
-        ("unsafe-name", "x/a", "a file, and a folder of others")
+        ("unsafe-name", "x/a", "a file, but also a folder of others")
     ]
 
 
@@ -498,6 +498,6 @@ def test_a_deep_name_takes_no_memory(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert [(item.name, item.detail) for item in found if "folder" in item.detail] == [
-        ("a", "a file, and a folder of others")
+        ("a", "a file, but also a folder of others")
     ]
     assert peak < 8 << 20

@@ -313,6 +313,16 @@ def test_modules_and_others_weigh_differently() -> None:
     assert (second.libraries, str(second.severity)) == (("libx.so",), "warning")
 
 
+def test_the_names_of_modules_say_what_the_wheel_is_for() -> None:
+    """Another library is for the Python that they are for; a module without one is not known."""
+    libraries = {NAMED.format(312): PRIVATE, "libx.so": library("_PyObject_GetDictPtr")}
+    fixes = of_rule("python-api-in-none-wheel", "cp312-none", libraries)
+    assert [tags_of(item) for item in fixes] == [f"cp312-cp312-{PLATFORM}"]
+    libraries = {NAMED.format(312): PRIVATE, "_D.so": PRIVATE}
+    (found,) = of_rule("python-api-in-none-wheel", "py39-none", libraries)
+    assert tags_of(found) is None
+
+
 LEAVE = "do not link to libpython: the interpreter provides its symbols"
 
 

@@ -51,7 +51,7 @@ def claims_abi3t(claims: Claims) -> bool:
 
 
 def admitted_pythons(claims: Claims) -> tuple[PythonVersion, ...]:
-    """Return the minor releases that tags and ``Requires-Python`` together admit, oldest first."""
+    """Return the minor releases that tags and ``Requires-Python`` together allow, oldest first."""
     return _admitted(claims.tags, claims.requires_python)
 
 
@@ -108,9 +108,9 @@ def admits_release(requires_python: SpecifierSet, release: Version) -> bool:
 
 
 def admitted_interpreters(claims: Claims) -> tuple[Interpreter, ...]:
-    """Return the builds of CPython that the tags with an ABI and ``Requires-Python`` admit.
+    """Return the builds of CPython that the tags with an ABI and ``Requires-Python`` allow.
 
-    A tag without an ABI says nothing of what its libraries find in the interpreter.
+    A tag without an ABI says nothing about what libraries find in the interpreter.
     """
     return _interpreters(claims, [tag for tag in claims.tags if tag.abi != "none"])
 

@@ -24,7 +24,7 @@ _FUTURE = 100  # minor releases of torch to look ahead
 
 
 def torch_specifiers(claims: Claims) -> tuple[SpecifierSet | None, ...]:
-    """Return what the metadata asks of torch, over the environments that the wheel installs in.
+    """Return what the metadata requires of torch, over the environments that the wheel installs in.
 
     Markers are evaluated for every environment that the tags and ``Requires-Python`` allow,
     without extras: what those ask for comes on top.
@@ -59,7 +59,7 @@ def extras_with_torch(claims: Claims) -> tuple[str, ...]:
 def admitted_torch(
     specifier: SpecifierSet | None, releases: Iterable[Version]
 ) -> tuple[Version, ...]:
-    """Return the releases that a demand admits; all of them when there is none.
+    """Return the releases that a demand allows; all of them when there is none.
 
     A pin to a local or a pre-release version, as `==2.9.0+cu128`, is one to its release.
     """
@@ -72,7 +72,7 @@ def admitted_torch(
 def admitted_by_any(
     demands: Iterable[SpecifierSet | None], releases: Sequence[Version]
 ) -> frozenset[Version]:
-    """Return the releases that one demand or another admits; see `admitted_torch`."""
+    """Return the releases that one demand or another allows; see `admitted_torch`."""
     return frozenset(r for demand in demands for r in admitted_torch(demand, releases))
 
 
@@ -91,7 +91,7 @@ def _released(specifier: Specifier) -> str:
 
 
 def future_torch(specifier: SpecifierSet | None, newest: Version) -> tuple[Version, ...]:
-    """Return releases that a demand will admit, newer than the newest that is known."""
+    """Return releases that a demand will allow, newer than the newest that is known."""
     minors = range(newest.minor + 1, newest.minor + _FUTURE)
     future = [f"{newest.major}.{minor}.0" for minor in minors]
     future += [f"{major}.0.0" for major in (newest.major + 1, newest.major + 2)]
@@ -101,7 +101,7 @@ def future_torch(specifier: SpecifierSet | None, newest: Version) -> tuple[Versi
 def pinned_torch(
     demands: Sequence[SpecifierSet | None], releases: Sequence[Version]
 ) -> frozenset[Version]:
-    """Return the releases that demands admit where these are of one series; else none.
+    """Return the releases that demands allow where these are of one series; else none.
 
     A demand that no release is known for pins nothing that is known.
     """
@@ -135,14 +135,14 @@ def _specifier(requirement: Requirement) -> SpecifierSet:
 def requirement(
     releases: Iterable[Version], known: Sequence[Version], *, open_ended: bool = False
 ) -> str:
-    """Return the requirement that admits releases and no other that is known.
+    """Return the requirement that allows releases and no other that is known.
 
-    Of releases with gaps between them it admits the newest run.
+    Of releases with gaps between them it allows the newest run.
 
     Args:
         releases: The releases, at least one.
         known: Every release that there is, oldest first.
-        open_ended: Whether newer releases than the newest known are admitted too.
+        open_ended: Whether newer releases than the newest known are allowed too.
     """
     wanted = set(releases)
     runs = number_runs(place for place, release in enumerate(known) if release in wanted)

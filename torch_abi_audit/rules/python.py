@@ -442,13 +442,13 @@ def _use_of_python(item: LibraryAudit) -> tuple[Evidence, ...]:
 def _tag_with_abi(subject: Subject, users: Sequence[LibraryAudit]) -> Fix:
     """Return the fix for a wheel that is tagged as if it did not use the C API.
 
-    The tag alone is right where the libraries were built for one Python, as their names, what
-    they link, or the tag say, and where they were built for the stable ABI.
+    The tag alone is right where the modules were built for one Python, as their names, what they
+    link to, or the tag say, and where they were built for the stable ABI.
     """
-    tags = subject.claims.tags
-    tagged = {tag.interpreter for tag in tags}
+    tagged = {tag.interpreter for tag in subject.claims.tags}
     builds = {build for item in users for build in _built_for(item)}
-    if len(builds) == 1 and all(map(_built_for, users)):
+    told = [item for item in users if item.kind is LibraryKind.EXTENSION or _built_for(item)]
+    if len(builds) == 1 and all(map(_built_for, told)):
         (build,) = builds
         python = cp(build.python)
         abi = f"{python}{'t' if build.free_threaded else ''}"

@@ -2,7 +2,7 @@
 
 Installers read an archive by its central directory, others by the headers that lie before
 each member. Where the two differ, what was audited is not what is installed. So the package
-index refuses such files, and more that installers stumble over.
+index rejects such files, and others that installers can't handle.
 
 References: PKWARE's APPNOTE.TXT 4.3, the binary distribution format, and what the package
 index checks at upload since August 2025 (CVE-2025-54368).
@@ -154,13 +154,13 @@ def _folded(path: str) -> str:
 
 
 def _inside_files(names: Collection[str]) -> Iterator[Defect]:
-    """Yield the members that are files, and folders of others."""
+    """Yield the members that are files, but also folders of others."""
     # Not by a set of all folders: a name of 60 kB can have 30,000, as long as it is.
     ordered = sorted(name.rstrip("/") for name in names)
     for name in sorted(names):
         place = bisect_left(ordered, f"{name}/")
         if name and ordered[place : place + 1] and ordered[place].startswith(f"{name}/"):
-            yield Defect(DefectKind.UNSAFE_NAME, name, "a file, and a folder of others")
+            yield Defect(DefectKind.UNSAFE_NAME, name, "a file, but also a folder of others")
 
 
 def _unsafe(info: zipfile.ZipInfo, path: str, *, windows: bool) -> Iterator[Defect]:
@@ -186,7 +186,7 @@ def _unsafe(info: zipfile.ZipInfo, path: str, *, windows: bool) -> Iterator[Defe
 
 
 def _headers(infos: Sequence[zipfile.ZipInfo], file: IO[bytes], end: int) -> Iterator[Defect]:
-    """Hold each member's own header against the central directory, and look between them."""
+    """Compare each member's local header with the central directory, and look between them."""
     position, before = 0, -1
     for info in sorted(infos, key=lambda info: info.header_offset):
         if info.header_offset == before:
@@ -295,7 +295,7 @@ def parse_record(data: bytes, names: Iterable[str]) -> tuple[dict[str, RecordRow
 def record_defects(
     rows: Mapping[str, RecordRow], infos: Iterable[zipfile.ZipInfo], folder: str
 ) -> Iterator[Defect]:
-    """Yield where ``RECORD`` does not say what the members are, by name and size.
+    """Yield where ``RECORD`` contradicts the members, by name and size.
 
     Args:
         rows: See `parse_record`.
@@ -320,7 +320,7 @@ def record_defects(
 
 
 def entry_point_defects(data: bytes, name: str) -> Iterator[Defect]:
-    """Yield why the index refuses an ``entry_points.txt`` (the entry points specification).
+    """Yield why the index rejects an ``entry_points.txt`` (the entry points specification).
 
     Args:
         data: Its contents.
