@@ -73,6 +73,8 @@ SOMETIMES: list[str | None] = [None, ">=2.0"]
         (CP311, 'platform_release < "5.15"'),
         (CP311, 'platform_release != "5.15"'),
         (CP311, 'platform_release > "5" and platform_release < "6"'),
+        (CP311, 'platform_release > "5.15" and platform_release != "5.15.*"'),
+        (CP311, 'platform_release < "6" and platform_release != "0.*"'),
         (CP311, '"generic" in platform_release'),
         (CP311, '"generic" not in platform_release'),
         (CP311, 'platform_release in "5.14 5.15"'),
@@ -319,6 +321,7 @@ def test_of_the_longest_text_every_part_is_tried() -> None:
         return f'platform_release in "{text}" and {between}'
 
     assert demands(marker(64)) == SOMETIMES
+    assert demands(marker(7)) == SOMETIMES  # up to its end
     assert demands(marker(65)) == [None]  # of a longer one, the words
 
 

@@ -541,10 +541,11 @@ def _free_values(comparisons: Sequence[Comparison], work: Work) -> set[str]:
                 held.add(literal)
             else:
                 values |= _parts(literal)
+    # equivalent: an estimate before there are too many to hold, which are counted once there are
     work.add(len(values) * len(_JOINTS) * 2 ** len(held) // _DIRECT_ONES)
     joined = [
         ".".join(chosen)
-        for count in range(1, len(held) + 1)
+        for count in range(1, len(held) + 1)  # equivalent: of none, and of more, nothing is new
         for chosen in combinations(sorted(held), count)
     ]
     return values | {
@@ -553,22 +554,21 @@ def _free_values(comparisons: Sequence[Comparison], work: Work) -> set[str]:
 
 
 def _around(version: Version) -> Iterator[str]:
-    """Yield versions equal to one, just below it and just above it."""
+    """Yield versions equal to one and just above it; those below it are above another."""
     numbers = version.release
     yield str(version)
     yield version.base_version
     yield from (f"{version.base_version}{suffix}" for suffix in ("a0", ".post1", "+x", ".0.1"))
     for place, number in enumerate(numbers):
-        above = ".".join(map(str, (*numbers[:place], number + 1)))
-        yield above
-        if number:
-            yield ".".join(map(str, (*numbers[:place], number - 1, 999_999)))
+        # equivalent: what is two above is alike
+        yield ".".join(map(str, (*numbers[:place], number + 1)))
 
 
 def _parts(text: str) -> set[str]:
     """Return the parts of a text: all of them, or the words of a long one."""
     if len(text) > _LONGEST_TAKEN_APART:
         return set(text.replace(",", " ").split())
+    # equivalent: a part that would end behind the text ends with it
     return {text[i:j] for i, j in combinations(range(len(text) + 1), 2)}
 
 
