@@ -40,7 +40,11 @@ def test_packages(name: str) -> None:
     assert brought(f"nvidia-{name}>=12.8,!=13.1") == of_12
     assert brought(f"nvidia-{name}~=12.8") == of_12
     assert brought(f"nvidia-{name}") == of_13
-    assert brought(f"nvidia-{name}<13") == of_13  # which it does not ask for
+    assert brought(f"nvidia-{name}==12.*") == of_12
+    assert brought(f"nvidia-{name}>=12.8,>=13") == brought(f"nvidia-{name}>=13,>=12.8") == of_13
+    # What it leaves out tells nothing of what it asks for.
+    assert brought(f"nvidia-{name}!=12.9") == of_13
+    assert brought(f"nvidia-{name}<13") == of_13
 
 
 def test_the_toolkit() -> None:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from torch_abi_audit.claims.markers import applying_everywhere
 
@@ -68,15 +69,17 @@ def brought_cuda(claims: Claims) -> frozenset[tuple[str, int]]:
             continue
         name = canonicalize_name(requirement.name)
         package, _, suffix = name.rpartition("-cu")
-        if not suffix.isdigit():
-            package, suffix = name, _major(requirement)
+        if suffix.isdigit():
+            major = int(suffix)
+        else:
+            package, major = name, _major(requirement)
         stems = _CUDA_PACKAGES.get(package.removeprefix("nvidia-"), ())
         if name == "cuda-toolkit":
             named = {_TOOLKIT.get(extra, extra) for extra in requirement.extras}
             packages = _CUDA_PACKAGES if "all" in requirement.extras else named
             stems = tuple(stem for item in packages for stem in _CUDA_PACKAGES.get(item, ()))
         for stem in stems:
-            found.add((stem, _INTERFACES.get(stem, {}).get(int(suffix), int(suffix))))
+            found.add((stem, _INTERFACES.get(stem, {}).get(major, major)))
     return frozenset(found)
 
 
@@ -86,10 +89,8 @@ def _is_placeholder(requirement: Requirement) -> bool:
     return any(re.fullmatch(_ZERO, version) for version in pins)
 
 
-def _major(requirement: Requirement) -> str:
-    """Return the major release that a requirement asks for; 13 when it does not say."""
-    versions = [
-        item.version for item in requirement.specifier if item.operator in ("==", ">=", "~=")
-    ]
-    major = versions[0].partition(".")[0] if versions else ""
-    return major if major.isdigit() else "13"
+def _major(requirement: Requirement) -> int:
+    """Return the newest major release that a requirement asks for; 13 when it does not say."""
+    asked = (item for item in requirement.specifier if item.operator in ("==", ">=", "~="))
+    majors = (Version(item.version.removesuffix(".*")).major for item in asked)
+    return max(majors, default=13)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.model import Claims
 
-_FUTURE = 100  # minor releases of torch to look ahead
+# Minor releases of torch to look ahead.
+_FUTURE = 100  # equivalent: one more or less is as far
 
 
 def torch_specifiers(claims: Claims) -> tuple[SpecifierSet | None, ...]:
@@ -82,11 +83,11 @@ def _of_releases(specifier: SpecifierSet) -> SpecifierSet:
 
 
 def _released(specifier: Specifier) -> str:
-    if specifier.operator not in ("==", "===") or specifier.version.endswith(".*"):
+    if specifier.operator not in ("==", "==="):
         return str(specifier)
     try:
         return f"=={Version(specifier.version).base_version}"
-    except InvalidVersion:
+    except InvalidVersion:  # such as `2.9.*`
         return str(specifier)
 
 
