@@ -283,7 +283,7 @@ def test_as_many_evaluations_as_are_made() -> None:
     work = Work()
     work.add(49_999)
     work.add(1)
-    with pytest.raises(AuditError, match="more markers"):
+    with pytest.raises(AuditError, match="too many markers"):
         work.add(1)
 
 
@@ -294,7 +294,7 @@ def test_evaluations_are_counted_over_all_requirements() -> None:
         return tuple(f"nvidia-curand-cu12; platform_version in '{text}'" for text in texts)
 
     assert not brought_cuda(claims(CP311, cuda=cuda(1)))
-    with pytest.raises(AuditError, match="more markers"):
+    with pytest.raises(AuditError, match="too many markers"):
         brought_cuda(claims(CP311, cuda=cuda(40)))
 
 
@@ -304,7 +304,7 @@ def test_a_marker_of_many_comparisons_takes_longer() -> None:
         return " or ".join(pairs)
 
     assert demands(marker(32)) == SOMETIMES
-    with pytest.raises(AuditError, match="more markers"):
+    with pytest.raises(AuditError, match="too many markers"):
         demands(marker(70))
 
 

@@ -399,7 +399,7 @@ IGNORED = ("--ignore", "archive-integrity")
 def test_two_folders_of_metadata(run: Run, tmp_path: Path) -> None:
     other = "y-1.0.dist-info/WHEEL"
     wheel = with_members(a_wheel(tmp_path), (other, b"Wheel-Version: 1.0\n"))
-    run.refuses(wheel, ".dist-info folder is not the one", code=1)
+    run.refuses(wheel, ".dist-info folder that does not match", code=1)
     # Whoever ignores it gets the folder changed that is the wheel's own.
     run(wheel, *IGNORED)
     assert zipfile.ZipFile(run.folder / NAME).read(other) == b"Wheel-Version: 1.0\n"
@@ -408,7 +408,7 @@ def test_two_folders_of_metadata(run: Run, tmp_path: Path) -> None:
 def test_two_folders_of_metadata_and_none_the_own(run: Run, tmp_path: Path) -> None:
     wheel = with_members(a_wheel(tmp_path), ("y-1.0.dist-info/WHEEL", b""))
     renamed = wheel.rename(tmp_path / NAME.replace("1.0", "1.1"))
-    run.refuses(renamed, "2 .dist-info with WHEEL and METADATA")
+    run.refuses(renamed, "2 .dist-info folders with WHEEL and METADATA")
 
 
 def test_a_folder_that_is_like_one_of_metadata(run: Run, tmp_path: Path) -> None:
@@ -421,7 +421,7 @@ def test_a_folder_that_is_like_one_of_metadata(run: Run, tmp_path: Path) -> None
 def test_what_is_there_twice(run: Run, tmp_path: Path, name: str) -> None:
     data = zipfile.ZipFile(a_wheel(tmp_path)).read(f"{INFO}/{name}")
     wheel = with_members(tmp_path / NAME, (f"{INFO}/{name}", data))
-    run.refuses(wheel, "members of the same name", code=1)
+    run.refuses(wheel, "several members of one name", code=1)
     run.refuses(wheel, f"{INFO}/{name} is 2 times in the archive", *IGNORED)
 
 
@@ -507,7 +507,7 @@ def test_of_many_libraries_that_can_not_be_read_one_is_named(run: Run, tmp_path:
 def test_no_record(run: Run, tmp_path: Path) -> None:
     files = {"x/_ops.so": a_library()}
     wheel = write_wheel(tmp_path, files, metadata=TOO_LOW, record=None)
-    run.refuses(wheel, "RECORD and the archive disagree", code=1)
+    run.refuses(wheel, "RECORD that does not match the members", code=1)
     run.refuses(wheel, f"no {INFO}/RECORD in the archive", *IGNORED)
 
 
