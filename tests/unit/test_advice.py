@@ -125,6 +125,8 @@ def test_alternatives_are_for_all_their_releases() -> None:
         ("====x", ("torch>=2.9,<2.11",), True, False),
         ("===x=", ("torch>=2.9,<2.11",), False, False),
         ("===-=", ("torch>=2.9,<2.11",), False, True),
+        # Other classes in one, and another that it does not load on at all.
+        ("-==x=", ("torch>=2.8,<2.11",), False, True),
         # Releases that are not out yet, or are older than the catalog.
         ("=====", ("torch>=2.9",), False, True),
         ("=====", ("torch>=2.11",), False, True),
