@@ -264,3 +264,9 @@ def test_releases_that_are_excluded_and_guaranteed() -> None:
     by_hand = asked_by_hand({"a.so": STABLE}, "torch>=2.10", ">=2.11")
     assert of_rule(rule, by_hand) == []
     assert of_rule(rule, replace(by_hand, demands=())) == []
+
+
+def test_what_is_undeclared_is_declared_as_far_as_it_loads() -> None:
+    cuda = library("torch_ten", needed=(*TORCH, "libcudart.so.12"))
+    found = only("torch-undeclared", {"a.so": cuda}, claims())
+    assert fix_of(found) == 'dependencies = ["torch==2.10.*"]'

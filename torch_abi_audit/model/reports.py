@@ -112,8 +112,7 @@ class TargetReport:
         ignored: Findings that the user ignores; they count for nothing.
         asked: The releases of torch that it was checked against.
         fails: Whether it makes a run fail.
-        plan: What to change where it does not pass; None where it does, or where the user
-            chose the releases that it was checked against.
+        plan: What to change about a wheel that does not pass; None where it does.
         here: How a package that uses torch stands with the torch that is installed beside it.
         notice: What the user should know about how the target was found.
         error: Why it, or a member of it, could not be read.

@@ -121,10 +121,15 @@ def torch_undeclared(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     if not users or not stated or is_unconfined(subject, catalog):
         return
     floor = subject.torch_floor
+    line = "torch" if floor is None else f"torch>={short(floor.release)}"
+    loading = [r for r, cell in subject.matrix.row.items() if cell.status in LOADING]
+    if floor is not None and loading:
+        # Another reason may end what the floor begins: CUDA, for example.
+        line = requirement(loading, catalog.published, open_ended=True)
     yield Hit(
         f"{{libraries:link}} to torch, but the metadata {_undeclared(subject)}",
         libraries=unique(library.path for library in users),
-        fix=require("torch" if floor is None else f"torch>={short(floor.release)}"),
+        fix=require(line),
     )
 
 
