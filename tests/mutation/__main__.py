@@ -191,7 +191,9 @@ def _without(node: ast.BoolOp, place: int) -> ast.expr:
 def _nothing_for(value: ast.expr) -> Iterator[ast.expr]:
     """Yield what a function returns that returns nothing of what it should."""
     match value:
-        case ast.Constant(value=None | False) | ast.Tuple(elts=[]):  # the same, or as good as it
+        case ast.Constant(value=None | False):  # the same, or as good as it
+            return
+        case ast.Tuple(elts=[]) | ast.List(elts=[]) | ast.Dict(keys=[]):
             return
         case ast.Tuple():
             yield ast.Tuple([], ast.Load())

@@ -38,6 +38,8 @@ from tests.mutation.forks import ROOT
         ("@rule(7)\ndef f():\n    return a", ["@rule(7)\ndef f():\n    return None"]),
         ("def f():\n    return [a]", ["def f():\n    return []"]),
         ("def f():\n    return None", []),
+        ("def f():\n    return []", []),
+        ("def f():\n    return {}", []),
         ("def f():\n    return False", ["def f():\n    return True"]),
     ],
 )

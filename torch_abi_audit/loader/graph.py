@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 _ORIGIN = ("$ORIGIN", "${ORIGIN}")
 _INSTALLED_BESIDE = frozenset({"platlib", "purelib"})  # folders of `.data` (PEP 427)
-_STEPS_OF_PLACE = 4  # that a place is counted as, which takes longer than to follow an edge
+# That a place is counted as, which takes longer than to follow an edge.
+_STEPS_OF_PLACE = 4  # equivalent: about what it takes
 
 
 class Edge(NamedTuple):
@@ -159,7 +160,7 @@ class LoadGraph:
             current = pending.pop()
             names |= self._own_asked[current]
             edges = loaded.edges.get(current, {}).values()
-            self.budget.spend(steps=1 + len(edges))
+            self.budget.spend(steps=1 + len(edges))  # equivalent: about what it takes
             for edge in edges:
                 if len(edge.paths) == 1:
                     (other,) = edge.paths
@@ -203,6 +204,7 @@ class LoadGraph:
         pending = [opened]
         for path in pending:  # which grows
             found = {}
+            # equivalent: about what it takes
             self.budget.spend(steps=1 + len(chains[path]) + len(self.libraries[path].needed))
             for needed in self.libraries[path].needed:
                 edge = self._find(path, needed, chains[path], opened, names)

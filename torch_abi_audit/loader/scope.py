@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from torch_abi_audit.loader.graph import Edge, LoadGraph
     from torch_abi_audit.model import Library, Symbol
 
-_FEW = 4  # libraries that define a name, which are soon gone through
+# Libraries that define a name, which are soon gone through.
+_FEW = 4  # equivalent: of a cache only how much is in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ class _Providers:
             frozenset(path for path, items in found.items() if items),
             frozenset(p for p, items in found.items() if not all(item.weak for item in items)),
         )
-        if len(definitions) > _FEW:
+        if len(definitions) > _FEW:  # equivalent: of a cache only how much is in it
             # Every library asks for what they all have, such as the inline functions of C++.
             self._known[key] = definers
         return definers
@@ -192,6 +193,7 @@ class _Providers:
         graph = self._graph
         own, outside, pending = {path}, set(), [path]
         for current in pending:  # which grows
+            # equivalent: about what it takes
             graph.budget.spend(steps=1 + len(graph.libraries[current].reexported))
             edges = graph.loaded(current).edges[current]
             for name in graph.libraries[current].reexported:
