@@ -135,6 +135,10 @@ def test_cuda_that_requirements_bring() -> None:
         ("torch>=2.8,<3", ["2.8.0", "2.9.0", "2.9.1", "2.10.0", "2.11.0"], True),
         ("torch>2.11", [], True),
         ("torch>=2.11,<2.15", ["2.11.0"], True),  # 2.12 to 2.14 will be admitted
+        ("torch==2.11.*", ["2.11.0"], False),
+        ("torch==2.12.*", [], True),
+        ("torch==3.*", [], True),
+        ("torch==4.*", [], True),
         ("torch==2.9.0+cu128", ["2.9.0"], False),
         ("torch===2.9.0+cu128", ["2.9.0"], False),
         ("torch==2.9.0.dev20250801", ["2.9.0"], False),
