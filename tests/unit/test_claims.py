@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from tests.builders import CATALOG, claims, subject
@@ -10,6 +11,8 @@ from torch_abi_audit.claims.torch_requirement import (
     admitted_torch,
     extras_with_torch,
     future_torch,
+    names_other_build,
+    pinned_torch,
     torch_specifiers,
 )
 from torch_abi_audit.errors import AuditError
@@ -148,6 +151,31 @@ def test_admitted_torch(requirement: str, admitted: list[str], future: bool) -> 
     (specifier,) = torch_specifiers(claims(torch=(requirement,)))
     assert list(admitted_torch(specifier, CATALOG.published)) == list(map(Version, admitted))
     assert bool(future_torch(specifier, CATALOG.newest)) is future
+
+
+@pytest.mark.parametrize(
+    ("demands", "pinned"),
+    [
+        (["==2.9.*"], "2.9.0 2.9.1"),
+        (["==2.9.0", "==2.9.1"], "2.9.0 2.9.1"),
+        (["==2.11.*"], "2.11.0"),
+        (["==2.9.*", "==2.10.*"], ""),  # two series
+        (["==2.9.*", None], ""),  # somewhere it may be any
+        ([">=2.11"], ""),  # newer ones as well
+        (["==2.9.*", "==2.12.*"], ""),
+        (["==2.3.*"], ""),  # none that is known
+    ],
+)
+def test_pinned_torch(demands: list[str | None], pinned: str) -> None:
+    specifiers = [None if demand is None else SpecifierSet(demand) for demand in demands]
+    found = pinned_torch(specifiers, CATALOG.published)
+    assert found == set(map(Version, pinned.split()))
+
+
+def test_a_local_version_names_another_build() -> None:
+    assert names_other_build(SpecifierSet(">=2.9,==2.9.0+cu128"))
+    assert not names_other_build(SpecifierSet("==2.9.0"))
+    assert not names_other_build(None)
 
 
 @pytest.mark.parametrize(
