@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -95,7 +95,7 @@ def _facts(name: str, letter: str) -> Facts:
     return facts(size, ("first", 0, "long"), holds=HOLDS.get(name, []))
 
 
-def _parsed(place: int) -> Parsed:
+def _parsed(place: int, types: Sequence[Mapping[str, int]]) -> Parsed:
     classes, unread = {}, []
     for name, history in HISTORY.items():
         if history[place] == "?":
@@ -104,8 +104,8 @@ def _parsed(place: int) -> Parsed:
             classes[name] = _facts(name, history[place])
     enums = {
         "c10::DispatchKey": {"": 2, **KEYS[place]},
-        "c10::ScalarType": {"": 1, **TYPES[place]},
-        "c10::Other": {"": 1, **TYPES[place]},
+        "c10::ScalarType": {"": 1, **types[place]},
+        "c10::Other": {"": 1, **types[place]},
     }
     found = parsed(classes, enums, tuple(unread))
     return replace(
@@ -116,11 +116,15 @@ def _parsed(place: int) -> Parsed:
 
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> Layouts:
+    return _made_up(monkeypatch, TYPES)
+
+
+def _made_up(monkeypatch: pytest.MonkeyPatch, types: Sequence[Mapping[str, int]]) -> Layouts:
     data = layouts_file(
         Headers(
             str(release),
             PLATFORM,
-            _parsed(place),
+            _parsed(place, types),
             {header: [(lines[place], lines[place], "a > 0")] for header, lines in LINES.items()},
         )
         for place, release in enumerate(RELEASES)
@@ -265,6 +269,8 @@ INLINED, HELD = Dependence.INLINED, Dependence.HELD
         ((NODE,), {"torch::autograd::Node": TABLE}),
         (("_ZTVN5torch8autograd4NodeE",), {"torch::autograd::Node": TABLE}),
         (("_ZTSN5torch8autograd4NodeE",), {}),
+        # The name of a class within another of the same name is no constructor.
+        (("_ZTSN2at14TensorIterator14TensorIteratorE",), {}),
         ((ITERATOR,), {"at::TensorIterator": OBJECT, "c10::KernelFunction": HELD}),
         # The gravest counts, whichever comes first.
         (
@@ -407,6 +413,33 @@ def test_what_changed(made_up: Layouts) -> None:
 def test_what_moves_with_each_new_type(made_up: Layouts, name: str, row: str) -> None:
     assert letters(judged(item(name), V12).row) == "xxx="
     assert letters(judged(item(name), V9).row) == row
+
+
+def test_what_moved_before_a_new_type_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    types = (
+        {"Byte": 5, "Undefined": 1, "NumOptions": 2},
+        {"Byte": 0, "Undefined": 1, "NumOptions": 2},
+        {"Byte": 0, "Char": 1, "Undefined": 2, "NumOptions": 3},
+        {"Byte": 0, "Char": 1, "Int": 2, "Undefined": 3, "NumOptions": 4},
+    )
+    _made_up(monkeypatch, types)
+    empty = item("_ZN2at5emptyEN3c1010ScalarTypeE")
+    assert letters(judged(empty, V9).row) == "=xxx"
+    for built in (V10, V11, V12):
+        assert letters(judged(empty, built).row) == "x==="
+
+
+def test_the_longest_name_that_is_taken_apart(made_up: Layouts) -> None:
+    def name(length: int) -> str:
+        ending = "EN3c106ScalarE"
+        rest = length - len(f"_ZN2at000{ending}")
+        return f"_ZN2at{rest}{'f' * rest}{ending}"
+
+    subject = made_up.of(PLATFORM)
+    assert subject is not None
+    assert len(name(1000)) == 1000
+    assert dependences(item(name(1000)), subject) == {"c10::Scalar": VALUE}
+    assert dependences(item(name(1001)), subject) == {}
 
 
 def test_in_no_release_did_a_type_move() -> None:

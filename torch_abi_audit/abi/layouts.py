@@ -90,20 +90,17 @@ def parameters(declaration: str) -> list[str]:
     >>> parameters("c10::detail::_str")
     []
     """
-    end = declaration.rfind(")")
-    if end < 0:
-        return []
-    depth, start, cuts = 0, -1, [end]
-    for mark in reversed([*_MARKS.finditer(declaration, 0, end + 1)]):
-        character = mark[0]
-        depth += (character in _CLOSING) - (character in _OPENING)
-        if character == "," and depth == 1:
+    inside = declaration.rpartition(")")[0]
+    depth, cuts = 1, [len(inside)]
+    for mark in reversed([*_MARKS.finditer(inside)]):
+        depth += (mark[0] in _CLOSING) - (mark[0] in _OPENING)
+        if depth == 0 or (depth == 1 and mark[0] == ","):
             cuts.append(mark.start())
         if depth == 0:
-            start = mark.start()
             break
-    cuts = [start, *reversed(cuts)]
-    found = [declaration[a + 1 : b].strip() for a, b in pairwise(cuts)]
+    else:  # it is no function's
+        return []
+    found = [inside[a + 1 : b].strip() for a, b in pairwise(reversed(cuts))]
     return [item for item in found if item not in ("", "void")]
 
 
@@ -125,12 +122,11 @@ def by_value(parameter: str) -> list[str]:
 
 def _owner(declaration: str) -> str | None:
     """Return the class whose constructor or destructor a declaration is of."""
-    plain = _MICROSOFT.sub("", declaration)
-    start = plain.find("(")
-    name = plain[:start].rpartition(" ")[2] if start > 0 else ""
-    of, _, last = name.rpartition("::")
+    name, is_function, _ = _MICROSOFT.sub("", declaration).partition("(")
+    of, _, last = name.rpartition(" ")[2].rpartition("::")
     short = of.rpartition("::")[2].partition("<")[0]
-    return of if short and last.removeprefix("~").partition("[")[0] == short else None
+    is_its_own = last.removeprefix("~").partition("[")[0] == short
+    return of if is_function and short and is_its_own else None
 
 
 @lru_cache(maxsize=8192)  # the libraries of a wheel import much the same
@@ -316,7 +312,7 @@ def _change(layouts: PlatformLayouts, name: str, base: Version, release: Version
     change = layouts.changes(name, base, release)
     while change is not None and _only_ends(change):
         older = max(item for item in layouts.releases if item < change.since)
-        base = change.since if release > base else older
+        base = change.since if base < release else older  # equivalent: the two always differ
         change = layouts.changes(name, base, release)
     return change
 
