@@ -69,11 +69,13 @@ HISTORY = {
     "torch::Library": "aaaa",
     "torch::_RegisterOrVerify": "aaaa",
     "c10::SizesAndStrides": "aaab",
+    "c10::Holder": "aaaa",  # of an enum
 }
 HOLDS = {
     "torch::CppFunction": ["c10::KernelFunction"],
     "at::TensorIterator": ["c10::KernelFunction"],
     "c10::TensorImpl": ["c10::SizesAndStrides"],
+    "c10::Holder": ["c10::Other"],
 }
 KEYS = ({"CPU": 50}, {"CPU": 50}, {"CPU": 50}, {"CPU": 49})
 TYPES = (
@@ -291,6 +293,7 @@ INLINED, HELD = Dependence.INLINED, Dependence.HELD
             },
         ),
         (("_ZN3c106ScalarC1Ev", BY_VALUE), {"c10::Scalar": VALUE}),
+        (("_ZN2at1fEN3c106HolderE",), {"c10::Holder": VALUE, "c10::Other": PART}),
         # Methods of what somebody else made ask nothing of its layout.
         (("_ZNK3c1010TensorImpl4sizeEl",), {}),
         (("?_singleton@UndefinedTensorImpl@c10@@0V12@A",), {
@@ -362,6 +365,8 @@ def judged(subject: LibraryAudit, *built: Version) -> Matrix:
         ((REDISPATCH,), (V12,), "xxx="),
         ((BY_VALUE,), (V12,), "===="),
         ((BY_REFERENCE,), (V9,), "===="),
+        # A class that holds an enum is the same where the values of the enum are others.
+        (("_ZN2at1fEN3c106HolderE",), (V9,), "===="),
         # Of one release the header could not be read.
         ((NODE,), (V9,), "=?xx"),
         ((NODE,), (V10,), "?=??"),  # but in what it was built with all is as it knows it
