@@ -1,12 +1,30 @@
 from __future__ import annotations
 
+import io
+from dataclasses import replace
+
 import pytest
 from packaging.version import Version
 
-from tests.builders import CATALOG, claims, library, subject
+from tests.builders import CATALOG, RELEASES, claims, library, subject
+from torch_abi_audit.audit import Options, classify_contents
+from torch_abi_audit.catalog import Catalog, Platform
+from torch_abi_audit.catalog.exports import Build, make_table
+from torch_abi_audit.catalog.storage import write_archive
 from torch_abi_audit.loader import matrix as matrix_module
 from torch_abi_audit.loader.alternatives import find_alternatives
-from torch_abi_audit.model import Cause, Claims, Library, Matrix, Reason, ReleaseStatus, Symbol
+from torch_abi_audit.model import (
+    Cause,
+    Claims,
+    Library,
+    Matrix,
+    Member,
+    Reason,
+    ReleaseStatus,
+    Symbol,
+    TargetContents,
+    TargetKind,
+)
 
 CPU = "libtorch_cpu.so"
 LETTERS = {
@@ -19,6 +37,23 @@ LETTERS = {
 
 def matrix(libraries: dict[str, Library], promised: Claims | None = None) -> Matrix:
     return subject(libraries, promised).matrix
+
+
+def matrix_in(catalog: Catalog, libraries: dict[str, Library], *present: str) -> Matrix:
+    members = tuple(Member(path, (item,), verified=True) for path, item in libraries.items())
+    contents = TargetContents(TargetKind.WHEEL, claims(), members)
+    return classify_contents(contents, catalog, Options(), present=frozenset(present)).matrix
+
+
+def catalog_of(*exports: str, others: tuple[str, ...] = ()) -> Catalog:
+    """A catalog with what libtorch_cpu exports in each release, and what lies beside it."""
+    builds = [
+        Build(Version(release), "12.0", {CPU: ()}, others=frozenset(others)) for release in RELEASES
+    ]
+    table = make_table([{CPU: names.split()} for names in exports])
+    data = write_archive(builds, table, {})
+    platform = Platform("linux_x86_64", lambda: io.BytesIO(data))
+    return replace(CATALOG, platforms={"linux_x86_64": platform})
 
 
 def letters(row: object) -> str:
@@ -352,3 +387,64 @@ def test_of_long_names_fewer_are_listed(monkeypatch: pytest.MonkeyPatch) -> None
     row = subject({"x/_C.so": library(*names, needed=(CPU,))}).matrix.row[Version("2.11.0")]
     # 30 of 100 bytes.
     assert [reason.name for reason in row.reasons] == [*sorted(names)[:3], "more symbols"]
+
+
+def test_of_many_libraries_fewer_are_listed_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = library(*(f"_ZN2at5gone{number}Ev" for number in range(9)), needed=(CPU,))
+    monkeypatch.setattr(matrix_module, "_MIN_REASONS", 2)
+
+    def listed(of_all: int) -> int:
+        monkeypatch.setattr(matrix_module, "_MAX_REASONS_OF_ALL", of_all)
+        found = matrix({"x/a.so": facts, "x/b.so": facts})
+        return len(found.libraries["x/a.so"][Version("2.11.0")].reasons)
+
+    # Two libraries, in five releases each, and that there are more.
+    assert listed(50) == 5 + 1
+    assert listed(5) == 2 + 1
+
+
+def test_when_torch_has_a_name() -> None:
+    name = "_ZN2at3gapEv"
+    found = matrix_in(catalog_of("", name, "", name, ""), {"x/_C.so": library(name, needed=(CPU,))})
+    assert [str(cell.reasons[0]) if cell.reasons else "" for cell in found.row.values()] == [
+        f"{name}: first appeared in torch 2.9.0",
+        "",
+        f"{name}: torch 2.9.1 does not have it",
+        "",
+        f"{name}: last seen in torch 2.10.0",
+    ]
+
+
+def test_a_shim_is_promised_from_the_release_on_that_declares_it() -> None:
+    """Though the one before exports it."""
+    shim = CATALOG.shims["aoti_torch_old"]._replace(since=Version("2.10.0"))
+    catalog = replace(CATALOG, shims={**CATALOG.shims, "aoti_torch_old": shim})
+    found = matrix_in(catalog, {"x/_C.so": library("aoti_torch_old", needed=(CPU,))})
+    assert letters(found.row) == "lllGG"
+
+
+def test_libraries_that_need_not_be_torchs() -> None:
+    """What lies beside torch, what another package has, and what the loader does without."""
+    cuda = "libcudart.so.13"
+    user = {"x/_C.so": library("f", needed=(CPU, cuda))}
+    assert letters(matrix_in(catalog_of(*["f"] * 5, others=(cuda,)), user).row) == "lllll"
+    user = {"x/_C.so": library("aoti_torch_old", needed=(CPU, "libtorch_cuda_linalg.so"))}
+    assert letters(matrix(user).row) == "-----"
+    optional = library("aoti_torch_old", needed=(CPU, "libtorch_x.so"), optional=("libtorch_x.so",))
+    assert letters(matrix({"x/_C.so": optional}).row) == "lGGGG"
+    user = {"x/_C.so": library("aoti_torch_old", needed=(CPU, "libcudart.so.13"))}
+    assert letters(matrix_in(CATALOG, user).row) == "----G"
+    assert letters(matrix_in(CATALOG, user, "libcudart.so.13").row) == "lGGGG"
+
+
+def test_versions_that_are_asked_of_others_are_theirs() -> None:
+    needs = (("libc.so.6", ("GLIBC_2.17",)),)
+    facts = library("aoti_torch_old", needed=(CPU, "libc.so.6"), version_needs=needs)
+    assert letters(matrix({"x/_C.so": facts}).row) == "lGGGG"
+
+
+def test_a_library_that_several_open_loads_where_one_of_them_brings_what_it_needs() -> None:
+    module = library(needed=("libx.so", CPU), runpath=("$ORIGIN",), exports=("PyInit_a",))
+    other = library(needed=("libx.so",), runpath=("$ORIGIN",), exports=("PyInit_b",))
+    found = matrix({"x/a.so": module, "x/b.so": other, "x/libx.so": library("torch_ten")})
+    assert letters(found.libraries["x/libx.so"]) == "---GG"

@@ -46,8 +46,10 @@ _UNKNOWN = Cell(ReleaseStatus.UNKNOWN)
 
 # Bounds against hostile files: of what a library lacks in one release, and what all lack
 # in all. Of published wheels fbgemm-gpu 1.9.0 lacks the most, 92 names in one release.
+# equivalent: one more or less is as good a bound
 _MAX_REASONS, _MIN_REASONS, _MAX_REASONS_OF_ALL = 1000, 20, 200_000
-_REASON_BYTES = 100  # of text, that reasons have each: of longer ones fewer are listed
+# Of text, that reasons have each: of longer ones fewer are listed.
+_REASON_BYTES = 100  # equivalent: one more or less is as good a bound
 
 
 class Surroundings(NamedTuple):
@@ -86,6 +88,7 @@ def make_matrix(
     machines: dict[str, dict[str, LibraryAudit]] = {arch: {} for arch in graphs}
     for item in items:
         machines[item.library.arch][item.path] = item
+    # equivalent: of no library nothing is listed
     shown = _MAX_REASONS_OF_ALL // max(1, len(users) * len(catalog.releases))
     limit = min(_MAX_REASONS, max(_MIN_REASONS, shown))
     chosen: dict[tuple[str, tuple[int, int]], LoadGraph] = {}
@@ -94,6 +97,7 @@ def make_matrix(
         series = (release.major, release.minor)
         columns: dict[str, _ReleaseChecker] = {}
         for arch, of_machine in machines.items():
+            # equivalent: a graph that hides nothing is the same, and so is one that is made again
             if alternatives and (arch, series) not in chosen:
                 hidden = {path for path, item in alternatives.items() if item.release != series}
                 chosen[arch, series] = graphs[arch].without(hidden)
@@ -173,8 +177,10 @@ class _ReleaseChecker:
     def cell(self, item: LibraryAudit) -> Cell:
         """Judge one library, with the siblings that it needs."""
         platform = self._catalog.platforms.get(item.platform or "")
-        build = platform and platform.build(self._release)
-        if not platform or not build:
+        if platform is None:
+            return _UNKNOWN
+        build = platform.build(self._release)
+        if build is None:
             return _UNKNOWN
         near = self._graph.loaded(item.path).order
         reached = (self._reached(opener, build) for opener in self._graph.openers(item.path))
@@ -375,8 +381,8 @@ def _when(releases: Sequence[Version], build: Build, platform: str) -> str:
     """Say when torch has a symbol that a build lacks."""
     if not releases:
         return f"no torch build for {platform} exports it"
-    if releases[0] > build.version:
+    if releases[0] > build.version:  # equivalent: the build is none of these releases
         return f"added in torch {releases[0]}"
-    if releases[-1] < build.version:
+    if releases[-1] < build.version:  # equivalent: the build is none of these releases
         return f"last in torch {releases[-1]}"
     return f"not in torch {build.version}"
