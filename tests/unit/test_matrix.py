@@ -48,7 +48,8 @@ def matrix_in(catalog: Catalog, libraries: dict[str, Library], *present: str) ->
 def catalog_of(*exports: str, others: tuple[str, ...] = ()) -> Catalog:
     """A catalog with what libtorch_cpu exports in each release, and what lies beside it."""
     builds = [
-        Build(Version(release), "12.0", {CPU: ()}, others=frozenset(others)) for release in RELEASES
+        Build(Version(release), "12.0", {CPU: ("libcudart.so.12",)}, others=frozenset(others))
+        for release in RELEASES
     ]
     table = make_table([{CPU: names.split()} for names in exports])
     data = write_archive(builds, table, {})
@@ -427,10 +428,13 @@ def test_libraries_that_need_not_be_torchs() -> None:
     """What lies beside torch, what another package has, and what the loader does without."""
     cuda = "libcudart.so.13"
     user = {"x/_C.so": library("f", needed=(CPU, cuda))}
+    assert letters(matrix_in(catalog_of(*["f"] * 5), user).row) == "-----"
     assert letters(matrix_in(catalog_of(*["f"] * 5, others=(cuda,)), user).row) == "lllll"
-    user = {"x/_C.so": library("aoti_torch_old", needed=(CPU, "libtorch_cuda_linalg.so"))}
+    user = {"x/_C.so": library("aoti_torch_old", needed=(CPU, "libtorch_hip.so"))}
     assert letters(matrix(user).row) == "-----"
-    optional = library("aoti_torch_old", needed=(CPU, "libtorch_x.so"), optional=("libtorch_x.so",))
+    optional = library(
+        "aoti_torch_old", needed=(CPU, "libtorch_hip.so"), optional=("libtorch_hip.so",)
+    )
     assert letters(matrix({"x/_C.so": optional}).row) == "lGGGG"
     user = {"x/_C.so": library("aoti_torch_old", needed=(CPU, "libcudart.so.13"))}
     assert letters(matrix_in(CATALOG, user).row) == "----G"
