@@ -263,6 +263,32 @@ def test_what_is_asked_of_the_loader() -> None:
     assert graph_of(libraries).asked("a/_C.so") == {"libf.so", "libz.so.1"}
 
 
+def test_doubt_is_followed_two_levels_deep() -> None:
+    """Of libraries of which one is loaded each needs one of two others, and these as well."""
+    libraries = {
+        "a/_C.so": library(needed=("libf.so",), exports=("PyInit__C",)),
+        **{f"{folder}/libf.so": library(needed=("libg.so",)) for folder in "bc"},
+        **{f"{folder}/libg.so": library(needed=("libh.so",)) for folder in "de"},
+        **{f"{folder}/libh.so": library(needed=(CPU,)) for folder in "fg"},
+    }
+    assert graph_of(libraries).asked("a/_C.so") == {"libf.so", "libg.so", "libh.so"}
+    assert graph_of(libraries).asked("b/libf.so") == {"libg.so", "libh.so", CPU}
+
+
+def test_members_that_are_installed_beside_the_package() -> None:
+    """Which `.data` holds by the scheme that they are installed to (PEP 427)."""
+    user = library(needed=("libx.so",), runpath=("$ORIGIN/../x_libs",))
+    for folder, found in (
+        ("x-1.0.data/platlib/x_libs", True),
+        ("x-1.0.data/purelib/x_libs", True),
+        ("x-1.0.data/scripts/x_libs", False),
+        ("data/platlib/x_libs", False),
+    ):
+        place = f"{folder}/libx.so"
+        graph = graph_of({"x/_C.so": user, place: library()})
+        assert graph.loaded("x/_C.so").edges["x/_C.so"]["libx.so"].preloaded is not found
+
+
 def test_the_target_finds_a_library_only_if_all_that_are_opened_do() -> None:
     libraries = {
         "x/_C.so": library(needed=("liba.so",), rpath=("$ORIGIN/lib",), exports=("PyInit__C",)),

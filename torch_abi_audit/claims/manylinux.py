@@ -19,11 +19,11 @@ _POLICIES: tuple[tuple[int, Mapping[str, tuple[int, ...]]], ...] = tuple(
         (5, 8, 1, (4, 2, 0)),
         (12, 13, 3, (4, 5, 0)),
         (17, 19, 7, (4, 8, 0)),
-        (24, 22, 10, (4, 8, 0)),
+        (24, 22, 10, (4, 8, 0)),  # equivalent: what the one before has is found there
         (27, 24, 11, (7, 0, 0)),
-        (31, 28, 12, (7, 0, 0)),
+        (31, 28, 12, (7, 0, 0)),  # equivalent: what the one before has is found there
         (34, 29, 13, (11, 0)),
-        (35, 30, 13, (12, 0, 0)),
+        (35, 30, 13, (12, 0, 0)),  # equivalent: what the one before has is found there
         (39, 33, 15, (14, 0, 0)),
     )
 )
@@ -37,7 +37,7 @@ _MARKERS = {"GLIBC_ABI_DT_RELR": 36, "GLIBC_ABI_GNU2_TLS": 42}
 
 
 # Newer than any policy that is known.
-BEYOND = 1000
+BEYOND = 1000  # equivalent: one more or less is as far
 
 
 # What every Linux has (PEP 599 and 600): a library that needs anything else that is not
