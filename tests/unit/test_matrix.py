@@ -408,11 +408,11 @@ def test_when_torch_has_a_name() -> None:
     name = "_ZN2at3gapEv"
     found = matrix_in(catalog_of("", name, "", name, ""), {"x/_C.so": library(name, needed=(CPU,))})
     assert [str(cell.reasons[0]) if cell.reasons else "" for cell in found.row.values()] == [
-        f"{name}: first appeared in torch 2.9.0",
+        f"{name}: added in torch 2.9.0",
         "",
-        f"{name}: torch 2.9.1 does not have it",
+        f"{name}: not in torch 2.9.1",
         "",
-        f"{name}: last seen in torch 2.10.0",
+        f"{name}: last in torch 2.10.0",
     ]
 
 
