@@ -222,6 +222,8 @@ def test_parameters_of_what_is_no_declaration(text: str) -> None:
         ]),
         ("std::pair<at::Tensor, std::optional<c10::Scalar> >", ["at::Tensor", "c10::Scalar"]),
         ("std::vector<c10::Scalar*>", []),
+        ("std::vector<c10::Scalar>::iterator", ["std::vector<c10::Scalar>::iterator"]),
+        ("std::byte", ["std::byte"]),
         ("std::__1::optional<c10::Scalar>", ["c10::Scalar"]),
         ("c10::ArrayRef<at::Tensor>", ["c10::ArrayRef<at::Tensor>"]),
         ("void (*)(c10::Scalar)", []),
@@ -375,6 +377,7 @@ def judged(subject: LibraryAudit, *built: Version) -> Matrix:
         # It was built with one of several: changed where it is for each of them.
         ((UNDEFINED,), (V9, V10), "==xx"),
         ((UNDEFINED,), (V10, V11), "???x"),
+        ((BY_VALUE,), RELEASES, "===="),
         ((LIBRARY,), (V11, V12), "????"),
         # Nothing tells, or it was built with a release that is not known.
         ((UNDEFINED,), (), "????"),
