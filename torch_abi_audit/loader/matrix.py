@@ -352,6 +352,7 @@ class _SymbolLookup:
 
     def any_of(self, name: str, exporters: Collection[str]) -> bool:
         """Whether one of the libraries that export a name is where it is looked for."""
+        # equivalent: without it the table of exports is read, which says the same
         return not (self._providers.get(name) or self._libraries).isdisjoint(exporters)
 
     def missing(self, name: str) -> list[Reason]:
