@@ -330,6 +330,10 @@ def test_headers_whose_code_is_inlined(made_up: Layouts) -> None:
     assert subject is not None
     found = dependences(item(asserts={"c10/core/StorageImpl.h": 5, "c10/x.h": 1}), subject)
     assert found == {"c10::StorageImpl": INLINED}
+    # Its folder tells the namespace of what it is named after.
+    found = dependences(item(asserts={"ATen/TensorIterator.h": 5}), subject)
+    assert found == {"at::TensorIterator": INLINED, "c10::KernelFunction": HELD}
+    assert dependences(item(asserts={"c10/core/TensorIterator.h": 5}), subject) == {}
 
 
 def matrix(*items: LibraryAudit, status: ReleaseStatus = ReleaseStatus.LINKS) -> Matrix:

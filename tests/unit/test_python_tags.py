@@ -34,6 +34,7 @@ from torch_abi_audit.model import PythonVersion
         ("cp312-cp312t", "", "", ""),  # of 3.12 there is no such build
         ("pp311-pypy311_pp73", "", "", ""),
         ("cp311.cp312-cp312", ">=3.12", "3.12", "3.12"),
+        ("cp311.pp312-none", "", "3.11", ""),  # of 3.12 it is PyPy that installs it
     ],
 )
 def test_builds(tag: str, python: str, installing: str, admitted: str) -> None:

@@ -171,7 +171,7 @@ class _Names:
         scopes = owner(name)
         if scopes[:2] in _STABLE_SCOPES:
             return None  # inline in torch's headers: no release of torch is asked for it
-        return _Kind.UNSTABLE if scopes[:1] and scopes[0] in _NAMESPACES else None
+        return _Kind.UNSTABLE if scopes and scopes[0] in _NAMESPACES else None
 
     def _by_exports(self, symbol: Symbol) -> _Kind | None:
         """Tell what torch's libraries export and no name gives away.

@@ -183,7 +183,7 @@ def _tag_admits(tag: Tag, python: PythonVersion) -> bool:
     if match is None:
         return False
     implementation, major, minor = match.groups()
-    tagged = (int(major), int(minor or 0))
+    tagged = (int(major), int(minor or 0))  # equivalent: none that is looked at is as old
     # `py39` and `cp39-abi3` mean 3.9 and newer; `cp39-cp39` and `cp39-none` mean 3.9 alone.
     if implementation == "py" or tag.abi in STABLE_ABIS:
         return tagged <= python and tagged[0] == python.major
