@@ -253,7 +253,7 @@ class _ReleaseChecker:
         """Yield as many reasons as are listed, the first at least, and whether there are more."""
         left, size = self._limit, self._limit * _REASON_BYTES
         for reason in reasons:
-            if left <= 0 or size <= 0:
+            if left <= 0 or size <= 0:  # equivalent: one byte more or less is as good a bound
                 yield more
                 return
             yield reason
