@@ -335,8 +335,11 @@ def _prose(text: str) -> str:
 
 def _plan(target: TargetDocument) -> Iterator[str]:
     """Yield what to change about a target that does not pass."""
+    plan = target["fix"]
+    lines = plan["lines"] if plan else []
+    choices = [line for choice in plan["choices"] for line in choice["lines"]] if plan else []
     for label, text in summary.fix_lines(target):
-        if label == "fix":
+        if text in lines or text in choices:
             yield from _fix(text, "")
         else:
             yield f'<p class="dim">{html_text(f"{label}: {text}" if label else text)}</p>'
