@@ -46,6 +46,13 @@ def install_torch(folder: Path) -> None:
     )
 
 
+@pytest.fixture(autouse=True)
+def _no_other_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever environment is activated, the current one is that of the tests."""
+    for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+        monkeypatch.delenv(variable, raising=False)
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     folder = tmp_path / "site-packages"
