@@ -226,6 +226,8 @@ def make_repair_parser() -> argparse.ArgumentParser:
         metavar="SPEC",
         help="the torch releases to require where several fit, such as '==2.10.*'",
     )
+    # A wheel is repaired for all releases, and its bytes are copied as they are.
+    parser.set_defaults(torch=None, against=None, verify=False, check=None)
     _add_checking(parser)
     return parser
 

@@ -27,7 +27,7 @@ from torch_abi_audit.report.streams import give_up_output, is_closed_pipe, show_
 from torch_abi_audit.report.style import Style
 from torch_abi_audit.rules import RULES
 from torch_abi_audit.verdict.policy import EXIT_ERROR, EXIT_SAFE, EXIT_UNSAFE
-from torch_abi_audit.wording import last_part
+from torch_abi_audit.wording import did_you_mean, last_part
 
 if TYPE_CHECKING:
     import argparse
@@ -236,14 +236,12 @@ def _config(options: argparse.Namespace, *, whole: bool) -> Config:
 
 def _options(options: argparse.Namespace, config: Config) -> Options:
     """Return how to judge: the command line goes before the configuration."""
-    against = getattr(options, "against", None)
-    torch = getattr(options, "torch", None) or (None if against else config.torch)
     return Options(
         strict=options.strict or config.strict,
-        torch=torch,
-        against=against,
-        verify=getattr(options, "verify", False) or config.verify,
-        check=getattr(options, "check", None) or config.check,
+        torch=options.torch or (None if options.against else config.torch),
+        against=options.against,
+        verify=options.verify or config.verify,
+        check=options.check or config.check,
         require_stable=options.require_stable or config.require_stable,
         min_torch=options.min_torch or config.min_torch,
         ignore=(*options.ignore, *options.migrating, *config.ignore),
@@ -296,10 +294,7 @@ def _explain(names: Sequence[str]) -> int:
         return _say("usage: torch-abi-audit explain [RULE ...]")
     unknown = [name for name in names if name not in RULES]
     for name in unknown:
-        from difflib import get_close_matches  # noqa: PLC0415 -- for bad news only
-
-        alike = get_close_matches(name, RULES, 1)
-        hint = f"did you mean {alike[0]}?" if alike else "`torch-abi-audit explain` lists them"
+        hint = did_you_mean(name, RULES) or "`torch-abi-audit explain` lists them"
         _complain(f"unknown rule {name!r} ({hint})")
     known = [RULES[name] for name in names if name in RULES]
     code = EXIT_SAFE

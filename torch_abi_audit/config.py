@@ -13,6 +13,7 @@ from torch_abi_audit.budget import LIMITS, parse_amount
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Check, Ignore
 from torch_abi_audit.rules import RULES, UNSTABLE_ABI
+from torch_abi_audit.wording import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -199,11 +200,8 @@ def _check(value: Any) -> Check:
 def _rule(value: Any) -> str:
     name = _text(value)
     if name not in RULES:
-        from difflib import get_close_matches  # noqa: PLC0415 -- for bad news only
-
-        alike = get_close_matches(name, RULES, 1)
-        hint = f" (did you mean {alike[0]}?)" if alike else ""
-        raise AuditError(f"unknown rule {name!r}{hint}")
+        hint = did_you_mean(name, RULES)
+        raise AuditError(f"unknown rule {name!r}{f' ({hint})' if hint else ''}")
     if not RULES[name].ignorable:
         raise AuditError(f"{name} cannot be ignored")
     return name

@@ -71,7 +71,9 @@ def limited_api(python: tuple[int, int]) -> str:
     return "0x{:02x}{:02x}0000".format(*python)
 
 
-def ranges(releases: Iterable[Version], known: Sequence[Version]) -> str:
+def ranges(
+    releases: Iterable[Version], known: Sequence[Version], *, open_ended: bool = False
+) -> str:
     """Return releases as runs of consecutive ones, as people write them.
 
     ``2.9-2.11, 2.13.1``: a minor release stands for all its known patch releases.
@@ -79,11 +81,14 @@ def ranges(releases: Iterable[Version], known: Sequence[Version]) -> str:
     Args:
         releases: The releases; all of them are among `known`.
         known: Every release that there is, oldest first.
+        open_ended: Whether the run that ends with the newest known release goes on:
+            ``2.11 and newer``.
     """
-    return ", ".join(
-        _run(known[run[0]], known[run[-1]], known)
-        for run in number_runs(known.index(release) for release in set(releases))
-    )
+    runs = number_runs(known.index(release) for release in set(releases))
+    named = [_run(known[run[0]], known[run[-1]], known) for run in runs]
+    if open_ended and runs and runs[-1][-1] == len(known) - 1:
+        named[-1] = f"{named[-1].partition('-')[0]} and newer"
+    return ", ".join(named)
 
 
 def _run(first: Version, last: Version, known: Sequence[Version]) -> str:
@@ -131,6 +136,14 @@ def pythons(names: Iterable[str], newest: int) -> str:
             joint = f"{first} and newer" if run[-1] == newest else f"{first} to {last}"
             parts.append(joint if len(run) > 1 else first)
     return ", ".join(parts)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """Return ``did you mean torchvision?`` for a name that is like a known one."""
+    from difflib import get_close_matches  # noqa: PLC0415 -- for bad news only
+
+    alike = get_close_matches(name, known, 1, cutoff=0.7)
+    return f"did you mean {alike[0]}?" if alike else None
 
 
 def last_part(path: str) -> str:

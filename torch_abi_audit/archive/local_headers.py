@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from typing import IO
 
 LOCAL = struct.Struct("<4s5H3I2H")
-_DIRECTORY = struct.Struct("<4s6H3I5H2I")
-_END = struct.Struct("<4s4H2IH")
+DIRECTORY = struct.Struct("<4s6H3I5H2I")
+END = struct.Struct("<4s4H2IH")
 _END64 = struct.Struct("<4sQ2H2I4Q")
 _LOCATOR = struct.Struct("<4sIQI")
 _END64_REST = _END64.size - 12  # what the record's own size counts
@@ -178,16 +178,16 @@ def directory_errors(file: IO[bytes], start: int, count: int) -> Iterator[str]:
         count: How many members were found in it.
     """
     size = file.seek(0, 2)
-    tail_start = max(0, size - _END.size - _LONGEST_COMMENT)
+    tail_start = max(0, size - END.size - _LONGEST_COMMENT)
     file.seek(tail_start)
     tail = file.read(size - tail_start)
     place = tail.rfind(b"PK\x05\x06")
-    if place < 0 or len(tail) - place < _END.size:
+    if place < 0 or len(tail) - place < END.size:
         yield "no end of the central directory"
         return
-    _, _, _, here, total, length, offset, comment = _END.unpack_from(tail, place)
+    _, _, _, here, total, length, offset, comment = END.unpack_from(tail, place)
     end = tail_start + place
-    if end + _END.size + comment != size:
+    if end + END.size + comment != size:
         yield "bytes after the end of the archive"
     file.seek(max(0, end - _LOCATOR.size))
     locator = file.read(_LOCATOR.size)
@@ -213,10 +213,10 @@ def _fills(file: IO[bytes], start: int, end: int) -> bool:
     position = start
     file.seek(start)
     while position < end:
-        head = file.read(_DIRECTORY.size)
-        if len(head) < _DIRECTORY.size or head[:4] != b"PK\x01\x02":
+        head = file.read(DIRECTORY.size)
+        if len(head) < DIRECTORY.size or head[:4] != b"PK\x01\x02":
             return False
-        name, extra, comment = _DIRECTORY.unpack(head)[10:13]
-        position += _DIRECTORY.size + name + extra + comment
+        name, extra, comment = DIRECTORY.unpack(head)[10:13]
+        position += DIRECTORY.size + name + extra + comment
         file.seek(position)
     return position == end

@@ -6,14 +6,15 @@ APPNOTE.TXT 4.3). Sizes and checksums stand before the data, so that there are n
 
 from __future__ import annotations
 
-import struct
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.archive.local_headers import (
     DESCRIPTOR_FLAG,
+    DIRECTORY,
     ENCRYPTED_FLAGS,
+    END,
     LOCAL,
     UTF8_FLAG,
     parse_local,
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import IO
 
-_DIRECTORY = struct.Struct("<4s4B4HL2L5H2L")
-_END = struct.Struct("<4s4H2LH")
 _MOST_BYTES, _MOST_MEMBERS = 0xFFFFFFFE, 0xFFFE  # what is one more says that zip64 has it
 _PIECE = 1 << 20
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -87,7 +86,7 @@ def rewrite(archive: zipfile.ZipFile, output: IO[bytes], changed: Mapping[str, b
     size = output.tell() - start
     _require_narrow(output.tell())
     number = len(directory)
-    end = _END.pack(b"PK\x05\x06", 0, 0, number, number, size, start, len(archive.comment))
+    end = END.pack(b"PK\x05\x06", 0, 0, number, number, size, start, len(archive.comment))
     output.write(end + archive.comment)
 
 
@@ -157,8 +156,8 @@ def _directory_entry(
     info: zipfile.ZipInfo, content: _Content, name: bytes, flags: int, offset: int
 ) -> bytes:
     extra = without_zip64(info.extra)
-    fields = _DIRECTORY.pack(
-        *(b"PK\x01\x02", info.create_version, info.create_system, info.extract_version, 0),
+    fields = DIRECTORY.pack(
+        *(b"PK\x01\x02", info.create_system << 8 | info.create_version, info.extract_version),
         *(flags, info.compress_type, *_time(info), content.crc, content.packed, content.size),
         *(len(name), len(extra), len(info.comment), 0, info.internal_attr),
         *(info.external_attr, offset),

@@ -40,6 +40,13 @@ _FREE_THREADED_ABI = re.compile(r"abi3t|cp\d+td?")
 STABLE_ABIS = frozenset({"abi3", "abi3t"})
 
 
+def tag_parts(tags: Iterable[Tag]) -> tuple[str, str, str]:
+    """Return tags as a filename has them, part by part: ``cp315``, ``abi3.abi3t``, ``any``."""
+    named = {(tag.interpreter, tag.abi, tag.platform) for tag in tags}
+    pythons, abis, platforms = (".".join(sorted(set(part))) for part in zip(*named, strict=True))
+    return pythons, abis, platforms
+
+
 def claims_abi3(claims: Claims) -> bool:
     """Whether any of the filename's tags promises the stable ABI of CPython."""
     return any(tag.abi in STABLE_ABIS for tag in claims.tags)

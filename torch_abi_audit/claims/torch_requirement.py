@@ -93,10 +93,15 @@ def _released(specifier: Specifier) -> str:
 
 def future_torch(specifier: SpecifierSet | None, newest: Version) -> tuple[Version, ...]:
     """Return releases that a demand will allow, newer than the newest that is known."""
+    return admitted_torch(specifier, _after(newest))
+
+
+@lru_cache(maxsize=4)
+def _after(newest: Version) -> tuple[Version, ...]:
     minors = range(newest.minor + 1, newest.minor + _FUTURE)
     future = [f"{newest.major}.{minor}.0" for minor in minors]
     future += [f"{major}.0.0" for major in (newest.major + 1, newest.major + 2)]
-    return admitted_torch(specifier, map(Version, future))
+    return tuple(map(Version, future))
 
 
 def pinned_torch(

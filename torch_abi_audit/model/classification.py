@@ -212,6 +212,11 @@ class Cell:
     changes: tuple[LayoutChange, ...] = ()
 
     @property
+    def loads_unchanged(self) -> bool:
+        """Whether it loads, and no class that it depends on is known to have changed."""
+        return self.status in LOADING and self.layout is not LayoutStatus.CHANGED
+
+    @property
     def loads_but_for_cuda(self) -> bool:
         """Whether nothing but the CUDA of torch's build is in the way."""
         return self.status in LOADING or (

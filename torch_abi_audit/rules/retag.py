@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING
 from packaging.tags import parse_tag
 
 from torch_abi_audit.abi.modules import is_for_stable_abi
-from torch_abi_audit.claims.python_tags import PYTHONS, STABLE_ABIS, admitted_pythons
+from torch_abi_audit.claims.python_tags import (
+    PYTHONS,
+    STABLE_ABIS,
+    admitted_pythons,
+    tag_parts,
+)
 from torch_abi_audit.model import Fix, MetadataChange, PythonAbi, PythonVersion
 from torch_abi_audit.wording import limited_api
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from packaging.tags import Tag
 
@@ -36,18 +41,13 @@ def retag(
     None for tags that no filename can hold, such as some of installed packages.
     """
     tags = subject.claims.tags
-    parts: list[Collection[str]] = [
-        {tag.interpreter for tag in tags},
-        {tag.abi for tag in tags},
-        {tag.platform for tag in tags},
-    ]
-    if not tags or len(tags) != len(parts[0]) * len(parts[1]) * len(parts[2]):
+    if not tags or parse_tag("-".join(tag_parts(tags))) != tags:
         return None
     new = [
-        sorted(set(old if part is None else part))
-        for old, part in zip(parts, (pythons, abis, platforms), strict=True)
+        old if part is None else ".".join(sorted(set(part)))
+        for old, part in zip(tag_parts(tags), (pythons, abis, platforms), strict=True)
     ]
-    return MetadataChange(tags="-".join(map(".".join, new))) if all(new) else None
+    return MetadataChange(tags="-".join(new)) if all(new) else None
 
 
 def cp(python: PythonVersion) -> str:
@@ -57,9 +57,7 @@ def cp(python: PythonVersion) -> str:
 
 def python_tag(tags: Iterable[Tag]) -> str:
     """Return tags without the platform, as filenames have them: ``cp315-abi3.abi3t``."""
-    tags = list(tags)
-    parts = ({tag.interpreter for tag in tags}, {tag.abi for tag in tags})
-    return "-".join(".".join(sorted(part)) for part in parts)
+    return "-".join(tag_parts(tags)[:2])
 
 
 def stable_abi_fix(subject: Subject, users: Sequence[LibraryAudit]) -> Fix:

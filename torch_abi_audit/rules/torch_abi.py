@@ -13,14 +13,23 @@ from torch_abi_audit.rules.registry import Hit, rule
 from torch_abi_audit.wording import join, short, unique
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from packaging.version import Version
 
     from torch_abi_audit.catalog import Catalog
+    from torch_abi_audit.model import Evidence, LibraryAudit
 
 
 UNSTABLE_ABI = "unstable-torch-symbol"
+
+
+def _using(
+    subject: Subject, names: Callable[[LibraryAudit], Sequence[str]]
+) -> tuple[tuple[str, ...], tuple[Evidence, ...]]:
+    """Return the libraries that use symbols of a kind, and these symbols as evidence."""
+    found = [(item.path, symbols(names(item))) for item in subject.libraries if names(item)]
+    return unique(path for path, _ in found), of_libraries(found)
 
 
 @rule(
@@ -41,12 +50,12 @@ UNSTABLE_ABI = "unstable-torch-symbol"
 )
 def unstable_torch_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report what keeps libraries off the stable ABI: a note where the metadata allows for it."""
-    users = [item for item in subject.libraries if item.torch.unstable]
+    users, evidence = _using(subject, lambda item: item.torch.unstable)
     if users:
         yield Hit(
             "{libraries:use} the unstable C++ ABI of libtorch ({evidence:symbol})",
-            libraries=unique(item.path for item in users),
-            evidence=of_libraries((item.path, symbols(item.torch.unstable)) for item in users),
+            libraries=users,
+            evidence=evidence,
             fix="use torch::stable and torch::headeronly, and build with -DTORCH_TARGET_VERSION",
             severity=Severity.NOTE if is_confined(subject, catalog) else None,
         )
@@ -65,13 +74,13 @@ def unstable_torch_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
 )
 def unknown_shim_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report shims that are newer than the catalog, or not torch's."""
-    users = [item for item in subject.libraries if item.torch.unknown_shims]
+    users, evidence = _using(subject, lambda item: item.torch.unknown_shims)
     if users:
         yield Hit(
             f"{{libraries:import}} {{evidence:symbol}} that no torch up to {short(catalog.newest)}"
             " declares: the wheel may need a newer release",
-            libraries=unique(item.path for item in users),
-            evidence=of_libraries((i.path, symbols(i.torch.unknown_shims)) for i in users),
+            libraries=users,
+            evidence=evidence,
             fix="update torch-abi-audit if a newer torch provides it",
         )
 
@@ -87,22 +96,17 @@ def unknown_shim_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
 )
 def unguaranteed_shim(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report shims that torch exports without a guarantee to keep them."""
-    found = {
-        item.path: names
-        for item in subject.libraries
-        if (names := [n for n in item.torch.shims if not catalog.shims[n].promised])
-    }
-    if found:
-        headers = {
-            catalog.shims[name].header.rpartition("/")[2]
-            for names in found.values()
-            for name in names
-        }
+    users, evidence = _using(
+        subject,
+        lambda item: [name for name in item.torch.shims if not catalog.shims[name].promised],
+    )
+    if users:
+        headers = {catalog.shims[item.name].header.rpartition("/")[2] for item in evidence}
         yield Hit(
             f"{{libraries:use}} {{evidence:shim}} of {join(headers)}, which the stable ABI does not"
             " cover",
-            libraries=tuple(found),
-            evidence=of_libraries((path, symbols(names)) for path, names in found.items()),
+            libraries=users,
+            evidence=evidence,
         )
 
 
@@ -120,14 +124,14 @@ def unguaranteed_shim(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
 def unstable_inline_code(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report stable libraries that were not compiled against the stable headers alone."""
     fix = "build with -DTORCH_TARGET_VERSION, which makes the compiler reject these headers"
-    defining = [item for item in subject.libraries if item.torch.inlined]
+    defining, inlined = _using(subject, lambda item: item.torch.inlined)
     asserting = [i for i in subject.libraries if i.torch.headers and not i.torch.inlined]
     if defining:
         yield Hit(
             "{libraries:contain} {evidence:function} of torch's unstable headers, but"
             " only stable shims are imported",
-            libraries=unique(item.path for item in defining),
-            evidence=of_libraries((i.path, symbols(i.torch.inlined)) for i in defining),
+            libraries=defining,
+            evidence=inlined,
             fix=fix,
         )
     if asserting:
@@ -233,13 +237,13 @@ def leaked_libstdcxx_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]
 )
 def foreign_symbol_from_libtorch(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report functions that are no part of torch and that any release may drop."""
-    users = [item for item in subject.libraries if item.torch.foreign]
+    users, evidence = _using(subject, lambda item: item.torch.foreign)
     if users:
         yield Hit(
             "{libraries:rely} on {evidence:third-party symbol} that libtorch exports only by"
             " accident",
-            libraries=unique(item.path for item in users),
-            evidence=of_libraries((item.path, symbols(item.torch.foreign)) for item in users),
+            libraries=users,
+            evidence=evidence,
             fix="link the third-party library itself",
         )
 

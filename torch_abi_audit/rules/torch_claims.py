@@ -165,8 +165,8 @@ def torch_unpinned(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     if loading:
         loads = f" and loads on torch {ranges(loading, catalog.published)}"
     elif known:
-        of_all = f"({short(catalog.releases[0])}-{short(catalog.newest)})"
-        loads = f" and does not load on any known torch release {of_all}"
+        of_all = ranges(catalog.releases, catalog.releases)
+        loads = f" and does not load on any known torch release ({of_all})"
     else:
         loads = ""
     yield Hit(
@@ -216,10 +216,7 @@ def _allowed(subject: Subject, catalog: Catalog) -> str:
         return f"{subject.source} allows several releases that are not out yet"
     if any(not str(demand) for demand in subject.demands):
         return f"{subject.source} allows any release"
-    named = ranges(allowed, catalog.published)
-    if future and max(allowed) == catalog.published[-1]:
-        runs = named.rpartition(", ")
-        named = f"{runs[0]}{runs[1]}{runs[2].partition('-')[0]} and newer"
+    named = ranges(allowed, catalog.published, open_ended=future)
     return f"{subject.source} allows torch {named}"
 
 

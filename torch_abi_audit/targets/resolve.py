@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import TargetKind
 from torch_abi_audit.targets.wheel import read_wheel
+from torch_abi_audit.wording import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,12 +83,9 @@ def resolve(text: str, site: Callable[[], Site], *, verify: bool = False) -> lis
 
 def _not_found(name: str, site: Site) -> str:
     """Say that there is no file or package of a name, where it was looked for, and what is."""
-    from difflib import get_close_matches  # noqa: PLC0415 -- for bad news only
-
-    alike = get_close_matches(name, site.packages, 1, cutoff=0.8)
-    hint = f"; did you mean {alike[0]}?" if alike else ""
+    hint = did_you_mean(name, site.packages)
     where = ", ".join(map(str, site.folders)) or "any site-packages"
-    return f"no such file, and no package of that name in {where}{hint}"
+    return f"no such file, and no package of that name in {where}{f'; {hint}' if hint else ''}"
 
 
 def _in_folder(text: str, folder: Path, *, verify: bool) -> list[ResolvedTarget]:

@@ -12,7 +12,6 @@ from packaging.version import Version
 from torch_abi_audit.abi.mangling import demangle
 from torch_abi_audit.claims.torch_requirement import admitted_by_any, requirement
 from torch_abi_audit.model import (
-    LOADING,
     Cause,
     Conclusion,
     LayoutStatus,
@@ -44,11 +43,7 @@ class PackageOutcome(NamedTuple):
 
 def good_releases(subject: Subject) -> frozenset[Version]:
     """Return the known releases of torch that suit a package: it loads there, and allows them."""
-    loading = {
-        release
-        for release, cell in subject.matrix.row.items()
-        if cell.status in LOADING and cell.layout is not LayoutStatus.CHANGED
-    }
+    loading = {release for release, cell in subject.matrix.row.items() if cell.loads_unchanged}
     demands = subject.required or (None,)
     return frozenset(loading) & admitted_by_any(demands, tuple(loading))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from torch_abi_audit.claims.python_tags import tag_parts
 from torch_abi_audit.model import MetadataChange, Plan, TorchAbi
 from torch_abi_audit.rules import UNSTABLE_ABI
 from torch_abi_audit.wording import unique
@@ -44,12 +45,10 @@ def candidates(findings: Iterable[Finding], tags: Iterable[Tag] = ()) -> list[Me
 
 def _joint(wanted: Iterable[str], tags: Iterable[Tag]) -> str:
     """Return tags with what several changes want: of each part the first that is another."""
-    named = [(tag.interpreter, tag.abi, tag.platform) for tag in tags]
-    old = [".".join(sorted(set(part))) for part in zip(*named, strict=True)]
     parts = zip(*(text.split("-") for text in wanted), strict=True)
     return "-".join(
         next((part for part in of_part if part != before), before)
-        for before, of_part in zip(old, parts, strict=True)
+        for before, of_part in zip(tag_parts(tags), parts, strict=True)
     )
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.claims.python_tags import ANY_LATER, installing_interpreters
-from torch_abi_audit.claims.torch_requirement import admitted_by_any, future_torch
+from torch_abi_audit.claims.torch_requirement import admitted_by_any
 from torch_abi_audit.model import (
-    LOADING,
     DemandSource,
-    LayoutStatus,
     MigrationProgress,
     ReleaseStatus,
     Severity,
@@ -38,14 +36,12 @@ class Support(NamedTuple):
         guaranteed: Those of them that the stable ABI guarantees.
         unknown: Known releases of which it is not known, for want of a build for its platform.
         allowed: The known releases that it is checked against, by its metadata or the user.
-        newer: Whether newer releases than the known ones are allowed.
     """
 
     loads: frozenset[Version]
     guaranteed: frozenset[Version]
     unknown: frozenset[Version]
     allowed: frozenset[Version]
-    newer: bool
 
     @property
     def missed(self) -> frozenset[Version]:
@@ -53,21 +49,16 @@ class Support(NamedTuple):
         return self.allowed - self.loads - self.unknown
 
 
-def support(subject: Subject, catalog: Catalog) -> Support:
+def support(subject: Subject) -> Support:
     """Compare the matrix of a target with what its metadata allows."""
     row = subject.matrix.row
-    loads = {
-        release
-        for release, cell in row.items()
-        if cell.status in LOADING and cell.layout is not LayoutStatus.CHANGED
-    }
+    loads = {release for release, cell in row.items() if cell.loads_unchanged}
     demands = subject.demands or (None,)
     return Support(
         loads=frozenset(loads),
         guaranteed=frozenset(r for r in loads if row[r].status is ReleaseStatus.GUARANTEED),
         unknown=frozenset(r for r in row if row[r].status is ReleaseStatus.UNKNOWN),
         allowed=admitted_by_any(demands, tuple(row)),
-        newer=any(future_torch(demand, catalog.newest) for demand in demands),
     )
 
 
@@ -114,7 +105,7 @@ def summarize(  # noqa: PLR0913 -- all that the sentence is about
 
 def _loads(subject: Subject, catalog: Catalog) -> str:
     """Say which releases a target loads on, and which its metadata allows."""
-    found = support(subject, catalog)
+    found = support(subject)
     match subject.torch_abi:
         case TorchAbi.STABLE:
             abi = "stable ABI"
@@ -140,15 +131,13 @@ def _where(subject: Subject, found: Support, catalog: Catalog) -> str:
     floor = subject.torch_floor
     if not found.loads:
         if not found.unknown:
-            known = f"{short(catalog.releases[0])}-{short(catalog.newest)}"
+            known = ranges(catalog.releases, catalog.releases)
             return f"does not load on any known torch release ({known})"
         need = f"; its symbols need torch {short(floor.release)} or newer" if floor else ""
         return f"no torch build for its platform is known{need}"
-    shown = ranges(found.loads, catalog.releases)
-    if subject.source is not DemandSource.AGAINST and catalog.newest in found.guaranteed:
-        # The guarantee covers releases to come.
-        before, comma, last = shown.rpartition(", ")
-        shown = f"{before}{comma}{last.partition('-')[0]} and newer"
+    # The guarantee covers releases to come.
+    to_come = subject.source is not DemandSource.AGAINST and catalog.newest in found.guaranteed
+    shown = ranges(found.loads, catalog.releases, open_ended=to_come)
     of_concern = found.loads & found.allowed or found.loads
     promise = ""
     if subject.torch_abi is TorchAbi.STABLE and not of_concern <= found.guaranteed:
@@ -173,7 +162,7 @@ def _required(subject: Subject, found: Support, catalog: Catalog) -> list[str]:
         alone = "the required release" if len(minors) == 1 else "all unchanged in layout"
         others = found.loads - found.allowed
         which = ranges(found.allowed, catalog.releases)
-        return [f"pinned to {which}" if others or len(minors) > 1 else f"{alone}"]
+        return [f"pinned to {which}" if others or len(minors) > 1 else alone]
     return [f"requires torch{required}" if required else "any torch allowed"]
 
 
