@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _RUNS = r"(\d[\d.]*(?:-\d[\d.]*)?(?:, \d[\d.]*(?:-\d[\d.]*)?)*)"
-_LOADS = re.compile(rf"loads on torch {_RUNS}( and newer)?( without ABI guarantee)?(?=[,;]|$)")
+_LOADS = re.compile(
+    rf"loads on (?:CUDA builds of )?torch {_RUNS}( and newer)?( without ABI guarantee)?(?=[,;]|$)"
+)
 _NOT_ON = re.compile(rf"not on {_RUNS}, allowed by")
 _PASSING = ("safe", "pinned", "not-applicable")
 

@@ -85,13 +85,13 @@ def test_an_environment(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
             "stable-2-10 1.0 requires torch>=2.10 and does not load with torch 2.9.0: torch 2.10 or"
             " newer is needed for torch_call_dispatcher"
         ),
-        '   = fix: pip install "torch==2.15.*"',
+        '   = fix for this package alone: pip install "torch==2.15.*"',
         "",
         (
             "unstable-pinned 1.0 requires torch==2.14.* and does not load with torch 2.9.0:"
             " at::get_num_threads() (not in torch 2.9.0)"
         ),
-        '   = fix: pip install "torch==2.14.*"',
+        '   = fix for this package alone: pip install "torch==2.14.*"',
     ]
     assert lines[-1] == (
         "failed: 2 of 3 packages that use torch do not load with torch 2.9.0; torch 2.14 suits all"
@@ -198,9 +198,9 @@ def test_a_wheel_that_is_pinned_passes_unless_it_has_to_be_stable(
 ) -> None:
     pinned, undeclared = wheel_of("unstable-pinned"), wheel_of("unstable-undeclared")
     assert main([str(pinned)]) == 0
-    said = "unstable ABI: loads on torch 2.9-2.15, pinned to 2.14; Python 3.9 and newer, 3.13t and"
+    said = "unstable ABI: loads on torch 2.9-2.15, pinned to 2.14; for Python 3.9 and newer, 3.13t"
     assert capsys.readouterr().out.splitlines() == [
-        f"pinned: {pinned.name}: {said} newer (1 note, -v)"
+        f"pinned: {pinned.name}: {said} and newer (1 note, -v)"
     ]
     assert main(["--require-stable", str(pinned)]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == (

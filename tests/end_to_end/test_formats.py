@@ -489,12 +489,35 @@ def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(lines) == _LINES_OF_A_TABLE_OF_TWO
 
 
+def test_wheels_of_which_there_is_the_same_to_say_are_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {
+        "unstable_undeclared/_C.so": member_of("unstable-undeclared", "unstable_undeclared/_C.so")
+    }
+    metadata = "Metadata-Version: 2.1\nName: x\nVersion: 1.0\nRequires-Python: >=3.9\n"
+    name = "x-1.0-{}-none-manylinux_2_28_x86_64.whl"
+    wheels = [
+        write_wheel(tmp_path, files, name=name.format(tag), metadata=metadata)
+        for tag in ("cp310", "cp311", "cp312")
+    ]
+    assert main(list(map(str, wheels))) == 1
+    lines = capsys.readouterr().out.splitlines()
+    alike = f"  same matrix, findings and fix as {wheels[0].name} (-v)"
+    assert [lines[lines.index(str(wheel)) + 1] == alike for wheel in wheels] == [False, True, True]
+    # The table leaves out what the last line has for all.
+    heads = [line.split()[0] for line in lines[lines.index(str(wheels[2])) :] if "fix" in line]
+    assert heads == ["same", "unsafe:", "unsafe:"]
+    assert main(["-v", *map(str, wheels)]) == 1
+    assert alike not in capsys.readouterr().out
+
+
 def test_what_is_fine_takes_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([WHEELS[0], str(next((TEST_WHEELS / "no-torch").glob("*.whl")))]) == 0
     assert capsys.readouterr().out.splitlines() == [
         (
             "safe: stable_2_10-1.0-py39-none-manylinux_2_28_x86_64.whl: stable ABI: loads on torch"
-            " 2.10 and newer, requires torch>=2.10; Python 3.9 and newer, 3.13t and newer"
+            " 2.10 and newer, requires torch>=2.10; for Python 3.9 and newer, 3.13t and newer"
         ),
         (
             "not-applicable: no_torch-1.0-py39-none-manylinux_2_28_x86_64.whl: does not use torch;"

@@ -33,6 +33,7 @@ SYMBOL = Reason(Cause.SYMBOL, "_ZN2at3newEv", "not in torch 2.9.0")
 CUDA = Reason(Cause.LIBRARY, "libc10_cuda.so", "torch 2.10.0 is built without CUDA")
 BROKEN = Cell(ReleaseStatus.BREAKS, (SYMBOL,))
 FINE = Cell(ReleaseStatus.LINKS)
+CHANGED_LATER = library("_ZN2at6changeEi", needed=TORCH)  # up to 2.9.1
 NEW = library("_ZN2at3newEv", needed=TORCH)  # in 2.10 and 2.11
 
 
@@ -81,8 +82,17 @@ def test_a_torch_without_cuda() -> None:
         "x 1.0 does not load with torch 2.10.0+cpu: libc10_cuda.so (torch 2.10.0 is built without"
     )
     assert told(item, cell, "2.10.0+cpu") == (
-        f"{said} CUDA); install a CUDA build of it",
+        f"{said} CUDA); install a CUDA build of torch 2.10.0",
         "pip install --force-reinstall torch==2.10.0",
+    )
+    # Where that build does not suit it either, it says so.
+    old = subject({"a.so": CHANGED_LATER}, claims())
+    assert told(old, cell, "2.10.0+cpu") == (
+        (
+            f"{said} CUDA); nor does it load with the CUDA build: at::change(int) (last in torch"
+            " 2.9.1)"
+        ),
+        'pip install "torch==2.9.*"',
     )
     # Another that is not to be had in that release is no cause for installing it again.
     symbol = Cell(ReleaseStatus.BREAKS, (SYMBOL,))
@@ -173,6 +183,26 @@ NONE = Environment(("site",), None)
             HERE,
             0,
             "failed: 1 of 1 package that uses torch does not load with torch 2.10.0+cpu",
+            1,
+        ),
+        (
+            [package(Cell(ReleaseStatus.BREAKS, (CUDA,))), package(FINE, "2.9.0")],
+            HERE,
+            0,
+            (
+                "failed: 1 of 2 packages that use torch does not load with torch 2.10.0+cpu, which"
+                " is built without CUDA; no known torch release suits all of them"
+            ),
+            1,
+        ),
+        (
+            [package(Cell(ReleaseStatus.BREAKS, (CUDA,)), "2.9.0"), package(BROKEN, "2.10.0")],
+            HERE,
+            0,
+            (
+                "failed: 2 of 2 packages that use torch do not load with torch 2.10.0+cpu; no known"
+                " torch release suits all of them"
+            ),
             1,
         ),
         (

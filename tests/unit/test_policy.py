@@ -224,6 +224,38 @@ def test_what_holds_for_all_together_fails_no_check_of_one_thing() -> None:
     assert not Policy().fails_together(())
 
 
+UNSAFE = Outcome(
+    "a.whl", TargetKind.WHEEL, Verdict.UNSAFE, fails=True, why="it is old", fix=("torch>=2",)
+)
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ((), "do not publish 1 of 1 wheel (a.whl)"),
+        (
+            (UNSAFE,),
+            "do not publish 2 of 2 wheels (a.whl, a.whl): it is old; fix for each: torch>=2",
+        ),
+        (
+            (UNSAFE._replace(why="it is new"),),
+            "do not publish 2 of 2 wheels (a.whl, a.whl); fix for each: torch>=2",
+        ),
+        ((UNSAFE._replace(fix=()),), "do not publish 2 of 2 wheels (a.whl, a.whl): it is old"),
+        (
+            (UNSAFE._replace(verdict=Verdict.SAFE, why=None, fix=(), fails=False),),
+            "do not publish 1 of 2 wheels (a.whl)",
+        ),
+    ],
+)
+def test_what_several_share_is_said_once(others: tuple[Outcome, ...], said: str) -> None:
+    assert Policy().conclude((UNSAFE, *others), ()).why == said
+    # A check of one thing has reasons of its own.
+    checked = Policy(Check.TORCH).conclude((UNSAFE, *others), ()).why
+    assert "it is old" not in checked
+    assert "fix" not in checked
+
+
 def test_weighing_changes_one_rule_where_the_stable_abi_is_required() -> None:
     findings = (BROKEN, WARNING, ALLOWED_FOR)
     for check in (None, *Check):

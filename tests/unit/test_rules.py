@@ -363,7 +363,7 @@ def test_of_several_leaks_the_newest_sets_the_floor() -> None:
     ]
     (hit,) = hits
     assert hit.severity is Severity.WARNING
-    assert hit.message.endswith("which exports one only since 2.10 (GLIBCXX_3.4.32)")
+    assert hit.message.endswith("which exports one of them only since 2.10 (GLIBCXX_3.4.32)")
 
 
 def test_a_leak_that_sets_no_floor_of_its_own_is_a_note() -> None:

@@ -57,20 +57,27 @@ def said(
 )
 def test_what_loads_and_what_is_required(torch: str, sentence: str) -> None:
     found = said({"a.so": STABLE}, torch)
-    assert found.startswith(f"safe: stable ABI: {sentence}; Python 3.9 and newer")
+    assert found.startswith(f"safe: stable ABI: {sentence}; for Python 3.9 and newer")
 
 
 def test_what_is_not_declared() -> None:
     assert said({"a.so": STABLE}) == (
-        "safe: stable ABI: loads on torch 2.10 and newer, torch is not declared; Python 3.9 and"
-        " newer, 3.13t and newer; 1 warning (torch-undeclared)"
+        "safe: stable ABI: loads on torch 2.10 and newer, but torch is not declared; for Python 3.9"
+        " and newer, 3.13t and newer; 1 warning (torch-undeclared)"
+    )
+
+
+def test_a_library_for_cuda_needs_a_build_with_it() -> None:
+    cuda = library("torch_ten", needed=(*TORCH, "libtorch_cuda.so"))
+    assert said({"a.so": STABLE, "b.so": cuda}, "torch>=2.10").startswith(
+        "safe: stable ABI: loads on CUDA builds of torch 2.10 and newer, requires torch>=2.10;"
     )
 
 
 def test_no_build_for_the_platform() -> None:
     assert said({"a.so": STABLE}, "torch>=2.10", tag="py39-none-musllinux_1_2_x86_64").startswith(
         "safe: stable ABI: no torch build for its platform is known; its symbols need torch 2.10"
-        " or newer, requires torch>=2.10; Python"
+        " or newer, requires torch>=2.10; for Python"
     )
 
 
@@ -79,8 +86,8 @@ def test_what_is_ignored_is_said_and_so_is_what_it_hid() -> None:
     ignore = (Ignore("cuda-major-mismatch", "tested"),)
     assert said({"a.so": cuda}, "torch>=2.10").startswith("unsafe: do not publish: the wheel needs")
     assert said({"a.so": cuda}, "torch>=2.10", ignore=ignore) == (
-        "safe: stable ABI: loads on torch 2.10, not on 2.11, allowed by the metadata; Python 3.9"
-        " and newer, 3.13t and newer; 1 finding ignored (cuda-major-mismatch)"
+        "safe: stable ABI: loads on torch 2.10, not on 2.11, allowed by the metadata; for Python"
+        " 3.9 and newer, 3.13t and newer; 1 finding ignored (cuda-major-mismatch)"
     )
 
 
@@ -103,7 +110,7 @@ def test_releases_that_the_user_chose() -> None:
 def test_pinned() -> None:
     one = {"a.so": TWO_RELEASES}
     assert said(one, "torch==2.9.*").startswith(
-        "pinned: unstable ABI: loads on torch 2.8-2.9, pinned to 2.9; Python"
+        "pinned: unstable ABI: loads on torch 2.8-2.9, pinned to 2.9; for Python"
     )
     assert said(one, "torch==2.10.*").endswith(
         "; fix: pin the torch release that it was built with"
@@ -111,12 +118,12 @@ def test_pinned() -> None:
     of_two = {"a.so": UNSTABLE, "b.so": STABLE}
     assert said(of_two, "torch==2.10.*").startswith("pinned: unstable ABI in 1 of 2 libraries: ")
     assert said({"a.so": UNSTABLE}, "torch==2.10.*").startswith(
-        "pinned: unstable ABI: loads on torch 2.8-2.11, pinned to 2.10; Python"
+        "pinned: unstable ABI: loads on torch 2.8-2.11, pinned to 2.10; for Python"
     )
 
 
 def test_pythons_are_said_of_wheels_alone() -> None:
-    assert "; Python 3.12" in said(
+    assert "; for Python 3.12" in said(
         {"a.so": STABLE}, "torch>=2.10", tag="cp312-cp312-manylinux_2_28_x86_64"
     )
     assert "Python" not in said({"a.so": STABLE}, "torch>=2.10", kind=TargetKind.PACKAGE)

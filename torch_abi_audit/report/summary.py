@@ -134,6 +134,22 @@ def failures_first(targets: Iterable[TargetDocument]) -> list[TargetDocument]:
     return sorted(targets, key=weight)
 
 
+def essence(target: TargetDocument) -> str:
+    """Return all that is said of a target but the names of its files, to tell those alike."""
+    findings = [
+        {
+            **finding,
+            "libraries": len(finding["libraries"]),
+            "evidence": [{**item, "library": None} for item in finding["evidence"]],
+        }
+        for finding in (*target["findings"], *target["ignored"])
+        if is_grave(finding)
+    ]
+    notes = [finding["rule"] for finding in target["findings"] if not is_grave(finding)]
+    said = [target["summary"].rpartition("; for Python ")[0] or target["summary"], target["error"]]
+    return repr((said, findings, notes, target["fix"], target["torch"]["releases"], target["here"]))
+
+
 def counts(document: Document) -> list[tuple[Verdict, int]]:
     """Return how many targets have each verdict that one has, in a fixed order."""
     order = (Verdict.SAFE, Verdict.PINNED, Verdict.UNSAFE, Verdict.NOT_APPLICABLE, Verdict.ERROR)
@@ -442,6 +458,8 @@ def fixes(target: TargetDocument) -> list[str]:
     plan = target["fix"]
     if plan is not None and plan["lines"]:
         return list(plan["lines"])
+    if plan is not None and plan["choices"]:
+        return ["pin the torch release that it was built with"]
     for severity in (Severity.ERROR, Severity.WARNING):
         found = [f for f in target["findings"] if f["severity"] == severity and f["fix"]]
         if found:
@@ -468,8 +486,11 @@ def fix_lines(target: TargetDocument) -> list[tuple[str, str]]:
         lines += [("", ", ".join(choice["lines"])) for choice in plan["choices"]]
     elif plan["passes"]:
         lines = [("fix", plan["lines"][0]), *(("", line) for line in plan["lines"][1:])]
-        again = f"audited again with it: {plan['verdict']}"
-        lines.append(("", f"({again}; torch-abi-audit repair writes that wheel)"))
+        built, what = target["torch"]["built_with"], ""
+        if plan["verdict"] == Verdict.PINNED and built and built["sign"] != Sign.DATE:
+            what = "the release that it was built with; "
+        lines.append(("", f"({what}with it the wheel is {plan['verdict']}, and passes)"))
+        lines.append(("", "or let `torch-abi-audit repair WHEEL` write that wheel"))
     elif plan["why_not"]:
         # The closing sentence has it too, unless another finding is what it is about.
         why = "" if plan["why_not"] in target["summary"] else f": {plan['why_not']}"
@@ -594,7 +615,7 @@ def coverage(release: ProjectReleaseDocument, known: Iterable[str]) -> list[tupl
             f"Python {pythons(row['pythons'], ANY_LATER.minor) or 'none'}",
             ""
             if row["torch"] is None
-            else f"torch {ranges(map(Version, row['torch']), releases) or 'none'}",
+            else f"loads on torch {ranges(map(Version, row['torch']), releases) or 'none'}",
         )
         for row in release["coverage"]
     ]

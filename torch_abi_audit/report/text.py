@@ -161,6 +161,7 @@ class TerminalWriter:
         self._rows: list[tuple[str, ...]] = []
         self._fixes: list[str] = []  # of each row the first, empty for none
         self._gap = False  # whether a blank line stands between the last target and the next
+        self._told: dict[str, str] = {}  # what was said of a target, and of which
 
     def add(self, target: TargetDocument) -> None:
         """Print the next target."""
@@ -197,7 +198,7 @@ class TerminalWriter:
         self._ignored(tail["ignored"])
         several = len(self._rows) > 1
         if several and not all(verdict == Verdict.SAFE for verdict, *_ in self._rows):
-            self._table()
+            self._table(plain_text(tail["conclusion"]["why"]))
         # Of one target the last line says it all, unless something else is said after it.
         more = tail["findings"] or tail["ignored"] or self._head["options"]["check"] is not None
         if several or more or not loud or not self._rows:
@@ -227,7 +228,10 @@ class TerminalWriter:
         before = self._out.count
         verdict = target["verdict"]
         self._out.line(plain_text(target["target"]), style="bold")
-        if target["error"] is None or target["libraries"]:
+        alike = self._told.setdefault(summary.essence(target), summary.filename(target))
+        if alike != summary.filename(target) and not self._style.verbose:
+            self._out.prose(f"  same matrix, findings and fix as {alike} (-v)", indent=2)
+        elif target["error"] is None or target["libraries"]:
             self._out.line(f"  {summary.contents(target)}", style="dim")
             if summary.readable(target):
                 self._facts(target)
@@ -285,7 +289,7 @@ class TerminalWriter:
         more = len(names) - len(shown)
         for place, name in enumerate(shown):
             said = f" and {more} more" if more and place == len(shown) - 1 else ""
-            self._out.line(f"           for {name}{said}", style="dim")
+            self._out.line(f"           because of {name}{said}", style="dim")
 
     def _matrix(self, target: TargetDocument) -> None:
         """Print the matrix: a column a minor release, and a line for libraries that agree."""
@@ -377,7 +381,8 @@ class TerminalWriter:
         for severity in (Severity.WARNING, Severity.NOTE):
             rules = [f["rule"] for f in folded if f["severity"] == severity]
             if rules:
-                said = count(len(rules), severity)
+                more = "more " if any(f["severity"] == severity for f in shown) else ""
+                said = count(len(rules), f"{more}{severity}")
                 names = ", ".join(dict.fromkeys(rules))
                 self._out.line()
                 style = _SEVERITY_STYLES[severity]
@@ -442,8 +447,12 @@ class TerminalWriter:
         for line in _aligned(summary.coverage(release, self._known)):
             self._out.line(f"  {line}")
 
-    def _table(self) -> None:
-        """Print one line a target, and what to change first about it."""
+    def _table(self, conclusion: str) -> None:
+        """Print one line a target, and what to change first about it.
+
+        Args:
+            conclusion: The sentence that follows; a fix that it has is not told for each.
+        """
         head = ("verdict", "torch", "python", "errors", "warnings", "target")
         verdicts = [row[0] for row in self._rows]
         styles = ["dim", *(_VERDICT_STYLES[Verdict(item)] for item in verdicts)]
@@ -452,7 +461,7 @@ class TerminalWriter:
         lines = _aligned([head, *self._rows])
         for line, style, fix in zip(lines, styles, ["", *self._fixes], strict=True):
             self._out.line(line, head=widest, style=style)
-            if fix:
+            if fix and f"fix for each: {fix}" not in conclusion:
                 indent = widest + 2
                 self._out.prose(f"{' ' * indent}= fix: {fix}", indent=indent + 7)
 
@@ -512,12 +521,16 @@ class EnvironmentWriter:
             self._table(users)
         elif conclusion["exit_code"] == 0:
             return
+        # Those for one package may undo each other.
+        several = len({row.command for row in users if row.command}) > 1
+        label = "fix for this package alone" if several else "fix"
         for row in users:
             if row.why:
                 self._out.line()
                 self._out.prose(row.why, style="red", indent=2)
             if row.command:
-                self._out.line(f"   = fix: {row.command}", head=9, style="bold green")
+                head = f"   = {label}:"
+                self._out.line(f"{head} {row.command}", head=len(head), style="bold green")
         self._out.line()
         word, why = conclusion["word"], conclusion["why"]
         style = "bold green" if word in summary.GOOD_WORDS else "bold red"

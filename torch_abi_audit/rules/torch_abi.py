@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch_abi_audit.abi.torch import is_torchs
 from torch_abi_audit.claims.torch_requirement import admitted_by_any
-from torch_abi_audit.model import Severity, Subject
+from torch_abi_audit.model import PythonAbi, Severity, Subject
 from torch_abi_audit.rules.checked import is_confined
 from torch_abi_audit.rules.evidence import files, libraries, of_libraries, symbols
 from torch_abi_audit.rules.registry import Hit, rule
@@ -216,7 +216,7 @@ def leaked_libstdcxx_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]
         paths = list(dict.fromkeys(users))
         yield Hit(
             "{libraries:resolve} {evidence:symbol} of libstdc++ from libtorch, which exports"
-            f" {'one' if len(since) > 1 else 'it'} only since {short(since[newest])}"
+            f" {'one of them' if len(since) > 1 else 'it'} only since {short(since[newest])}"
             f" ({versions[newest]})",
             libraries=tuple(paths),
             evidence=symbols(sorted(since)),
@@ -283,8 +283,10 @@ def links_torch_python(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
             "{libraries:use} symbols of libtorch_python, which is built for one Python version",
             libraries=unique(using),
             fix="move the code that uses Python to a library of its own, or to the stable ABI",
-            # On the unstable ABI that is one more of its symbols.
-            severity=Severity.NOTE if is_confined(subject, catalog) else Severity.WARNING,
+            # For one Python it is anyway; on the unstable ABI that is one more of its symbols.
+            severity=Severity.NOTE
+            if subject.python_abi is PythonAbi.VERSION_SPECIFIC or is_confined(subject, catalog)
+            else Severity.WARNING,
         )
     if linked:
         yield Hit(

@@ -28,6 +28,7 @@ from torch_abi_audit.verdict.environment import (
     good_releases,
 )
 from torch_abi_audit.verdict.ignores import is_expired, matches, split
+from torch_abi_audit.verdict.plan import advice, cause
 from torch_abi_audit.verdict.policy import Outcome
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class RunCollector:
 
     def add(self, report: TargetReport) -> None:
         """Take the next target."""
-        self._outcomes.append(Outcome(report.target, report.kind, report.verdict, report.fails))
+        self._outcomes.append(_outcome(report))
         if (package := self._package(report)) is not None:
             self._packages.append(package)
         paths = {item.path for item in report.libraries}
@@ -145,6 +146,13 @@ class RunCollector:
             present=ignore in self._present or bool(self._matched[ignore]),
             expired=is_expired(ignore, self._catalog),
         )
+
+
+def _outcome(report: TargetReport) -> Outcome:
+    unsafe = report.verdict is Verdict.UNSAFE and report.findings
+    why = cause(report.findings).message if unsafe else None
+    fix = advice(report.plan)
+    return Outcome(report.target, report.kind, report.verdict, report.fails, why, fix)
 
 
 def _summary(report: TargetReport, subject: Subject) -> WheelSummary:

@@ -80,10 +80,16 @@ def remedy(subject: Subject, cell: Cell, torch: Version, catalog: Catalog) -> Re
     if not good:
         return Remedy(f"{why}; no known torch release suits it")
     same = [r for r in good if r.release == torch.release]
-    if same and any(reason.is_about_cuda for reason in cell.reasons):
+    for_cuda = any(reason.is_about_cuda for reason in cell.reasons)
+    if for_cuda and not same:
+        build = subject.matrix.row.get(Version(torch.base_version))
+        if build is not None and build.reasons:
+            why += f"; nor does it load with the CUDA build: {_told(build.reasons[0])}"
+    if for_cuda and same:
         # The build that the index has of this very release.
         return Remedy(
-            f"{why}; install a CUDA build of it", f"pip install --force-reinstall torch=={same[0]}"
+            f"{why}; install a CUDA build of torch {same[0]}",
+            f"pip install --force-reinstall torch=={same[0]}",
         )
     return Remedy(why, _install(good, catalog))
 
@@ -142,6 +148,8 @@ def conclude_environment(
         verb = "does" if len(broken) == 1 else "do"
         said = f"{len(broken)} of {total} that use torch {verb} not load with torch {torch}"
         said = said.replace("package that use ", "package that uses ")
+        if all(p.cell is not None and _lacks_cuda(p.cell) for p in broken):
+            said += ", which is built without CUDA"
     else:
         all_of = f"all {total} that use" if len(packages) > 1 else f"{total} that uses"
         said = f"{all_of} torch {'load' if len(packages) > 1 else 'loads'} with torch {torch}"
@@ -155,6 +163,11 @@ def conclude_environment(
     failed = bool(broken) or (strict and bool(changed))
     word: Literal["failed", "passed"] = "failed" if failed else "passed"
     return Conclusion(word, said, EXIT_UNSAFE if failed else EXIT_SAFE)
+
+
+def _lacks_cuda(cell: Cell) -> bool:
+    """Whether a package does not load since torch is built without CUDA."""
+    return any(r.is_about_cuda and r.detail.endswith("without CUDA") for r in cell.reasons)
 
 
 def _advice(packages: Sequence[PackageOutcome], catalog: Catalog) -> str:

@@ -105,3 +105,12 @@ def cause(findings: Sequence[Finding]) -> Finding:
     """Return the finding that tells most: of the gravest, one that says more than the ABI."""
     worst = [item for item in findings if item.severity is findings[0].severity]
     return next((item for item in worst if item.rule != UNSTABLE_ABI), worst[0])
+
+
+def advice(made: Plan | None) -> tuple[str, ...]:
+    """Return the proven fix in few words: the lines to paste, or what to choose."""
+    if made is None:
+        return ()
+    if made.choices:
+        return ("pin the torch release that it was built with",)
+    return tuple(made.change.lines) if made.change else ()

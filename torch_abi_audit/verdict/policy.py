@@ -33,12 +33,23 @@ _NAMED = 3  # targets in the closing sentence
 
 
 class Outcome(NamedTuple):
-    """What is kept of a target to conclude the run."""
+    """What is kept of a target to conclude the run.
+
+    Attributes:
+        target: What the user named.
+        kind: What it is.
+        verdict: The verdict.
+        fails: Whether it makes the run fail.
+        why: Why it is unsafe.
+        fix: The lines that are its proven fix.
+    """
 
     target: str
     kind: TargetKind
     verdict: Verdict
     fails: bool
+    why: str | None = None
+    fix: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +144,8 @@ class Policy:
             bad = [item for item in outcomes if item.verdict is Verdict.UNSAFE]
         parts = []
         if bad:
-            parts.append(f"{self._fault(wheels=wheels)} {len(bad)} {of_all}{_named(bad)}")
+            shared = _shared(bad) if self.check is None else ""
+            parts.append(f"{self._fault(wheels=wheels)} {len(bad)} {of_all}{_named(bad)}{shared}")
         if unread:
             parts.append(f"{len(unread)} {of_all} could not be audited{_named(unread)}")
         fails_together = self.fails_together(together)
@@ -179,6 +191,16 @@ def _passed(outcomes: Sequence[Outcome], noun: str, *, wheels: bool) -> Conclusi
         each = "each for one torch release" if pinned > 1 else "for one torch release"
         said += f", {each}" if pinned == total else f", {pinned} of them for one torch release"
     return Conclusion(word, said, EXIT_SAFE)
+
+
+def _shared(outcomes: Sequence[Outcome]) -> str:
+    """Say why targets are unsafe, and what to change, where it is the same for all of several."""
+    first = outcomes[0]
+    if len(outcomes) == 1 or first.why is None:
+        return ""
+    why = f": {first.why}" if all(item.why == first.why for item in outcomes) else ""
+    same_fix = first.fix and all(item.fix == first.fix for item in outcomes)
+    return why + (f"; fix for each: {', '.join(first.fix)}" if same_fix else "")
 
 
 def _named(outcomes: Sequence[Outcome]) -> str:

@@ -16,7 +16,7 @@ from torch_abi_audit.model import (
     Verdict,
 )
 from torch_abi_audit.rules import UNSTABLE_ABI
-from torch_abi_audit.verdict.plan import cause
+from torch_abi_audit.verdict.plan import advice, cause
 from torch_abi_audit.wording import count, pythons, ranges, short, unique
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ def summarize(  # noqa: PLR0913 -- all that the sentence is about
         case Verdict.ERROR:
             return f"not audited: {count(len(subject.unreadable), 'file')} can't be read"
         case Verdict.UNSAFE:
-            parts = [_cause(findings), *_advice(plan)]
+            fix = ", ".join(advice(plan))
+            parts = [_cause(findings), *([f"fix: {fix}"] if fix else [])]
             parts[0] = f"do not publish: {parts[0]}" if kind is TargetKind.WHEEL else parts[0]
         case Verdict.NOT_APPLICABLE:
             parts = ["does not use torch" if subject.libraries else "contains no compiled file"]
@@ -142,7 +143,13 @@ def _where(subject: Subject, found: Support, catalog: Catalog) -> str:
     promise = ""
     if subject.torch_abi is TorchAbi.STABLE and not of_concern <= found.guaranteed:
         promise = " without ABI guarantee"
-    return f"loads on torch {shown}{promise}"
+    builds = "CUDA builds of " if _needs_cuda(subject) else ""
+    return f"loads on {builds}torch {shown}{promise}"
+
+
+def _needs_cuda(subject: Subject) -> bool:
+    """Whether a library links to what only CUDA builds of torch have."""
+    return any("cuda" in name for item in subject.libraries for name in item.torch.needed)
 
 
 def _required(subject: Subject, found: Support, catalog: Catalog) -> list[str]:
@@ -151,7 +158,7 @@ def _required(subject: Subject, found: Support, catalog: Catalog) -> list[str]:
     if not subject.required:
         return []
     if required is None:
-        return ["torch is not declared"]
+        return ["but torch is not declared"]
     if not found.allowed:
         # Older or newer ones than the catalog has, or none at all.
         return [f"torch{required} allows no known release"]
@@ -172,7 +179,7 @@ def _installs(subject: Subject, kind: TargetKind) -> list[str]:
         return []
     found = [str(item) for item in installing_interpreters(subject.claims)]
     said = pythons(found, ANY_LATER.minor)
-    return [f"Python {said}"] if said else []
+    return [f"for Python {said}"] if said else []
 
 
 def _cause(findings: Sequence[Finding]) -> str:
@@ -185,15 +192,6 @@ def _cause(findings: Sequence[Finding]) -> str:
     )
     aside = f" (also {', '.join(more)})" if more else ""
     return f"{told.message}{aside}"
-
-
-def _advice(plan: Plan | None) -> list[str]:
-    """Say what to change."""
-    if plan is None:
-        return []
-    if plan.choices:
-        return ["fix: pin the torch release that it was built with"]
-    return [f"fix: {', '.join(plan.change.lines)}"] if plan.change else []
 
 
 def _aside(findings: Iterable[Finding]) -> list[str]:
