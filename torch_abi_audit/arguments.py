@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from torch_abi_audit.budget import LIMITS, parse_limit
-from torch_abi_audit.config import migrating, parse_ignore, parse_release, parse_torch
+from torch_abi_audit.config import parse_ignore, parse_migrating, parse_release, parse_torch
 from torch_abi_audit.errors import AuditError
-from torch_abi_audit.model import Check
+from torch_abi_audit.model import Check, StrictIgnores
 from torch_abi_audit.report.escape import plain_text
 from torch_abi_audit.report.outputs import Destination, ReportFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _T = TypeVar("_T")
 _E = TypeVar("_E", bound=StrEnum)
+STRICT_IGNORES = "--strict-ignores"
 COLORS = ("auto", "always", "never")
 
 
@@ -33,6 +34,13 @@ def _print(parser: argparse.ArgumentParser, text: str) -> None:
 
 class _Parser(argparse.ArgumentParser):
     """Prints errors in one line that no CI service takes for a command."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str], namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse arguments; an option with a value that may be left out takes none that follows."""
+        given = [f"{STRICT_IGNORES}=stale" if arg == STRICT_IGNORES else arg for arg in args]
+        return super().parse_known_args(given, namespace)
 
     def error(self, message: str) -> NoReturn:
         super().error(plain_text(message))
@@ -253,16 +261,26 @@ def _add_checking(parser: argparse.ArgumentParser) -> None:
         type=_parsed(parse_ignore),
         action="append",
         default=[],
-        metavar="RULE[:GLOB]",
-        help="ignore the findings of a rule, in libraries that match a pattern",
+        metavar="RULE[:GLOB][:symbol=PATTERN]",
+        help="ignore the findings of a rule, in libraries or about symbols that match a pattern",
     )
     parser.add_argument(
         "--migrating",
-        type=migrating,
+        type=_parsed(parse_migrating),
         action="append",
         default=[],
-        metavar="GLOB",
-        help="allow unstable-ABI symbols in matching libraries (migration in progress)",
+        metavar="GLOB[:symbol=PATTERN]",
+        help="allow unstable-ABI symbols in matching libraries (migration in progress); or, as"
+        " symbol=PATTERN, those whose declaration or mangled name matches",
+    )
+    parser.add_argument(
+        STRICT_IGNORES,
+        nargs="?",
+        type=_choice(StrictIgnores),
+        const=StrictIgnores.STALE,
+        metavar="all",
+        help="fail for ignores and migrating entries that have expired, or match something that no"
+        " longer needs them; with =all also for those that match no library at all",
     )
     parser.add_argument(
         "--limit",

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.budget import Budget
     from torch_abi_audit.catalog import Catalog
-    from torch_abi_audit.model import Finding, Ignore, Library, MetadataChange
+    from torch_abi_audit.model import Finding, Ignore, Library, MetadataChange, StrictIgnores
     from torch_abi_audit.targets.installed import Site
 
 
@@ -75,6 +75,7 @@ class Options:
         require_stable: Whether a wheel on the unstable ABI fails even where it is pinned.
         min_torch: The oldest torch that the wheels have to support.
         ignore: The findings that are ignored.
+        strict_ignores: Which ignores fail the run where they are stale; by default none.
         limits: What the audit of a target, and of all of them, may cost.
     """
 
@@ -86,6 +87,7 @@ class Options:
     require_stable: bool = False
     min_torch: Version | None = None
     ignore: tuple[Ignore, ...] = ()
+    strict_ignores: StrictIgnores | None = None
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -98,7 +100,7 @@ class Options:
     @property
     def policy(self) -> Policy:
         """What passes and what fails."""
-        return Policy(self.check, self.strict, self.require_stable)
+        return Policy(self.check, self.strict, self.require_stable, self.strict_ignores)
 
 
 def audit(*targets: str | Path, options: Options | None = None) -> Report:
@@ -162,6 +164,7 @@ def classify_contents(
         source=options.source,
         defects=contents.defects,
         day=contents.day,
+        folder=contents.folder,
         min_torch=options.min_torch,
     )
     return _with_demands(subject, catalog, options)
@@ -299,6 +302,7 @@ def _amended(
         + subject.unreadable,
         subject.defects,
         subject.day,
+        subject.folder,
     )
     return classify_contents(contents, catalog, options, budget=budget)
 
@@ -316,7 +320,7 @@ def _checked(  # noqa: PLR0913 -- all that a report is made of
     policy = options.policy
     found = policy.weigh(run_rules(subject, catalog, budget))
     # An ignore expires with the releases that are known, whichever the target is checked against.
-    findings, ignored = split(found, options.ignore, load_catalog())
+    findings, ignored = split(found, options.ignore, load_catalog(), subject.folder)
     verdict = policy.verdict(subject, findings)
     asked = admitted_by_any(subject.demands or (None,), catalog.releases)
     return TargetReport(

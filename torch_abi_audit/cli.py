@@ -245,6 +245,7 @@ def _options(options: argparse.Namespace, config: Config) -> Options:
         require_stable=options.require_stable or config.require_stable,
         min_torch=options.min_torch or config.min_torch,
         ignore=(*options.ignore, *options.migrating, *config.ignore),
+        strict_ignores=options.strict_ignores or config.strict_ignores,
         limits=Limits().with_values({**config.limit, **dict(options.limit)}),
     )
 

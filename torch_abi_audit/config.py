@@ -11,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from torch_abi_audit.budget import LIMITS, parse_amount
 from torch_abi_audit.errors import AuditError
-from torch_abi_audit.model import Check, Ignore
+from torch_abi_audit.model import Check, Ignore, StrictIgnores
 from torch_abi_audit.rules import RULES, UNSTABLE_ABI
 from torch_abi_audit.wording import did_you_mean
 
@@ -37,6 +37,7 @@ class Config:
         torch: See `Options.torch`.
         min_torch: See `Options.min_torch`.
         ignore: The findings that are ignored, those of `migrating` among them.
+        strict_ignores: See `Options.strict_ignores`.
         limit: The limits that are not the usual ones, by name; see `Options.limits`.
     """
 
@@ -48,6 +49,7 @@ class Config:
     torch: SpecifierSet | None = None
     min_torch: Version | None = None
     ignore: tuple[Ignore, ...] = ()
+    strict_ignores: StrictIgnores | None = None
     limit: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -117,25 +119,49 @@ def parse_config(table: Any, path: Path | None = None) -> Config:
     """
     values = _keys(table, _VALUES, "the table")
     reason = "migration to the stable ABI in progress"
-    globs = values.pop("migrating", ())
-    names = {"min-torch": "min_torch", "require-stable": "require_stable"}
-    ignore = (*values.pop("ignore", ()), *(migrating(glob, reason) for glob in globs))
-    return Config(path, ignore=ignore, **{names.get(key, key): values[key] for key in values})
+    moving = (entry._replace(reason=reason) for entry in values.pop("migrating", ()))
+    ignore = (*values.pop("ignore", ()), *moving)
+    named = {key.replace("-", "_"): value for key, value in values.items()}
+    return Config(path, ignore=ignore, **named)
 
 
 def parse_ignore(text: str) -> Ignore:
-    """Parse an ignore as an option has it: ``RULE`` or ``RULE:GLOB``.
+    """Parse an ignore as an option has it: ``RULE[:GLOB][:symbol=PATTERN]``.
 
     Raises:
-        AuditError: There is no such rule.
+        AuditError: There is no such rule, or it is no such form.
     """
-    rule, _, library = text.partition(":")
-    return Ignore(_rule(rule), "--ignore", library or None)
+    rule, found, rest = text.partition(":")
+    library, symbol = _patterns(rest) if found else (None, None)
+    return Ignore(_rule(rule), "--ignore", library, symbol=symbol)
 
 
-def migrating(glob: str, reason: str = "--migrating") -> Ignore:
-    """Return what ignores that a library is not on the stable ABI yet."""
-    return Ignore(UNSTABLE_ABI, reason, library=glob, migrating=True)
+def parse_migrating(text: str, reason: str = "--migrating") -> Ignore:
+    """Parse what is not on the stable ABI yet: ``GLOB``, ``symbol=PATTERN``, or both.
+
+    Raises:
+        AuditError: It is neither.
+    """
+    library, symbol = _patterns(text)
+    return Ignore(UNSTABLE_ABI, reason, library, migrating=True, symbol=symbol)
+
+
+def _patterns(text: str) -> tuple[str | None, str | None]:
+    """Return the patterns of libraries and of symbols: ``GLOB``, ``symbol=PATTERN``, or both.
+
+    What could be either is neither: no finding is to be ignored by mistake.
+    """
+    library, found, symbol = f":{text}".partition(":symbol=")
+    library = library[1:]
+    if found and not symbol:
+        raise AuditError(f"{text!r}: no pattern after symbol=")
+    if not found and not library:
+        raise AuditError("the pattern is empty")
+    if "::" in library or library.startswith(("_Z", "?")) or "(" in library:
+        raise AuditError(f"{library!r} is no pattern of libraries; for symbols: symbol={library}")
+    if re.match(r"\w+=", library) or library.endswith(":"):
+        raise AuditError(f"{text!r} is not GLOB, symbol=PATTERN, or GLOB:symbol=PATTERN")
+    return library or None, symbol if found else None
 
 
 def parse_release(text: Any) -> Version:
@@ -240,8 +266,28 @@ def _amount(value: Any) -> int:
     return parse_amount(str(value) if number else _text(value))
 
 
-def _globs(value: Any) -> tuple[str, ...]:
-    return tuple(map(_text, _list(value)))
+def _migrating(value: Any) -> tuple[Ignore, ...]:
+    return tuple(map(_moving, _list(value)))
+
+
+def _moving(value: Any) -> Ignore:
+    """Return an entry of `migrating`: a pattern of libraries, or a table with one of symbols."""
+    if isinstance(value, str):
+        return parse_migrating(_text(value))
+    if not isinstance(value, dict):
+        raise AuditError("an entry must be a pattern or a table")
+    values = _keys(value, {"library": _text, "symbol": _text}, "an entry")
+    if not values:
+        raise AuditError("an entry has neither 'library' nor 'symbol'")
+    return Ignore(UNSTABLE_ABI, "", migrating=True, **values)
+
+
+def _strict_ignores(value: Any) -> StrictIgnores | None:
+    if isinstance(value, bool):
+        return StrictIgnores.STALE if value else None
+    if value != StrictIgnores.ALL:
+        raise AuditError('must be true, false or "all"')
+    return StrictIgnores.ALL
 
 
 _VALUES: dict[str, Callable[[Any], Any]] = {
@@ -252,7 +298,8 @@ _VALUES: dict[str, Callable[[Any], Any]] = {
     "torch": parse_torch,
     "min-torch": parse_release,
     "ignore": _ignores,
-    "migrating": _globs,
+    "migrating": _migrating,
+    "strict-ignores": _strict_ignores,
     "limit": _limits,
 }
 _IGNORE: dict[str, Callable[[Any], Any]] = {

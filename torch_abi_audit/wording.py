@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
 _NAMED = 20  # names in one line
-_PLURALS = {"library": "libraries"}
-_SINGULAR = {"have": "has", "rely": "relies"}
+_PLURALS = {"library": "libraries", "matching library": "matching libraries"}
+_SINGULAR = {"do": "does", "have": "has", "rely": "relies"}
 
 
 def count(number: int, noun: str) -> str:

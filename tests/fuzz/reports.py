@@ -20,7 +20,7 @@ from tests.fuzz.errors import FuzzError
 from tests.unit.runners import LIVE, commands
 from torch_abi_audit import audit
 from torch_abi_audit.audit import Options
-from torch_abi_audit.config import migrating
+from torch_abi_audit.config import parse_migrating
 from torch_abi_audit.report.document import report_document
 from torch_abi_audit.report.outputs import ReportFormat, render
 from torch_abi_audit.report.shape import Document
@@ -194,7 +194,7 @@ def documents() -> tuple[str, ...]:
     paths = [sorted((TEST_WHEELS / name).glob("*.whl")) for name in _SCENARIOS]
     chosen = [path for found in paths for path in found]
     groups: list[tuple[list[Path], Options]] = [
-        (chosen, Options(ignore=(migrating("mixed/*"),))),
+        (chosen, Options(ignore=(parse_migrating("mixed/*"),))),
         (chosen[:1], Options(strict=True)),
         (chosen[2:4], Options(verify=True)),
     ]

@@ -82,7 +82,7 @@ def test_the_nearest_that_has_a_table(tmp_path: Path) -> None:
         ({"torch": "2.x"}, "torch: Invalid specifier"),
         ({"min-torch": "two"}, "min-torch: 'two' is not a torch release"),
         ({"migrating": "x"}, "migrating: must be a list"),
-        ({"migrating": [1]}, "migrating: must be a string"),
+        ({"migrating": [1]}, "migrating: an entry must be a pattern or a table"),
         ({"ignore": ["x"]}, "ignore: an entry must be a table"),
         ({"ignore": [{"rule": "x"}]}, "ignore: rule: unknown rule 'x'"),
         (

@@ -10,6 +10,7 @@ from packaging.version import Version
 
 from tests.builders import CATALOG, claims, fix_of, library, shown, subject
 from torch_abi_audit.model import (
+    Check,
     Finding,
     Ignore,
     Ignored,
@@ -18,11 +19,12 @@ from torch_abi_audit.model import (
     PythonVersion,
     RunReport,
     Severity,
+    StrictIgnores,
     TargetKind,
     TargetReport,
     Verdict,
 )
-from torch_abi_audit.rules import RULES, run_rules
+from torch_abi_audit.rules import RULES, UNSTABLE_ABI, run_rules
 from torch_abi_audit.verdict.cross_wheel import RunCollector, platforms_of
 from torch_abi_audit.verdict.ignores import split
 from torch_abi_audit.verdict.policy import Policy
@@ -305,6 +307,61 @@ def test_stale_ignores(
     warned = any(severity is Severity.WARNING for severity, _ in expected)
     assert not found.fails
     assert run(item, ignores=(ignore,), strict=True).fails is warned
+
+
+PART = "2 matching libraries do not need it"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matching", "said", "severities"),
+    [
+        # By default, with --strict-ignores, and with --strict-ignores=all.
+        ("a.so", ["a.so"], None, (None, None, None)),
+        ("?.so", ["a.so"], PART, (Severity.NOTE, Severity.ERROR, Severity.ERROR)),
+        (
+            "b.so",
+            [],
+            "no matching library uses the unstable ABI any more",
+            (Severity.WARNING, Severity.ERROR, Severity.ERROR),
+        ),
+        (
+            "d.so",
+            [],
+            "no audited target has such a library",
+            (Severity.NOTE, Severity.NOTE, Severity.ERROR),
+        ),
+    ],
+)
+def test_strict_ignores(
+    pattern: str, matching: list[str], said: str | None, severities: tuple[Severity | None, ...]
+) -> None:
+    ignore = Ignore(UNSTABLE_ABI, "why", pattern, migrating=True)
+    finding = Finding(UNSTABLE_ABI, Severity.ERROR, "", ("a.so",))
+    ignored = (Ignored(finding, ignore),) if matching else ()
+    libraries = {"a.so": STABLE, "b.so": STABLE, "c.so": STABLE}
+    item = report(claims(), libraries=libraries, ignored=ignored)
+    for strict, severity in zip((None, *StrictIgnores), severities, strict=True):
+        for check in (None, *Check):
+            policy = Policy(check=check, strict_ignores=strict)
+            collector = RunCollector(CATALOG, (ignore,), policy)
+            collector.add(item)
+            found = collector.finish()
+            expected = [(severity, f"migrating {pattern}: {said}")] if severity else []
+            assert [(f.severity, f.message) for f in found.findings] == expected
+            assert found.fails is (severity is Severity.ERROR)
+            assert found.conclusion.exit_code == int(found.fails)
+            if found.fails:
+                said_last = "failed: each wheel passes, but 1 stale ignore remains"
+                assert str(found.conclusion) == said_last
+
+
+def test_a_library_that_needs_it_in_one_wheel_needs_it() -> None:
+    """As one that resolves a symbol from libtorch on one platform only."""
+    ignore = Ignore(UNSTABLE_ABI, "why", "a.so", migrating=True)
+    finding = Finding(UNSTABLE_ABI, Severity.ERROR, "", ("a.so",))
+    one = report(claims(), libraries={"a.so": STABLE}, ignored=(Ignored(finding, ignore),))
+    other = report(claims(f"py39-none-{MAC}"), libraries={"a.so": STABLE})
+    assert run(one, other, ignores=(ignore,)).findings == ()
 
 
 def test_ignores_that_accept_the_same_are_all_used() -> None:

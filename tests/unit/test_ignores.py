@@ -8,10 +8,18 @@ import pytest
 from packaging.version import Version
 
 from tests.builders import CATALOG, library, shown, subject
-from torch_abi_audit.config import parse_config
-from torch_abi_audit.model import Evidence, EvidenceKind, Finding, Ignore, Severity
+from torch_abi_audit.config import parse_config, parse_ignore, parse_migrating
+from torch_abi_audit.errors import AuditError
+from torch_abi_audit.model import (
+    Evidence,
+    EvidenceKind,
+    Finding,
+    Ignore,
+    Severity,
+    StrictIgnores,
+)
 from torch_abi_audit.rules import run_rules
-from torch_abi_audit.verdict.ignores import matches, split
+from torch_abi_audit.verdict.ignores import matched, names_library, split
 
 DESTRUCTOR, WARN, NEW = "_ZN2at6TensorD1Ev", "_ZN3c104warnEv", "_ZN2at3newEv"
 RULE = "unstable-torch-symbol"
@@ -109,7 +117,7 @@ def part(
     )
 
 
-def test_an_ignore_takes_the_libraries_that_it_matches() -> None:
+def test_an_ignore_takes_the_libraries_that_it_matched() -> None:
     assert part(Ignore(RULE, "why", library=A)) == (
         [("2 libraries use 2 symbols", B, C)],
         ["1 library uses 2 symbols"],
@@ -178,6 +186,141 @@ def test_a_finding_without_libraries_is_of_no_library() -> None:
 
 
 def test_an_ignore_that_takes_a_part_matches_it() -> None:
-    assert matches(Ignore(RULE, "why", library=A), of_three())
-    assert not matches(Ignore(RULE, "why", library="z/*"), of_three())
-    assert not matches(Ignore("torch-unpinned", "why", library=A), of_three())
+    assert matched(Ignore(RULE, "why", library=A), of_three())
+    assert not matched(Ignore(RULE, "why", library="z/*"), of_three())
+    assert not matched(Ignore("torch-unpinned", "why", library=A), of_three())
+
+
+# Patterns of libraries, and what options have them as.
+
+TREE = ("home", "ci", "build", "lib")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "folder"),
+    [
+        # A wheel, or an installed package: from the root and from the package's folder.
+        ("pkg/sub/_C*.so", "pkg/sub/_C.abi3.so", ()),
+        ("sub/_C*.so", "pkg/sub/_C.abi3.so", ()),
+        ("_C.so", "_C.so", ()),
+        ("_C.so", "pkg/_C.so", ()),
+        # What an installer puts there from elsewhere in the archive.
+        ("pkg/_C.so", "x-1.0.data/platlib/pkg/_C.so", ()),
+        ("_C.so", "x-1.0.data/purelib/pkg/_C.so", ()),
+        ("x-1.0.data/*/_C.so", "x-1.0.data/platlib/pkg/_C.so", ()),
+        # A build tree that holds the package, or is its folder.
+        ("pkg/_C.so", "pkg/_C.so", TREE),
+        ("_C.so", "pkg/_C.so", TREE),
+        ("pkg/_C.so", "_C.so", (*TREE, "pkg")),
+        ("_C.so", "_C.so", (*TREE, "pkg")),
+        # One library by itself.
+        ("pkg/sub/_C.so", "_C.so", (*TREE, "pkg", "sub")),
+        ("sub/_C.so", "_C.so", (*TREE, "pkg", "sub")),
+        ("lib/pkg/sub/_C.so", "_C.so", (*TREE, "pkg", "sub")),
+        ("home/ci/build/lib/_C.so", "_C.so", TREE),
+        ("*", "pkg/_C.so", ()),
+    ],
+)
+def test_a_pattern_names_a_library_wherever_it_lies(
+    pattern: str, path: str, folder: tuple[str, ...]
+) -> None:
+    assert names_library(pattern, path, folder)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "folder"),
+    [
+        ("_C.so", "pkg/sub/_C.so", ()),
+        ("sub/_C.so", "pkg/other/sub/_C.so", ()),
+        ("other/_C.so", "pkg/_C.so", ()),
+        ("_C.so", "x-1.0.data/scripts/pkg/_C.so", ()),
+        ("pkg/_C.so", "_C.so", (*TREE, "other")),
+        ("b/_C.so", "_C.so", TREE),  # folders are whole
+        ("_C.SO", "_C.so", ()),
+    ],
+)
+def test_a_pattern_that_names_another(pattern: str, path: str, folder: tuple[str, ...]) -> None:
+    assert not names_library(pattern, path, folder)
+
+
+def test_what_is_ignored_is_found_from_the_folder_of_the_target() -> None:
+    finding = Finding("abi3-suffix", Severity.ERROR, "", libraries=("_C.so",))
+    ignore = Ignore("abi3-suffix", "why", library="pkg/_C.so")
+    assert split([finding], [ignore], CATALOG) == ((finding,), ())
+    standing, ignored = split([finding], [ignore], CATALOG, (*TREE, "pkg"))
+    assert (standing, [item.finding for item in ignored]) == ((), [finding])
+
+
+SYMBOL = "c10::MessageLogger::*"
+
+
+@pytest.mark.parametrize(
+    ("text", "library", "symbol"),
+    [
+        (RULE, None, None),
+        (f"{RULE}:x/*.so", "x/*.so", None),
+        (f"{RULE}:symbol={SYMBOL}", None, SYMBOL),
+        (f"{RULE}:x/*.so:symbol={SYMBOL}", "x/*.so", SYMBOL),
+        (f"{RULE}:C:/x.so", "C:/x.so", None),
+        (f"{RULE}:symbol=*:symbol=*", None, "*:symbol=*"),
+    ],
+)
+def test_what_an_option_ignores(text: str, library: str | None, symbol: str | None) -> None:
+    ignore = parse_ignore(text)
+    assert ignore == Ignore(RULE, "--ignore", library, symbol=symbol)
+    assert str(ignore) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "library", "symbol"),
+    [
+        ("x/_C.so", "x/_C.so", None),
+        (f"symbol={SYMBOL}", None, SYMBOL),
+        (f"x/_C.so:symbol={SYMBOL}", "x/_C.so", SYMBOL),
+    ],
+)
+def test_what_an_option_says_is_to_be_moved(
+    text: str, library: str | None, symbol: str | None
+) -> None:
+    moving = Ignore(RULE, "--migrating", library, migrating=True, symbol=symbol)
+    assert parse_migrating(text) == moving
+    assert moving.pattern == text
+    table = {k: v for k, v in (("library", library), ("symbol", symbol)) if v is not None}
+    reason = "migration to the stable ABI in progress"
+    assert parse_config({"migrating": [table]}).ignore == (moving._replace(reason=reason),)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (SYMBOL, "is no pattern of libraries; for symbols: symbol=c10::MessageLogger::*"),
+        ("_ZN3c104warn*", "is no pattern of libraries; for symbols: symbol=_ZN3c104warn*"),
+        ("?warn@c10@@*", "is no pattern of libraries; for symbols: symbol=?warn@c10@@*"),
+        ("at::f(int)", "is no pattern of libraries; for symbols: symbol=at::f(int)"),
+        ("symbol=", "no pattern after symbol="),
+        ("x.so:symbol=", "no pattern after symbol="),
+        ("symbols=at::*", "is no pattern of libraries; for symbols: symbol=symbols=at::*"),
+        ("library=x.so", "is not GLOB, symbol=PATTERN, or GLOB:symbol=PATTERN"),
+        ("x.so:", "is not GLOB, symbol=PATTERN, or GLOB:symbol=PATTERN"),
+        ("", "the pattern is empty"),
+    ],
+)
+def test_another_form_is_refused(text: str, said: str) -> None:
+    for parse, given in ((parse_ignore, f"{RULE}:{text}"), (parse_migrating, text)):
+        with pytest.raises(AuditError) as error:
+            parse(given)
+        assert str(error.value).endswith(said)
+
+
+@pytest.mark.parametrize("entry", [{}, {"symbols": "x"}, {"library": ""}, 1])
+def test_another_entry_is_refused(entry: object) -> None:
+    with pytest.raises(AuditError, match=r"^migrating: "):
+        parse_config({"migrating": [entry]})
+
+
+def test_strict_ignores_in_the_configuration() -> None:
+    assert parse_config({"strict-ignores": True}).strict_ignores is StrictIgnores.STALE
+    assert parse_config({"strict-ignores": False}).strict_ignores is None
+    assert parse_config({"strict-ignores": "all"}).strict_ignores is StrictIgnores.ALL
+    with pytest.raises(AuditError, match='strict-ignores: must be true, false or "all"'):
+        parse_config({"strict-ignores": "stale"})

@@ -31,7 +31,7 @@ def test_the_configuration_in_the_readme_is_one(tmp_path: Path) -> None:
     assert str(config.min_torch) == "2.10"
     assert [str(item) for item in config.ignore] == [
         "cuda-build-required:x/_C*.so",
-        "unstable-torch-symbol (c10::MessageLogger::*)",
+        "unstable-torch-symbol:symbol=c10::MessageLogger::*",
         "unstable-torch-symbol:x/_C.abi3.so",
     ]
 

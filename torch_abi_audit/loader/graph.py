@@ -104,7 +104,7 @@ class LoadGraph:
             if library.executable or path in hidden:
                 continue
             self.providers.append(path)
-            place = _place(path)
+            place = installed_path(path)
             self._by_place[place if library.format is Format.ELF else place.lower()] = path
             for name in library.names(path):
                 self._by_name[name].append(path)
@@ -307,7 +307,7 @@ def is_absolute(library: Library, needed: str) -> bool:
     return library.format is not Format.PE and needed.startswith("/")
 
 
-def _place(path: str) -> str:
+def installed_path(path: str) -> str:
     """Return where a member lies once it is installed, from site-packages."""
     top, _, rest = path.partition("/")
     kind, _, inside = rest.partition("/")
@@ -315,7 +315,7 @@ def _place(path: str) -> str:
 
 
 def _folder(path: str) -> str:
-    return _place(path).rpartition("/")[0]
+    return installed_path(path).rpartition("/")[0]
 
 
 def _join(folder: str, name: str) -> str:

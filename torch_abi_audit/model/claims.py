@@ -95,6 +95,8 @@ class TargetContents:
         members: Its compiled members.
         defects: What is wrong with the archive.
         day: The day of its compiled members' newest time stamp, where they have a real one.
+        folder: The folders that its members are in on disk, from the root; none for what is
+            where an installer puts it: a wheel, an installed package.
     """
 
     kind: TargetKind
@@ -102,3 +104,4 @@ class TargetContents:
     members: tuple[Member, ...]
     defects: tuple[Defect, ...] = ()
     day: date | None = None
+    folder: tuple[str, ...] = ()

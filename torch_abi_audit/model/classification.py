@@ -390,6 +390,7 @@ class Subject:
         source: Which of the two.
         defects: What is wrong with the archive.
         day: The day of its compiled members' newest time stamp, where they have a real one.
+        folder: The folders that its members are in on disk; see `TargetContents.folder`.
         min_torch: The oldest torch that the user promises.
         built: What its libraries on the unstable ABI were built with, by path; None where
             nothing tells.
@@ -405,6 +406,7 @@ class Subject:
     source: DemandSource = DemandSource.METADATA
     defects: tuple[Defect, ...] = ()
     day: date | None = None
+    folder: tuple[str, ...] = ()
     min_torch: Version | None = None
     built: Mapping[str, BuiltWith | None] = field(default_factory=dict)
 

@@ -141,9 +141,14 @@ class Ignore(NamedTuple):
     migrating: bool = False
     symbol: str | None = None
 
+    @property
+    def pattern(self) -> str:
+        """What it matches of the findings of its rule, as options have it; empty for all."""
+        symbol = None if self.symbol is None else f"symbol={self.symbol}"
+        return ":".join(filter(None, (self.library, symbol)))
+
     def __str__(self) -> str:
-        where = self.rule if self.library is None else f"{self.rule}:{self.library}"
-        return where if self.symbol is None else f"{where} ({self.symbol})"
+        return ":".join(filter(None, (self.rule, self.pattern)))
 
 
 class Ignored(NamedTuple):
@@ -161,9 +166,11 @@ class IgnoreUse(NamedTuple):
         matched: How many findings were.
         present: Whether any target has a library that it names.
         expired: Whether its time is over.
+        unneeded: The libraries that it names, and of which there is nothing to ignore.
     """
 
     ignore: Ignore
     matched: int
     present: bool
     expired: bool
+    unneeded: tuple[str, ...] = ()

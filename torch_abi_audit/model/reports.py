@@ -217,11 +217,23 @@ class ProjectRelease(NamedTuple):
     coverage: tuple[Coverage, ...]
 
 
+class StrictIgnores(StrEnum):
+    """Which ignores fail a run.
+
+    `STALE`: those that have expired, or name something that no longer needs them. `ALL`: also
+    those that name nothing in any target.
+    """
+
+    STALE = "stale"
+    ALL = "all"
+
+
 class WholeRun(NamedTuple):
     """What rules about all targets of a run look at."""
 
     releases: tuple[ProjectRelease, ...] = ()
     ignores: tuple[IgnoreUse, ...] = ()
+    strict_ignores: StrictIgnores | None = None
 
 
 class RunReport(NamedTuple):

@@ -26,6 +26,7 @@ from torch_abi_audit.model import (
     TargetKind,
     Verdict,
 )
+from torch_abi_audit.rules import UNSTABLE_ABI
 from torch_abi_audit.wording import count, join, last_part, pythons, ranges, short
 
 if TYPE_CHECKING:
@@ -306,7 +307,16 @@ def asides(target: TargetDocument) -> list[str]:
         said.append(f"{count(weak, 'weak torch import')} ignored (optional at load time)")
     if stable and unstable:
         said.append(f"{stable} of {stable + unstable} libraries on the stable ABI")
+    ignored = _unstable_symbols(target["ignored"])
+    if ignored:
+        left = _unstable_symbols(target["findings"])
+        said.append(f"{count(left, 'unstable symbol')} left, {ignored} ignored")
     return said
+
+
+def _unstable_symbols(findings: Iterable[FindingDocument]) -> int:
+    """Count the symbols that keep libraries off the stable ABI, each library's by itself."""
+    return sum(len(item["evidence"]) for item in findings if item["rule"] == UNSTABLE_ABI)
 
 
 def torch_in_short(target: TargetDocument) -> str:

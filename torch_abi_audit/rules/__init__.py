@@ -2,10 +2,25 @@
 
 from importlib import import_module
 
-from torch_abi_audit.rules.registry import PROJECT_URL, RULES, Rule, run_rules, run_run_rules
+from torch_abi_audit.rules.registry import (
+    PROJECT_URL,
+    RULES,
+    STALE_IGNORE,
+    Rule,
+    run_rules,
+    run_run_rules,
+)
 from torch_abi_audit.rules.torch_abi import UNSTABLE_ABI
 
-__all__ = ["PROJECT_URL", "RULES", "UNSTABLE_ABI", "Rule", "run_rules", "run_run_rules"]
+__all__ = [
+    "PROJECT_URL",
+    "RULES",
+    "STALE_IGNORE",
+    "UNSTABLE_ABI",
+    "Rule",
+    "run_rules",
+    "run_run_rules",
+]
 
 # Findings of one severity are reported in the order of registration: torch comes first.
 _FAMILIES = (

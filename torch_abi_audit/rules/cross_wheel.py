@@ -15,10 +15,11 @@ from torch_abi_audit.model import (
     PythonAbi,
     PythonVersion,
     Severity,
+    StrictIgnores,
 )
 from torch_abi_audit.rules.evidence import files
-from torch_abi_audit.rules.registry import Hit, also_of_run, run_rule
-from torch_abi_audit.wording import count, join, pythons
+from torch_abi_audit.rules.registry import STALE_IGNORE, Hit, also_of_run, run_rule
+from torch_abi_audit.wording import count, does, join, pythons
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -155,37 +156,51 @@ def _one_tag(wheels: Iterable[WheelSummary]) -> tuple[str, list[WheelSummary]]:
 
 
 @run_rule(
-    "stale-ignore",
+    STALE_IGNORE,
     Severity.WARNING,
     "an ignore has expired or no longer matches a finding",
     why="An ignore that is left in place hides later problems: a new finding of the same rule in"
-    " the same library goes unnoticed.",
+    " the same library goes unnoticed. With --strict-ignores such an entry fails the run, and so"
+    " does a pattern that matches a library which no longer needs it next to others that do; with"
+    " --strict-ignores=all also one that matches no library at all.",
     fix="Remove the entry from [tool.torch-abi-audit] in pyproject.toml, or the option from the"
     " command. If it has expired, fix the underlying issue or extend `until-torch`.",
     ignorable=False,
 )
 def stale_ignore(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
-    """Report ignores that match nothing.
+    """Report ignores that match nothing, or more than they need to.
 
     A note where no target has the library: the wheel with it may be audited elsewhere.
     """
+    strict = Severity.ERROR if run.strict_ignores else None
+    absent = Severity.ERROR if run.strict_ignores is StrictIgnores.ALL else Severity.NOTE
     for use in run.ignores:
         ignore = use.ignore
-        what = f"migrating {ignore.library}" if ignore.migrating else f"ignore {ignore}"
+        what = f"migrating {ignore.pattern}" if ignore.migrating else f"ignore {ignore}"
         if use.expired:
             yield Hit(
                 f"{what}: expired, torch {ignore.until_torch} has been released",
                 evidence=(Evidence(EvidenceKind.IGNORE, str(ignore), detail=ignore.reason),),
                 fix="fix the underlying issue, or extend until-torch",
+                severity=strict,
             )
         elif not use.present:
-            yield Hit(f"{what}: no audited target has such a library", severity=Severity.NOTE)
+            yield Hit(f"{what}: no audited target has such a library", severity=absent)
         elif not use.matched:
+            gone = "uses the unstable ABI" if ignore.symbol is None else "uses such a symbol"
             yield Hit(
-                f"{what}: no matching library uses the unstable ABI any more"
+                f"{what}: no matching library {gone} any more"
                 if ignore.migrating
                 else f"{what}: no finding matches",
                 fix="remove it from the configuration or the command",
+                severity=strict,
+            )
+        elif use.unneeded:
+            yield Hit(
+                f"{what}: {does(len(use.unneeded), 'matching library', 'do')} not need it",
+                evidence=files(use.unneeded),
+                fix="name only the libraries that need it",
+                severity=strict or Severity.NOTE,
             )
 
 

@@ -77,6 +77,7 @@ class Rule(NamedTuple):
 _MAX_DECLARED = 4 << 20  # characters of the declarations of one finding
 
 RULES: dict[str, Rule] = {}
+STALE_IGNORE = "stale-ignore"
 
 
 class _More(TypedDict):

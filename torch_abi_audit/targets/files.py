@@ -145,7 +145,8 @@ def open_library(path: Path, budget: Budget | None = None) -> TargetContents:
     members = tuple(read_files([(path.name, path)], budget))
     if not members:
         raise AuditError("neither a wheel nor a library")
-    return TargetContents(TargetKind.LIBRARY, without_metadata(path.name), members)
+    folder = path.absolute().parent.parts[1:]
+    return TargetContents(TargetKind.LIBRARY, without_metadata(path.name), members, folder=folder)
 
 
 def open_folder(folder: Path, budget: Budget | None = None) -> TargetContents:
@@ -165,7 +166,9 @@ def open_folder(folder: Path, budget: Budget | None = None) -> TargetContents:
         return TargetContents(TargetKind.DIRECTORY, claims_of(found[0]), members)
     if not members:
         raise AuditError("no compiled file in the folder")
-    return TargetContents(TargetKind.DIRECTORY, without_metadata(folder.resolve().name), members)
+    whole = folder.resolve()
+    claims = without_metadata(whole.name)
+    return TargetContents(TargetKind.DIRECTORY, claims, members, folder=whole.parts[1:])
 
 
 def claims_of(info: Path) -> Claims:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.claims.platform_tags import parse_platform
@@ -26,8 +25,9 @@ from torch_abi_audit.verdict.environment import (
     PackageOutcome,
     conclude_environment,
     good_releases,
+    with_failure,
 )
-from torch_abi_audit.verdict.ignores import is_expired, matches, split
+from torch_abi_audit.verdict.ignores import is_expired, matched, names_library, split
 from torch_abi_audit.verdict.plan import advice, cause
 from torch_abi_audit.verdict.policy import Outcome
 
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
         Environment,
         Finding,
         Ignore,
-        Ignored,
         Interpreter,
         Subject,
         TargetReport,
@@ -76,6 +75,8 @@ class RunCollector:
         self._packages: list[PackageOutcome] = []
         self._wheels: dict[tuple[str, Version], list[WheelSummary]] = defaultdict(list)
         self._matched: Counter[Ignore] = Counter()
+        self._named: dict[Ignore, set[str]] = defaultdict(set)
+        self._needed: dict[Ignore, set[str]] = defaultdict(set)
         self._present: set[Ignore] = set()
 
     def add(self, report: TargetReport) -> None:
@@ -83,12 +84,7 @@ class RunCollector:
         self._outcomes.append(_outcome(report))
         if (package := self._package(report)) is not None:
             self._packages.append(package)
-        paths = {item.path for item in report.libraries}
-        paths |= {item.path for item in report.unreadable}
-        for ignore in self._ignores:
-            if ignore.library is None or any(fnmatchcase(p, ignore.library) for p in paths):
-                self._present.add(ignore)
-        self._count(report.ignored)
+        self._count_ignores(report)
         if report.kind is TargetKind.WHEEL and report.subject is not None:
             claims = report.subject.claims
             self._wheels[claims.name, claims.version].append(_summary(report, report.subject))
@@ -102,10 +98,12 @@ class RunCollector:
         )
         found = run_run_rules(WholeRun(releases), self._catalog)
         findings, ignored = split(found, self._ignores, self._catalog)
-        self._count(ignored)
+        for item in ignored:
+            self._count(item.finding, ())
         # What is ignored for nothing is known only now.
+        uses = tuple(map(self._use, self._ignores))
         findings += run_run_rules(
-            WholeRun(ignores=tuple(map(self._use, self._ignores))), self._catalog
+            WholeRun(ignores=uses, strict_ignores=self._policy.strict_ignores), self._catalog
         )
         fails = self._policy.fails_together(findings)
         conclusion = self._conclude(findings)
@@ -126,18 +124,40 @@ class RunCollector:
         if self._environment is None or self._policy.check is not None:
             return self._policy.conclude(self._outcomes, findings)
         unread = sum(item.verdict is Verdict.ERROR for item in self._outcomes)
-        return conclude_environment(
+        concluded = conclude_environment(
             self._packages,
             unread,
             self._environment,
             self._catalog,
             strict=self._policy.strict,
         )
+        if self._policy.strict_ignores and self._policy.fails_together(findings):
+            return with_failure(concluded, "ignores are stale")
+        return concluded
 
-    def _count(self, ignored: Iterable[Ignored]) -> None:
-        """Count what each ignore matches, whether or not another matches it as well."""
-        for item in ignored:
-            self._matched.update(i for i in self._ignores if matches(i, item.finding))
+    def _count_ignores(self, report: TargetReport) -> None:
+        """Count what each ignore names in a target, and what of it is a finding."""
+        folder = report.subject.folder if report.subject else ()
+        read = {item.path for item in report.libraries}
+        unread = {item.path for item in report.unreadable}
+        for ignore in self._ignores:
+            pattern = ignore.library
+            if pattern is None:
+                self._present.add(ignore)
+                continue
+            self._named[ignore] |= {p for p in read if names_library(pattern, p, folder)}
+            if self._named[ignore] or any(names_library(pattern, p, folder) for p in unread):
+                self._present.add(ignore)
+        for item in report.ignored:
+            self._count(item.finding, folder)
+
+    def _count(self, finding: Finding, folder: Sequence[str]) -> None:
+        """Count a finding for each ignore, whether or not another matches it as well."""
+        for ignore in self._ignores:
+            taken = matched(ignore, finding, folder)
+            if taken is not None:
+                self._matched[ignore] += 1
+                self._needed[ignore] |= set(taken.libraries)
 
     def _use(self, ignore: Ignore) -> IgnoreUse:
         return IgnoreUse(
@@ -145,6 +165,7 @@ class RunCollector:
             matched=self._matched[ignore],
             present=ignore in self._present or bool(self._matched[ignore]),
             expired=is_expired(ignore, self._catalog),
+            unneeded=tuple(sorted(self._named[ignore] - self._needed[ignore])),
         )
 
 

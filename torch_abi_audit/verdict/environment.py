@@ -165,6 +165,13 @@ def conclude_environment(
     return Conclusion(word, said, EXIT_UNSAFE if failed else EXIT_SAFE)
 
 
+def with_failure(conclusion: Conclusion, why: str) -> Conclusion:
+    """Return what an environment comes to where something else fails the run too."""
+    if conclusion.exit_code == EXIT_ERROR:
+        return conclusion._replace(why=f"{conclusion.why}; {why}")
+    return Conclusion("failed", f"{conclusion.why}; {why}", EXIT_UNSAFE)
+
+
 def _lacks_cuda(cell: Cell) -> bool:
     """Whether a package does not load since torch is built without CUDA."""
     return any(r.is_about_cuda and r.detail.endswith("without CUDA") for r in cell.reasons)

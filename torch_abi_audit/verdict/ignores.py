@@ -6,22 +6,32 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from torch_abi_audit.loader.graph import installed_path
 from torch_abi_audit.model import EvidenceKind, Ignored
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from torch_abi_audit.catalog import Catalog
     from torch_abi_audit.model import Evidence, Finding, Ignore
 
 
 def split(
-    findings: Iterable[Finding], ignores: Iterable[Ignore], catalog: Catalog
+    findings: Iterable[Finding],
+    ignores: Iterable[Ignore],
+    catalog: Catalog,
+    folder: Sequence[str] = (),
 ) -> tuple[tuple[Finding, ...], tuple[Ignored, ...]]:
     """Split findings into those that remain and those that are ignored.
 
     An ignore may match only some of the libraries or symbols of a finding; the rest remains one.
     Where several ignores match, the first one counts.
+
+    Args:
+        findings: The findings of one target.
+        ignores: What is to be ignored.
+        catalog: The known releases of torch, with which ignores expire.
+        folder: The folders that the target is in; see `names_library`.
     """
     alive = [ignore for ignore in ignores if not is_expired(ignore, catalog)]
     standing: list[Finding] = []
@@ -30,18 +40,39 @@ def split(
         rest: Finding | None = finding
         for ignore in alive:
             if rest is not None:
-                taken, rest = _divide(rest, ignore)
+                taken, rest = _divide(rest, ignore, folder)
                 ignored += [] if taken is None else [Ignored(taken, ignore)]
         standing += [] if rest is None else [rest]
     return tuple(standing), tuple(ignored)
 
 
-def matches(ignore: Ignore, finding: Finding) -> bool:
-    """Whether an ignore matches a finding, or some of its libraries or symbols."""
-    return _divide(finding, ignore)[0] is not None
+def matched(ignore: Ignore, finding: Finding, folder: Sequence[str] = ()) -> Finding | None:
+    """Return what an ignore matches of a finding: some of its libraries or symbols, or nothing."""
+    return _divide(finding, ignore, folder)[0]
 
 
-def _divide(finding: Finding, ignore: Ignore) -> tuple[Finding | None, Finding | None]:
+def names_library(pattern: str, path: str, folder: Sequence[str] = ()) -> bool:
+    """Whether a pattern names a library of a target.
+
+    It does from the root of site-packages and from the package's folder: `pkg/lib/_C*.so` and
+    `lib/_C*.so` name the same library of a wheel, of an installed package, of a build tree and
+    by itself.
+
+    Args:
+        pattern: A shell pattern, in which `*` stands for folders too.
+        path: The path of the library in its target.
+        folder: The folders that the target is in on disk, from the root, where an installer
+            has not put it.
+    """
+    installed = installed_path(path)
+    places = [path, installed, installed.partition("/")[2]]
+    places += ["/".join([*folder[place:], path]) for place in range(len(folder))]
+    return any(fnmatchcase(place, pattern) for place in places)
+
+
+def _divide(
+    finding: Finding, ignore: Ignore, folder: Sequence[str]
+) -> tuple[Finding | None, Finding | None]:
     """Split a finding into what is ignored and what remains of it, None for nothing.
 
     Evidence of no library in particular remains until all libraries are ignored.
@@ -49,7 +80,7 @@ def _divide(finding: Finding, ignore: Ignore) -> tuple[Finding | None, Finding |
     if ignore.rule != finding.rule:
         return None, finding
     pattern, paths = ignore.library, set(finding.libraries)
-    named = {path for path in paths if pattern is None or fnmatchcase(path, pattern)}
+    named = {path for path in paths if pattern is None or names_library(pattern, path, folder)}
     whole = named == paths
     taken: list[Evidence] = []
     left: list[Evidence] = []

@@ -18,13 +18,13 @@ from torch_abi_audit.model import (
     Verdict,
     gravest_first,
 )
-from torch_abi_audit.rules import UNSTABLE_ABI
-from torch_abi_audit.wording import count, last_part
+from torch_abi_audit.rules import STALE_IGNORE, UNSTABLE_ABI
+from torch_abi_audit.wording import count, does, last_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from torch_abi_audit.model import Finding, Subject
+    from torch_abi_audit.model import Finding, StrictIgnores, Subject
 
 EXIT_SAFE: Final = 0
 EXIT_UNSAFE: Final = 1
@@ -60,11 +60,13 @@ class Policy:
         check: What alone decides, instead of all that makes a wheel unsafe.
         strict: Whether warnings fail too, and targets that are no wheels.
         require_stable: Whether the unstable ABI fails even where the metadata allows for it.
+        strict_ignores: Which ignores fail the run, whatever is checked.
     """
 
     check: Check | None = None
     strict: bool = False
     require_stable: bool = False
+    strict_ignores: StrictIgnores | None = None
 
     @property
     def failing(self) -> frozenset[Severity]:
@@ -120,9 +122,16 @@ class Policy:
     def fails_together(self, findings: Iterable[Finding]) -> bool:
         """Whether what holds for all targets together fails the run.
 
-        Checks of one thing leave it out.
+        Checks of one thing leave it out, but for ignores that must not be stale.
         """
-        return self.check is None and any(finding.severity in self.failing for finding in findings)
+        return any(finding.severity in self.failing for finding in self._together(findings))
+
+    def _together(self, findings: Iterable[Finding]) -> list[Finding]:
+        """Return the findings about all targets together that count."""
+        stale = self.strict_ignores is not None
+        return [
+            item for item in findings if self.check is None or (stale and item.rule == STALE_IGNORE)
+        ]
 
     def conclude(self, outcomes: Sequence[Outcome], together: Sequence[Finding]) -> Conclusion:
         """Return what a run comes to.
@@ -153,10 +162,7 @@ class Policy:
         if unread:
             exit_code = EXIT_ERROR
         if not parts and fails_together:
-            grave = [item.rule for item in together if item.severity is not Severity.NOTE]
-            rules = ", ".join(dict.fromkeys(grave))
-            why = f"each {noun} passes, but together they do not: {rules}"
-            return Conclusion("unsafe", why, exit_code)
+            return self._failed_together(noun, together)
         by_check = f"--check {self.check}: " if self.check is not None else ""
         if parts:
             word: Literal["error", "unsafe", "failed"]
@@ -166,6 +172,18 @@ class Policy:
             said = f"all {count(total, noun)}" if total > 1 else count(total, noun)
             return Conclusion("passed", f"{by_check}{said}", exit_code)
         return _passed(outcomes, noun, wheels=wheels)
+
+    def _failed_together(self, noun: str, together: Sequence[Finding]) -> Conclusion:
+        """Return what a run comes to in which only what holds for all targets together fails."""
+        counted = self._together(together)
+        failing = [item.rule for item in counted if item.severity in self.failing]
+        if self.strict_ignores is not None and set(failing) == {STALE_IGNORE}:
+            said = f"each {noun} passes, but {does(len(failing), 'stale ignore', 'remain')}"
+            return Conclusion("failed", said, EXIT_UNSAFE)
+        grave = [item.rule for item in counted if item.severity is not Severity.NOTE]
+        rules = ", ".join(dict.fromkeys(grave))
+        why = f"each {noun} passes, but together they do not: {rules}"
+        return Conclusion("unsafe", why, EXIT_UNSAFE)
 
     def _fault(self, *, wheels: bool) -> str:
         """Say what is wrong with the targets that fail."""
