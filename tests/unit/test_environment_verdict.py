@@ -190,18 +190,25 @@ NONE = Environment(("site",), None)
             HERE,
             0,
             (
-                "failed: 1 of 2 packages that use torch does not load with torch 2.10.0+cpu, which"
-                " is built without CUDA; no known torch release suits all of them"
+                "failed: 1 of 2 packages that use torch does not load with torch 2.10.0+cpu; no"
+                " known torch release suits all of them"
             ),
             1,
         ),
         (
-            [package(Cell(ReleaseStatus.BREAKS, (CUDA,)), "2.9.0"), package(BROKEN, "2.10.0")],
+            # The newest of those that suit most, and none that suits others.
+            [
+                package(BROKEN, "2.9.0", "2.10.0", "2.11.0")._replace(name="a"),
+                package(BROKEN, "2.10.0")._replace(name="b"),
+                package(FINE, "2.9.0", "2.11.0")._replace(name="c"),
+                package(FINE, "2.8.0")._replace(name="d"),
+            ],
             HERE,
             0,
             (
-                "failed: 2 of 2 packages that use torch do not load with torch 2.10.0+cpu; no known"
-                " torch release suits all of them"
+                "failed: 2 of 4 packages that use torch do not load with torch 2.10.0+cpu; no known"
+                " torch release suits all of them; torch 2.11 suits 2, but not b, d: pip install"
+                ' "torch==2.11.*"'
             ),
             1,
         ),

@@ -183,7 +183,7 @@ def test_unpinned_says_what_loads_and_the_line() -> None:
 
     pins = '"torch==2.10.*" or "torch==2.11.*"'
     line = f"pin the torch release that the wheel was built with: {pins}"
-    loads = "the wheel uses the unstable ABI and loads on torch 2.10-2.11, but"
+    loads = "the wheel uses the unstable ABI and loads only on torch 2.10-2.11, but"
     assert hit("torch>=2.9,<2.12") == (f"{loads} the metadata allows torch 2.9-2.11", line)
     assert hit("torch>=2.10") == (f"{loads} the metadata allows torch 2.10 and newer", line)
     later = "the metadata allows several releases that are not out yet"

@@ -9,18 +9,21 @@ from packaging.version import Version
 
 from tests.builders import CATALOG, claims, fix_of, library, shown, subject
 from torch_abi_audit.model import (
+    BuiltWith,
     Claims,
     DemandSource,
     Finding,
     Library,
     MetadataChange,
     Severity,
+    Sign,
     Subject,
 )
 from torch_abi_audit.rules import run_rules
 
 TORCH = ("libtorch_cpu.so",)
 STABLE = library("torch_ten", needed=TORCH)
+DESTRUCTOR = library("_ZN2at6TensorD1Ev", needed=TORCH)  # in all releases
 NEW = library("_ZN2at3newEv", needed=TORCH)  # in 2.10.0 and 2.11.0
 NEVER = library("_ZN2at5neverEv", needed=TORCH)
 DATA = library("malloc")
@@ -116,7 +119,7 @@ def test_the_oldest_of_all_environments_counts() -> None:
         (
             NEW,
             "torch>=2.9,<2.11",
-            " and loads on torch 2.10-2.11, but the metadata allows torch 2.9-2.10",
+            " and loads only on torch 2.10-2.11, but the metadata allows torch 2.9-2.10",
             (
                 "pin the torch release that the wheel was built with:"
                 ' "torch==2.10.*" or "torch==2.11.*"'
@@ -126,7 +129,7 @@ def test_the_oldest_of_all_environments_counts() -> None:
         (
             library("_ZN2at3newEv", needed=(*TORCH, "libcudart.so.12")),
             "torch>=2.9,<2.12",
-            " and loads on torch 2.10-2.11, but the metadata allows torch 2.9-2.11",
+            " and loads only on torch 2.10-2.11, but the metadata allows torch 2.9-2.11",
             'dependencies = ["torch==2.10.*"]',
         ),
         (NEW, "torch>=2.9.0,<2.10", None, None),
@@ -148,6 +151,25 @@ def test_unpinned(item: Library, torch: str, said: str | None, fix: str | None) 
     for hit in found:
         assert shown(hit)[0] == torch.replace("torch>=2.9,<", "torch<") + ",>=2.9"
         assert hit.libraries == ("a.so",)
+
+
+@pytest.mark.parametrize(
+    ("built", "said"),
+    [
+        (BuiltWith((Version("2.10.0"),), Sign.ASSERTIONS), " (built with torch 2.10)"),
+        (BuiltWith((Version("2.9.1"),), Sign.NAME), " (built with torch 2.9.1)"),
+        (BuiltWith((), Sign.DATE, newest=Version("2.10.0")), ""),  # only narrows it
+        (None, ""),
+    ],
+)
+def test_unpinned_says_what_it_was_built_with(built: BuiltWith | None, said: str) -> None:
+    item = subject({"a.so": DESTRUCTOR}, claims(torch=("torch>=2.9",)))
+    item = replace(item, built={"a.so": built})
+    (hit,) = of_rule("torch-unpinned", item)
+    assert hit.message == (
+        f"the wheel uses the unstable ABI{said} and loads on torch 2.8-2.11, but the metadata"
+        " allows torch 2.9 and newer"
+    )
 
 
 def test_what_a_pin_would_exclude_is_its_evidence() -> None:

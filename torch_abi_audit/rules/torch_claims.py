@@ -24,6 +24,7 @@ from torch_abi_audit.model import (
     MetadataChange,
     ReleaseStatus,
     Severity,
+    Sign,
     Subject,
     TorchAbi,
 )
@@ -163,18 +164,28 @@ def torch_unpinned(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     loading = [release for release, cell in row.items() if cell.loads_but_for_cuda]
     known = [cell for cell in row.values() if cell.status is not ReleaseStatus.UNKNOWN]
     if loading:
-        loads = f" and loads on torch {ranges(loading, catalog.published)}"
+        only = "only " if len(loading) < len(known) else ""
+        loads = f" and loads {only}on torch {ranges(loading, catalog.published)}"
     elif known:
         of_all = ranges(catalog.releases, catalog.releases)
         loads = f" and does not load on any known torch release ({of_all})"
     else:
         loads = ""
     yield Hit(
-        f"the wheel uses the unstable ABI{loads}, but {_allowed(subject, catalog)}",
+        f"the wheel uses the unstable ABI{_of_build(subject, catalog)}{loads}, but"
+        f" {_allowed(subject, catalog)}",
         libraries=unique(i.path for i in subject.libraries if i.torch.abi is TorchAbi.UNSTABLE),
         evidence=(*requirements(subject.demands), *_beyond(subject, catalog)),
         fix=_pin(subject, catalog),
     )
+
+
+def _of_build(subject: Subject, catalog: Catalog) -> str:
+    """Say which release a target was built with, where it tells."""
+    built = subject.built_with
+    if built is None or built.sign is Sign.DATE or not built.releases:
+        return ""
+    return f" (built with torch {ranges(built.releases, catalog.published)})"
 
 
 def _pin(subject: Subject, catalog: Catalog) -> Fix | None:

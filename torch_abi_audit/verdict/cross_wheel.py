@@ -117,7 +117,7 @@ class RunCollector:
         if subject.claims.name == "torch" or report.verdict is Verdict.ERROR:
             return None
         cell = report.here.cell if report.here else None
-        return PackageOutcome(cell, good_releases(subject))
+        return PackageOutcome(cell, good_releases(subject), subject.claims.name)
 
     def _conclude(self, findings: Sequence[Finding]) -> Conclusion:
         """Return what the run comes to; an environment by whether its packages load."""

@@ -5,6 +5,7 @@ Advice is for who installs packages, not for who builds them.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.version import Version
@@ -19,7 +20,9 @@ from torch_abi_audit.model import (
     Remedy,
 )
 from torch_abi_audit.verdict.policy import EXIT_ERROR, EXIT_SAFE, EXIT_UNSAFE
-from torch_abi_audit.wording import count, ranges, short
+from torch_abi_audit.wording import count, join, ranges, short
+
+_SEVERAL = 2  # packages that one release suits: one by one they have their own fixes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,10 +38,12 @@ class PackageOutcome(NamedTuple):
     Attributes:
         cell: How it stands with the torch that is installed; None where there is none.
         good: The known releases that it loads on, with layouts as it knows them, and allows.
+        name: Its name.
     """
 
     cell: Cell | None
     good: frozenset[Version]
+    name: str = ""
 
 
 def good_releases(subject: Subject) -> frozenset[Version]:
@@ -148,8 +153,6 @@ def conclude_environment(
         verb = "does" if len(broken) == 1 else "do"
         said = f"{len(broken)} of {total} that use torch {verb} not load with torch {torch}"
         said = said.replace("package that use ", "package that uses ")
-        if all(p.cell is not None and _lacks_cuda(p.cell) for p in broken):
-            said += ", which is built without CUDA"
     else:
         all_of = f"all {total} that use" if len(packages) > 1 else f"{total} that uses"
         said = f"{all_of} torch {'load' if len(packages) > 1 else 'loads'} with torch {torch}"
@@ -172,17 +175,29 @@ def with_failure(conclusion: Conclusion, why: str) -> Conclusion:
     return Conclusion("failed", f"{conclusion.why}; {why}", EXIT_UNSAFE)
 
 
-def _lacks_cuda(cell: Cell) -> bool:
-    """Whether a package does not load since torch is built without CUDA."""
-    return any(r.is_about_cuda and r.detail.endswith("without CUDA") for r in cell.reasons)
-
-
 def _advice(packages: Sequence[PackageOutcome], catalog: Catalog) -> str:
-    """Say which release of torch suits all packages."""
+    """Say which release of torch suits all packages, or else most of them."""
     if len(packages) == 1:
         return ""
-    common = frozenset.intersection(*(package.good for package in packages))
-    if not common:
-        return "; no known torch release suits all of them"
-    minor = ".".join(map(str, max(common).release[:2]))
-    return f"; torch {minor} suits all of them: {_install(common, catalog)}"
+    suited = Counter(release for package in packages for release in package.good)
+    most = max(suited.values(), default=0)
+    releases = frozenset(release for release, number in suited.items() if number == most)
+    if most < len(packages):
+        none = "; no known torch release suits all of them"
+        if most < _SEVERAL:
+            return none
+        # Of those that suit as many the newest, and what is equal to it.
+        best = max(releases)
+        others = [package.name for package in packages if best not in package.good]
+        same = frozenset(
+            r for r in releases if all((r in p.good) == (best in p.good) for p in packages)
+        )
+        return (
+            f"{none}; torch {_minor(best)} suits {most}, but not {join(others)}:"
+            f" {_install(same, catalog)}"
+        )
+    return f"; torch {_minor(max(releases))} suits all of them: {_install(releases, catalog)}"
+
+
+def _minor(release: Version) -> str:
+    return f"{release.major}.{release.minor}"
