@@ -366,14 +366,13 @@ def _inspect_places(name: str, places: Sequence[Path]) -> PackageReport:
 
 
 def _inspect_file(path: Path) -> tuple[LibraryKind, ExtensionReport]:
+    if not os.path.exists(path):  # noqa: PTH110 -- never raises
+        return LibraryKind.BUNDLED, _failed(path, "no such file")
     try:
         found = list(_inspect({path.name: path}, path.name))
     except AuditError as error:
         return LibraryKind.BUNDLED, _failed(path, str(error))
-    if found:
-        return found[0]
-    reason = "not a library" if path.exists() else "no such file"
-    return LibraryKind.BUNDLED, _failed(path, reason)
+    return found[0] if found else (LibraryKind.BUNDLED, _failed(path, "not a library"))
 
 
 def _inspect_folder(folder: Path) -> list[tuple[LibraryKind, ExtensionReport]]:
