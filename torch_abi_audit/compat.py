@@ -1,10 +1,10 @@
 """The functions and classes of 0.3.0, for programs that were written for it. Deprecated.
 
-New programs call `audit`; nothing else in the package needs this module. Its names can be imported
+New programs call `audit`; nothing else in the package needs this module. Its names are imported
 from `torch_abi_audit` and `torch_abi_audit.report`, where 0.3.0 had them. The answers come from the
-same readers and classification as an audit, and so differ from those of 0.3.0 where that was
-wrong: above all, a file that can't be read has an `error`, where 0.3.0 said that it did not use
-torch. README.md has the table ("Moving from 0.3.0").
+same readers and the same classification as an audit, so some differ from those of 0.3.0. Most
+important: a file that can't be read has an `error`, but 0.3.0 said that it did not use torch.
+README.md lists the differences ("Moving from 0.3.0").
 """
 
 from __future__ import annotations
@@ -197,8 +197,8 @@ def inspect_extension(path: str | Path) -> ExtensionReport:
     """Inspect a library. Deprecated: use `audit(path)`.
 
     Args:
-        path: The file. That it is missing, can't be read or is no library is an `error` of the
-            report.
+        path: The file. If it is missing, is not a library or can't be read, the report has an
+            `error`.
     """
     _deprecated("inspect_extension(path)", "audit(path)")
     return _inspect_file(Path(path))[1]
@@ -234,7 +234,7 @@ def inspect_site_packages(directory: str | Path | None = None) -> EnvironmentRep
         directory: The folder; by default that of the running interpreter.
 
     Raises:
-        NotADirectoryError: It is none.
+        NotADirectoryError: There is no such folder.
     """
     _deprecated("inspect_site_packages(directory)", "audit(...) with the names of packages")
     folder = _resolved(Path(directory or sysconfig.get_path("purelib")))
@@ -299,7 +299,7 @@ def _deprecated(old: str, new: str) -> None:
 
 
 def _shim(symbol: str) -> Shim | None:
-    """Return what is known of a C shim; a symbol of macOS has one more underscore."""
+    """Return what is known of a C shim. In macOS's symbol tables it has one more underscore."""
     shims = load_catalog().shims
     return shims.get(symbol) or shims.get(symbol.removeprefix("_"))
 
@@ -309,7 +309,7 @@ def _triple(version: Version) -> tuple[int, int, int]:
 
 
 def _resolved(path: Path) -> Path:
-    """Return a path without symbolic links; unlike `Path.resolve`, also where they go round."""
+    """Resolve symbolic links; unlike `Path.resolve`, this never raises for a loop of them."""
     return Path(os.path.realpath(path))
 
 
@@ -317,7 +317,7 @@ def _find(name: str) -> list[Path]:
     """Return where a module or package would be imported from, without importing any.
 
     Raises:
-        AuditError: It is not found, or is not a file.
+        AuditError: It is not found, or has no file.
     """
     parts = name.split(".")
     spec = None
@@ -336,7 +336,7 @@ def _find(name: str) -> list[Path]:
         if found:
             return found
     if not spec.has_location or spec.origin is None:
-        raise AuditError(f"{name} is part of the interpreter, and no file")
+        raise AuditError(f"{name} is part of the interpreter and has no file")
     return [_resolved(Path(spec.origin))]
 
 

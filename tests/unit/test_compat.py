@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import fields, replace
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
@@ -242,7 +243,7 @@ def test_what_is_over_a_limit_is_an_error(library: Path, monkeypatch: pytest.Mon
         ("_C.so", "no package or module '_C.so' in sys.path"),
         ("", "no package or module '' in sys.path"),
         ("..", "no package or module '..' in sys.path"),
-        ("sys", "sys is part of the interpreter, and no file"),
+        ("sys", "sys is part of the interpreter and has no file"),
         ("__main__", "__main__ is not found"),
     ],
 )
@@ -278,20 +279,16 @@ def test_names_are_looked_up_and_not_imported(
     package = tmp_path / "site" / "of_030"
     (package / "inner").mkdir(parents=True)
     (package / "__init__.py").write_text("raise SystemExit", encoding="utf-8")
-    (package / "inner" / "_C.abi3.so").write_bytes(library.read_bytes())
+    file = package.resolve() / "inner" / f"_C{EXTENSION_SUFFIXES[-1]}"
+    file.write_bytes(library.read_bytes())
     (package.parent / "module_030.py").write_text("raise SystemExit", encoding="utf-8")
     monkeypatch.syspath_prepend(str(package.parent))
     report = inspect_package("of_030")
     assert (report.name, report.root) == ("of_030", package.resolve())
-    assert [item.path for item in report.bundled_libs] == [
-        package.resolve() / "inner" / "_C.abi3.so"
-    ]
+    assert [item.path for item in report.bundled_libs] == [file]
     assert inspect_package("of_030.inner").bundled_libs == report.bundled_libs
     module = inspect_package("of_030.inner._C")
-    assert (module.root, module.bundled_libs) == (
-        package.resolve() / "inner",
-        report.bundled_libs,
-    )
+    assert (module.root, module.bundled_libs) == (file.parent, report.bundled_libs)
     assert inspect_package("module_030").error == "module_030.py: not a library"
     assert "of_030" not in sys.modules
 
@@ -353,7 +350,6 @@ def test_an_environment_is_its_packages_with_libraries(library: Path, tmp_path: 
 
 def test_the_usual_environment_is_that_of_the_interpreter() -> None:
     report = inspect_site_packages()
-    assert report.site_packages.name == "site-packages"
     assert "pycxxfilt" in {item.name for item in report.packages}
 
 
@@ -373,6 +369,20 @@ def test_torch_itself_does_not_use_torch(tmp_path: Path, monkeypatch: pytest.Mon
         for path in facts:
             (tmp_path / package / path).touch()
         assert inspect_package(tmp_path / package).torch_verdict == verdict
+
+
+def test_a_library_that_links_one_python_is_not_compliant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "_C.abi3.so"
+    path.touch()
+    for needed, compliant in (((), True), (("libpython3.12.so.1.0",), False)):
+        facts = library_facts("PyList_New", needed=needed)
+        members = [Member(path.name, (facts,))]
+        monkeypatch.setattr(compat, "read_files", lambda _files, _budget, found=members: found)
+        assert inspect_extension(path).cpython == CPythonABIVerdict(
+            intent=True, compliant=compliant
+        )
 
 
 # --- What the classes say
