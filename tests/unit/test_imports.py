@@ -30,6 +30,7 @@ ROOMS = (
     "config",
     "audit",
     "repair",
+    "compat",  # of 0.3.0, whose names `report` has to offer
     "report",
     "arguments",
     "cli",

@@ -117,7 +117,7 @@ def classify_torch(
         inlined=_inlined(library) if abi is TorchAbi.STABLE else (),
         headers=_headers(library) if abi is TorchAbi.STABLE else (),
         perhaps=frozenset(perhaps),
-        floor=_floor(found[_Kind.SHIM], catalog) if abi is TorchAbi.STABLE else None,
+        floor=floor_of(found[_Kind.SHIM], catalog) if abi is TorchAbi.STABLE else None,
         providers=providers,
     )
 
@@ -245,7 +245,7 @@ def _is_unstable_class(scopes: tuple[str, ...]) -> bool:
             return False
 
 
-def _floor(shims: Iterable[str], catalog: Catalog) -> Floor:
+def floor_of(shims: Iterable[str], catalog: Catalog) -> Floor:
     """Return the newest release that introduced one of the shims, or the promise's first."""
     since = {name: catalog.shims[name].since for name in shims}
     release = max([catalog.promised_since, *since.values()])
