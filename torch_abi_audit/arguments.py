@@ -8,9 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from torch_abi_audit.budget import LIMITS, parse_limit
-from torch_abi_audit.config import parse_ignore, parse_migrating, parse_release, parse_torch
+from torch_abi_audit.config import (
+    REQUIRABLE,
+    parse_checks,
+    parse_ignore,
+    parse_migrating,
+    parse_release,
+    parse_torch,
+)
 from torch_abi_audit.errors import AuditError
-from torch_abi_audit.model import Check, StrictIgnores
+from torch_abi_audit.model import StrictIgnores
 from torch_abi_audit.report.escape import plain_text
 from torch_abi_audit.report.outputs import Destination, ReportFormat
 
@@ -119,10 +126,20 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--check",
-        type=_choice(Check),
-        choices=list(Check),
-        help="which check decides the exit code: torch (unstable ABI used), abi3 (tied to one"
-        " Python), or both; by default only wheels can fail, for any error",
+        type=_parsed(parse_checks),
+        action="extend",
+        default=[],
+        metavar="CHECK",
+        help="which check decides the exit code, and is reported: torch (unstable ABI used), abi3"
+        " (tied to one Python), or both; may be given several times. By default only wheels can"
+        " fail, for any error",
+    )
+    parser.add_argument(
+        "--require",
+        choices=REQUIRABLE,
+        action="append",
+        default=[],
+        help="fail for a target that does not use torch",
     )
     output = parser.add_argument_group("reports")
     output.add_argument(
@@ -235,7 +252,7 @@ def make_repair_parser() -> argparse.ArgumentParser:
         help="the torch releases to require where several fit, such as '==2.10.*'",
     )
     # A wheel is repaired for all releases, and its bytes are copied as they are.
-    parser.set_defaults(torch=None, against=None, verify=False, check=None)
+    parser.set_defaults(torch=None, against=None, verify=False, check=[], require=[])
     _add_checking(parser)
     return parser
 

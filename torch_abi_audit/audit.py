@@ -72,6 +72,7 @@ class Options:
         against: One torch to check against: a wheel, or the folder where it is installed.
         verify: Whether to read every member to its end, and check its checksum.
         check: What alone to check, instead of all that is wrong with a wheel.
+        require_torch: Whether a target that uses no symbol of torch fails.
         require_stable: Whether a wheel on the unstable ABI fails even where it is pinned.
         min_torch: The oldest torch that the wheels have to support.
         ignore: The findings that are ignored.
@@ -83,11 +84,12 @@ class Options:
     torch: SpecifierSet | None = None
     against: Path | None = None
     verify: bool = False
-    check: Check | None = None
+    check: tuple[Check, ...] = ()
     require_stable: bool = False
     min_torch: Version | None = None
     ignore: tuple[Ignore, ...] = ()
     strict_ignores: StrictIgnores | None = None
+    require_torch: bool = False
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -166,6 +168,7 @@ def classify_contents(
         day=contents.day,
         folder=contents.folder,
         min_torch=options.min_torch,
+        require_torch=options.require_torch,
     )
     return _with_demands(subject, catalog, options)
 
@@ -333,6 +336,7 @@ def _checked(  # noqa: PLR0913 -- all that a report is made of
         ignored=ignored,
         asked=tuple(release for release in catalog.releases if release in asked),
         fails=policy.fails(kind, verdict, subject, findings),
+        checks=policy.results(subject, findings),
         error=_error(subject.unreadable),
     )
 

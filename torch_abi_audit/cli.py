@@ -123,6 +123,8 @@ def _run(given: list[str]) -> int:
     whole = options.env or (elsewhere is not None and not options.targets)
     if options.targets and options.env:
         parser.error("--env audits the whole environment: leave out the targets, or --env")
+    if whole and options.require:
+        parser.error("--require is for targets that are named: most packages do not use torch")
     if not options.targets and not whole:
         parser.error("nothing to audit: name wheels or packages, or use --env or --python")
     return _audit(options, whole=whole)
@@ -241,7 +243,8 @@ def _options(options: argparse.Namespace, config: Config) -> Options:
         torch=options.torch or (None if options.against else config.torch),
         against=options.against,
         verify=options.verify or config.verify,
-        check=options.check or config.check,
+        check=tuple(dict.fromkeys(options.check)) or config.check,
+        require_torch="torch" in (*options.require, *config.require),
         require_stable=options.require_stable or config.require_stable,
         min_torch=options.min_torch or config.min_torch,
         ignore=(*options.ignore, *options.migrating, *config.ignore),

@@ -23,6 +23,8 @@ _MENTION = r"(?i)torch.{0,9}abi"
 _NAME = "torch-abi-audit"
 TABLE = f"tool.{_NAME}"
 _MAX_BYTES = 16 << 20
+BOTH = "both"  # checks, as 0.3.0 named them
+REQUIRABLE = ("torch",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,12 @@ class Config:
         min_torch: See `Options.min_torch`.
         ignore: The findings that are ignored, those of `migrating` among them.
         strict_ignores: See `Options.strict_ignores`.
+        require: What targets have to use: torch; see `Options.require_torch`.
         limit: The limits that are not the usual ones, by name; see `Options.limits`.
     """
 
     path: Path | None = None
-    check: Check | None = None
+    check: tuple[Check, ...] = ()
     strict: bool = False
     require_stable: bool = False
     verify: bool = False
@@ -50,6 +53,7 @@ class Config:
     min_torch: Version | None = None
     ignore: tuple[Ignore, ...] = ()
     strict_ignores: StrictIgnores | None = None
+    require: tuple[str, ...] = ()
     limit: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -216,11 +220,30 @@ def _flag(value: Any) -> bool:
     return value
 
 
-def _check(value: Any) -> Check:
-    try:
-        return Check(_text(value))
-    except ValueError as error:
-        raise AuditError(f"invalid choice: {value!r} (choose from {', '.join(Check)})") from error
+def parse_checks(text: str) -> tuple[Check, ...]:
+    """Parse checks as an option has them: ``torch``, ``abi3``, both with a comma, or ``both``.
+
+    Raises:
+        AuditError: There is no such check.
+    """
+    names = [name.strip() for name in text.split(",")]
+    unknown = next((name for name in names if name not in (*Check, BOTH)), None)
+    if unknown is not None:
+        choices = ", ".join((*Check, BOTH))
+        raise AuditError(f"invalid choice: {unknown!r} (choose from {choices})")
+    return tuple(check for check in Check if {check, BOTH} & set(names))
+
+
+def _checks(value: Any) -> tuple[Check, ...]:
+    return parse_checks(",".join(map(_text, value)) if isinstance(value, list) else _text(value))
+
+
+def _required(value: Any) -> tuple[str, ...]:
+    names = list(map(_text, value)) if isinstance(value, list) else [_text(value)]
+    for name in names:
+        if name not in REQUIRABLE:
+            raise AuditError(f"invalid choice: {name!r} (choose from {', '.join(REQUIRABLE)})")
+    return tuple(names)
 
 
 def _rule(value: Any) -> str:
@@ -291,7 +314,7 @@ def _strict_ignores(value: Any) -> StrictIgnores | None:
 
 
 _VALUES: dict[str, Callable[[Any], Any]] = {
-    "check": _check,
+    "check": _checks,
     "strict": _flag,
     "require-stable": _flag,
     "verify": _flag,
@@ -300,6 +323,7 @@ _VALUES: dict[str, Callable[[Any], Any]] = {
     "ignore": _ignores,
     "migrating": _migrating,
     "strict-ignores": _strict_ignores,
+    "require": _required,
     "limit": _limits,
 }
 _IGNORE: dict[str, Callable[[Any], Any]] = {

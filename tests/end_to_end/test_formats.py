@@ -626,7 +626,7 @@ ABI = [str(next((TEST_WHEELS / name).glob("*.whl"))) for name in ("suffix-fittin
         (("--check=abi3", ABI[1]), 0, "passed: --check abi3: 1 wheel"),
         (("--check=torch", *ABI), 0, "passed: --check torch: all 2 wheels"),
         (("--check=torch", WHEELS[1]), 0, "passed: --check torch: 1 wheel"),
-        (("--check=both", *ABI), 1, "failed: --check both: "),
+        (("--check=both", *ABI), 1, "failed: --check torch,abi3: "),
         ((WHEELS[1],), 1, "unsafe: do not publish: the wheel needs libcudart.so.12, but"),
         (("--strict", "-q", SET[0], SET[1], SET[2]), 1, "unsafe: each wheel passes, but together"),
     ],
@@ -705,6 +705,7 @@ def test_a_summary_is_no_longer_than_it_may_be() -> None:
     long: dict[str, Any] = {
         "rule": "x",
         "severity": "error",
+        "counts": True,
         "message": "m" * 200_000,
         "libraries": [],
     }

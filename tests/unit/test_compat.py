@@ -76,6 +76,13 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
         "has_unknown_shim_symbols": None,
         "libraries": {"no_torch/lib.so": BUNDLED},
     },
+    "torch_required": {
+        "torch_verdict": "no-torch",
+        "min_torch_version": None,
+        "min_torch_display": None,
+        "has_unknown_shim_symbols": None,
+        "libraries": {"torch_required/_C.so": BUNDLED},
+    },
     # Names that look like torch's, which another library of the package defines.
     "sibling_symbols": {
         "torch_verdict": "torch-stable",

@@ -43,7 +43,7 @@ def test_all_of_it(tmp_path: Path) -> None:
     assert config == find_config(tmp_path / "a" / "b")
     assert config == Config(
         path=path,
-        check=Check.BOTH,
+        check=(Check.TORCH, Check.ABI3),
         require_stable=True,
         strict=True,
         verify=True,

@@ -341,8 +341,8 @@ def test_strict_ignores(
     libraries = {"a.so": STABLE, "b.so": STABLE, "c.so": STABLE}
     item = report(claims(), libraries=libraries, ignored=ignored)
     for strict, severity in zip((None, *StrictIgnores), severities, strict=True):
-        for check in (None, *Check):
-            policy = Policy(check=check, strict_ignores=strict)
+        for checks in ((), (Check.TORCH,), (Check.ABI3,), tuple(Check)):
+            policy = Policy(checks, strict_ignores=strict)
             collector = RunCollector(CATALOG, (ignore,), policy)
             collector.add(item)
             found = collector.finish()

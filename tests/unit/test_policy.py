@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
 
 from tests.builders import claims, library, subject
-from torch_abi_audit.model import Check, Finding, Severity, TargetKind, Verdict
+from torch_abi_audit.model import (
+    Check,
+    CheckResult,
+    Evidence,
+    EvidenceKind,
+    Finding,
+    Severity,
+    StrictIgnores,
+    TargetKind,
+    Verdict,
+)
 from torch_abi_audit.verdict.policy import Outcome, Policy
 
+CHECKS: tuple[tuple[Check, ...], ...] = ((), (Check.TORCH,), (Check.ABI3,), tuple(Check))
 UNSTABLE = Finding("unstable-torch-symbol", Severity.ERROR, "")
 ALLOWED_FOR = Finding("unstable-torch-symbol", Severity.NOTE, "")
 BROKEN = Finding("torch-floor-understated", Severity.ERROR, "")
@@ -32,7 +44,7 @@ BOUND = subject({"a.so": library("PyUnicode_AsUTF8String", "_PyLong_New")}, clai
         (Policy(strict=True), (ALLOWED_FOR,), "safe"),
         (Policy(require_stable=True), (ALLOWED_FOR,), "unsafe"),
         (Policy(require_stable=True), (NOTE, WARNING), "safe"),
-        (Policy(Check.TORCH), (BROKEN,), "unsafe"),
+        (Policy((Check.TORCH,)), (BROKEN,), "unsafe"),
     ],
 )
 def test_verdict(policy: Policy, findings: tuple[Finding, ...], verdict: str) -> None:
@@ -40,17 +52,17 @@ def test_verdict(policy: Policy, findings: tuple[Finding, ...], verdict: str) ->
 
 
 @pytest.mark.parametrize(
-    ("check", "fails"),
+    ("checks", "fails"),
     [
         # of a wheel: unstable, bound to one Python, another error; of a directory: unstable
-        (None, (True, True, True, False)),
-        (Check.TORCH, (True, False, False, True)),
-        (Check.ABI3, (False, True, False, False)),
-        (Check.BOTH, (True, True, False, True)),
+        ((), (True, True, True, False)),
+        ((Check.TORCH,), (True, False, False, True)),
+        ((Check.ABI3,), (False, True, False, False)),
+        (tuple(Check), (True, True, False, True)),
     ],
 )
-def test_what_fails_a_run(check: Check | None, fails: tuple[bool, ...]) -> None:
-    policy = Policy(check)
+def test_what_fails_a_run(checks: tuple[Check, ...], fails: tuple[bool, ...]) -> None:
+    policy = Policy(checks)
     cases = [
         (TargetKind.WHEEL, ITEM, (UNSTABLE, NOTE)),
         (TargetKind.WHEEL, BOUND, (BROKEN,)),
@@ -65,8 +77,8 @@ def test_what_fails_a_run(check: Check | None, fails: tuple[bool, ...]) -> None:
 
 
 def test_what_could_not_be_audited_always_fails() -> None:
-    for check in (None, *Check):
-        assert Policy(check).fails(TargetKind.LIBRARY, Verdict.ERROR, ITEM, ())
+    for checks in CHECKS:
+        assert Policy(checks).fails(TargetKind.LIBRARY, Verdict.ERROR, ITEM, ())
 
 
 SAFE = Outcome("dist/a.whl", TargetKind.WHEEL, Verdict.SAFE, fails=False)
@@ -110,7 +122,7 @@ FOLDER = Outcome("lib", TargetKind.DIRECTORY, Verdict.UNSAFE, fails=False)
             "unsafe: each wheel passes, but together they do not: torch-undeclared",
             1,
         ),
-        (Policy(Check.TORCH), (SAFE,), (BROKEN,), "passed: --check torch: 1 wheel", 0),
+        (Policy((Check.TORCH,)), (SAFE,), (BROKEN,), "passed: --check torch: 1 wheel", 0),
         (Policy(), (PINNED,), (), "pinned: 1 wheel may be published, for one torch release", 0),
         (
             Policy(),
@@ -145,8 +157,14 @@ FOLDER = Outcome("lib", TargetKind.DIRECTORY, Verdict.UNSAFE, fails=False)
             "unsafe: do not publish 1 of 2 wheels (b.whl)",
             1,
         ),
-        (Policy(Check.BOTH), (SAFE, SAFE), (BROKEN,), "passed: --check both: all 2 wheels", 0),
-        (Policy(Check.BOTH), (SAFE, FOLDER), (), "passed: --check both: all 2 targets", 0),
+        (
+            Policy(tuple(Check)),
+            (SAFE, SAFE),
+            (BROKEN,),
+            "passed: --check torch,abi3: all 2 wheels",
+            0,
+        ),
+        (Policy(tuple(Check)), (SAFE, FOLDER), (), "passed: --check torch,abi3: all 2 targets", 0),
         (Policy(), (FOLDER._replace(verdict=Verdict.SAFE),), (), "safe: 1 target", 0),
         (
             Policy(),
@@ -156,31 +174,31 @@ FOLDER = Outcome("lib", TargetKind.DIRECTORY, Verdict.UNSAFE, fails=False)
             1,
         ),
         (
-            Policy(Check.TORCH),
+            Policy((Check.TORCH,)),
             (BAD, SAFE),
             (),
             "failed: --check torch: unstable torch ABI in 1 of 2 wheels (b.whl)",
             1,
         ),
         (
-            Policy(Check.BOTH),
+            Policy(tuple(Check)),
             (BAD, SAFE),
             (),
             (
-                "failed: --check both: unstable torch ABI, or tied to one Python: 1 of 2 wheels"
-                " (b.whl)"
+                "failed: --check torch,abi3: unstable torch ABI, or tied to one Python: 1 of 2"
+                " wheels (b.whl)"
             ),
             1,
         ),
         (
-            Policy(Check.TORCH),
+            Policy((Check.TORCH,)),
             (UNREAD,),
             (),
             "error: --check torch: 1 of 1 wheel could not be audited (c.whl)",
             2,
         ),
         (
-            Policy(Check.ABI3),
+            Policy((Check.ABI3,)),
             (BAD,),
             (),
             "failed: --check abi3: tied to one Python: 1 of 1 wheel (b.whl)",
@@ -200,15 +218,14 @@ def test_conclusion(
 
 
 def test_the_exit_code_and_the_word_never_contradict_each_other() -> None:
-    checks = (None, *Check)
-    for check, strict, one, other, finding in product(
-        checks,
+    for checks, strict, one, other, finding in product(
+        CHECKS,
         (False, True),
         (SAFE, PINNED, BAD, UNREAD, FOLDER),
         (SAFE, FOLDER),
         (NOTE, WARNING, BROKEN),
     ):
-        conclusion = Policy(check, strict).conclude((one, other), (finding,))
+        conclusion = Policy(checks, strict).conclude((one, other), (finding,))
         if conclusion.word in ("safe", "pinned", "passed"):
             assert conclusion.exit_code == 0
         if conclusion.exit_code == 0:
@@ -217,8 +234,8 @@ def test_the_exit_code_and_the_word_never_contradict_each_other() -> None:
 
 
 def test_what_holds_for_all_together_fails_no_check_of_one_thing() -> None:
-    failing = [check for check in (None, *Check) if Policy(check).fails_together((BROKEN,))]
-    assert failing == [None]
+    failing = [checks for checks in CHECKS if Policy(checks).fails_together((BROKEN,))]
+    assert failing == [()]
     assert not Policy().fails_together((WARNING, NOTE))
     assert Policy(strict=True).fails_together((NOTE, WARNING))
     assert not Policy().fails_together(())
@@ -251,17 +268,67 @@ UNSAFE = Outcome(
 def test_what_several_share_is_said_once(others: tuple[Outcome, ...], said: str) -> None:
     assert Policy().conclude((UNSAFE, *others), ()).why == said
     # A check of one thing has reasons of its own.
-    checked = Policy(Check.TORCH).conclude((UNSAFE, *others), ()).why
+    checked = Policy((Check.TORCH,)).conclude((UNSAFE, *others), ()).why
     assert "it is old" not in checked
     assert "fix" not in checked
 
 
 def test_weighing_changes_one_rule_where_the_stable_abi_is_required() -> None:
     findings = (BROKEN, WARNING, ALLOWED_FOR)
-    for check in (None, *Check):
-        assert Policy(check).weigh(findings) == findings
+    for checks in CHECKS:
+        weighed = Policy(checks).weigh(findings)
+        assert [(f.rule, f.severity) for f in weighed] == [(f.rule, f.severity) for f in findings]
     weighed = Policy(require_stable=True).weigh(findings)
     assert weighed == (BROKEN, UNSTABLE, WARNING)
+
+
+@pytest.mark.parametrize(
+    ("policy", "counted"),
+    [
+        (Policy(), {"cuda-major-mismatch", "torch-undeclared", "torch-unused", "stale-ignore"}),
+        # Whatever its severity.
+        (Policy((Check.TORCH,)), {"unstable-torch-symbol", "torch-unused"}),
+        (Policy((Check.ABI3,)), {"abi3-violation", "torch-unused"}),
+        (
+            Policy(tuple(Check), strict_ignores=StrictIgnores.STALE),
+            {"unstable-torch-symbol", "abi3-violation", "torch-unused", "stale-ignore"},
+        ),
+    ],
+)
+def test_what_counts(policy: Policy, counted: set[str]) -> None:
+    severities = {
+        "cuda-major-mismatch": Severity.ERROR,
+        "torch-undeclared": Severity.WARNING,
+        "torch-unused": Severity.ERROR,
+        "stale-ignore": Severity.WARNING,
+        "unstable-torch-symbol": Severity.NOTE,
+        "abi3-violation": Severity.NOTE,
+        "tag-overspecific": Severity.NOTE,
+    }
+    findings = [Finding(rule, severity, "") for rule, severity in severities.items()]
+    assert {item.rule for item in policy.weigh(findings) if item.counts} == counted
+
+
+def test_what_comes_of_checks() -> None:
+    evidence = (Evidence(EvidenceKind.SYMBOL, "a"), Evidence(EvidenceKind.SYMBOL, "b"))
+    unstable = replace(UNSTABLE, libraries=("x.so",), evidence=evidence)
+    policy = Policy(tuple(Check))
+    assert policy.results(ITEM, (unstable, BROKEN)) == (
+        CheckResult(Check.TORCH, passed=False, libraries=("x.so",), symbols=2),
+        CheckResult(Check.ABI3, passed=True),
+    )
+    assert policy.results(BOUND, ()) == (
+        CheckResult(Check.TORCH, passed=True),
+        CheckResult(Check.ABI3, passed=False, libraries=("a.so",)),
+    )
+    assert Policy().results(BOUND, (unstable,)) == ()
+
+
+def test_what_has_to_use_torch_fails_any_check() -> None:
+    unused = Finding("torch-unused", Severity.ERROR, "")
+    for checks in CHECKS:
+        for kind in TargetKind:
+            assert Policy(checks).fails(kind, Verdict.UNSAFE, ITEM, (unused,))
 
 
 def test_more_than_wheels_fail_where_it_is_strict() -> None:

@@ -68,6 +68,7 @@ from torch_abi_audit.model.plan import MetadataChange, Plan
 from torch_abi_audit.model.reports import (
     PASSING,
     Check,
+    CheckResult,
     Conclusion,
     Coverage,
     Environment,
@@ -96,6 +97,7 @@ __all__ = [
     "Cause",
     "Cell",
     "Check",
+    "CheckResult",
     "Claims",
     "Conclusion",
     "Coverage",

@@ -392,6 +392,7 @@ class Subject:
         day: The day of its compiled members' newest time stamp, where they have a real one.
         folder: The folders that its members are in on disk; see `TargetContents.folder`.
         min_torch: The oldest torch that the user promises.
+        require_torch: Whether the user says that it uses torch.
         built: What its libraries on the unstable ABI were built with, by path; None where
             nothing tells.
     """
@@ -408,6 +409,7 @@ class Subject:
     day: date | None = None
     folder: tuple[str, ...] = ()
     min_torch: Version | None = None
+    require_torch: bool = False
     built: Mapping[str, BuiltWith | None] = field(default_factory=dict)
 
     @cached_property

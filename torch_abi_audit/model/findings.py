@@ -100,6 +100,8 @@ class Finding:
         libraries: The members that it is about; none for the target as such.
         evidence: What shows it.
         fix: What to change.
+        counts: Whether it is more than an aside: an error or a warning, or where checks decide
+            alone, what one of them is about.
     """
 
     rule: str
@@ -108,6 +110,7 @@ class Finding:
     libraries: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     fix: Fix | None = None
+    counts: bool = True
 
     @property
     def message(self) -> str:

@@ -43,7 +43,22 @@ class Check(StrEnum):
 
     TORCH = "torch"
     ABI3 = "abi3"
-    BOTH = "both"
+
+
+class CheckResult(NamedTuple):
+    """What came of a check of one thing.
+
+    Attributes:
+        check: What was checked.
+        passed: Whether all libraries pass it.
+        libraries: Those that do not pass it.
+        symbols: How many symbols keep them from it, of each library by itself.
+    """
+
+    check: Check
+    passed: bool
+    libraries: tuple[str, ...] = ()
+    symbols: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +127,7 @@ class TargetReport:
         ignored: Findings that the user ignores; they count for nothing.
         asked: The releases of torch that it was checked against.
         fails: Whether it makes a run fail.
+        checks: What came of each check that was asked for.
         plan: What to change about a wheel that does not pass; None where it does.
         here: How a package that uses torch stands with the torch that is installed beside it.
         notice: What the user should know about how the target was found.
@@ -127,6 +143,7 @@ class TargetReport:
     ignored: tuple[Ignored, ...] = ()
     asked: tuple[Version, ...] = ()
     fails: bool = False
+    checks: tuple[CheckResult, ...] = ()
     plan: Plan | None = None
     here: Here | None = None
     notice: str | None = None

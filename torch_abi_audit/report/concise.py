@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch_abi_audit.model import Severity
 from torch_abi_audit.report.escape import plain_text
-from torch_abi_audit.report.summary import broken_here
+from torch_abi_audit.report.summary import broken_here, fails_without_finding, sentence
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -42,6 +42,8 @@ class ConciseWriter:
         broken = broken_here(target)
         if broken is not None:
             self._line(f"{name}: error: {broken}")
+        if fails_without_finding(target):
+            self._line(f"{name}: error: {sentence(target)}")
         for finding in target["findings"]:
             self._finding(f"{name}: ", finding)
 
@@ -54,9 +56,9 @@ class ConciseWriter:
 
     def _finding(self, where: str, finding: FindingDocument) -> None:
         severity = finding["severity"]
-        if severity == Severity.NOTE and not self._style.verbose:
+        if not finding["counts"] and not self._style.verbose:
             return
-        if severity != Severity.ERROR and self._style.quiet:
+        if severity == Severity.WARNING and self._style.quiet:
             return
         fix = f" (fix: {finding['fix']})" if finding["fix"] else ""
         self._line(f"{where}{severity}[{finding['rule']}] {finding['message']}{fix}")

@@ -125,7 +125,7 @@ def head_document(
         "catalog": {"torch_releases": list(map(str, releases))},
         "configuration": configuration,
         "options": {
-            "check": policy.check,
+            "check": list(policy.checks),
             "strict": policy.strict,
             "require_stable": policy.require_stable,
         },
@@ -154,6 +154,15 @@ def target_document(target: TargetReport) -> TargetDocument:
         "version": str(subject.claims.version) if subject and stated else None,
         "verdict": target.verdict,
         "fails": target.fails,
+        "checks": [
+            {
+                "check": result.check,
+                "passed": result.passed,
+                "libraries": list(result.libraries),
+                "symbols": result.symbols,
+            }
+            for result in target.checks
+        ],
         "summary": target.summary,
         "fix": _plan(target.plan),
         "error": target.error,
@@ -349,6 +358,7 @@ def _finding(finding: Finding) -> FindingDocument:
     return {
         "rule": finding.rule,
         "severity": finding.severity,
+        "counts": finding.counts,
         "libraries": list(finding.libraries),
         "message": finding.message,
         "evidence": [

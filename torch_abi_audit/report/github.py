@@ -40,17 +40,19 @@ def render_github(document: Document, style: Style) -> str:
 def _of_target(target: TargetDocument, style: Style) -> Iterator[str]:
     if target["error"] is not None:
         yield _command("error", target["target"], "not audited", target["error"])
+    shown = _shown(target["findings"], style)
+    if summary.fails_without_finding(target):
+        yield _command("error", target["target"], "check", summary.sentence(target))
     broken = summary.broken_here(target)
     if broken is not None:
         yield _command("warning", target["target"], "does not load here", broken)
-    for finding in _shown(target["findings"], style):
-        yield _finding(finding, target["target"])
+    yield from (_finding(finding, target["target"]) for finding in shown)
 
 
 def _shown(findings: list[FindingDocument], style: Style) -> list[FindingDocument]:
     if style.verbose:
         return findings
-    return [finding for finding in findings if finding["severity"] != Severity.NOTE]
+    return [finding for finding in findings if finding["counts"]]
 
 
 def _finding(finding: FindingDocument, target: str | None) -> str:
@@ -61,7 +63,10 @@ def _finding(finding: FindingDocument, target: str | None) -> str:
     lines = [finding["message"], *(f"  {name}" for name in shown)]
     lines += [f"  ... {left} more"] if left else []
     lines += [f"Fix: {finding['fix']}"] if finding["fix"] else []
-    command = _COMMANDS[Severity(finding["severity"])]
+    severity = Severity(finding["severity"])
+    # A note that counts is what a check fails for.
+    decides = severity is Severity.NOTE and finding["counts"]
+    command = "error" if decides else _COMMANDS[severity]
     return _command(command, target, finding["rule"], *lines)
 
 

@@ -137,9 +137,9 @@ def _overview(targets: Sequence[TargetDocument], known: Sequence[str]) -> Iterat
             yield _here(target)
         yield f'<th scope="row"><a href="#t{number}">{_code(name)}</a>'
         if summary.is_fine(target):
-            yield f'<p class="why">{html_text(target["summary"])}</p></th>'
+            yield f'<p class="why">{html_text(summary.sentence(target))}</p></th>'
         else:
-            yield f'<p class="why">{html_text(target["summary"])}</p>'
+            yield f'<p class="why">{html_text(summary.sentence(target))}</p>'
             for fix in summary.fixes(target)[:1]:
                 yield f'<p class="fix"><strong>Fix:</strong> <code>{_unbroken(fix)}</code></p>'
             yield "</th>"
@@ -218,7 +218,7 @@ def _ignored(ignored: Sequence[IgnoredDocument]) -> Iterator[str]:
 def _target(target: TargetDocument, number: int, known: Sequence[str]) -> Iterator[str]:
     yield f'<article class="card" id="t{number}">'
     yield f"<h2>{_badge(target['verdict'])} {_code(summary.filename(target))}</h2>"
-    yield f"<p>{html_text(target['summary'])}</p>"
+    yield f"<p>{html_text(summary.sentence(target))}</p>"
     yield from _plan(target)
     if target["error"] is not None:
         yield f'<p class="finding error">Not audited: {html_text(target["error"])}</p>'
@@ -236,11 +236,11 @@ def _target(target: TargetDocument, number: int, known: Sequence[str]) -> Iterat
     for aside in summary.asides(target):
         yield f'<p class="dim">{html_text(aside)}</p>'
     yield from _matrix(target, known)
-    notes = [finding for finding in target["findings"] if not summary.is_grave(finding)]
-    for finding in filter(summary.is_grave, target["findings"]):
+    notes = [finding for finding in target["findings"] if not summary.counts_for_more(finding)]
+    for finding in filter(summary.counts_for_more, target["findings"]):
         yield from _finding(finding)
     if notes or target["ignored"]:
-        said = [count(len(notes), "note")] if notes else []
+        said = [summary.aside_of(notes)] if notes else []
         said += [f"{len(target['ignored'])} ignored"] if target["ignored"] else []
         yield f"<details>\n<summary>{', '.join(said)}</summary>"
         for finding in notes:

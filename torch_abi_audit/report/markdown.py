@@ -229,7 +229,7 @@ def _cells(target: TargetDocument, style: _Style, *, here: bool) -> Iterator[str
     yield markdown_cell_code(summary.filename(target))
     yield markdown_cell(summary.torch_in_short(target))
     yield markdown_cell(summary.python_in_short(target))
-    yield markdown_cell(target["summary"])
+    yield markdown_cell(summary.sentence(target))
     fixes = [] if fine else summary.fixes(target)
     yield markdown_cell_code(fixes[0]) if fixes else ""
 
@@ -240,19 +240,19 @@ def _row(cells: Iterable[str]) -> str:
 
 def _together(document: Document, style: _Style) -> Iterator[list[str]]:
     """Yield what is found of all targets together, each finding for itself."""
-    notes = [finding for finding in document["findings"] if not summary.is_grave(finding)]
+    notes = [finding for finding in document["findings"] if not summary.counts_for_more(finding)]
     for finding in document["findings"]:
-        if style.verbose or summary.is_grave(finding):
+        if style.verbose or summary.counts_for_more(finding):
             yield list(_finding(finding, style))
     for item in document["ignored"]:
         yield list(_ignored(item))
     yield list(_count(notes, style))
 
 
-def _count(notes: Sequence[FindingDocument], style: _Style) -> Iterator[str]:
-    """Yield how many notes there are, where they are not told."""
-    if notes and not style.verbose:
-        yield f"{count(len(notes), 'note')}, shown with `--verbose`"
+def _count(asides: Sequence[FindingDocument], style: _Style) -> Iterator[str]:
+    """Yield how many findings are asides, where they are not told."""
+    if asides and not style.verbose:
+        yield f"{summary.aside_of(asides)}, shown with `--verbose`"
         yield ""
 
 
@@ -280,7 +280,7 @@ def _target(target: TargetDocument, style: _Style) -> Iterator[str]:
     verdict = style.marks.verdicts[Verdict(target["verdict"])]
     yield f"<summary>{verdict}: <code>{html_text(summary.filename(target))}</code></summary>"
     yield ""
-    yield markdown_text(target["summary"])
+    yield markdown_text(summary.sentence(target))
     yield ""
     for label, text in summary.fix_lines(target):
         yield f"- **{label}**: {markdown_text(text)}" if label else f"- {markdown_text(text)}"
@@ -307,7 +307,7 @@ def _target(target: TargetDocument, style: _Style) -> Iterator[str]:
     fixed: set[tuple[str, str | None]] = set()
     notes = []
     for finding in target["findings"]:
-        if not style.verbose and not summary.is_grave(finding):
+        if not style.verbose and not summary.counts_for_more(finding):
             notes.append(finding)
             continue
         fix = (finding["rule"], finding["fix"])

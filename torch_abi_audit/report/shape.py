@@ -37,11 +37,24 @@ class EvidenceDocument(TypedDict):
     detail: Annotated[str, "what is wrong with it, where the message does not say it all"]
 
 
+class CheckDocument(TypedDict):
+    """What came of a check of one thing."""
+
+    check: Check
+    passed: bool
+    libraries: Annotated[list[str], "the libraries that do not pass it"]
+    symbols: Annotated[int, "how many symbols keep them from it"]
+
+
 class FindingDocument(TypedDict):
     """One rule that holds."""
 
     rule: str
     severity: Severity
+    counts: Annotated[
+        bool,
+        "whether it is an error or a warning; with checks, whether one of them is about it",
+    ]
     libraries: Annotated[list[str], "the libraries it is about; none for the target as such"]
     message: str
     evidence: list[EvidenceDocument]
@@ -289,6 +302,7 @@ class TargetDocument(TypedDict):
     version: str | None
     verdict: Verdict
     fails: Annotated[bool, "whether it makes the run fail, or end in error"]
+    checks: Annotated[list[CheckDocument], "what came of each check that was asked for"]
     summary: str
     fix: Annotated[PlanDocument | None, "what to change; null where it passes"]
     error: str | None
@@ -343,7 +357,7 @@ class CatalogDocument(TypedDict):
 class OptionsDocument(TypedDict):
     """What makes the run fail."""
 
-    check: Annotated[Check | None, "what alone makes the run fail"]
+    check: Annotated[list[Check], "what alone makes the run fail; empty for all"]
     strict: Annotated[bool, "whether warnings do"]
     require_stable: Annotated[bool, "whether the unstable ABI does, pinned or not"]
 

@@ -16,6 +16,7 @@ from torch_abi_audit.abi.mangling import demangle
 from torch_abi_audit.claims.python_tags import ANY_LATER
 from torch_abi_audit.model import (
     PASSING,
+    Check,
     Evidence,
     EvidenceKind,
     LayoutStatus,
@@ -27,7 +28,7 @@ from torch_abi_audit.model import (
     Verdict,
 )
 from torch_abi_audit.rules import UNSTABLE_ABI
-from torch_abi_audit.wording import count, join, last_part, pythons, ranges, short
+from torch_abi_audit.wording import count, does, join, last_part, pythons, ranges, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from torch_abi_audit.report.shape import (
         BuiltWithDocument,
         CellDocument,
+        CheckDocument,
         Document,
         EvidenceDocument,
         FindingDocument,
@@ -100,12 +102,14 @@ class Fact(NamedTuple):
 def is_fine(target: TargetDocument) -> bool:
     """Whether there is nothing to read but the verdict: a wheel without error or warning.
 
-    Of anything else somebody asks what it is, not whether it may be published.
+    Of anything else somebody asks what it is, not whether it may be published. With checks it is
+    what passes them.
     """
+    if target["checks"]:
+        return not target["fails"]
     if target["kind"] != TargetKind.WHEEL or target["verdict"] not in PASSING:
         return False
-    grave = (Severity.ERROR, Severity.WARNING)
-    return not any(finding["severity"] in grave for finding in target["findings"])
+    return not any(map(counts_for_more, target["findings"]))
 
 
 def failing(target: TargetDocument) -> bool:
@@ -144,11 +148,21 @@ def essence(target: TargetDocument) -> str:
             "evidence": [{**item, "library": None} for item in finding["evidence"]],
         }
         for finding in (*target["findings"], *target["ignored"])
-        if is_grave(finding)
+        if counts_for_more(finding)
     ]
-    notes = [finding["rule"] for finding in target["findings"] if not is_grave(finding)]
+    notes = [finding["rule"] for finding in target["findings"] if not counts_for_more(finding)]
     said = [target["summary"].rpartition("; for Python ")[0] or target["summary"], target["error"]]
-    return repr((said, findings, notes, target["fix"], target["torch"]["releases"], target["here"]))
+    return repr(
+        (
+            said,
+            target["checks"],
+            findings,
+            notes,
+            target["fix"],
+            target["torch"]["releases"],
+            target["here"],
+        )
+    )
 
 
 def counts(document: Document) -> list[tuple[Verdict, int]]:
@@ -172,22 +186,64 @@ def headline(document: Document, joint: str = " · ") -> str:
 
 def run_asides(document: Document) -> list[str]:
     """Return what else decides a run than the verdicts, and where it was audited."""
-    check, total = document["options"]["check"], len(document["targets"])
+    checks, total = document["options"]["check"], len(document["targets"])
     said = []
-    if check is not None and total:
+    if checks and total:
         fails = sum(target["fails"] for target in document["targets"])
-        said.append(f"--check {check}: {fails} of {count(total, 'target')} failed")
+        said.append(f"--check {','.join(checks)}: {fails} of {count(total, 'target')} failed")
     if document["run_fails"]:
-        rules = dict.fromkeys(f["rule"] for f in document["findings"] if is_grave(f))
+        rules = dict.fromkeys(f["rule"] for f in document["findings"] if counts_for_more(f))
         said.append(f"all targets together failed: {', '.join(rules)}")
     if document["environment"] is not None:
         said.append(document["conclusion"]["why"])
     return said
 
 
-def is_grave(finding: FindingDocument) -> bool:
-    """Whether a finding is more than a note."""
-    return finding["severity"] != Severity.NOTE
+def counts_for_more(finding: FindingDocument) -> bool:
+    """Whether a finding is more than an aside."""
+    return finding["counts"]
+
+
+def sentence(target: TargetDocument) -> str:
+    """Return what a target comes to in one sentence: by the checks, where there are any."""
+    if not target["checks"] or target["error"] is not None:
+        return target["summary"]
+    return "; ".join(map(_checked, target["checks"]))
+
+
+def word(target: TargetDocument) -> str:
+    """Return what a target comes to in one word: its verdict, or what came of the checks."""
+    if not target["checks"] or target["error"] is not None:
+        return target["verdict"]
+    return "failed" if target["fails"] else "passed"
+
+
+def fails_without_finding(target: TargetDocument) -> bool:
+    """Whether a check fails for what no finding is about: a wheel may well be for one Python."""
+    failed = any(not result["passed"] for result in target["checks"])
+    return failed and not any(map(counts_for_more, target["findings"]))
+
+
+def _checked(result: CheckDocument) -> str:
+    """Say what came of a check."""
+    number = len(result["libraries"])
+    some = does(number, "library", "use") if number else "no library uses"
+    match result["check"]:
+        case Check.TORCH:
+            symbols = f" ({count(result['symbols'], 'symbol')})" if number else ""
+            said = f"{some} the unstable ABI{symbols}"
+        case _:
+            which = count(number, "library") if number else "no library"
+            named = f" ({_some(result['libraries'])})" if number else ""
+            said = f"{which} {'is' if number <= 1 else 'are'} tied to one Python{named}"
+    return f"--check {result['check']}: {said}"
+
+
+def aside_of(findings: Sequence[FindingDocument]) -> str:
+    """Count the findings that are asides, by severity: ``2 notes``, ``3 other findings``."""
+    rest = [finding for finding in findings if not counts_for_more(finding)]
+    notes = all(finding["severity"] == Severity.NOTE for finding in rest)
+    return count(len(rest), "note" if notes else "other finding") if rest else ""
 
 
 def words(verdict: str) -> str:
@@ -465,13 +521,14 @@ def overview(targets: Sequence[TargetDocument], known: Sequence[str]) -> MatrixT
 
 def fixes(target: TargetDocument) -> list[str]:
     """Return what to change, the first thing first: the proven fix, else those of findings."""
-    plan = target["fix"]
+    plan = None if target["checks"] else target["fix"]
     if plan is not None and plan["lines"]:
         return list(plan["lines"])
     if plan is not None and plan["choices"]:
         return ["pin the torch release that it was built with"]
     for severity in (Severity.ERROR, Severity.WARNING):
-        found = [f for f in target["findings"] if f["severity"] == severity and f["fix"]]
+        counting = filter(counts_for_more, target["findings"])
+        found = [f for f in counting if f["severity"] == severity and f["fix"]]
         if found:
             # The one line to change first, then what takes a rewrite.
             found.sort(key=lambda finding: finding["fix_line"] is None)
@@ -488,7 +545,7 @@ def fix_parts(finding: FindingDocument) -> tuple[str, str]:
 def fix_lines(target: TargetDocument) -> list[tuple[str, str]]:
     """Return what to change about a target that does not pass, as lines with a label."""
     plan = target["fix"]
-    if plan is None:
+    if plan is None or target["checks"]:  # which it is not about
         return []
     lines = []
     if plan["choices"]:
@@ -629,6 +686,11 @@ def coverage(release: ProjectReleaseDocument, known: Iterable[str]) -> list[tupl
         )
         for row in release["coverage"]
     ]
+
+
+def _some(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"{paths[0]}{more}"
 
 
 def _set(names: Iterable[str]) -> str:

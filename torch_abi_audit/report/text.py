@@ -64,6 +64,15 @@ _VERDICT_STYLES = {
     Verdict.NOT_APPLICABLE: "bold",
     Verdict.ERROR: "bold red",
 }
+
+
+def _word_style(word: str) -> str:
+    """Return how a verdict is printed, or what came of checks."""
+    if word in ("passed", "failed"):
+        return "bold green" if word == "passed" else "bold red"
+    return _VERDICT_STYLES[Verdict(word)]
+
+
 _STATUS_STYLES: dict[summary.Mark, str] = {
     summary.Mark.GUARANTEED: "bold green",
     summary.Mark.LINKS: "bold yellow",
@@ -167,7 +176,7 @@ class TerminalWriter:
         """Print the next target."""
         self._rows.append(
             (
-                target["verdict"],
+                summary.word(target),
                 summary.torch_in_short(target),
                 summary.python_in_short(target),
                 str(summary.severities(target["findings"], Severity.ERROR)),
@@ -197,10 +206,10 @@ class TerminalWriter:
         self._findings(tail["findings"], _LINES)
         self._ignored(tail["ignored"])
         several = len(self._rows) > 1
-        if several and not all(verdict == Verdict.SAFE for verdict, *_ in self._rows):
+        if several and not all(word in (Verdict.SAFE, "passed") for word, *_ in self._rows):
             self._table(plain_text(tail["conclusion"]["why"]))
         # Of one target the last line says it all, unless something else is said after it.
-        more = tail["findings"] or tail["ignored"] or self._head["options"]["check"] is not None
+        more = tail["findings"] or tail["ignored"] or self._head["options"]["check"]
         if several or more or not loud or not self._rows:
             word, why = tail["conclusion"]["word"], tail["conclusion"]["why"]
             style = "bold green" if word in summary.GOOD_WORDS else "bold red"
@@ -211,13 +220,13 @@ class TerminalWriter:
         """Print the one line of a target that is fine."""
         self._out.line() if self._gap else None
         self._gap = False
-        verdict, notes = target["verdict"], len(target["findings"])
-        asides = [*([f"{count(notes, 'note')}, -v"] if notes else []), *summary.cut_short(target)]
+        word, rest = summary.word(target), summary.aside_of(target["findings"])
+        asides = [*([f"{rest}, -v"] if rest else []), *summary.cut_short(target)]
         hint = f" ({'; '.join(asides)})" if asides else ""
         self._out.line(
-            f"{verdict}: {summary.filename(target)}: {target['summary']}{hint}",
-            head=len(verdict),
-            style=_VERDICT_STYLES[Verdict(verdict)],
+            f"{word}: {summary.filename(target)}: {summary.sentence(target)}{hint}",
+            head=len(word),
+            style=_word_style(word),
         )
 
     def _whole(self, target: TargetDocument) -> None:
@@ -226,7 +235,6 @@ class TerminalWriter:
             self._out.line()
         self._gap = True
         before = self._out.count
-        verdict = target["verdict"]
         self._out.line(plain_text(target["target"]), style="bold")
         alike = self._told.setdefault(summary.essence(target), summary.filename(target))
         if alike != summary.filename(target) and not self._style.verbose:
@@ -241,10 +249,9 @@ class TerminalWriter:
             self._ignored(target["ignored"])
             self._fix(fix)
         self._out.line()
+        word = summary.word(target)
         self._out.prose(
-            f"{verdict}: {target['summary']}",
-            head=len(verdict),
-            style=_VERDICT_STYLES[Verdict(verdict)],
+            f"{word}: {summary.sentence(target)}", head=len(word), style=_word_style(word)
         )
 
     def _fix(self, lines: Sequence[tuple[str, str]]) -> None:
@@ -371,22 +378,33 @@ class TerminalWriter:
         left = room - _FOLDED
         for finding in findings:
             severity = finding["severity"]
-            fits = severity == Severity.ERROR or (severity != Severity.NOTE and left >= _LEAST)
+            # With checks what counts may be a note.
+            fits = finding["counts"] and (severity != Severity.WARNING or left >= _LEAST)
             (shown if fits or self._style.verbose else folded).append(finding)
             left -= _LEAST if shown[-1:] == [finding] else 0
         each = max(0, left) // max(1, len(shown))
         lines = plan["lines"] if plan else []
         for finding in shown:
             self._finding(finding, each, helped=finding["fix_line"] in lines)
+        self._folded(folded, shown)
+
+    def _folded(self, folded: Sequence[FindingDocument], shown: Sequence[FindingDocument]) -> None:
+        """Print the names of findings that are not shown: by severity, or where checks decide."""
+        if any(finding["severity"] == Severity.ERROR for finding in folded):
+            self._names(folded, "other finding", _SEVERITY_STYLES[Severity.NOTE])
+            return
         for severity in (Severity.WARNING, Severity.NOTE):
-            rules = [f["rule"] for f in folded if f["severity"] == severity]
-            if rules:
-                more = "more " if any(f["severity"] == severity for f in shown) else ""
-                said = count(len(rules), f"{more}{severity}")
-                names = ", ".join(dict.fromkeys(rules))
-                self._out.line()
-                style = _SEVERITY_STYLES[severity]
-                self._out.prose(f"{said}: {names} (-v)", head=len(said), style=style, indent=2)
+            found = [finding for finding in folded if finding["severity"] == severity]
+            more = "more " if any(f["severity"] == severity for f in shown) else ""
+            self._names(found, f"{more}{severity}", _SEVERITY_STYLES[severity])
+
+    def _names(self, findings: Sequence[FindingDocument], noun: str, style: str) -> None:
+        """Print how many findings there are, and the names of their rules."""
+        if findings:
+            said = count(len(findings), noun)
+            names = ", ".join(dict.fromkeys(finding["rule"] for finding in findings))
+            self._out.line()
+            self._out.prose(f"{said}: {names} (-v)", head=len(said), style=style, indent=2)
 
     @property
     def _grave(self) -> frozenset[Severity]:
@@ -454,9 +472,9 @@ class TerminalWriter:
             conclusion: The sentence that follows; a fix that it has is not told for each.
         """
         head = ("verdict", "torch", "python", "errors", "warnings", "target")
-        verdicts = [row[0] for row in self._rows]
-        styles = ["dim", *(_VERDICT_STYLES[Verdict(item)] for item in verdicts)]
-        widest = max(len(item) for item in (head[0], *verdicts))
+        words = [row[0] for row in self._rows]
+        styles = ["dim", *map(_word_style, words)]
+        widest = max(len(item) for item in (head[0], *words))
         self._out.line()
         lines = _aligned([head, *self._rows])
         for line, style, fix in zip(lines, styles, ["", *self._fixes], strict=True):

@@ -78,6 +78,7 @@ _MAX_DECLARED = 4 << 20  # characters of the declarations of one finding
 
 RULES: dict[str, Rule] = {}
 STALE_IGNORE = "stale-ignore"
+TORCH_UNUSED = "torch-unused"
 
 
 class _More(TypedDict):

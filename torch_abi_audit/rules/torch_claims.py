@@ -35,7 +35,7 @@ from torch_abi_audit.rules.checked import (
     pins,
 )
 from torch_abi_audit.rules.evidence import lacking, requirements, symbols, tags
-from torch_abi_audit.rules.registry import Hit, require, rule
+from torch_abi_audit.rules.registry import TORCH_UNUSED, Hit, require, rule
 from torch_abi_audit.wording import join, ranges, short, unique
 
 if TYPE_CHECKING:
@@ -370,6 +370,28 @@ def unknown_release(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         fix="update torch-abi-audit, or check with --against and that torch",
         severity=Severity.ERROR if unsure else None,
     )
+
+
+@rule(
+    TORCH_UNUSED,
+    Severity.ERROR,
+    "the wheel does not use torch, although --require torch is given",
+    why="A check of an extension proves nothing where the file it looks at is not the extension:"
+    " a build without it, the wrong path, or a stub. --require torch makes that an error.",
+    fix="Check that the build compiles the extension, and that the target is the right file; or"
+    " leave `require` out of the configuration.",
+)
+def torch_unused(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
+    """Report targets that use no symbol of torch where the user requires them to."""
+    if subject.require_torch and subject.torch_abi is TorchAbi.NONE:
+        linked = [item.path for item in subject.libraries if item.torch.needed]
+        yield Hit(
+            "{libraries:link} to torch, but no symbol of it is used, and --require torch is given"
+            if linked
+            else "no library uses torch, but --require torch is given",
+            libraries=unique(linked),
+            fix="check that the build compiles the extension, and that the target is the right one",
+        )
 
 
 @rule(

@@ -96,15 +96,14 @@ class RunCollector:
             for (name, version), wheels in sorted(self._wheels.items())
             if len(wheels) > 1
         )
-        found = run_run_rules(WholeRun(releases), self._catalog)
+        found = self._policy.weigh(run_run_rules(WholeRun(releases), self._catalog))
         findings, ignored = split(found, self._ignores, self._catalog)
         for item in ignored:
             self._count(item.finding, ())
         # What is ignored for nothing is known only now.
         uses = tuple(map(self._use, self._ignores))
-        findings += run_run_rules(
-            WholeRun(ignores=uses, strict_ignores=self._policy.strict_ignores), self._catalog
-        )
+        stale = WholeRun(ignores=uses, strict_ignores=self._policy.strict_ignores)
+        findings += self._policy.weigh(run_run_rules(stale, self._catalog))
         fails = self._policy.fails_together(findings)
         conclusion = self._conclude(findings)
         return RunReport(releases, findings, ignored, fails, conclusion)
@@ -121,7 +120,7 @@ class RunCollector:
 
     def _conclude(self, findings: Sequence[Finding]) -> Conclusion:
         """Return what the run comes to; an environment by whether its packages load."""
-        if self._environment is None or self._policy.check is not None:
+        if self._environment is None or self._policy.checks:
             return self._policy.conclude(self._outcomes, findings)
         unread = sum(item.verdict is Verdict.ERROR for item in self._outcomes)
         concluded = conclude_environment(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from torch_abi_audit.model import (
     Check,
+    CheckResult,
     Conclusion,
     PythonAbi,
     Severity,
@@ -18,8 +19,8 @@ from torch_abi_audit.model import (
     Verdict,
     gravest_first,
 )
-from torch_abi_audit.rules import STALE_IGNORE, UNSTABLE_ABI
-from torch_abi_audit.wording import count, does, last_part
+from torch_abi_audit.rules import STALE_IGNORE, TORCH_UNUSED, UNSTABLE_ABI
+from torch_abi_audit.wording import count, does, last_part, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -52,18 +53,38 @@ class Outcome(NamedTuple):
     fix: tuple[str, ...] = ()
 
 
+# What each check is about, of which it alone decides whether a target fails.
+_RULES_OF = {
+    Check.TORCH: frozenset({UNSTABLE_ABI}),
+    Check.ABI3: frozenset(
+        {"abi3-violation", "python-api-in-none-wheel", "versioned-python-library"}
+    ),
+}
+
+
+def _result(check: Check, subject: Subject, findings: Iterable[Finding]) -> CheckResult:
+    if check is Check.TORCH:
+        # Not what is ignored: libraries that are still to be moved, for example.
+        found = [finding for finding in findings if finding.rule == UNSTABLE_ABI]
+        symbols = sum(len(finding.evidence) for finding in found)
+        paths = unique(path for finding in found for path in finding.libraries)
+        return CheckResult(check, not found, paths, symbols)
+    bound = [i for i in subject.libraries if i.python.abi is PythonAbi.VERSION_SPECIFIC]
+    return CheckResult(check, not bound, unique(item.path for item in bound))
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What passes and what fails.
 
     Attributes:
-        check: What alone decides, instead of all that makes a wheel unsafe.
+        checks: What alone decides, instead of all that makes a wheel unsafe.
         strict: Whether warnings fail too, and targets that are no wheels.
         require_stable: Whether the unstable ABI fails even where the metadata allows for it.
         strict_ignores: Which ignores fail the run, whatever is checked.
     """
 
-    check: Check | None = None
+    checks: tuple[Check, ...] = ()
     strict: bool = False
     require_stable: bool = False
     strict_ignores: StrictIgnores | None = None
@@ -75,12 +96,25 @@ class Policy:
 
     def weigh(self, findings: Sequence[Finding]) -> tuple[Finding, ...]:
         """Return findings with the severity that they have here, the gravest first."""
-        if not self.require_stable:
-            return tuple(findings)
-        return gravest_first(
-            replace(item, severity=Severity.ERROR) if item.rule == UNSTABLE_ABI else item
-            for item in findings
-        )
+        if self.require_stable:
+            findings = [
+                replace(item, severity=Severity.ERROR) if item.rule == UNSTABLE_ABI else item
+                for item in findings
+            ]
+        return gravest_first(replace(item, counts=self._counts(item)) for item in findings)
+
+    def _counts(self, finding: Finding) -> bool:
+        """Whether a finding is more than an aside."""
+        grave = finding.severity is not Severity.NOTE
+        if not self.checks or finding.rule == TORCH_UNUSED:
+            return grave
+        if finding.rule == STALE_IGNORE:
+            return grave and self.strict_ignores is not None
+        return any(finding.rule in _RULES_OF[check] for check in self.checks)
+
+    def results(self, subject: Subject, findings: Iterable[Finding]) -> tuple[CheckResult, ...]:
+        """Return what comes of each check, from what is not ignored."""
+        return tuple(_result(check, subject, findings) for check in self.checks)
 
     def verdict(self, subject: Subject, findings: Iterable[Finding]) -> Verdict:
         """Return the verdict for a target that could be opened, from what is not ignored."""
@@ -103,21 +137,12 @@ class Policy:
         What could not be audited always does. Otherwise a wheel that is unsafe, or what
         `check` names; nothing but wheels fails by default.
         """
-        if verdict is Verdict.ERROR:
+        findings = tuple(findings)
+        if verdict is Verdict.ERROR or any(item.rule == TORCH_UNUSED for item in findings):
             return True
-        # Not what is ignored: libraries that are still to be moved, for example.
-        torch = any(finding.rule == UNSTABLE_ABI for finding in findings)
-        abi3 = subject.python_abi is PythonAbi.VERSION_SPECIFIC
-        match self.check:
-            case Check.TORCH:
-                return torch
-            case Check.ABI3:
-                return abi3
-            case Check.BOTH:
-                return torch or abi3
-            case None:
-                asked = kind is TargetKind.WHEEL or self.strict
-                return asked and verdict is Verdict.UNSAFE
+        if self.checks:
+            return not all(result.passed for result in self.results(subject, findings))
+        return (kind is TargetKind.WHEEL or self.strict) and verdict is Verdict.UNSAFE
 
     def fails_together(self, findings: Iterable[Finding]) -> bool:
         """Whether what holds for all targets together fails the run.
@@ -130,7 +155,7 @@ class Policy:
         """Return the findings about all targets together that count."""
         stale = self.strict_ignores is not None
         return [
-            item for item in findings if self.check is None or (stale and item.rule == STALE_IGNORE)
+            item for item in findings if not self.checks or (stale and item.rule == STALE_IGNORE)
         ]
 
     def conclude(self, outcomes: Sequence[Outcome], together: Sequence[Finding]) -> Conclusion:
@@ -149,11 +174,11 @@ class Policy:
         unread = [item for item in outcomes if item.verdict is Verdict.ERROR]
         failed = [item for item in outcomes if item.fails and item not in unread]
         bad = failed
-        if self.check is None:
+        if not self.checks:
             bad = [item for item in outcomes if item.verdict is Verdict.UNSAFE]
         parts = []
         if bad:
-            shared = _shared(bad) if self.check is None else ""
+            shared = "" if self.checks else _shared(bad)
             parts.append(f"{self._fault(wheels=wheels)} {len(bad)} {of_all}{_named(bad)}{shared}")
         if unread:
             parts.append(f"{len(unread)} {of_all} could not be audited{_named(unread)}")
@@ -163,12 +188,12 @@ class Policy:
             exit_code = EXIT_ERROR
         if not parts and fails_together:
             return self._failed_together(noun, together)
-        by_check = f"--check {self.check}: " if self.check is not None else ""
+        by_check = f"--check {','.join(self.checks)}: " if self.checks else ""
         if parts:
             word: Literal["error", "unsafe", "failed"]
-            word = "error" if unread else "unsafe" if self.check is None else "failed"
+            word = "error" if unread else "failed" if self.checks else "unsafe"
             return Conclusion(word, by_check + "; ".join(parts), exit_code)
-        if self.check is not None:
+        if self.checks:
             said = f"all {count(total, noun)}" if total > 1 else count(total, noun)
             return Conclusion("passed", f"{by_check}{said}", exit_code)
         return _passed(outcomes, noun, wheels=wheels)
@@ -187,14 +212,14 @@ class Policy:
 
     def _fault(self, *, wheels: bool) -> str:
         """Say what is wrong with the targets that fail."""
-        match self.check:
-            case None:
+        match sorted(self.checks):
+            case []:
                 return "do not publish" if wheels else "problems in"
-            case Check.TORCH:
+            case [Check.TORCH]:
                 return "unstable torch ABI in"
-            case Check.ABI3:
+            case [Check.ABI3]:
                 return "tied to one Python:"
-            case Check.BOTH:
+            case _:
                 return "unstable torch ABI, or tied to one Python:"
 
 
