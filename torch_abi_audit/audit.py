@@ -23,7 +23,7 @@ from torch_abi_audit.claims.torch_requirement import (
     pinned_torch,
     torch_specifiers,
 )
-from torch_abi_audit.errors import AuditError
+from torch_abi_audit.errors import AuditError, reason_of
 from torch_abi_audit.loader.matrix import Surroundings, make_matrix
 from torch_abi_audit.model import (
     Check,
@@ -408,6 +408,9 @@ class Auditor:
         except AuditError as error:
             yield _failed(str(target), str(error))
             return
+        except OSError as error:
+            yield _failed(str(target), reason_of(error, target))
+            return
         except Exception as error:  # noqa: BLE001 -- a bug: as in `_audit`
             yield _failed(str(target), _bug(error))
             return
@@ -442,7 +445,7 @@ class Auditor:
         except AuditError as error:
             reason = str(error)
         except OSError as error:
-            reason = error.strerror or str(error)
+            reason = reason_of(error, found.name)
         except Exception as error:  # noqa: BLE001 -- a bug: say so, and audit the other targets
             reason = _bug(error)
         else:

@@ -231,7 +231,14 @@ def _config(options: argparse.Namespace, *, whole: bool) -> Config:
     """
     if options.config is not None:
         return read_config(options.config)
-    return Config() if options.no_config or whole else find_config(Path.cwd())
+    if options.no_config or whole:
+        return Config()
+    try:
+        here = Path.cwd()
+    except OSError as error:
+        said = error.strerror or error
+        raise AuditError(f"the current directory: {said} (--no-config looks for none)") from error
+    return find_config(here)
 
 
 def _options(options: argparse.Namespace, config: Config) -> Options:

@@ -529,24 +529,92 @@ def test_a_closed_pipe_on_windows(
     assert capsys.readouterr().err == ""
 
 
+def refuse(monkeypatch: pytest.MonkeyPatch, refused: Path, number: int) -> None:
+    """Let the system not list a folder, nor show what is in it; nothing is refused to root."""
+    listed, known = os.scandir, os.stat
+
+    def scandir(path: Any = ".") -> Any:
+        if str(path) == str(refused):
+            raise OSError(number, os.strerror(number), path)
+        return listed(path)
+
+    def status(path: Any, *arguments: Any, **more: Any) -> Any:
+        if str(path).startswith(f"{refused}{os.sep}"):
+            raise OSError(number, os.strerror(number), path)
+        return known(path, *arguments, **more)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(os, "stat", status)
+
+
 @pytest.mark.parametrize("quiet", [[], ["-q"]])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("inside", ["", "inner"])
 def test_a_folder_that_can_not_be_listed(
     quiet: list[str],
+    number: int,
+    inside: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    listed = os.scandir
-
-    def scandir(path: Any = ".") -> Any:
-        if str(path) == str(tmp_path):
-            raise PermissionError(errno.EACCES, "Permission denied", path)
-        return listed(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
-    assert main([*quiet, str(tmp_path)]) == 2
+    """It is one line, and the other targets are audited."""
+    folder = tmp_path / "folder"
+    refused = folder / inside
+    refused.mkdir(parents=True)
+    (folder / "_C.so").write_bytes(a_library())
+    refuse(monkeypatch, refused, number)
+    assert main([*quiet, str(folder), GOOD, BAD]) == 2
     said = capsys.readouterr()
-    assert said.err == f"torch-abi-audit: {tmp_path}: {tmp_path}: Permission denied\n"
+    where = f"{refused}: " if inside else ""
+    assert said.err == f"torch-abi-audit: {folder}: {where}{os.strerror(number)}\n"
+    assert said.out.splitlines()[-1] == (
+        f"error: problems in 1 of 3 targets ({Path(BAD).name});"
+        " 1 of 3 targets could not be audited (folder)"
+    )
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_a_file_in_a_folder_that_can_not_be_read(
+    number: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nobody can tell whether it is there."""
+    refuse(monkeypatch, tmp_path, number)
+    paths = [str(tmp_path / name) for name in ("x.whl", "lib.so", "*.whl")]
+    assert main(["-q", *paths]) == 2
+    assert capsys.readouterr().err == (
+        f"torch-abi-audit: {paths[0]}: {os.strerror(number)}\n"
+        f"torch-abi-audit: {paths[1]}: {os.strerror(number)}\n"
+        f"torch-abi-audit: {paths[2]}: the pattern matches nothing\n"
+    )
+
+
+@pytest.mark.parametrize("option", ["--python", "--site-packages"])
+def test_an_environment_that_can_not_be_listed(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr(Path, "is_dir", refused)
+    assert main([option, str(tmp_path)]) == 2
+    assert capsys.readouterr() == ("", f"torch-abi-audit: {tmp_path}: Permission denied\n")
+
+
+def test_a_current_directory_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gone() -> Path:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr(Path, "cwd", gone)
+    assert main([GOOD]) == 2
+    said = "the current directory: No such file or directory (--no-config looks for none)"
+    assert capsys.readouterr() == ("", f"torch-abi-audit: {said}\n")
+    assert main(["--no-config", GOOD]) == 0
 
 
 def test_words_where_emoji_can_not_be_shown() -> None:
