@@ -23,7 +23,7 @@ from torch_abi_audit.report.document import head_document
 from torch_abi_audit.report.escape import plain_text
 from torch_abi_audit.report.outputs import Destination, Outputs, ReportFormat
 from torch_abi_audit.report.progress import ProgressBar, is_long
-from torch_abi_audit.report.streams import give_up_output, is_closed_pipe, show_all
+from torch_abi_audit.report.streams import is_terminal, say, show_all
 from torch_abi_audit.report.style import Style
 from torch_abi_audit.rules import RULES
 from torch_abi_audit.verdict.policy import EXIT_ERROR, EXIT_SAFE, EXIT_UNSAFE
@@ -209,8 +209,7 @@ def _repair_one(item: Repair, options: argparse.Namespace, checking: Options) ->
 def _is_on_screen(destinations: Iterable[Destination]) -> bool:
     """Whether text for people goes to the terminal that complaints go to."""
     text = Destination(ReportFormat.TEXT) in destinations
-    streams = (sys.stdout, sys.stderr)
-    return text and all(stream is not None and stream.isatty() for stream in streams)
+    return text and is_terminal(sys.stdout) and is_terminal(sys.stderr)
 
 
 def _schema(more: Sequence[str]) -> int:
@@ -312,17 +311,8 @@ def _explain(names: Sequence[str]) -> int:
 
 def _say(text: str) -> int:
     """Print what was asked for; return the exit code."""
-    if sys.stdout is None:
-        return _refuse("standard output is closed")
-    try:
-        show_all(sys.stdout)
-        print(text, flush=True)  # noqa: T201
-    except OSError as error:
-        if is_closed_pipe(error):  # the reader has seen enough
-            give_up_output()
-            return EXIT_SAFE
-        return _refuse(f"can't be written: {error.strerror or error}")
-    return EXIT_SAFE
+    refused = say(text)
+    return EXIT_SAFE if refused is None else _refuse(refused)
 
 
 def _refuse(message: str) -> int:

@@ -499,34 +499,112 @@ def test_standard_output_as_a_file(name: str, tmp_path: Path) -> None:
     assert sorted(item.name for item in tmp_path.iterdir()) == ["link", "out"]
 
 
-@pytest.mark.parametrize("arguments", [["--json"], ["--format=markdown"], [], ["--format=html"]])
+class Written:
+    """A stream that can write, and nothing else."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> int:
+        self.text += text
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+    def getvalue(self) -> str:
+        return self.text
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Written])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *([f"--format={name}", GOOD, "gone.whl"] for name in ReportFormat),
+        ["-q", GOOD, BAD],
+        ["--color=always", BAD],
+        ["--env"],
+        ["explain"],
+        ["explain", "no-such-rule"],
+        ["schema"],
+        ["repair", "--dry-run", GOOD],
+    ],
+    ids=" ".join,
+)
 def test_in_place_of_standard_output(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
+    arguments: list[str], stream: type[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What calls the command from Python may have put any stream there."""
-    main([*arguments, GOOD, "gone.whl"])
+    code = main(arguments)
     expected = capsys.readouterr()
-    out, err = io.StringIO(), io.StringIO()
+    out, err = stream(), stream()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        assert main([*arguments, GOOD, "gone.whl"]) == 2
-        assert main(["explain", "no-such-rule"]) == 2
-    assert out.getvalue() == expected.out
-    assert err.getvalue().startswith(expected.err)
-    assert "Traceback" not in err.getvalue()
+        assert main(arguments) == code
+    assert (out.getvalue(), err.getvalue()) == expected
 
 
-@pytest.mark.parametrize("arguments", [[GOOD], ["explain"]])
+class Closed(io.StringIO):
+    """A pipe that nobody reads any more."""
+
+    def write(self, _: str) -> int:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    def flush(self) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [*([f"--format={name}", GOOD] for name in ReportFormat), ["explain"], ["schema"]],
+    ids=" ".join,
+)
 def test_a_closed_pipe_on_windows(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Closed(io.StringIO):
-        def write(self, _: str) -> int:
-            raise OSError(errno.EINVAL, "Invalid argument")
-
     monkeypatch.setattr(streams, "_ON_WINDOWS", True)
     monkeypatch.setattr(sys, "stdout", Closed())
     assert main(arguments) == 0
     assert capsys.readouterr().err == ""
+
+
+HELP = [["--help"], ["--version"], ["--print-completion=bash"], ["repair", "--help"]]
+
+
+@pytest.mark.parametrize("arguments", HELP, ids=" ".join)
+@pytest.mark.parametrize(("windows", "code"), [(True, 0), (False, 2)])
+def test_help_for_a_closed_pipe(
+    arguments: list[str],
+    windows: bool,  # noqa: FBT001
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(streams, "_ON_WINDOWS", windows)
+    monkeypatch.setattr(sys, "stdout", Closed())
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    said = capsys.readouterr().err
+    assert ended.value.code == code
+    program = "torch-abi-audit repair" if arguments[0] == "repair" else "torch-abi-audit"
+    assert said == ("" if windows else f"{program}: can't be written: Invalid argument\n")
+
+
+@pytest.mark.parametrize("arguments", [*HELP, ["explain"], ["schema"], [GOOD]], ids=" ".join)
+def test_a_pipe_that_was_never_read(arguments: list[str]) -> None:
+    """Nor does Python complain at exit."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        result = subprocess.run(
+            [sys.executable, "-m", "torch_abi_audit", *arguments],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, refused: Path, number: int) -> None:
@@ -630,6 +708,22 @@ def test_words_where_emoji_can_not_be_shown() -> None:
         assert "no: does not load" in markdown.stdout
         assert "\n- `error[unstable-torch-symbol]` " in markdown.stdout
     assert "\u2705 safe" in run("--format=markdown", GOOD, PYTHONIOENCODING="utf-8").stdout
+
+
+@pytest.mark.parametrize("format_", list(ReportFormat))
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "cp437"])
+def test_no_sign_of_ours_is_a_number(format_: str, encoding: str, tmp_path: Path) -> None:
+    """Redirected on Windows; a file is UTF-8 all the same."""
+    other, path = "text" if format_ != "text" else "markdown", tmp_path / "report"
+    names = ("layout-changed", "cuda-12", "stable-2.11", "corrupt-library")
+    wheels = [str(next((TEST_WHEELS / name).glob("*.whl"))) for name in names]
+    out = io.BytesIO()
+    with contextlib.redirect_stdout(io.TextIOWrapper(out, encoding)) as stream:
+        assert main([f"--format={format_}", f"-o{other}={path}", "-v", *wheels]) == 2
+        stream.flush()
+        said = out.getvalue().decode("ascii")
+    assert not re.search(r"\\[uxU][0-9a-fA-F]{2}", said)
+    assert ("✗" if other == "text" else "❌") in path.read_text(encoding="utf-8")
 
 
 def test_a_page_in_any_encoding(tmp_path: Path) -> None:
