@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 
+from torch_abi_audit.abi import demangler
 from torch_abi_audit.abi.classify import classify
 from torch_abi_audit.budget import Limits, RunBudget
 from torch_abi_audit.catalog import load_catalog
@@ -143,7 +144,8 @@ def classify_contents(
         budget: What it may take; without one the usual limits.
 
     Raises:
-        AuditError: A marker of its metadata compares what can't be compared.
+        AuditError: A marker of its metadata compares what can't be compared, or it uses the
+            unstable ABI and there is no demangler.
         LimitError: It takes more than the budget allows.
     """
     claims = contents.claims
@@ -174,6 +176,8 @@ def _with_demands(subject: Subject, catalog: Catalog, options: Options) -> Subje
     subject = replace(subject, required=required, demands=demands)
     if not any(item.torch.abi is TorchAbi.UNSTABLE for item in subject.libraries):
         return subject  # of a stable library none of it matters
+    if not demangler.AVAILABLE:
+        raise AuditError(demangler.NEEDED)
     from torch_abi_audit.abi.built_with import built_with, with_date  # noqa: PLC0415
     from torch_abi_audit.abi.layouts import with_layouts  # noqa: PLC0415
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch_abi_audit import __version__
+from torch_abi_audit.abi import demangler
 from torch_abi_audit.arguments import make_parser, make_repair_parser
 from torch_abi_audit.audit import Auditor, Options
 from torch_abi_audit.budget import Limits
@@ -148,6 +149,8 @@ def _audit(options: argparse.Namespace, *, whole: bool) -> int:
     run = auditor.collector(environment)
     if environment is not None and auditor.hint is not None:
         _complain(auditor.hint)
+    if not demangler.AVAILABLE:
+        _complain(demangler.NOTICE)
     targets = auditor.package_names() if whole else expand(options.targets)
     progress = ProgressBar(len(targets), shown=not options.quiet and (whole or is_long(targets)))
     audit = auditor.package if whole else auditor.audit
@@ -182,6 +185,8 @@ def _repair(options: argparse.Namespace) -> int:
         repairs = plan_repairs([*map(Path, expand(options.wheels))], checking, chosen)
     except AuditError as error:
         return _refuse(str(error))
+    if not demangler.AVAILABLE:
+        _complain(demangler.NOTICE)
     codes = {_repair_one(item, options, checking) for item in repairs}
     return max(codes)
 
