@@ -20,9 +20,12 @@ from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import StrictIgnores
 from torch_abi_audit.report.escape import plain_text
 from torch_abi_audit.report.outputs import Destination, ReportFormat
+from torch_abi_audit.report.streams import flush, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from _typeshed import SupportsWrite
 
 _T = TypeVar("_T")
 _E = TypeVar("_E", bound=StrEnum)
@@ -32,15 +35,23 @@ COLORS = ("auto", "always", "never")
 
 def _print(parser: argparse.ArgumentParser, text: str) -> None:
     """Print what was asked for, and end."""
-    try:
-        print(text, flush=True)  # noqa: T201
-    except OSError as error:
-        parser.exit(2, f"{parser.prog}: can't be written: {error.strerror or error}\n")
+    _end(parser, say(text))
+
+
+def _end(parser: argparse.ArgumentParser, refused: str | None) -> NoReturn:
+    """End, as what was asked for is printed, or can't be."""
+    if refused is not None:
+        parser.exit(2, f"{parser.prog}: {refused}\n")
     parser.exit()
 
 
 class _Parser(argparse.ArgumentParser):
-    """Prints errors in one line that no CI service takes for a command."""
+    """Prints errors in one line that no CI service takes for a command, and help to any pipe."""
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        super().print_help(file)
+        if file is None:
+            _end(self, flush())
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str], namespace: argparse.Namespace | None = None

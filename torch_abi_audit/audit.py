@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 
+from torch_abi_audit.abi import demangler
 from torch_abi_audit.abi.classify import classify
 from torch_abi_audit.budget import Limits, RunBudget
 from torch_abi_audit.catalog import load_catalog
@@ -23,7 +24,7 @@ from torch_abi_audit.claims.torch_requirement import (
     pinned_torch,
     torch_specifiers,
 )
-from torch_abi_audit.errors import AuditError
+from torch_abi_audit.errors import AuditError, reason_of
 from torch_abi_audit.loader.matrix import Surroundings, make_matrix
 from torch_abi_audit.model import (
     Check,
@@ -147,7 +148,8 @@ def classify_contents(
         budget: What it may take; without one the usual limits.
 
     Raises:
-        AuditError: A marker of its metadata compares what can't be compared.
+        AuditError: A marker of its metadata compares what can't be compared, or it uses the
+            unstable ABI and there is no demangler.
         LimitError: It takes more than the budget allows.
     """
     claims = contents.claims
@@ -180,6 +182,8 @@ def _with_demands(subject: Subject, catalog: Catalog, options: Options) -> Subje
     subject = replace(subject, required=required, demands=demands)
     if not any(item.torch.abi is TorchAbi.UNSTABLE for item in subject.libraries):
         return subject  # of a stable library none of it matters
+    if not demangler.AVAILABLE:
+        raise AuditError(demangler.NEEDED)
     from torch_abi_audit.abi.built_with import built_with, with_date  # noqa: PLC0415
     from torch_abi_audit.abi.layouts import with_layouts  # noqa: PLC0415
 
@@ -416,6 +420,9 @@ class Auditor:
         except AuditError as error:
             yield _failed(str(target), str(error))
             return
+        except OSError as error:
+            yield _failed(str(target), reason_of(error, target))
+            return
         except Exception as error:  # noqa: BLE001 -- a bug: as in `_audit`
             yield _failed(str(target), _bug(error))
             return
@@ -450,7 +457,7 @@ class Auditor:
         except AuditError as error:
             reason = str(error)
         except OSError as error:
-            reason = error.strerror or str(error)
+            reason = reason_of(error, found.name)
         except Exception as error:  # noqa: BLE001 -- a bug: say so, and audit the other targets
             reason = _bug(error)
         else:

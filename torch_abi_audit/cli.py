@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch_abi_audit import __version__
+from torch_abi_audit.abi import demangler
 from torch_abi_audit.arguments import make_parser, make_repair_parser
 from torch_abi_audit.audit import Auditor, Options
 from torch_abi_audit.budget import Limits
@@ -23,7 +24,7 @@ from torch_abi_audit.report.document import head_document
 from torch_abi_audit.report.escape import plain_text
 from torch_abi_audit.report.outputs import Destination, Outputs, ReportFormat
 from torch_abi_audit.report.progress import ProgressBar, is_long
-from torch_abi_audit.report.streams import give_up_output, is_closed_pipe, show_all
+from torch_abi_audit.report.streams import is_terminal, say, show_all
 from torch_abi_audit.report.style import Style
 from torch_abi_audit.rules import RULES
 from torch_abi_audit.verdict.policy import EXIT_ERROR, EXIT_SAFE, EXIT_UNSAFE
@@ -150,6 +151,8 @@ def _audit(options: argparse.Namespace, *, whole: bool) -> int:
     run = auditor.collector(environment)
     if environment is not None and auditor.hint is not None:
         _complain(auditor.hint)
+    if not demangler.AVAILABLE:
+        _complain(demangler.NOTICE)
     targets = auditor.package_names() if whole else expand(options.targets)
     progress = ProgressBar(len(targets), shown=not options.quiet and (whole or is_long(targets)))
     audit = auditor.package if whole else auditor.audit
@@ -184,6 +187,8 @@ def _repair(options: argparse.Namespace) -> int:
         repairs = plan_repairs([*map(Path, expand(options.wheels))], checking, chosen)
     except AuditError as error:
         return _refuse(str(error))
+    if not demangler.AVAILABLE:
+        _complain(demangler.NOTICE)
     codes = {_repair_one(item, options, checking) for item in repairs}
     return max(codes)
 
@@ -211,8 +216,7 @@ def _repair_one(item: Repair, options: argparse.Namespace, checking: Options) ->
 def _is_on_screen(destinations: Iterable[Destination]) -> bool:
     """Whether text for people goes to the terminal that complaints go to."""
     text = Destination(ReportFormat.TEXT) in destinations
-    streams = (sys.stdout, sys.stderr)
-    return text and all(stream is not None and stream.isatty() for stream in streams)
+    return text and is_terminal(sys.stdout) and is_terminal(sys.stderr)
 
 
 def _schema(more: Sequence[str]) -> int:
@@ -233,7 +237,14 @@ def _config(options: argparse.Namespace, *, whole: bool) -> Config:
     """
     if options.config is not None:
         return read_config(options.config)
-    return Config() if options.no_config or whole else find_config(Path.cwd())
+    if options.no_config or whole:
+        return Config()
+    try:
+        here = Path.cwd()
+    except OSError as error:
+        said = error.strerror or error
+        raise AuditError(f"the current directory: {said} (--no-config looks for none)") from error
+    return find_config(here)
 
 
 def _options(options: argparse.Namespace, config: Config) -> Options:
@@ -309,17 +320,8 @@ def _explain(names: Sequence[str]) -> int:
 
 def _say(text: str) -> int:
     """Print what was asked for; return the exit code."""
-    if sys.stdout is None:
-        return _refuse("standard output is closed")
-    try:
-        show_all(sys.stdout)
-        print(text, flush=True)  # noqa: T201
-    except OSError as error:
-        if is_closed_pipe(error):  # the reader has seen enough
-            give_up_output()
-            return EXIT_SAFE
-        return _refuse(f"can't be written: {error.strerror or error}")
-    return EXIT_SAFE
+    refused = say(text)
+    return EXIT_SAFE if refused is None else _refuse(refused)
 
 
 def _refuse(message: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from torch_abi_audit.budget import LIMITS, parse_amount
-from torch_abi_audit.errors import AuditError
+from torch_abi_audit.errors import AuditError, reason_of
 from torch_abi_audit.model import Check, Ignore, StrictIgnores
 from torch_abi_audit.rules import RULES, UNSTABLE_ABI
 from torch_abi_audit.wording import did_you_mean
@@ -65,7 +66,7 @@ def find_config(folder: Path) -> Config:
     """
     for parent in (folder, *folder.parents):
         path = parent / "pyproject.toml"
-        if path.is_file() and (table := _table(path)) is not None:
+        if _is_file(path) and (table := _table(path)) is not None:
             return _config(path, table)
     return Config()
 
@@ -82,11 +83,25 @@ def read_config(path: Path) -> Config:
     return _config(path, table)
 
 
+def _is_file(path: Path) -> bool:
+    """Whether a file is there.
+
+    Raises:
+        AuditError: The system does not tell, so that there may be a configuration.
+    """
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise AuditError(reason_of(error)) from error
+
+
 def _table(path: Path) -> Any:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise AuditError(f"{path}: larger than {_MAX_BYTES} bytes")
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows' editors begin with a mark
         if not re.search(_MENTION, text):
             return None
         import tomllib  # noqa: PLC0415 -- the import costs more than most projects need

@@ -7,9 +7,7 @@ import errno
 import io
 import json
 import os
-import pty
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -180,6 +178,8 @@ def test_on_a_terminal_prose_is_wrapped_and_symbols_are_not() -> None:
 
 def run_on_terminal(columns: int, *arguments: str) -> list[str]:
     """Run the command on a pseudo-terminal and return its lines, without styles."""
+    import pty  # noqa: PLC0415 -- not on Windows
+
     controller, terminal = pty.openpty()
     environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm"}
     process = subprocess.Popen(
@@ -380,8 +380,9 @@ def stop_after_one(monkeypatch: pytest.MonkeyPatch, stop: signal.Signals) -> Non
 ENDS = {
     signal.SIGINT: (130, "interrupted"),
     signal.SIGTERM: (143, "terminated"),
-    signal.SIGHUP: (129, "terminated"),
 }
+if hasattr(signal, "SIGHUP"):  # not on Windows
+    ENDS[signal.SIGHUP] = (129, "terminated")
 
 
 @pytest.mark.parametrize("stop", ENDS)
@@ -401,8 +402,8 @@ def test_a_signal_leaves_the_last_reports(
     assert main([*outputs, "--github-summary", GOOD, BAD]) == code
     assert capsys.readouterr().err == f"torch-abi-audit: {said}\n"
     assert kept(tmp_path) == before
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    ours = [number for number in ENDS if number is not signal.SIGINT]
+    assert [signal.getsignal(number) for number in ours] == [signal.SIG_DFL] * len(ours)
 
 
 def test_a_handler_that_is_there_stays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -443,6 +444,8 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
     path, job, small = (tmp_path / name for name in ("r.json", "summary", "r.txt"))
     path.write_text("before")
     job.write_text("before")
+
+    import resource  # noqa: PLC0415 -- not on Windows
 
     def limit() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -499,54 +502,200 @@ def test_standard_output_as_a_file(name: str, tmp_path: Path) -> None:
     assert sorted(item.name for item in tmp_path.iterdir()) == ["link", "out"]
 
 
-@pytest.mark.parametrize("arguments", [["--json"], ["--format=markdown"], [], ["--format=html"]])
+class Written:
+    """A stream that can write, and nothing else."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> int:
+        self.text += text
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+    def getvalue(self) -> str:
+        return self.text
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Written])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *([f"--format={name}", GOOD, "gone.whl"] for name in ReportFormat),
+        ["-q", GOOD, BAD],
+        ["--color=always", BAD],
+        ["--env"],
+        ["explain"],
+        ["explain", "no-such-rule"],
+        ["schema"],
+        ["repair", "--dry-run", GOOD],
+    ],
+    ids=" ".join,
+)
 def test_in_place_of_standard_output(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
+    arguments: list[str], stream: type[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What calls the command from Python may have put any stream there."""
-    main([*arguments, GOOD, "gone.whl"])
+    code = main(arguments)
     expected = capsys.readouterr()
-    out, err = io.StringIO(), io.StringIO()
+    out, err = stream(), stream()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        assert main([*arguments, GOOD, "gone.whl"]) == 2
-        assert main(["explain", "no-such-rule"]) == 2
-    assert out.getvalue() == expected.out
-    assert err.getvalue().startswith(expected.err)
-    assert "Traceback" not in err.getvalue()
+        assert main(arguments) == code
+    assert (out.getvalue(), err.getvalue()) == expected
 
 
-@pytest.mark.parametrize("arguments", [[GOOD], ["explain"]])
+class Closed(io.StringIO):
+    """A pipe that nobody reads any more."""
+
+    def write(self, _: str) -> int:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    def flush(self) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [*([f"--format={name}", GOOD] for name in ReportFormat), ["explain"], ["schema"]],
+    ids=" ".join,
+)
 def test_a_closed_pipe_on_windows(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Closed(io.StringIO):
-        def write(self, _: str) -> int:
-            raise OSError(errno.EINVAL, "Invalid argument")
-
     monkeypatch.setattr(streams, "_ON_WINDOWS", True)
     monkeypatch.setattr(sys, "stdout", Closed())
     assert main(arguments) == 0
     assert capsys.readouterr().err == ""
 
 
+HELP = [["--help"], ["--version"], ["--print-completion=bash"], ["repair", "--help"]]
+
+
+@pytest.mark.parametrize("arguments", HELP, ids=" ".join)
+@pytest.mark.parametrize(("windows", "code"), [(True, 0), (False, 2)])
+def test_help_for_a_closed_pipe(
+    arguments: list[str],
+    windows: bool,  # noqa: FBT001
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(streams, "_ON_WINDOWS", windows)
+    monkeypatch.setattr(sys, "stdout", Closed())
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    said = capsys.readouterr().err
+    assert ended.value.code == code
+    program = "torch-abi-audit repair" if arguments[0] == "repair" else "torch-abi-audit"
+    assert said == ("" if windows else f"{program}: can't be written: Invalid argument\n")
+
+
+@pytest.mark.parametrize("arguments", [*HELP, ["explain"], ["schema"], [GOOD]], ids=" ".join)
+def test_a_pipe_that_was_never_read(arguments: list[str]) -> None:
+    """Nor does Python complain at exit."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        result = subprocess.run(
+            [sys.executable, "-m", "torch_abi_audit", *arguments],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, refused: Path, number: int) -> None:
+    """Let the system not list a folder, nor show what is in it; nothing is refused to root."""
+    listed, known = os.scandir, os.stat
+
+    def scandir(path: Any = ".") -> Any:
+        if str(path) == str(refused):
+            raise OSError(number, os.strerror(number), path)
+        return listed(path)
+
+    def status(path: Any, *arguments: Any, **more: Any) -> Any:
+        if str(path).startswith(f"{refused}{os.sep}"):
+            raise OSError(number, os.strerror(number), path)
+        return known(path, *arguments, **more)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(os, "stat", status)
+
+
 @pytest.mark.parametrize("quiet", [[], ["-q"]])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("inside", ["", "inner"])
 def test_a_folder_that_can_not_be_listed(
     quiet: list[str],
+    number: int,
+    inside: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    listed = os.scandir
-
-    def scandir(path: Any = ".") -> Any:
-        if str(path) == str(tmp_path):
-            raise PermissionError(errno.EACCES, "Permission denied", path)
-        return listed(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
-    assert main([*quiet, str(tmp_path)]) == 2
+    """It is one line, and the other targets are audited."""
+    folder = tmp_path / "folder"
+    refused = folder / inside
+    refused.mkdir(parents=True)
+    (folder / "_C.so").write_bytes(a_library())
+    refuse(monkeypatch, refused, number)
+    assert main([*quiet, str(folder), GOOD, BAD]) == 2
     said = capsys.readouterr()
-    assert said.err == f"torch-abi-audit: {tmp_path}: {tmp_path}: Permission denied\n"
+    where = f"{refused}: " if inside else ""
+    assert said.err == f"torch-abi-audit: {folder}: {where}{os.strerror(number)}\n"
+    assert said.out.splitlines()[-1] == (
+        f"error: problems in 1 of 3 targets ({Path(BAD).name});"
+        " 1 of 3 targets could not be audited (folder)"
+    )
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_a_file_in_a_folder_that_can_not_be_read(
+    number: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nobody can tell whether it is there."""
+    refuse(monkeypatch, tmp_path, number)
+    paths = [str(tmp_path / name) for name in ("x.whl", "lib.so", "*.whl")]
+    assert main(["-q", *paths]) == 2
+    assert capsys.readouterr().err == (
+        f"torch-abi-audit: {paths[0]}: {os.strerror(number)}\n"
+        f"torch-abi-audit: {paths[1]}: {os.strerror(number)}\n"
+        f"torch-abi-audit: {paths[2]}: the pattern matches nothing\n"
+    )
+
+
+@pytest.mark.parametrize("option", ["--python", "--site-packages"])
+def test_an_environment_that_can_not_be_listed(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr(Path, "is_dir", refused)
+    assert main([option, str(tmp_path)]) == 2
+    assert capsys.readouterr() == ("", f"torch-abi-audit: {tmp_path}: Permission denied\n")
+
+
+def test_a_current_directory_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gone() -> Path:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr(Path, "cwd", gone)
+    assert main([GOOD]) == 2
+    said = "the current directory: No such file or directory (--no-config looks for none)"
+    assert capsys.readouterr() == ("", f"torch-abi-audit: {said}\n")
+    assert main(["--no-config", GOOD]) == 0
 
 
 def test_words_where_emoji_can_not_be_shown() -> None:
@@ -562,6 +711,22 @@ def test_words_where_emoji_can_not_be_shown() -> None:
         assert "no: does not load" in markdown.stdout
         assert "\n- `error[unstable-torch-symbol]` " in markdown.stdout
     assert "\u2705 safe" in run("--format=markdown", GOOD, PYTHONIOENCODING="utf-8").stdout
+
+
+@pytest.mark.parametrize("format_", list(ReportFormat))
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "cp437"])
+def test_no_sign_of_ours_is_a_number(format_: str, encoding: str, tmp_path: Path) -> None:
+    """Redirected on Windows; a file is UTF-8 all the same."""
+    other, path = "text" if format_ != "text" else "markdown", tmp_path / "report"
+    names = ("layout-changed", "cuda-12", "stable-2.11", "corrupt-library")
+    wheels = [str(next((TEST_WHEELS / name).glob("*.whl"))) for name in names]
+    out = io.BytesIO()
+    with contextlib.redirect_stdout(io.TextIOWrapper(out, encoding)) as stream:
+        assert main([f"--format={format_}", f"-o{other}={path}", "-v", *wheels]) == 2
+        stream.flush()
+        said = out.getvalue().decode("ascii")
+    assert not re.search(r"\\[uxU][0-9a-fA-F]{2}", said)
+    assert ("✗" if other == "text" else "❌") in path.read_text(encoding="utf-8")
 
 
 def test_a_page_in_any_encoding(tmp_path: Path) -> None:

@@ -366,7 +366,7 @@ def test_libraries_that_record_puts_elsewhere_belong_to_it(
     }
 
 
-@pytest.mark.parametrize("style", ["pth", "finder"])
+@pytest.mark.parametrize("style", ["pth", "relative", "finder"])
 def test_editable_installs(tmp_path: Path, style: str, capsys: pytest.CaptureFixture[str]) -> None:
     site, project = tmp_path / "site-packages", tmp_path / "project" / "src"
     package = project / "edited"
@@ -378,8 +378,9 @@ def test_editable_installs(tmp_path: Path, style: str, capsys: pytest.CaptureFix
     (info / "METADATA").write_text("Metadata-Version: 2.4\nName: edited\nVersion: 1.0\n")
     origin = {"url": project.parent.as_uri(), "dir_info": {"editable": True}}
     (info / "direct_url.json").write_text(json.dumps(origin))
-    if style == "pth":
-        name, text = "__editable__.edited.pth", f"{project}\n"
+    if style != "finder":
+        line = project if style == "pth" else "../project/src"
+        name, text = "__editable__.edited.pth", f"import sys\n{line}\n"
     else:
         name = "__editable___edited_1_0_finder.py"
         text = f"import sys\nMAPPING: dict[str, str] = {{'edited': {str(package)!r}}}\n"
@@ -389,6 +390,21 @@ def test_editable_installs(tmp_path: Path, style: str, capsys: pytest.CaptureFix
     (target,) = report["targets"]
     assert [item["path"] for item in target["libraries"]] == ["edited/_C.so"]
     assert target["torch"]["floor"] == "2.10.0"
+
+
+@pytest.mark.parametrize("line", ["/", "../../../../../../../../../.."])
+def test_an_editable_install_is_never_all_there_is(
+    tmp_path: Path, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = tmp_path / "site-packages"
+    info = package(site, record="pk.pth,,\n")
+    (site / "pk.pth").write_text(f"{line}\n")
+    origin = {"url": "file:///", "dir_info": {"editable": True}}
+    (info / "direct_url.json").write_text(json.dumps(origin))
+    _, report = run_json("--site-packages", site, "pk", capsys=capsys)
+    assert report["targets"][0]["error"] == (
+        "an editable install, and nothing of it was found at /"
+    )
 
 
 def test_namespace_packages(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests import readme
+from torch_abi_audit.rules import PROJECT_URL
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = ROOT / ".github" / "workflows"
@@ -31,6 +32,46 @@ def test_ci_runs_the_pythons_of_the_classifiers() -> None:
     assert PROJECT["project"]["requires-python"] == f">={pythons[0]}"
 
 
+def test_the_project_has_one_address() -> None:
+    urls = PROJECT["project"]["urls"]
+    assert urls["Homepage"] == PROJECT_URL
+    assert list(urls) == ["Homepage", "Documentation", "Changelog", "Issues", "Source"]
+    assert [url for url in urls.values() if not re.match(rf"{PROJECT_URL}(?![^/#])", url)] == []
+    (of_hook,) = re.findall(r"- repo: (\S+)", readme.recipe("pre-commit"))
+    assert of_hook == PROJECT_URL
+    branch, _, path = urls["Changelog"].removeprefix(f"{PROJECT_URL}/blob/").partition("/")
+    assert branch == "main"
+    assert (ROOT / path).is_file()
+
+
+def test_who_wrote_it() -> None:
+    names = [author["name"] for author in PROJECT["project"]["authors"]]
+    assert names
+    assert [name for name in names if name not in read("LICENSE")] == []
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "required"),
+    [
+        ("linux", "x86_64", True),
+        ("linux", "aarch64", True),
+        ("linux", "riscv64", True),  # built from source
+        ("darwin", "arm64", True),
+        ("win32", "AMD64", True),
+        ("win32", "ARM64", False),
+    ],
+)
+def test_the_demangler_is_required_where_there_is_one(
+    system: str,
+    machine: str,
+    required: bool,  # noqa: FBT001
+) -> None:
+    needed = map(Requirement, PROJECT["project"]["dependencies"])
+    marker = next(item.marker for item in needed if item.name == "pycxxfilt")
+    assert marker is not None
+    assert marker.evaluate({"sys_platform": system, "platform_machine": machine}) is required
+
+
 def test_ci_lints_as_the_script_does() -> None:
     script = re.findall(r'^"\$work/lint/bin/((?!python).*)$', read(".ci", "run"), re.MULTILINE)
     commands = [line.replace('"', "") for line in script]
@@ -47,6 +88,12 @@ def test_workflows_start_without_permissions(path: Path) -> None:
     uses = re.findall(r"uses: (\S+)", text)
     assert uses
     assert [name for name in uses if not re.fullmatch(r"[\w/-]+@(release/)?v\d+", name)] == []
+
+
+def test_the_hook_sees_all_wheels_at_once() -> None:
+    """Of many files pre-commit makes several processes, and rules about a release see parts."""
+    hook = read(".pre-commit-hooks.yaml")
+    assert hook.count("- id: ") == hook.count("\n  require_serial: true\n") == 1
 
 
 def test_the_hook_has_a_ruff_that_the_project_takes() -> None:

@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import os
 import platform
-import resource
 import signal
 import subprocess
 import sys
@@ -65,6 +64,8 @@ def open_all(paths: list[str]) -> None:
     code = 1
     with contextlib.suppress(BaseException):
         signal.alarm(SECONDS)
+        import resource  # noqa: PLC0415 -- not on Windows
+
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         for path in paths:
             ctypes.CDLL(path, os.RTLD_NOW)

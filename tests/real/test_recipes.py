@@ -11,17 +11,23 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from tests.builders import TEST_WHEELS
 from tests.readme import README, recipe
+from torch_abi_audit.rules import UNSTABLE_ABI
 
 pytestmark = pytest.mark.real
 
 ROOT = README.parent
-GOOD, BAD = (next((TEST_WHEELS / name).glob("*.whl")) for name in ("stable-2.11", "cuda-12"))
+GOOD, BAD, ABI3, ABI3_BROKEN = (
+    next((TEST_WHEELS / name).glob("*.whl"))
+    for name in ("stable-2.11", "cuda-12", "abi3-kept", "abi3-broken")
+)
+NAME = "torch-abi-audit>=1"
 # cibuildwheel's own step, without the build before it, which needs a container.
 AUDIT = """
 import sys, tempfile
@@ -105,15 +111,29 @@ def test_runners(tools: Path, number: int) -> None:
 
 
 def test_cibuildwheel_audits(tmp_path: Path, tools: Path) -> None:
-    text = recipe("cibuildwheel").replace('["torch-abi-audit"]', json.dumps([str(ROOT)]))
+    """Its own command is kept: abi3audit sees wheels for abi3 first."""
+    text = recipe("cibuildwheel").replace(f'"{NAME}"', json.dumps(str(ROOT)))
+    assert str(ROOT) in text
     # Its virtual environments come from an address of their own, unless uv makes them.
     (tmp_path / "pyproject.toml").write_text(f'{text}build-frontend = "build[uv]"\n')
     (tmp_path / "audit.py").write_text(AUDIT)
-    result = run(f"python audit.py {GOOD} {BAD}", tools, tmp_path)
-    verdicts = [
-        line for line in result.stdout.splitlines() if line.startswith(("passed ", "failed "))
+    wheels = (GOOD, BAD, ABI3, ABI3_BROKEN)
+    result = run(f"python audit.py {' '.join(map(str, wheels))}", tools, tmp_path)
+    lines = result.stdout.splitlines()
+    commands = [line.split()[3:5] for line in lines if line.startswith("Running audit command")]
+    assert [line for line in lines if line.startswith(("passed ", "failed "))] == [
+        f"passed {GOOD.name}",
+        f"failed {BAD.name} 9",
+        f"passed {ABI3.name}",
+        f"failed {ABI3_BROKEN.name} 9",
+    ], result.stderr
+    assert commands == [
+        ["torch-abi-audit", str(GOOD)],
+        ["torch-abi-audit", str(BAD)],
+        ["abi3audit", "--strict"],
+        ["torch-abi-audit", str(ABI3)],
+        ["abi3audit", "--strict"],
     ]
-    assert verdicts == [f"passed {GOOD.name}", f"failed {BAD.name} 9"], result.stderr
 
 
 def test_cibuildwheels_test_command(tmp_path: Path, tools: Path) -> None:
@@ -122,19 +142,84 @@ def test_cibuildwheels_test_command(tmp_path: Path, tools: Path) -> None:
     (tmp_path / "audit.py").write_text(AUDIT)
     result = run("python audit.py test-command", tools, tmp_path)
     assert result.stdout.splitlines()[-1] == (
-        "torch-abi-audit /w/x.whl && python -m pytest /project/tests"
+        "torch-abi-audit --config /project/pyproject.toml /w/x.whl"
+        " && python -m pytest /project/tests"
     )
+
+
+def test_cibuildwheels_test_command_keeps_the_configuration(tmp_path: Path, tools: Path) -> None:
+    """It runs in an empty folder."""
+    project, empty = tmp_path / "project", tmp_path / "empty"
+    for folder in (project, empty):
+        folder.mkdir()
+    (project / "pyproject.toml").write_text('[tool.torch-abi-audit]\nmin-torch = "2.10"\n')
+    command = tomllib.loads(recipe("cibuildwheel-test"))["tool"]["cibuildwheel"]["test-command"]
+    command = command.partition(" && ")[0].format(project=project, wheel=GOOD)
+    result = run(command, tools, empty)
+    assert result.returncode == 1
+    assert "error[torch-promise-broken]" in result.stdout
+    assert run(f"torch-abi-audit {GOOD}", tools, empty).returncode == 0
 
 
 def test_github_actions(tmp_path: Path, tools: Path) -> None:
     folder = dist(tmp_path, GOOD, BAD)
     install, audit = re.findall(r"- run: (.*)", recipe("actions"))
-    assert install == "python -m pip install torch-abi-audit"
+    assert install == f'python -m pip install "{NAME}"'
     result = run(audit, tools, folder, GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md"))
     assert result.returncode == 1
     assert "::error file=dist/cuda_12-" in result.stdout
     assert "**❌ unsafe**: 1 safe · 1 unsafe" in (tmp_path / "summary.md").read_text()
     assert json.loads((tmp_path / "audit.sarif").read_text())["version"] == "2.1.0"
+
+
+def test_buildkite(tmp_path: Path, tools: Path) -> None:
+    """The commands as its agent runs them, one after the other."""
+    (tmp_path / "bin").mkdir()
+    for name in ("buildkite-agent", "python"):
+        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\necho {name} "$@" >> said\n')
+        (tmp_path / "bin" / name).chmod(0o755)
+    text = recipe("buildkite")
+    commands = re.findall(r"^ {6}- (.*)$", text, re.MULTILINE)
+    path = f'PATH="{tmp_path / "bin"}:$PATH"'
+    result = run("\n".join([path, *commands]), tools, dist(tmp_path, GOOD, BAD))
+    assert result.returncode == 1
+    assert result.stdout.splitlines()[-1].startswith("unsafe: do not publish 1 of 2 wheels")
+    assert (tmp_path / "said").read_text().splitlines() == [
+        "buildkite-agent artifact download dist/*.whl .",
+        f"python -m pip install {NAME}",
+    ]
+    (report,) = re.findall(r"artifact_paths: (.*)", text)
+    assert "**❌ unsafe**: 1 safe · 1 unsafe" in (tmp_path / report).read_text()
+
+
+@pytest.mark.skipif(not all(map(shutil.which, ("cmake", "cc"))), reason="needs CMake and C")
+@pytest.mark.parametrize(
+    ("configuration", "symbol", "built"),
+    [
+        ("", "torch_delete_string", True),
+        ("", "_ZN3c104warnERKNS_7WarningE", False),
+        ('migrating = ["_C.*"]\n', "_ZN3c104warnERKNS_7WarningE", True),
+    ],
+)
+def test_cmake(
+    tmp_path: Path,
+    tools: Path,
+    configuration: str,
+    symbol: str,
+    built: bool,  # noqa: FBT001
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(f"[tool.torch-abi-audit]\n{configuration}")
+    (tmp_path / "c.c").write_text(f"void {symbol}(void);\nvoid f(void) {{ {symbol}(); }}\n")
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.18)\nproject(x C)\nadd_library(_C MODULE c.c)\n"
+        f'set_target_properties(_C PROPERTIES PREFIX "")\n{recipe("cmake")}'
+    )
+    folder = tmp_path / "elsewhere" / "build"
+    folder.mkdir(parents=True)
+    result = run(f"cmake {tmp_path} && cmake --build .", tools, folder)
+    assert (result.returncode == 0) is built, result.stdout + result.stderr
+    assert (f"error[{UNSTABLE_ABI}]" in result.stdout) is not built
+    assert (folder / "_C.so").exists() is built
 
 
 def test_pre_commit(tmp_path: Path, tools: Path) -> None:
@@ -149,6 +234,22 @@ def test_pre_commit(tmp_path: Path, tools: Path) -> None:
     bad = run(f"{command} {GOOD.name} {BAD.name}", tools, tmp_path, PRE_COMMIT_HOME=cache)
     assert bad.returncode == 1
     assert "error[cuda-major-mismatch]" in bad.stdout
+
+
+def test_pre_commit_checks_all_wheels_together(tmp_path: Path, tools: Path) -> None:
+    """With several processes each would see some, and find no release that they disagree on."""
+    folder = TEST_WHEELS / "release-disagrees"
+    names = [path.name for path in sorted(folder.glob("*.whl"))]
+    for name in names:
+        shutil.copy(folder / name, tmp_path)
+    for number in range(12):  # so many that there would be several
+        shutil.copy(GOOD, tmp_path / f"good_{number:02}-{GOOD.name}")
+    command = (
+        f"git init -q . && git add -A && pre-commit try-repo {ROOT} torch-abi-audit -a --verbose"
+    )
+    result = run(command, tools, tmp_path, PRE_COMMIT_HOME=str(tmp_path / "cache"))
+    assert result.stdout.count("\nverdict ") == 1, result.stdout + result.stderr
+    assert result.stdout.count("[wheels-disagree]") == 1
 
 
 def test_completion(tmp_path: Path, tools: Path) -> None:

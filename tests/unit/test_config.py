@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,30 @@ def test_files_that_can_not_be_read(tmp_path: Path) -> None:
     path.write_text("tool = 1")
     with pytest.raises(AuditError, match=r"no \[tool.torch-abi-audit\] table"):
         read_config(path)
+
+
+def test_a_folder_in_which_nobody_sees_whether_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may ignore findings, or ask for more."""
+
+    def stat(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", stat)
+    with pytest.raises(AuditError) as error:
+        find_config(tmp_path)
+    assert str(error.value) == f"{tmp_path / 'pyproject.toml'}: Permission denied"
+
+
+@pytest.mark.parametrize("read", [read_config, lambda path: find_config(path.parent)])
+def test_a_byte_order_mark(tmp_path: Path, read: Callable[[Path], Config]) -> None:
+    path = tmp_path / "pyproject.toml"
+    path.write_text(WHOLE, encoding="utf-8-sig")
+    config = read(path)
+    path.write_text(WHOLE, encoding="utf-8")
+    assert config == read(path)
+    assert config.strict
 
 
 def test_options() -> None:

@@ -13,9 +13,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-import pycxxfilt
-
-from torch_abi_audit.abi import msvc
+from torch_abi_audit.abi import demangler, msvc
 
 # <special-name> prefixes that stand before the <encoding> or <type> that they speak of:
 # vtables, typeinfo and its name, thread-local initialisers and wrappers, guard variables
@@ -107,8 +105,5 @@ def demangle(name: str) -> str | None:
         return None
     references = len(_REFERENCE.findall(name))
     if len(name) <= _MAX_DEMANGLED_LENGTH and len(name) << references <= _MAX_DEMANGLED_SIZE:
-        try:
-            return pycxxfilt.demangle(name)
-        except ValueError:
-            return None
+        return demangler.declaration(name)
     return "::".join(owner(name)) + "(...)" if owner(name) else None

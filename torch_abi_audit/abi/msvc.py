@@ -2,7 +2,8 @@
 
 The scheme writes the innermost name first and ends with the outermost scope and ``@@``;
 a name made of plain identifiers is read off directly, any other (templates, local
-entities, back-references) from its demangled form.
+entities, back-references) from its demangled form. Without a demangler such a name has no scopes:
+what is taken from torch is then on the unstable ABI, whoever's it is.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from functools import lru_cache
 from itertools import takewhile
 
-import pycxxfilt
+from torch_abi_audit.abi import demangler
 
 # `?name@inner@outer@@…`; `??0`, `??_7` and the like stand for a special member, `??_R0?AV`
 # for the type descriptor of a class.
@@ -75,7 +76,4 @@ def demangle(name: str) -> str | None:
     growth = (1 + sum(map(str.isdigit, name[:_MAX_LENGTH])) / 10) ** 10
     if len(name) > _MAX_LENGTH or len(name) * growth > _MAX_DEMANGLED_SIZE:
         return None
-    try:
-        return pycxxfilt.demangle(name)
-    except ValueError:
-        return None
+    return demangler.declaration(name)

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.report.escape import plain_text
+from torch_abi_audit.report.streams import is_terminal
 from torch_abi_audit.wording import last_part
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def is_long(targets: Sequence[str]) -> bool:
 def _is_piped() -> bool:
     try:
         return sys.stdout is not None and stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode)
-    except (OSError, ValueError):  # a stream that is no file
+    except (OSError, ValueError, AttributeError):  # a stream that is no file
         return False
 
 
@@ -49,7 +50,7 @@ class ProgressBar:
 
     def __init__(self, total: int, *, shown: bool) -> None:
         self._bar: Bar | None = None
-        if shown and sys.stderr is not None and sys.stderr.isatty() and not _is_piped():
+        if shown and is_terminal(sys.stderr) and not _is_piped():
             # Only for a terminal: the import costs as much as a small wheel.
             from rich.console import Console  # noqa: PLC0415
             from rich.progress import (  # noqa: PLC0415

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import IO, TextIO
 
 _ON_WINDOWS = os.name == "nt"
@@ -21,6 +22,12 @@ def show_all(stream: TextIO) -> None:
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")
+
+
+def is_terminal(stream: IO[str] | None) -> bool:
+    """Whether what is written to a stream is seen at once."""
+    isatty = getattr(stream, "isatty", None)
+    return isatty is not None and bool(isatty())
 
 
 def is_unicode(stream: IO[str]) -> bool:
@@ -35,7 +42,33 @@ def is_closed_pipe(error: OSError) -> bool:
     return closed or (_ON_WINDOWS and error.errno == errno.EINVAL)
 
 
+def say(text: str) -> str | None:
+    """Print a text to standard output.
+
+    Returns:
+        Why it can't be written; None where it is, or the reader has seen enough.
+    """
+    if sys.stdout is None:
+        return "standard output is closed"
+    show_all(sys.stdout)
+    return _written(lambda: print(text, flush=True))  # noqa: T201
+
+
+def flush() -> str | None:
+    """Write what is left of what was printed to standard output; see `say`."""
+    return None if sys.stdout is None else _written(sys.stdout.flush)
+
+
+def _written(write: Callable[[], None]) -> str | None:
+    try:
+        write()
+    except OSError as error:
+        give_up_output()  # Python would try once more at exit
+        return None if is_closed_pipe(error) else f"can't be written: {error.strerror or error}"
+    return None
+
+
 def give_up_output() -> None:
     """Write nothing more to standard output: Python would complain at exit."""
-    with contextlib.suppress(OSError, ValueError):  # it need not be a file
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # it need not be a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

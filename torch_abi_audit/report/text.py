@@ -23,7 +23,7 @@ from torch_abi_audit.model import (
 )
 from torch_abi_audit.report import summary
 from torch_abi_audit.report.escape import plain_text
-from torch_abi_audit.report.streams import is_unicode
+from torch_abi_audit.report.streams import is_terminal, is_unicode
 from torch_abi_audit.verdict.policy import Policy
 from torch_abi_audit.wording import count
 
@@ -93,7 +93,7 @@ class _Console(Console):
             "never": {"no_color": True, "color_system": None},
         }
         super().__init__(file=stream, markup=False, emoji=False, **known[color])
-        self._wraps = stream.isatty()
+        self._wraps = is_terminal(stream)
 
     def on_broken_pipe(self) -> None:
         """Leave the exit code to the command; rich would exit with 1, which has a meaning."""

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.errors import AuditError
+from torch_abi_audit.errors import AuditError, reason_of
 from torch_abi_audit.targets.installed import Site, active_site
 
 if TYPE_CHECKING:
@@ -33,6 +33,16 @@ def find_site(path: Path) -> Site:
     Raises:
         AuditError: There is nothing there, or no package is installed in it.
     """
+    try:
+        site = _found(path)
+    except OSError as error:
+        raise AuditError(reason_of(error)) from error
+    if not site.packages:
+        raise AuditError(f"{path}: no packages are installed in it")
+    return site
+
+
+def _found(path: Path) -> Site:
     if not path.exists():
         raise AuditError(f"{path}: no such file or directory")
     if path.is_file():
@@ -41,10 +51,7 @@ def find_site(path: Path) -> Site:
         folders = [*_of_interpreter(path)]
     else:
         folders = [*_of_environment(path, "python3*")] or [path]
-    site = _site(folders)
-    if not site.packages:
-        raise AuditError(f"{path}: no packages are installed in it")
-    return site
+    return _site(folders)
 
 
 def current_site(environment: Mapping[str, str] = os.environ) -> tuple[Site, str | None]:
@@ -55,14 +62,23 @@ def current_site(environment: Mapping[str, str] = os.environ) -> tuple[Site, str
 
     Args:
         environment: The variables of the process.
+
+    Raises:
+        AuditError: It can't be read.
     """
     for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
         named = environment.get(variable)
         if named and Path(named).is_dir() and not _is_same(Path(named), Path(sys.prefix)):
-            folders = [*_of_environment(Path(named), "python3*")]
-            if folders:
-                return _site(folders), None
-    site = active_site()
+            try:
+                folders = [*_of_environment(Path(named), "python3*")]
+                if folders:
+                    return _site(folders), None
+            except OSError as error:
+                raise AuditError(reason_of(error)) from error
+    try:
+        site = active_site()
+    except OSError as error:
+        raise AuditError(reason_of(error)) from error
     hint = f"{sys.prefix} is the environment that torch-abi-audit runs in; --python names another"
     return site, None if "torch" in site.packages else hint
 

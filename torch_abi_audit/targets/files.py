@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.budget import Budget
-from torch_abi_audit.errors import AuditError, LibraryError
+from torch_abi_audit.errors import AuditError, LibraryError, reason_of
 from torch_abi_audit.formats import is_library_name, read_libraries, sniff
 from torch_abi_audit.formats.assertions import scan, with_assertions
 from torch_abi_audit.formats.source import FileSource
@@ -95,7 +95,7 @@ def walk(
     """
 
     def fail(error: OSError) -> None:
-        raise AuditError(f"{error.filename}: {error.strerror or error}")
+        raise AuditError(reason_of(error, folder)) from error
 
     budget = budget or Budget()
     seen: set[tuple[int, int]] = set()

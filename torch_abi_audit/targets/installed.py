@@ -9,13 +9,13 @@ from __future__ import annotations
 import ast
 import csv
 import json
+import os
 import re
 import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -24,6 +24,13 @@ from torch_abi_audit.budget import Budget
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.formats import is_library_name
 from torch_abi_audit.model import TargetContents, TargetKind, basename
+from torch_abi_audit.targets.editable import (
+    added_folders,
+    decode_pth,
+    is_root,
+    path_of_url,
+    recorded_name,
+)
 from torch_abi_audit.targets.files import claims_of, read_files, read_small, walk
 
 if TYPE_CHECKING:
@@ -59,11 +66,12 @@ class Package:
         if record.is_file():
             rows = csv.reader(_text(record).replace("\0", "").splitlines())
             try:
-                return tuple(row[0] for row in rows if row and row[0])
+                return tuple(recorded_name(row[0], record) for row in rows if row and row[0])
             except csv.Error as error:
                 raise AuditError(f"RECORD: {error}") from error
         if listed.is_file():
-            return tuple(f"{self.info.name}/{line}" for line in _text(listed).splitlines() if line)
+            lines = [recorded_name(line, listed) for line in _text(listed).splitlines()]
+            return tuple(f"{self.info.name}/{line}" for line in lines if line)
         return None
 
     @cached_property
@@ -86,7 +94,7 @@ class Package:
         # Modules and namespace packages lie in the folders themselves. A loader that is not
         # read, such as meson-python's, has what it built in the project.
         found = found or {folder.name: folder for folder in added}
-        if not found and len(project.parts) > 2 and project.is_dir() and _has_libraries(project):
+        if not found and not is_root(project) and project.is_dir() and _has_libraries(project):
             found = {self.name: project}
         if not found:
             raise AuditError(f"an editable install, and nothing of it was found at {project}")
@@ -106,7 +114,7 @@ class Package:
             said = json.loads(_text(origin))
             if not said["dir_info"]["editable"]:
                 return None
-            return Path(unquote(urlsplit(str(said["url"])).path))
+            return path_of_url(str(said["url"]), self.info)
         except (ValueError, KeyError, TypeError, RecursionError):
             return None
 
@@ -134,14 +142,14 @@ class Package:
         """Return the folders that the package adds to `sys.path`."""
         if self.info.suffix == ".egg-link":
             return [project] if project.is_dir() else []
-        lines = [
-            line.strip()
+        site = self.info.parent
+        folders = [
+            Path(os.path.normpath(folder))  # a relative one has its own name then
             for item in self.recorded or ()
-            if item.endswith(".pth") and (self.info.parent / item).is_file()
-            for line in _text(self.info.parent / item).splitlines()
+            if item.endswith(".pth") and (site / item).is_file()
+            for folder in added_folders(decode_pth(read_small(site / item)), site)
         ]
-        folders = [Path(line) for line in lines if line.startswith("/") and len(line) < 4096]
-        return [folder for folder in folders if len(folder.parts) > 2 and folder.is_dir()]
+        return [folder for folder in folders if not is_root(folder) and folder.is_dir()]
 
     @cached_property
     def import_names(self) -> frozenset[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.errors import AuditError
+from torch_abi_audit.errors import AuditError, reason_of
 from torch_abi_audit.model import TargetKind
 from torch_abi_audit.targets.wheel import read_wheel
 from torch_abi_audit.wording import did_you_mean
@@ -57,21 +58,24 @@ def resolve(text: str, site: Callable[[], Site], *, verify: bool = False) -> lis
     # os.path answers for any string, where pathlib raises for some.
     exists = os.path.exists(text)  # noqa: PTH110
     path = Path(text)
+    is_bare = os.path.basename(text) == text  # noqa: PTH119 -- a name without a folder
     if not exists and not _WILDCARDS.isdisjoint(text):
         raise AuditError("the pattern matches nothing")
+    if not exists and not is_bare:
+        _require_readable(text)
     if path.suffix == ".whl":
         if not exists:
             raise AuditError("no such file")
         return [ResolvedTarget(text, partial(read_wheel, path, verify=verify), TargetKind.WHEEL)]
     # A folder of wheels is what `dist` means, whoever installs a module of that name.
     wheels = exists and path.is_dir() and any(path.glob("*.whl"))
-    if text and os.path.basename(text) == text and not wheels:  # noqa: PTH119 -- a bare name
+    if text and is_bare and not wheels:
         packages = site().find(text)
         notice = f"{text}: the installed package was taken, not ./{text}" if exists else None
         if packages:
             return [_package(site(), name, name, notice=notice) for name in packages]
     if not exists:
-        raise AuditError("no such file" if os.sep in text else _not_found(text, site()))
+        raise AuditError(_not_found(text, site()) if is_bare else "no such file")
     if path.is_dir():
         return _in_folder(text, path, verify=verify)
     if not path.is_file():
@@ -79,6 +83,17 @@ def resolve(text: str, site: Callable[[], Site], *, verify: bool = False) -> lis
     from torch_abi_audit.targets.files import open_library  # noqa: PLC0415
 
     return [ResolvedTarget(text, partial(open_library, path), TargetKind.LIBRARY)]
+
+
+def _require_readable(text: str) -> None:
+    """Raise where the system does not let one see whether a file is there."""
+    try:
+        os.stat(text)  # noqa: PTH116 -- for any string, as above
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # no name of a file on Windows
+            raise AuditError(reason_of(error, text)) from error
 
 
 def _not_found(name: str, site: Site) -> str:
