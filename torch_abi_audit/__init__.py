@@ -1,41 +1,135 @@
 """Audit wheels for PyTorch's stable ABI before you upload them.
 
->>> from torch_abi_audit import audit
->>> report = audit("dist/x-1.0-py39-none-manylinux_2_28_x86_64.whl")  # doctest: +SKIP
->>> report.safe  # doctest: +SKIP
-True
+from torch_abi_audit import audit
+
+report = audit("dist/x-1.0-py39-none-manylinux_2_28_x86_64.whl")
+assert report.safe
 """
 
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.audit import Options, audit
+from torch_abi_audit.abi.mangling import demangle
+from torch_abi_audit.api import Report, audit
+from torch_abi_audit.audit import Options
+from torch_abi_audit.budget import Limits
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import (
+    Alternative,
+    Assertion,
+    BuiltWith,
+    Cause,
+    Cell,
     Check,
+    CheckResult,
+    Claims,
+    Conclusion,
+    Coverage,
+    Defect,
+    DefectKind,
+    DemandSource,
+    DeploymentTarget,
+    Evidence,
+    EvidenceKind,
     Finding,
-    Report,
+    Fix,
+    Floor,
+    Format,
+    Here,
+    Ignore,
+    Ignored,
+    Interpreter,
+    LayoutChange,
+    LayoutStatus,
+    Library,
+    LibraryAudit,
+    LibraryKind,
+    Matrix,
+    Member,
+    MetadataChange,
+    Plan,
+    ProjectRelease,
+    PythonAbi,
+    PythonUse,
+    PythonVersion,
+    Reason,
+    ReleaseStatus,
+    Remedy,
+    RunReport,
     Severity,
+    Sign,
+    StrictIgnores,
+    Subject,
+    Symbol,
     TargetKind,
     TargetReport,
     TorchAbi,
+    TorchUse,
     Verdict,
+    WheelSummary,
 )
 
-__version__ = "0.1.0"
+__version__ = "1.0.0.dev0"
 
 __all__ = [
+    "Alternative",
+    "Assertion",
     "AuditError",
+    "BuiltWith",
+    "Cause",
+    "Cell",
     "Check",
+    "CheckResult",
+    "Claims",
+    "Conclusion",
+    "Coverage",
+    "Defect",
+    "DefectKind",
+    "DemandSource",
+    "DeploymentTarget",
+    "Evidence",
+    "EvidenceKind",
     "Finding",
+    "Fix",
+    "Floor",
+    "Format",
+    "Here",
+    "Ignore",
+    "Ignored",
+    "Interpreter",
+    "LayoutChange",
+    "LayoutStatus",
+    "Library",
+    "LibraryAudit",
+    "LibraryKind",
+    "Limits",
+    "Matrix",
+    "Member",
+    "MetadataChange",
     "Options",
+    "Plan",
+    "ProjectRelease",
+    "PythonAbi",
+    "PythonUse",
+    "PythonVersion",
+    "Reason",
+    "ReleaseStatus",
+    "Remedy",
     "Report",
+    "RunReport",
     "Severity",
+    "Sign",
+    "StrictIgnores",
+    "Subject",
+    "Symbol",
     "TargetKind",
     "TargetReport",
     "TorchAbi",
+    "TorchUse",
     "Verdict",
+    "WheelSummary",
     "__version__",
     "audit",
+    "demangle",
 ]
 
 if TYPE_CHECKING:

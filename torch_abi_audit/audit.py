@@ -6,8 +6,9 @@ opens what the user names, and puts up with what goes wrong.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
@@ -24,6 +25,13 @@ from torch_abi_audit.claims.torch_requirement import (
     pinned_torch,
     torch_specifiers,
 )
+from torch_abi_audit.config import (
+    parse_checks,
+    parse_ignore,
+    parse_release,
+    parse_strict_ignores,
+    parse_torch,
+)
 from torch_abi_audit.errors import AuditError, reason_of
 from torch_abi_audit.loader.matrix import Surroundings, make_matrix
 from torch_abi_audit.model import (
@@ -33,7 +41,6 @@ from torch_abi_audit.model import (
     Here,
     Member,
     ReleaseStatus,
-    Report,
     Severity,
     Subject,
     TargetContents,
@@ -52,8 +59,7 @@ from torch_abi_audit.verdict.policy import Policy
 from torch_abi_audit.verdict.sentence import summarize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Sequence
 
     from packaging.version import Version
 
@@ -63,9 +69,9 @@ if TYPE_CHECKING:
     from torch_abi_audit.targets.installed import Site
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Options:
-    """How to check.
+    """How to check: what the options of the command say, as strings or as what they stand for.
 
     Attributes:
         strict: Whether warnings make a target unsafe.
@@ -81,17 +87,69 @@ class Options:
         limits: What the audit of a target, and of all of them, may cost.
     """
 
-    strict: bool = False
-    torch: SpecifierSet | None = None
-    against: Path | None = None
-    verify: bool = False
-    check: tuple[Check, ...] = ()
-    require_stable: bool = False
-    min_torch: Version | None = None
-    ignore: tuple[Ignore, ...] = ()
-    strict_ignores: StrictIgnores | None = None
-    require_torch: bool = False
-    limits: Limits = field(default_factory=Limits)
+    strict: bool
+    torch: SpecifierSet | None
+    against: Path | None
+    verify: bool
+    check: tuple[Check, ...]
+    require_stable: bool
+    min_torch: Version | None
+    ignore: tuple[Ignore, ...]
+    strict_ignores: StrictIgnores | None
+    require_torch: bool
+    limits: Limits
+
+    def __init__(  # noqa: PLR0913 -- what the options of the command are
+        self,
+        *,
+        strict: bool = False,
+        torch: SpecifierSet | str | None = None,
+        against: Path | str | None = None,
+        verify: bool = False,
+        check: str | Iterable[Check | str] = (),
+        require_stable: bool = False,
+        min_torch: Version | str | None = None,
+        ignore: str | Iterable[Ignore | str] = (),
+        strict_ignores: StrictIgnores | str | bool | None = None,
+        require_torch: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
+        """Check the options.
+
+        Args:
+            strict: See the attributes, as for all others.
+            torch: As ``">=2.10"``; a release alone stands for itself.
+            against: A path.
+            verify: See the attributes.
+            check: As ``"torch"``, ``"torch,abi3"`` or a list.
+            require_stable: See the attributes.
+            min_torch: As ``"2.10"``.
+            ignore: As ``"RULE[:GLOB][:symbol=PATTERN]"``, or several of them.
+            strict_ignores: As ``"stale"`` or ``"all"``; true is the first.
+            require_torch: See the attributes.
+            limits: See the attributes.
+
+        Raises:
+            AuditError: One of them is not what it should be.
+        """
+        given = [check] if isinstance(check, str) else check
+        found = parse_checks(",".join(map(str, given))) if given else ()
+        ignores = [ignore] if isinstance(ignore, str) else ignore
+        values = {
+            "strict": strict,
+            "torch": parse_torch(torch) if isinstance(torch, str) else torch,
+            "against": None if against is None else Path(against),
+            "verify": verify,
+            "check": found,
+            "require_stable": require_stable,
+            "min_torch": parse_release(min_torch) if isinstance(min_torch, str) else min_torch,
+            "ignore": tuple(parse_ignore(i) if isinstance(i, str) else i for i in ignores),
+            "strict_ignores": parse_strict_ignores(strict_ignores),
+            "require_torch": require_torch,
+            "limits": limits or Limits(),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @property
     def source(self) -> DemandSource:
@@ -104,30 +162,6 @@ class Options:
     def policy(self) -> Policy:
         """What passes and what fails."""
         return Policy(self.check, self.strict, self.require_stable, self.strict_ignores)
-
-
-def audit(*targets: str | Path, options: Options | None = None) -> Report:
-    """Audit targets and report what they are.
-
-    Bad input never raises: a target that can't be opened, or a member that can't be
-    read, gives the verdict `error` with the reason, and the others are audited.
-
-    Args:
-        targets: Paths of wheels, of libraries, of folders with either, or the names of
-            installed packages, by import or by distribution. None of them is imported.
-        options: How to check; by default as the command line does.
-
-    Raises:
-        AuditError: There is no torch at `options.against`, or none that is `options.torch`.
-    """
-    auditor = Auditor(options or Options())
-    run = auditor.collector()
-    reports = []
-    for target in targets:
-        for report in auditor.audit(target):
-            run.add(report)
-            reports.append(report)
-    return Report(tuple(reports), auditor.catalog.releases, run.finish())
 
 
 def classify_contents(

@@ -320,12 +320,17 @@ def _moving(value: Any) -> Ignore:
     return Ignore(UNSTABLE_ABI, "", migrating=True, **values)
 
 
-def _strict_ignores(value: Any) -> StrictIgnores | None:
-    if isinstance(value, bool):
+def parse_strict_ignores(value: Any) -> StrictIgnores | None:
+    """Parse which ignores fail a run: ``True`` and ``"stale"``, ``"all"``, or none.
+
+    Raises:
+        AuditError: It is something else.
+    """
+    if value is None or isinstance(value, bool):
         return StrictIgnores.STALE if value else None
-    if value != StrictIgnores.ALL:
-        raise AuditError('must be true, false or "all"')
-    return StrictIgnores.ALL
+    if value not in tuple(StrictIgnores):
+        raise AuditError('must be true, false, "stale" or "all"')
+    return StrictIgnores(value)
 
 
 _VALUES: dict[str, Callable[[Any], Any]] = {
@@ -337,7 +342,7 @@ _VALUES: dict[str, Callable[[Any], Any]] = {
     "min-torch": parse_release,
     "ignore": _ignores,
     "migrating": _migrating,
-    "strict-ignores": _strict_ignores,
+    "strict-ignores": parse_strict_ignores,
     "require": _required,
     "limit": _limits,
 }

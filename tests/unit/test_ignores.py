@@ -322,5 +322,5 @@ def test_strict_ignores_in_the_configuration() -> None:
     assert parse_config({"strict-ignores": True}).strict_ignores is StrictIgnores.STALE
     assert parse_config({"strict-ignores": False}).strict_ignores is None
     assert parse_config({"strict-ignores": "all"}).strict_ignores is StrictIgnores.ALL
-    with pytest.raises(AuditError, match='strict-ignores: must be true, false or "all"'):
-        parse_config({"strict-ignores": "stale"})
+    with pytest.raises(AuditError, match="strict-ignores: must be true, false,"):
+        parse_config({"strict-ignores": "some"})
