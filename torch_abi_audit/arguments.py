@@ -152,6 +152,18 @@ def make_parser() -> argparse.ArgumentParser:
         default=[],
         help="fail for a target that does not use torch",
     )
+    parser.add_argument(
+        "--baseline",
+        type=Path,
+        metavar="FILE",
+        help="compare with an earlier state: its JSON report, or a wheel of it",
+    )
+    parser.add_argument(
+        "--fail-on",
+        choices=("all", "new"),
+        default="all",
+        help="with new, ignore the findings that the baseline has (default: all)",
+    )
     output = parser.add_argument_group("reports")
     output.add_argument(
         "--format",
@@ -263,7 +275,9 @@ def make_repair_parser() -> argparse.ArgumentParser:
         help="the torch releases to require where several fit, such as '==2.10.*'",
     )
     # A wheel is repaired for all releases, and its bytes are copied as they are.
-    parser.set_defaults(torch=None, against=None, verify=False, check=[], require=[])
+    parser.set_defaults(
+        torch=None, against=None, verify=False, check=[], require=[], baseline=None, fail_on="all"
+    )
     _add_checking(parser)
     return parser
 

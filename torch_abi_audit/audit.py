@@ -35,6 +35,7 @@ from torch_abi_audit.config import (
 from torch_abi_audit.errors import AuditError, reason_of
 from torch_abi_audit.loader.matrix import Surroundings, make_matrix
 from torch_abi_audit.model import (
+    Baseline,
     Check,
     DemandSource,
     Environment,
@@ -51,6 +52,13 @@ from torch_abi_audit.model import (
 )
 from torch_abi_audit.rules import run_rules
 from torch_abi_audit.targets.resolve import ResolvedTarget, resolve
+from torch_abi_audit.verdict.baseline import (
+    baseline_of,
+    compare,
+    counterpart,
+    read_baseline,
+    split_known,
+)
 from torch_abi_audit.verdict.cross_wheel import RunCollector
 from torch_abi_audit.verdict.environment import remedy
 from torch_abi_audit.verdict.ignores import split
@@ -84,6 +92,8 @@ class Options:
         min_torch: The oldest torch that the wheels have to support.
         ignore: The findings that are ignored.
         strict_ignores: Which ignores fail the run where they are stale; by default none.
+        baseline: An earlier state to compare with: a JSON report, or a wheel.
+        fail_on_new: Whether only what the baseline does not have makes a target fail.
         limits: What the audit of a target, and of all of them, may cost.
     """
 
@@ -97,6 +107,8 @@ class Options:
     ignore: tuple[Ignore, ...]
     strict_ignores: StrictIgnores | None
     require_torch: bool
+    baseline: Baseline | Path | None
+    fail_on_new: bool
     limits: Limits
 
     def __init__(  # noqa: PLR0913 -- what the options of the command are
@@ -112,6 +124,8 @@ class Options:
         ignore: str | Iterable[Ignore | str] = (),
         strict_ignores: StrictIgnores | str | bool | None = None,
         require_torch: bool = False,
+        baseline: Baseline | Path | str | None = None,
+        fail_on_new: bool = False,
         limits: Limits | None = None,
     ) -> None:
         """Check the options.
@@ -127,6 +141,8 @@ class Options:
             ignore: As ``"RULE[:GLOB][:symbol=PATTERN]"``, or several of them.
             strict_ignores: As ``"stale"`` or ``"all"``; true is the first.
             require_torch: See the attributes.
+            baseline: A path.
+            fail_on_new: See the attributes.
             limits: See the attributes.
 
         Raises:
@@ -146,6 +162,8 @@ class Options:
             "ignore": tuple(parse_ignore(i) if isinstance(i, str) else i for i in ignores),
             "strict_ignores": parse_strict_ignores(strict_ignores),
             "require_torch": require_torch,
+            "baseline": Path(baseline) if isinstance(baseline, str) else baseline,
+            "fail_on_new": fail_on_new,
             "limits": limits or Limits(),
         }
         for name, value in values.items():
@@ -362,6 +380,13 @@ def _checked(  # noqa: PLR0913 -- all that a report is made of
     found = policy.weigh(run_rules(subject, catalog, budget))
     # An ignore expires with the releases that are known, whichever the target is checked against.
     findings, ignored = split(found, options.ignore, load_catalog(), subject.folder)
+    compared = None
+    if isinstance(options.baseline, Baseline):
+        before = counterpart(options.baseline, subject)
+        compared = compare(subject, before) if before is not None else None
+        if before is not None and options.fail_on_new:
+            findings, old = split_known(findings, before, options.baseline.source)
+            ignored += old
     verdict = policy.verdict(subject, findings)
     asked = admitted_by_any(subject.demands or (None,), catalog.releases)
     return TargetReport(
@@ -375,6 +400,7 @@ def _checked(  # noqa: PLR0913 -- all that a report is made of
         asked=tuple(release for release in catalog.releases if release in asked),
         fails=policy.fails(kind, verdict, subject, findings),
         checks=policy.results(subject, findings),
+        baseline=compared,
         error=_error(subject.unreadable),
     )
 
@@ -387,7 +413,8 @@ class Auditor:
         site: Where packages are found; by default in the active interpreter.
 
     Raises:
-        AuditError: There is no torch at `options.against`, or none that is `options.torch`.
+        AuditError: There is no torch at `options.against`, or none that is `options.torch`; or
+            the baseline can't be read.
     """
 
     def __init__(self, options: Options, site: Site | None = None) -> None:
@@ -400,6 +427,8 @@ class Auditor:
         newest = catalog.newest
         if options.min_torch is not None and options.min_torch > newest and not options.against:
             raise AuditError(f"no torch that the catalog knows is {options.min_torch} or newer")
+        if isinstance(options.baseline, Path):
+            options = replace(options, baseline=_baseline(options.baseline, options))
         self.catalog = catalog
         self._options = options
         self._site = site
@@ -544,6 +573,18 @@ class Auditor:
             except AuditError as error:
                 self._torch_errors[site.folders] = str(error)
         return self._installed[site.folders]
+
+
+def _baseline(path: Path, options: Options) -> Baseline:
+    """Read the baseline: the JSON report of an earlier run, or an earlier wheel, audited now."""
+    if path.suffix != ".whl":
+        return read_baseline(path)
+    auditor = Auditor(replace(options, baseline=None, fail_on_new=False, ignore=()))
+    reports = list(auditor.audit(path))
+    for report in reports:
+        if report.error is not None:
+            raise AuditError(f"{path}: {report.error}")
+    return baseline_of(str(path), reports)
 
 
 def _catalog_of(torch: Path) -> Catalog:

@@ -124,6 +124,8 @@ def _run(given: list[str]) -> int:
     whole = options.env or (elsewhere is not None and not options.targets)
     if options.targets and options.env:
         parser.error("--env audits the whole environment: leave out the targets, or --env")
+    if options.fail_on == "new" and options.baseline is None:
+        parser.error("--fail-on new requires --baseline: a JSON report, or an earlier wheel")
     if whole and options.require:
         parser.error("--require is for targets that are named: most packages do not use torch")
     if not options.targets and not whole:
@@ -255,6 +257,8 @@ def _options(options: argparse.Namespace, config: Config) -> Options:
         against=options.against,
         verify=options.verify or config.verify,
         check=tuple(dict.fromkeys(options.check)) or config.check,
+        baseline=options.baseline,
+        fail_on_new=options.fail_on == "new",
         require_torch="torch" in (*options.require, *config.require),
         require_stable=options.require_stable or config.require_stable,
         min_torch=options.min_torch or config.min_torch,

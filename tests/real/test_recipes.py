@@ -103,6 +103,13 @@ def test_the_gate(tmp_path: Path, tools: Path, wheels: tuple[Path, ...], uploade
     assert (folder / "uploaded").exists() is uploaded
 
 
+def test_a_baseline(tmp_path: Path, tools: Path) -> None:
+    folder = dist(tmp_path, BAD)
+    first, again = recipe("baseline").splitlines()
+    assert run(first, tools, folder).returncode == 1
+    assert run(again, tools, folder).returncode == 0
+
+
 @pytest.mark.parametrize("number", [0, 1])
 def test_runners(tools: Path, number: int) -> None:
     result = run(recipe("runners").splitlines()[number], tools, ROOT)

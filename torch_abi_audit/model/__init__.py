@@ -4,6 +4,13 @@ Facts become classifications, classifications findings, findings reports; everyt
 frozen: a later stage makes new values, it never edits those of an earlier one.
 """
 
+from torch_abi_audit.model.baseline import (
+    Baseline,
+    BaselineTarget,
+    Comparison,
+    KnownFinding,
+    LibraryState,
+)
 from torch_abi_audit.model.claims import (
     ABI3T_SINCE,
     FREE_THREADED_SINCE,
@@ -93,12 +100,15 @@ __all__ = [
     "PASSING",
     "Alternative",
     "Assertion",
+    "Baseline",
+    "BaselineTarget",
     "BuiltWith",
     "Cause",
     "Cell",
     "Check",
     "CheckResult",
     "Claims",
+    "Comparison",
     "Conclusion",
     "Coverage",
     "Defect",
@@ -118,11 +128,13 @@ __all__ = [
     "IgnoreUse",
     "Ignored",
     "Interpreter",
+    "KnownFinding",
     "LayoutChange",
     "LayoutStatus",
     "Library",
     "LibraryAudit",
     "LibraryKind",
+    "LibraryState",
     "Matrix",
     "Member",
     "MetadataChange",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
+    from torch_abi_audit.model.baseline import Comparison
     from torch_abi_audit.model.claims import Claims, Interpreter, PythonVersion
     from torch_abi_audit.model.classification import Cell, LibraryAudit, Subject
     from torch_abi_audit.model.facts import Member
@@ -129,6 +130,7 @@ class TargetReport:
         fails: Whether it makes a run fail.
         checks: What came of each check that was asked for.
         plan: What to change about a wheel that does not pass; None where it does.
+        baseline: What has changed since the baseline, where it has the project.
         here: How a package that uses torch stands with the torch that is installed beside it.
         notice: What the user should know about how the target was found.
         error: Why it, or a member of it, could not be read.
@@ -145,6 +147,7 @@ class TargetReport:
     fails: bool = False
     checks: tuple[CheckResult, ...] = ()
     plan: Plan | None = None
+    baseline: Comparison | None = None
     here: Here | None = None
     notice: str | None = None
     error: str | None = None

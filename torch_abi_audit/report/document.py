@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch_abi_audit.model import (
         BuiltWith,
         Cell,
+        Comparison,
         Coverage,
         Environment,
         Finding,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         TargetReport,
     )
     from torch_abi_audit.report.shape import (
+        BaselineDocument,
         BuiltWithDocument,
         CellDocument,
         ClaimsDocument,
@@ -153,6 +155,7 @@ def target_document(target: TargetReport) -> TargetDocument:
         "name": subject.claims.name if subject else None,
         "version": str(subject.claims.version) if subject and stated else None,
         "verdict": target.verdict,
+        "baseline": _baseline(target.baseline),
         "fails": target.fails,
         "checks": [
             {
@@ -176,6 +179,28 @@ def target_document(target: TargetReport) -> TargetDocument:
         "libraries": _libraries(subject) if subject else [],
         "findings": list(map(_finding, target.findings)),
         "ignored": list(map(_ignored, target.ignored)),
+    }
+
+
+def _baseline(found: Comparison | None) -> BaselineDocument | None:
+    if found is None:
+        return None
+    return {
+        "target": found.target,
+        "version": found.version,
+        "libraries": {
+            path: {
+                "path": state.path,
+                "abi": state.abi,
+                "shims": state.shims,
+                "unstable_symbols": state.unstable,
+            }
+            for path, state in found.before.items()
+        },
+        "moved": list(found.moved),
+        "back": list(found.back),
+        "unstable_before": found.unstable_before,
+        "unstable_now": found.unstable_now,
     }
 
 

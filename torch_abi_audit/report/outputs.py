@@ -36,6 +36,8 @@ class ReportFormat(StrEnum):
     GITHUB = "github"
     SARIF = "sarif"
     HTML = "html"
+    PROGRESS = "progress"
+    PROGRESS_MARKDOWN = "progress-markdown"
 
 
 class Writer(Protocol):
@@ -94,6 +96,11 @@ def open_writer(  # noqa: PLR0911 -- a branch for each format
             from torch_abi_audit.report.json import JsonWriter  # noqa: PLC0415
 
             return JsonWriter(stream, head)
+        case ReportFormat.PROGRESS | ReportFormat.PROGRESS_MARKDOWN:
+            from torch_abi_audit.report.migration import ProgressWriter  # noqa: PLC0415
+
+            in_markdown = format_ is ReportFormat.PROGRESS_MARKDOWN
+            return ProgressWriter(stream, in_markdown=in_markdown)
         case ReportFormat.GITHUB:
             from torch_abi_audit.report.github import render_github  # noqa: PLC0415
 

@@ -37,6 +37,27 @@ class EvidenceDocument(TypedDict):
     detail: Annotated[str, "what is wrong with it, where the message does not say it all"]
 
 
+class BeforeDocument(TypedDict):
+    """A library in the baseline."""
+
+    path: str
+    abi: TorchAbi
+    shims: int
+    unstable_symbols: int
+
+
+class BaselineDocument(TypedDict):
+    """A target against the baseline."""
+
+    target: Annotated[str, "what it was named there"]
+    version: str | None
+    libraries: Annotated[dict[str, BeforeDocument], "its libraries there, by their paths now"]
+    moved: Annotated[list[str], "the libraries that moved to the stable ABI"]
+    back: Annotated[list[str], "those that left it"]
+    unstable_before: Annotated[int, "unstable symbols of all libraries there"]
+    unstable_now: int
+
+
 class CheckDocument(TypedDict):
     """What came of a check of one thing."""
 
@@ -301,6 +322,7 @@ class TargetDocument(TypedDict):
     name: str | None
     version: str | None
     verdict: Verdict
+    baseline: Annotated[BaselineDocument | None, "what changed since --baseline"]
     fails: Annotated[bool, "whether it makes the run fail, or end in error"]
     checks: Annotated[list[CheckDocument], "what came of each check that was asked for"]
     summary: str

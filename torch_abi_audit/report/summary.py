@@ -363,6 +363,7 @@ def asides(target: TargetDocument) -> list[str]:
         said.append(f"{count(weak, 'weak torch import')} ignored (optional at load time)")
     if stable and unstable:
         said.append(f"{stable} of {stable + unstable} libraries on the stable ABI")
+    said += since_baseline(target)
     ignored = _unstable_symbols(target["ignored"])
     if ignored:
         left = _unstable_symbols(target["findings"])
@@ -370,9 +371,28 @@ def asides(target: TargetDocument) -> list[str]:
     return said
 
 
+def since_baseline(target: TargetDocument) -> list[str]:
+    """Say what changed since the baseline."""
+    found = target["baseline"]
+    if found is None:
+        return []
+    name = found["version"] or last_part(found["target"])
+    before, now = found["unstable_before"], count(found["unstable_now"], "unstable symbol")
+    parts = [f"{before} -> {now}" if before != found["unstable_now"] else f"{now}, as before"]
+    moved, back = len(found["moved"]), len(found["back"])
+    parts += [f"{count(moved, 'library')} moved to the stable ABI"] if moved else []
+    parts += [f"{count(back, 'library')} left the stable ABI"] if back else []
+    return [f"since {name}: {', '.join(parts)}"]
+
+
 def _unstable_symbols(findings: Iterable[FindingDocument]) -> int:
     """Count the symbols that keep libraries off the stable ABI, each library's by itself."""
     return sum(len(item["evidence"]) for item in findings if item["rule"] == UNSTABLE_ABI)
+
+
+def is_universal(target: TargetDocument, path: str) -> bool:
+    """Whether a library is there for several machines, in one file."""
+    return sum(item["path"] == path for item in readable(target)) > 1
 
 
 def torch_in_short(target: TargetDocument) -> str:

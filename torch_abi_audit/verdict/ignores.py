@@ -94,7 +94,7 @@ def _divide(
     ours = named if ignore.symbol is None else _libraries_of(taken, named)
     # A library without evidence of its own remains.
     others = paths - ours | (set() if ignore.symbol is None else _libraries_of(left, paths))
-    return _part(finding, ours, taken), _part(finding, others, left)
+    return part_of(finding, ours, taken), part_of(finding, others, left)
 
 
 def _libraries_of(evidence: Iterable[Evidence], paths: Collection[str]) -> set[str]:
@@ -103,7 +103,8 @@ def _libraries_of(evidence: Iterable[Evidence], paths: Collection[str]) -> set[s
     return set(paths) if None in found else {path for path in paths if path in found}
 
 
-def _part(finding: Finding, paths: Collection[str], evidence: Iterable[Evidence]) -> Finding:
+def part_of(finding: Finding, paths: Collection[str], evidence: Iterable[Evidence]) -> Finding:
+    """Return a finding with some of its libraries and evidence only."""
     libraries = tuple(path for path in finding.libraries if path in paths)
     return replace(finding, libraries=libraries, evidence=tuple(evidence))
 

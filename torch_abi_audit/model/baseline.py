@@ -1,0 +1,93 @@
+"""An earlier state of a project, and what has changed since."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch_abi_audit.model.classification import TorchAbi
+
+
+class LibraryState(NamedTuple):
+    """How far a library was on its way to the stable ABI.
+
+    Attributes:
+        path: Its path.
+        abi: The torch ABI that it used.
+        shims: How many C shims it imported.
+        unstable: How many unstable symbols.
+    """
+
+    path: str
+    abi: TorchAbi
+    shims: int
+    unstable: int
+
+
+class KnownFinding(NamedTuple):
+    """What was found of a rule: by the keys of libraries, which are alike for each Python.
+
+    Attributes:
+        libraries: The libraries.
+        symbols: The symbols, each with its library; None for one of no library in particular.
+    """
+
+    libraries: frozenset[str] = frozenset()
+    symbols: frozenset[tuple[str | None, str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineTarget:
+    """A target as it was.
+
+    Attributes:
+        target: What it was named.
+        name: The project.
+        version: Its version.
+        libraries: Its libraries, by their keys.
+        findings: What was found, by rule.
+    """
+
+    target: str
+    name: str | None
+    version: str | None
+    libraries: Mapping[str, LibraryState] = field(default_factory=dict)
+    findings: Mapping[str, KnownFinding] = field(default_factory=dict)
+
+
+class Baseline(NamedTuple):
+    """An earlier state of a project: a report, or a wheel of it.
+
+    Attributes:
+        source: The file.
+        targets: The targets in it.
+    """
+
+    source: str
+    targets: tuple[BaselineTarget, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A target against the baseline.
+
+    Attributes:
+        target: What it was named there.
+        version: Its version there.
+        before: How its libraries were, by the paths that they have now.
+        moved: Those that have moved to the stable ABI since.
+        back: Those that have left it.
+        unstable_before: How many unstable symbols all of its libraries imported.
+        unstable_now: How many they import now.
+    """
+
+    target: str
+    version: str | None
+    before: Mapping[str, LibraryState]
+    moved: tuple[str, ...]
+    back: tuple[str, ...]
+    unstable_before: int
+    unstable_now: int
