@@ -316,6 +316,14 @@ def test_compiled_members_of_pure_wheels(
     assert [item.libraries for item in found] == ([tuple(sorted(libraries))] if said else [])
 
 
+def test_a_platform_wheel_is_what_to_build() -> None:
+    rule, libraries = "binaries-in-pure-wheel", {"a.so": library(), "b.dll": dll()}
+    (found,) = of_rule(rule, libraries, claims("py3-none-any", purelib=True))
+    assert fix_of(found) == "build a platform wheel, tagged for linux x86_64, windows x86_64"
+    (found,) = of_rule(rule, libraries, claims(purelib=True))
+    assert fix_of(found) == "set Root-Is-Purelib: false: build a platform wheel"
+
+
 OVER = "tag-overspecific"
 
 
@@ -371,6 +379,31 @@ OVER = "tag-overspecific"
 def test_wheels_for_one_python(tag: str, python: str, item: Library, said: str | None) -> None:
     found = of_rule(OVER, {"_C.so": item}, claims(f"{tag}-{LINUX}", python=python))
     assert [f"{hit.message}|{fix_of(hit)}" for hit in found] == ([said] if said else [])
+
+
+@pytest.mark.parametrize(
+    ("tag", "files", "fix"),
+    [
+        # What uses nothing of Python is for the stable ABI as much as for any.
+        ("cp312-cp312", {"_C.abi3.so": MODULE, "b.so": library()}, "tag the wheel cp312-abi3"),
+        # One module is bound to the Python that it was built with.
+        ("cp312-cp312", {"_C.so": MODULE, "_D.so": library("_PyObject_GetDictPtr")}, None),
+        # No free-threaded Python before 3.15 takes a wheel for the stable ABI.
+        ("cp313-cp313.cp313t", {"_C.so": MODULE}, None),
+    ],
+)
+def test_all_libraries_decide_whether_a_wheel_is_for_one_python(
+    tag: str, files: dict[str, Library], fix: str | None
+) -> None:
+    found = of_rule(OVER, files, claims(f"{tag}-{LINUX}"))
+    assert [fix_of(hit) for hit in found] == ([fix] if fix else [])
+
+
+def test_what_can_not_be_read_may_be_for_one_python() -> None:
+    item = subject({"a.so": library()}, claims(f"cp312-cp312-{LINUX}"))
+    assert OVER in {found.rule for found in run_rules(item, CATALOG)}
+    item = replace(item, unreadable=(Member("b.so", (), verified=True, error="cut"),))
+    assert OVER not in {found.rule for found in run_rules(item, CATALOG)}
 
 
 def test_wheels_without_tags_are_for_no_python() -> None:

@@ -167,7 +167,18 @@ def test_a_search_path_that_leads_out_of_the_wheel() -> None:
         ("b.so", "/build/lib"),
         ("b.so", "/opt/lib"),
     ]
-    assert fix_of(found).startswith("set a search path relative to the library")
+    assert fix_of(found) == "set a search path relative to the library, $ORIGIN"
+
+
+def test_a_search_path_is_relative_as_the_system_spells_it() -> None:
+    inside, outside = dylib(), dylib(rpath=("/build/lib",))
+    promised = claims("py39-none-macosx_11_0_arm64", torch=("torch>=2.10",))
+    found = of_rule("runpath-outside-wheel", {"a.dylib": outside}, promised)
+    assert fix_of(found) == "set a search path relative to the library, @loader_path"
+    # Beside a file for another system.
+    both = {"a.so": library(rpath=("/build/lib",)), "b.dylib": inside}
+    found = of_rule("runpath-outside-wheel", both)
+    assert fix_of(found) == "set a search path relative to the library, $ORIGIN"
 
 
 def test_what_is_not_required_is_no_evidence() -> None:
