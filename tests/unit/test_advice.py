@@ -81,6 +81,22 @@ def test_built_for(layouts: str, built: tuple[str, ...], found: tuple[Version, .
 
 
 @pytest.mark.parametrize(
+    ("layouts", "newest", "found"),
+    [
+        ("?????", "2.9.1", RELEASES[:3]),
+        ("-?-??", "2.9.1", RELEASES[1:2]),
+        # It loads on later ones alone: then the date tells nothing.
+        ("---??", "2.9.1", RELEASES[3:]),
+    ],
+)
+def test_what_was_out_when_it_was_built(
+    layouts: str, newest: str, found: tuple[Version, ...]
+) -> None:
+    known = BuiltWith((), Sign.DATE, newest=Version(newest))
+    assert tuple(built_for(replace(judged(layouts), built={PATH: known}))) == found
+
+
+@pytest.mark.parametrize(
     ("layouts", "built", "found"),
     [
         ("=====", ("2.9.1",), ["torch==2.9.*"]),
@@ -137,7 +153,9 @@ def test_alternatives_are_for_all_their_releases() -> None:
         ("=====", ("torch==2.9.*", "torch==2.10.*"), True, False),
         ("?????", ("torch==2.9.*", "torch==2.10.*"), False, False),
         ("?????", ("torch==2.9.*", ""), False, True),
+        ("=====", ("torch==2.9.*", "torch>=2.9"), False, True),
         # None that is known.
+        ("=====", ("torch==2.7.*",), False, False),
         ("?????", ("torch==2.99.*",), False, False),
     ],
 )
@@ -161,6 +179,13 @@ def test_an_alternative_for_a_release_that_is_older_than_the_catalog() -> None:
         known = replace(item, matrix=Matrix({PATH: row}, row, meant))
         assert is_confined(known, CATALOG) is confined
         assert is_unconfined(known, CATALOG) is not confined
+
+
+def test_an_alternative_has_to_load_on_the_release_that_it_is_for() -> None:
+    item = requiring(judged("=--=="), "torch>=2.9,<2.11")
+    row = item.matrix.row
+    meant = {PATH: Alternative("x", (2, 9))}
+    assert is_unconfined(replace(item, matrix=Matrix({PATH: row}, row, meant)), CATALOG)
 
 
 def test_a_stable_wheel_may_allow_any_release() -> None:
