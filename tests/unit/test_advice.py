@@ -228,6 +228,34 @@ def test_layout_changed(layouts: str, grave: bool, severity: Severity | None) ->
         assert fix_of(finding) == 'dependencies = ["torch>=2.9,<2.11"]'
 
 
+@pytest.mark.parametrize(
+    ("torch", "fix"),
+    [
+        # Of the releases between which nothing changed those that are allowed.
+        ("torch>=2.8,<2.10", "torch==2.9.*"),
+        # None of them is.
+        ("torch==2.8.*", "torch>=2.9,<2.11"),
+    ],
+)
+def test_the_least_change_keeps_what_is_allowed(torch: str, fix: str) -> None:
+    item = requiring(judged("x===x", "2.9.1"), torch)
+    (found,) = [f for f in run_rules(item, CATALOG) if f.rule == "layout-changed"]
+    assert fix_of(found) == f'dependencies = ["{fix}"]'
+
+
+def test_only_the_libraries_whose_classes_changed_are_named() -> None:
+    item, other = judged("x==xx", "2.9.1"), judged("=====").matrix.row
+    row = item.matrix.row
+    some = {**row, RELEASES[0]: other[RELEASES[0]]}
+    matrix = Matrix({PATH: row, "b.so": other, "c.so": some}, row)
+    three = subject(dict.fromkeys(matrix.libraries, library("_ZN2at6TensorD1Ev")), item.claims)
+    built = {**item.built, "b.so": None, "c.so": None}
+    item = replace(three, matrix=matrix, built=built)
+    (found,) = [f for f in run_rules(item, CATALOG) if f.rule == "layout-changed"]
+    assert found.libraries == (PATH, "c.so")
+    assert found.message.startswith("the wheel was built with torch 2.9.1, but")
+
+
 def test_the_gravest_change_decides_and_is_named() -> None:
     grave = LayoutChange("at::Grave", "4 to 8 bytes", RELEASES[1], grave=True)
     slight = LayoutChange("at::Slight", "8 to 16 bytes", RELEASES[1], grave=False)

@@ -78,7 +78,7 @@ def cuda_build_required(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         loading = any(subject.matrix.row[r].status in LOADING for r in subject.matrix.row)
         paths = {path for found in broken.values() for path, _ in found}
         keys = {item.platform for item in subject.libraries if item.path in paths}
-        on = join(key for key in keys if key)
+        on = join(filter(None, keys))
         where = f"torch on PyPI for {on}"
         other = "if the wheel is for CUDA builds from another index, use --against with one of them"
         if subject.source is DemandSource.AGAINST:

@@ -83,7 +83,9 @@ def remedy(subject: Subject, cell: Cell, torch: Version, catalog: Catalog) -> Re
     if same and any(reason.is_about_cuda for reason in cell.reasons):
         # The build that the index has of this very release.
         return Remedy(
-            f"{why}; install a CUDA build of it", f"pip install --force-reinstall torch=={same[0]}"
+            # equivalent: there is no more than one
+            f"{why}; install a CUDA build of it",
+            f"pip install --force-reinstall torch=={same[0]}",
         )
     return Remedy(why, _install(good, catalog))
 
