@@ -18,6 +18,8 @@ from torch_abi_audit.claims.torch_requirement import requirement
 from torch_abi_audit.errors import LimitError
 from torch_abi_audit.model import (
     Claims,
+    Defect,
+    DefectKind,
     Library,
     Member,
     ReleaseStatus,
@@ -99,8 +101,15 @@ def test_symbols_have_their_declarations_while_there_is_room(
     ):
         monkeypatch.setattr(registry, "_MAX_DECLARED", room)
         assert declarations() == expected
-    found = run_rules(subject({"x.libs/_Z1fv": library(soname="libc10.so")}), CATALOG)
-    assert all(piece.declaration is None for finding in found for piece in finding.evidence)
+    monkeypatch.undo()
+    defect = Defect(DefectKind.SYMLINK, "_Z1fv", "to a.so")
+    (finding,) = run_rules(replace(subject({}), defects=(defect,)), CATALOG)
+    assert [(piece.name, piece.declaration) for piece in finding.evidence] == [("_Z1fv", None)]
+    # There are some MB of it.
+    monkeypatch.setattr(registry, "demangle", lambda _name: "x" * (1 << 20))
+    many = [f"_ZN2at5never{letter}v" for letter in "abcdefghij"]
+    item = subject({"a.so": library(*many, needed=TORCH)})
+    assert sum(declaration is not None for declaration in declarations()) == 4
 
 
 def test_findings_come_by_severity() -> None:

@@ -204,6 +204,12 @@ def test_warnings_of_what_has_no_part_in_torch() -> None:
     assert found == "does not use torch; 1 warning (c)"
 
 
+def test_notes_are_not_counted() -> None:
+    item = subject({"a.so": STABLE}, claims(torch=("torch>=2.10",)))
+    findings = (Finding("c", NOTE, ""), Finding("d", WARNING, ""), Finding("d", WARNING, ""))
+    assert sentence_of(item, *findings).endswith(", requires torch>=2.10; 2 warnings (d)")
+
+
 def test_an_installed_torch_tells_nothing_of_releases_to_come() -> None:
     item = subject({"a.so": STABLE}, claims(torch=("torch>=2.10",)))
     assert sentence_of(item).startswith("stable ABI: loads on torch 2.10 and newer, ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from tests.builders import CATALOG, claims, dylib, fix_of, library, shown, subject
+from torch_abi_audit.catalog import Catalog, Platform
+from torch_abi_audit.catalog.exports import Build, make_table
+from torch_abi_audit.catalog.storage import write_archive
 from torch_abi_audit.model import (
     Cause,
     Cell,
@@ -27,6 +31,7 @@ from torch_abi_audit.model import (
     Subject,
 )
 from torch_abi_audit.rules import run_rules
+from torch_abi_audit.rules.torch_claims import _instead, _likeness
 
 TORCH = ("libtorch_cpu.so",)
 STABLE = library("torch_ten", needed=TORCH)
@@ -413,6 +418,49 @@ def test_what_is_there_instead_is_what_that_release_has() -> None:
         assert piece.detail == (
             f"no torch build for linux_x86_64 exports it; torch {Version(release)} has {has}"
         )
+
+
+def exporting(*names: str) -> Catalog:
+    """The catalog, with what torch exports of these names alone."""
+    builds = [
+        Build(release, None, {"libtorch_cpu.so": ()}, cxx11=True) for release in CATALOG.releases
+    ]
+    table = make_table([{"libtorch_cpu.so": list(names)}] * len(builds))
+    data = write_archive(builds, table, {})
+    platform = Platform("linux_x86_64", lambda: io.BytesIO(data))
+    return replace(CATALOG, platforms={"linux_x86_64": platform})
+
+
+def instead_of(name: str, catalog: Catalog) -> tuple[str, str]:
+    item = subject({"a.so": library(name, needed=TORCH)})
+    missing = [Reason(Cause.SYMBOL, name, "in no torch")]
+    return _instead(item, catalog, "a.so", missing, CATALOG.newest)
+
+
+def test_another_template_is_not_there_instead() -> None:
+    catalog = exporting("_ZN2at6changeIlEEvl", "_ZN2at6changeIiEEvi")
+    assert instead_of("_ZN2at6changeIdEEvd", catalog) == ("", "")
+    name = "_ZN2at6changeIiEEvl"
+    assert instead_of(name, catalog) == (name, "torch 2.11.0 has void at::change<int>(int)")
+
+
+def test_what_is_there_instead_is_looked_for_among_many() -> None:
+    """But not among all that a hostile file may name."""
+    catalog = exporting(*(f"_ZN2at6changeE4A{number:03}" for number in range(501)))
+    for wanted, found in (("A499x", "A499"), ("A500x", "A")):
+        name = f"_ZN2at6changeE5{wanted}"
+        missing, has = instead_of(name, catalog)
+        assert missing == name
+        assert has.startswith(f"torch 2.11.0 has at::change({found}")
+        assert has != "torch 2.11.0 has at::change(A500)"
+
+
+def test_names_are_alike_by_their_beginnings() -> None:
+    text = "".join(map(chr, range(0x4E00, 0x4E00 + 1000)))
+    assert _likeness(f"{text}a", f"{text}b") == 1
+    assert _likeness(f"{text[:999]}a", f"{text[:999]}b") == 0.999
+    # By all letters, of which there are few.
+    assert _likeness("ab" * 150, "ab" * 140) > 0.9
 
 
 def test_what_is_there_instead_is_of_the_newest_release() -> None:

@@ -232,3 +232,14 @@ def test_wheels_that_say_the_same_are_counted() -> None:
             f"torch>=2.10: dist/cp311-cp311-{X86}",
             f"torch>=2.11: dist/cp312-cp312-{X86}{more}",
         )
+
+
+def test_a_wheel_for_two_pythons_is_for_both() -> None:
+    both, one = wheel(f"cp311.cp312-cp311.cp312-{X86}"), wheel(f"cp311-cp311-{ARM}")
+    (message,) = said("wheels-missing", both, one)
+    assert message.startswith("x 1.0: no wheel for Python 3.12 on linux aarch64, but for other")
+
+
+def test_wheels_for_any_python_too_are_not_replaced() -> None:
+    for_any = [wheel(f"cp31{n}.py3-none-{X86}", NONE) for n in (1, 2)]
+    assert said("tag-overspecific", *for_any) == []

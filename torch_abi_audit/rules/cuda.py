@@ -109,9 +109,9 @@ def _broken(
 
     Requirements on another build than the one that is known, as `==2.9.0+cu128`, are left out.
     """
-    found: dict[Version, list[tuple[str, Reason]]] = {}
     if any(map(names_other_build, subject.demands)):
-        return found
+        return {}
+    found: dict[Version, list[tuple[str, Reason]]] = {}
     checked = checked_releases(subject, catalog)
     keys = {item.path: item.platform or "" for item in subject.libraries}
     for path, row in subject.matrix.libraries.items():

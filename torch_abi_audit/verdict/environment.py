@@ -83,8 +83,8 @@ def remedy(subject: Subject, cell: Cell, torch: Version, catalog: Catalog) -> Re
     if same and any(reason.is_about_cuda for reason in cell.reasons):
         # The build that the index has of this very release.
         return Remedy(
-            # equivalent: there is no more than one
             f"{why}; install a CUDA build of it",
+            # equivalent: there is no more than one
             f"pip install --force-reinstall torch=={same[0]}",
         )
     return Remedy(why, _install(good, catalog))
