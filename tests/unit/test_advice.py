@@ -12,10 +12,12 @@ from tests.builders import CATALOG, claims, fix_of, library, subject
 from torch_abi_audit.model import (
     Alternative,
     BuiltWith,
+    Cause,
     Cell,
     LayoutChange,
     LayoutStatus,
     Matrix,
+    Reason,
     ReleaseStatus,
     Severity,
     Sign,
@@ -241,6 +243,16 @@ def test_the_least_change_keeps_what_is_allowed(torch: str, fix: str) -> None:
     item = requiring(judged("x===x", "2.9.1"), torch)
     (found,) = [f for f in run_rules(item, CATALOG) if f.rule == "layout-changed"]
     assert fix_of(found) == f'dependencies = ["{fix}"]'
+
+
+def test_a_release_with_another_cuda_is_none_to_keep() -> None:
+    item = judged("x====", "2.9.1")
+    reason = Reason(Cause.CUDA, "libcudart.so.12", "torch 2.11.0 ships libcudart.so.13")
+    cell = Cell(ReleaseStatus.BREAKS, (reason,), LayoutStatus.UNCHANGED)
+    row = {**item.matrix.row, RELEASES[4]: cell}
+    item = replace(item, matrix=Matrix({PATH: row}, row))
+    (found,) = [f for f in run_rules(item, CATALOG) if f.rule == "layout-changed"]
+    assert fix_of(found) == 'dependencies = ["torch>=2.9,<2.11"]'
 
 
 def test_only_the_libraries_whose_classes_changed_are_named() -> None:

@@ -322,6 +322,11 @@ def test_a_slice_is_missing_of_the_tags_for_macos() -> None:
     assert tags_of(unserved) == f"py3-none-{both}"
 
 
+def test_a_library_for_linux_beside_one_for_a_single_mac_lacks_no_slice() -> None:
+    both = "macosx_11_0_arm64.manylinux_2_28_x86_64"
+    assert of_rule(WRONG, both, ("_C.so", dylib(exports=HOOK)), ("_D.so", library())) == []
+
+
 def test_one_slice_that_python_loads_makes_a_module() -> None:
     """Another file of that name is not found in its place."""
     slices = [("a/_C.so", dylib(exports=HOOK)), ("a/_C.so", dylib(arch="i686"))]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch_abi_audit.claims.torch_requirement import admitted_by_any, requirement
 from torch_abi_audit.model import (
+    LOADING,
     DemandSource,
     Evidence,
     EvidenceKind,
@@ -80,8 +81,11 @@ def _island(subject: Subject, catalog: Catalog) -> Fix | None:
     """
     if subject.source is not DemandSource.METADATA:
         return None
-    row = subject.matrix.row
-    same = [release for release, cell in row.items() if cell.layout is LayoutStatus.UNCHANGED]
+    same = [
+        release
+        for release, cell in subject.matrix.row.items()
+        if cell.status in LOADING and cell.layout is LayoutStatus.UNCHANGED
+    ]
     allowed = admitted_by_any(subject.demands, same) or same
     lines = [requirement(allowed, catalog.published)] if allowed else pins(subject, catalog)
     return require(lines[0]) if len(lines) == 1 else None  # equivalent: there is one then

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.catalog.libraries import cuda_library, is_driver
+from torch_abi_audit.catalog.libraries import cuda_library, is_driver, is_torch_library
 from torch_abi_audit.claims.manylinux import BEYOND, glibc_with, is_linux_library, lowest_glibc
 from torch_abi_audit.claims.platform_tags import fits, lowest_macos, parse_platform, tag_for
 from torch_abi_audit.model import (
@@ -209,7 +209,7 @@ def _macos_archs(platforms: Iterable[PlatformTag]) -> set[str]:
     Nothing runs i386 any more, which the tag `intel` also names.
     """
     archs = {arch for item in platforms if item.system == "macos" for arch in item.archs}
-    return archs & {"arm64", "x86_64"}
+    return archs & {"arm64", "x86_64"} if len(archs) > 1 else set()
 
 
 def _machines(items: Sequence[LibraryAudit], platforms: Sequence[PlatformTag]) -> str:
@@ -326,8 +326,10 @@ def _is_plugin(item: LibraryAudit, needed: Collection[str]) -> bool:
     strange = {
         name
         for name in names
+        # equivalent: what needs a library of torch is loaded
         if name not in item.own
         and not is_linux_library(name)
+        and not is_torch_library(name)
         and cuda_library(name) is None
         and not is_driver(name)
     }
