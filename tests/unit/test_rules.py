@@ -20,6 +20,8 @@ from torch_abi_audit.model import (
     Claims,
     Defect,
     DefectKind,
+    Ignore,
+    IgnoreUse,
     Library,
     Member,
     ReleaseStatus,
@@ -30,6 +32,8 @@ from torch_abi_audit.model import (
     WholeRun,
 )
 from torch_abi_audit.rules import RULES, registry, run_rules
+from torch_abi_audit.rules.archive import archive_integrity
+from torch_abi_audit.rules.cross_wheel import stale_ignore
 from torch_abi_audit.rules.registry import Hit, also_of_run, rule
 from torch_abi_audit.verdict.policy import Policy
 
@@ -60,6 +64,15 @@ def test_what_finds_a_rule_in_a_run_names_one_that_there_is() -> None:
 
     with pytest.raises(KeyError, match="no-such-rule"):
         also_of_run("no-such-rule")(check)
+
+
+def test_what_finds_a_rule_can_be_called_by_its_name() -> None:
+    item = replace(subject({}), defects=(Defect(DefectKind.SYMLINK, "a.so", ""),))
+    (hit,) = archive_integrity(item, CATALOG)
+    assert hit.libraries == ("a.so",)
+    run = WholeRun(ignores=(IgnoreUse(Ignore("x", "why"), matched=0, present=True, expired=False),))
+    (hit,) = stale_ignore(run, CATALOG)
+    assert hit.message == "ignore x: no finding matches"
 
 
 def test_no_two_rules_have_one_name() -> None:
