@@ -12,10 +12,12 @@ from tests.builders import CATALOG, claims, fix_of, library, subject
 from torch_abi_audit.model import (
     Alternative,
     BuiltWith,
+    Cause,
     Cell,
     LayoutChange,
     LayoutStatus,
     Matrix,
+    Reason,
     ReleaseStatus,
     Severity,
     Sign,
@@ -81,6 +83,22 @@ def test_built_for(layouts: str, built: tuple[str, ...], found: tuple[Version, .
 
 
 @pytest.mark.parametrize(
+    ("layouts", "newest", "found"),
+    [
+        ("?????", "2.9.1", RELEASES[:3]),
+        ("-?-??", "2.9.1", RELEASES[1:2]),
+        # It loads on later ones alone: then the date tells nothing.
+        ("---??", "2.9.1", RELEASES[3:]),
+    ],
+)
+def test_what_was_out_when_it_was_built(
+    layouts: str, newest: str, found: tuple[Version, ...]
+) -> None:
+    known = BuiltWith((), Sign.DATE, newest=Version(newest))
+    assert tuple(built_for(replace(judged(layouts), built={PATH: known}))) == found
+
+
+@pytest.mark.parametrize(
     ("layouts", "built", "found"),
     [
         ("=====", ("2.9.1",), ["torch==2.9.*"]),
@@ -137,7 +155,9 @@ def test_alternatives_are_for_all_their_releases() -> None:
         ("=====", ("torch==2.9.*", "torch==2.10.*"), True, False),
         ("?????", ("torch==2.9.*", "torch==2.10.*"), False, False),
         ("?????", ("torch==2.9.*", ""), False, True),
+        ("=====", ("torch==2.9.*", "torch>=2.9"), False, True),
         # None that is known.
+        ("=====", ("torch==2.7.*",), False, False),
         ("?????", ("torch==2.99.*",), False, False),
     ],
 )
@@ -161,6 +181,13 @@ def test_an_alternative_for_a_release_that_is_older_than_the_catalog() -> None:
         known = replace(item, matrix=Matrix({PATH: row}, row, meant))
         assert is_confined(known, CATALOG) is confined
         assert is_unconfined(known, CATALOG) is not confined
+
+
+def test_an_alternative_has_to_load_on_the_release_that_it_is_for() -> None:
+    item = requiring(judged("=--=="), "torch>=2.9,<2.11")
+    row = item.matrix.row
+    meant = {PATH: Alternative("x", (2, 9))}
+    assert is_unconfined(replace(item, matrix=Matrix({PATH: row}, row, meant)), CATALOG)
 
 
 def test_a_stable_wheel_may_allow_any_release() -> None:
@@ -201,6 +228,44 @@ def test_layout_changed(layouts: str, grave: bool, severity: Severity | None) ->
             " c10::Thing differs"
         )
         assert fix_of(finding) == 'dependencies = ["torch>=2.9,<2.11"]'
+
+
+@pytest.mark.parametrize(
+    ("torch", "fix"),
+    [
+        # Of the releases between which nothing changed those that are allowed.
+        ("torch>=2.8,<2.10", "torch==2.9.*"),
+        # None of them is.
+        ("torch==2.8.*", "torch>=2.9,<2.11"),
+    ],
+)
+def test_the_least_change_keeps_what_is_allowed(torch: str, fix: str) -> None:
+    item = requiring(judged("x===x", "2.9.1"), torch)
+    (found,) = [f for f in run_rules(item, CATALOG) if f.rule == "layout-changed"]
+    assert fix_of(found) == f'dependencies = ["{fix}"]'
+
+
+def test_a_release_with_another_cuda_is_none_to_keep() -> None:
+    item = judged("x====", "2.9.1")
+    reason = Reason(Cause.CUDA, "libcudart.so.12", "torch 2.11.0 ships libcudart.so.13")
+    cell = Cell(ReleaseStatus.BREAKS, (reason,), LayoutStatus.UNCHANGED)
+    row = {**item.matrix.row, RELEASES[4]: cell}
+    item = replace(item, matrix=Matrix({PATH: row}, row))
+    (found,) = [f for f in run_rules(item, CATALOG) if f.rule == "layout-changed"]
+    assert fix_of(found) == 'dependencies = ["torch>=2.9,<2.11"]'
+
+
+def test_only_the_libraries_whose_classes_changed_are_named() -> None:
+    item, other = judged("x==xx", "2.9.1"), judged("=====").matrix.row
+    row = item.matrix.row
+    some = {**row, RELEASES[0]: other[RELEASES[0]]}
+    matrix = Matrix({PATH: row, "b.so": other, "c.so": some}, row)
+    three = subject(dict.fromkeys(matrix.libraries, library("_ZN2at6TensorD1Ev")), item.claims)
+    built = {**item.built, "b.so": None, "c.so": None}
+    item = replace(three, matrix=matrix, built=built)
+    (found,) = [f for f in run_rules(item, CATALOG) if f.rule == "layout-changed"]
+    assert found.libraries == (PATH, "c.so")
+    assert found.message.startswith("the wheel was built with torch 2.9.1, but")
 
 
 def test_the_gravest_change_decides_and_is_named() -> None:

@@ -10,13 +10,18 @@ from packaging.version import Version
 
 from tests.builders import CATALOG, claims, fix_of, library, shown, subject
 from torch_abi_audit.model import (
+    Cell,
     Check,
+    Environment,
     Finding,
+    Here,
     Ignore,
     Ignored,
     Library,
+    Matrix,
     PythonAbi,
     PythonVersion,
+    ReleaseStatus,
     RunReport,
     Severity,
     StrictIgnores,
@@ -109,6 +114,109 @@ def test_coverage() -> None:
         ("linux x86_64", "3.10 and newer", "2.10.0 2.11.0"),
         ("linux-musl x86_64", "3.2 and newer, 3.13t and newer", "-"),  # no torch is known for it
     ]
+
+
+def test_what_does_not_load_is_not_covered() -> None:
+    found = wheels(f"cp311-cp311-{X86}", f"cp312-cp312-{X86}", torch=("torch",))
+    assert rows(found) == [("linux x86_64", "3.11 to 3.12", "2.10.0 2.11.0")]
+    # Of one release it is known.
+    row = dict.fromkeys(CATALOG.releases, Cell(ReleaseStatus.UNKNOWN))
+    row[CATALOG.releases[-1]] = Cell(ReleaseStatus.LINKS)
+    items = []
+    for tag in (f"cp311-cp311-{X86}", f"cp312-cp312-{X86}"):
+        item = report(claims(tag, torch=("torch",)), libraries={"a.so": STABLE})
+        assert item.subject is not None
+        known = replace(item.subject, matrix=Matrix({"a.so": row}, row))
+        items.append(replace(item, subject=known))
+    assert rows(run(*items)) == [("linux x86_64", "3.11 to 3.12", "2.11.0")]
+
+
+def test_only_wheels_are_of_a_release() -> None:
+    one, other = report(claims(f"cp311-cp311-{X86}")), report(claims(f"cp312-cp312-{X86}"))
+    packages = [replace(item, kind=TargetKind.PACKAGE) for item in (one, other)]
+    assert run(*packages).releases == ()
+    unopened = TargetReport("x.whl", Verdict.ERROR, "", kind=TargetKind.WHEEL, error="cut")
+    (release,) = run(one, unopened, other).releases
+    assert len(release.wheels) == 2
+
+
+INSTALLED = Version("2.10.0")
+
+
+def package(
+    status: ReleaseStatus | None = ReleaseStatus.LINKS,
+    *,
+    name: str = "x",
+    verdict: Verdict = Verdict.SAFE,
+    item: Library = STABLE,
+) -> TargetReport:
+    """A package that is installed, and how it stands with the torch beside it."""
+    of = report(claims(f"cp311-cp311-{X86}", name=name), libraries={"a.so": item})
+    here = None if status is None else Here(INSTALLED, Cell(status))
+    return replace(of, kind=TargetKind.PACKAGE, here=here, verdict=verdict)
+
+
+@pytest.mark.parametrize(
+    ("packages", "said"),
+    [
+        ((), "passed: no package uses torch"),
+        (
+            (package(), package(name="torch")),
+            "passed: 1 package that uses torch loads with torch 2.10.0",
+        ),
+        (
+            (package(), package(item=library("malloc"))),
+            "passed: 1 package that uses torch loads with torch 2.10.0",
+        ),
+        (
+            (package(), package(ReleaseStatus.BREAKS, name="y")),
+            (
+                "failed: 1 of 2 packages that use torch does not load with torch 2.10.0; torch 2.11"
+                ' suits all of them: pip install "torch==2.11.*"'
+            ),
+        ),
+        # How it stands is not known: that is no package that loads.
+        (
+            (package(None),),
+            "failed: 1 of 1 package that uses torch does not load with torch 2.10.0",
+        ),
+        (
+            (package(), package(ReleaseStatus.BREAKS, verdict=Verdict.ERROR)),
+            (
+                "error: 1 package that uses torch loads with torch 2.10.0; 1 package could not be"
+                " audited"
+            ),
+        ),
+        (
+            (package(), TargetReport("y", Verdict.ERROR, "", kind=TargetKind.PACKAGE)),
+            (
+                "error: 1 package that uses torch loads with torch 2.10.0; 1 package could not be"
+                " audited"
+            ),
+        ),
+    ],
+)
+def test_an_environment(packages: tuple[TargetReport, ...], said: str) -> None:
+    environment = Environment(("site",), INSTALLED, version=INSTALLED)
+    collector = RunCollector(CATALOG, (), Policy(), environment)
+    for item in packages:
+        collector.add(item)
+    assert str(collector.finish().conclusion) == said
+
+
+def test_a_check_of_one_thing_is_made_of_each_package_of_an_environment() -> None:
+    environment = Environment(("site",), INSTALLED, version=INSTALLED)
+    collector = RunCollector(CATALOG, (), Policy((Check.ABI3,)), environment)
+    collector.add(package(ReleaseStatus.BREAKS))
+    assert str(collector.finish().conclusion) == "passed: --check abi3: 1 target"
+
+
+def test_an_ignore_is_only_used_for_what_it_matches() -> None:
+    finding = replace(FINDING, libraries=("a.so",))
+    used, other = Ignore(finding.rule, "why"), Ignore("abi3-suffix", "why")
+    item = report(claims(), libraries={"a.so": STABLE}, ignored=(Ignored(finding, used),))
+    found = run(item, ignores=(used, other))
+    assert messages(found, "stale-ignore") == ["ignore abi3-suffix: no finding matches"]
 
 
 def test_wheels_with_other_releases_of_torch_have_a_row_of_their_own() -> None:
@@ -215,6 +323,7 @@ def test_platforms() -> None:
         "macos x86_64",
     )
     assert platforms_of(claims("py3-none-macosx_10_9_intel")) == ("macos x86_64",)
+    assert platforms_of(claims("py3-none-macosx_10_9_i386")) == ("macos i686",)
     assert platforms_of(claims("py3-none-any")) == ("any",)
     assert platforms_of(claims("py3-none-manylinux2014_x86_64.musllinux_1_2_x86_64")) == (
         "linux x86_64",

@@ -8,7 +8,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from tests.builders import CATALOG, claims, dll, fix_of, library, shown, subject
-from torch_abi_audit.model import Finding, Severity, Subject
+from torch_abi_audit.model import DemandSource, Finding, Severity, Subject
 from torch_abi_audit.rules import run_rules
 
 TORCH = ("libtorch_cpu.so",)
@@ -95,3 +95,9 @@ def test_releases_without_cuda_can_be_excluded_where_others_load() -> None:
     assert hit.libraries == ("torch-2.11/a.dll",)
     assert "CPU-only (2.11), but" in hit.message
     assert fix_of(hit) == "exclude these releases, or build without CUDA for this platform"
+
+
+def test_a_requirement_is_no_fix_of_what_was_asked_for_by_hand() -> None:
+    item = subject({"a.so": CUDA13}, claims(torch=("torch>=2.10",)))
+    (hit,) = of_rule("cuda-major-mismatch", replace(item, source=DemandSource.TORCH))
+    assert fix_of(hit) == "build with the CUDA major version of the torch release that is required"

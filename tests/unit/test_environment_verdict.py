@@ -13,6 +13,7 @@ from torch_abi_audit.model import (
     Cause,
     Cell,
     Environment,
+    Floor,
     LayoutChange,
     LayoutStatus,
     Reason,
@@ -124,7 +125,58 @@ def test_layouts_that_changed() -> None:
     )
 
 
+def test_of_several_reasons_the_first_is_told() -> None:
+    other = Reason(Cause.SYMBOL, "_ZN2at5neverEv", "in no torch")
+    item = subject({"a.so": NEW}, claims(torch=("torch>=2.10",)))
+    why = "x 1.0 requires torch>=2.10 and does not load with torch 2.9.0:"
+    for reasons, first in (
+        ((SYMBOL, other), "at::new() (not in torch 2.9.0)"),
+        ((other, SYMBOL), "at::never() (in no torch)"),
+    ):
+        found = told(item, Cell(ReleaseStatus.BREAKS, reasons), "2.9.0")
+        assert found is not None
+        assert found[0] == f"{why} {first}"
+    changes = tuple(
+        LayoutChange(f"c10::{name}", "8 to 16 bytes", Version("2.11.0"), grave=True)
+        for name in ("First", "Second")
+    )
+    found = told(item, Cell(ReleaseStatus.LINKS, (), LayoutStatus.CHANGED, changes), "2.11.0")
+    assert found is not None
+    assert "built with another torch: c10::First changed" in found[0]
+    item = subject({"a.so": STABLE}, claims())
+    floor = Floor(Version("2.10.0"), ("torch_a", "torch_b"))
+    vars(item).update(torch_floor=floor)  # in place of what its library needs
+    found = told(item, BROKEN, "2.9.0")
+    assert found is not None
+    assert found[0].endswith("torch 2.10 or newer is needed for torch_a")
+
+
+def test_what_is_required_is_told_where_the_installed_torch_is_another() -> None:
+    def why(torch: str, *required: str) -> str:
+        found = told(subject({"a.so": NEW}, claims(torch=required)), BROKEN, torch)
+        assert found is not None
+        return found[0]
+
+    assert why("2.9.0", "torch>=2.10").startswith("x 1.0 requires torch>=2.10 and does not")
+    # A build of the night before is as good as one that was released.
+    assert why("2.11.0a0", "torch>=2.10").startswith("x 1.0 does not load with torch 2.11.0a0")
+    both = ("torch==2.10.*; python_version < '3.12'", "torch>=2.11; python_version >= '3.12'")
+    assert why("2.9.0", *both).startswith("x 1.0 requires torch==2.10.* and does not load")
+
+
+def test_a_cuda_build_of_a_release_that_does_not_suit_is_no_help() -> None:
+    item = subject({"a.so": NEW}, claims())
+    found = told(item, Cell(ReleaseStatus.BREAKS, (CUDA,)), "2.9.0+cpu")
+    assert found is not None
+    assert found[1] == 'pip install "torch==2.11.*"'
+    found = told(item, Cell(ReleaseStatus.BREAKS, (SYMBOL, CUDA)), "2.10.0+cpu")
+    assert found is not None
+    assert found[1] == "pip install --force-reinstall torch==2.10.0"
+
+
 def test_good_releases() -> None:
+    unstated = replace(subject({"a.so": NEW}, claims()), required=())
+    assert good_releases(unstated) == set(CATALOG.releases[3:])
     assert good_releases(subject({"a.so": NEW}, claims())) == set(CATALOG.releases[3:])
     allowed = claims(torch=("torch<2.11",))
     assert good_releases(subject({"a.so": NEW}, allowed)) == {CATALOG.releases[3]}
@@ -253,6 +305,26 @@ def test_what_an_environment_comes_to(
 ) -> None:
     found = conclude_environment(packages, unread, environment, CATALOG)
     assert (str(found), found.exit_code) == (said, code)
+
+
+def test_changed_layouts_are_a_reason_for_another_torch() -> None:
+    both = [package(CHANGED, "2.9.1"), package(FINE, "2.9.1", "2.10.0")]
+    found = conclude_environment(both, 0, HERE, CATALOG)
+    assert str(found).endswith(
+        "; 1 package with changed class layouts; torch 2.9 suits all of them: pip install"
+        ' "torch==2.9.1"'
+    )
+
+
+def test_of_those_that_suit_all_the_newest_is_told_of() -> None:
+    both = [package(BROKEN, "2.9.1", "2.11.0"), package(BROKEN, "2.9.1", "2.11.0")]
+    found = conclude_environment(both, 0, HERE, CATALOG)
+    assert "; torch 2.11 suits all of them: " in str(found)
+
+
+def test_what_loads_passes_where_it_is_strict() -> None:
+    found = conclude_environment([package(FINE)], 0, HERE, CATALOG, strict=True)
+    assert (found.word, found.exit_code) == ("passed", 0)
 
 
 def test_changed_layouts_fail_where_it_is_strict() -> None:

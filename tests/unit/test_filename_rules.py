@@ -89,6 +89,68 @@ def of_rule(rule: str, libraries: dict[str, Library], promised: Claims) -> list[
             "py3-none-manylinux_2_28_x86_64",
         ),
         (
+            "cp312-cp312.cp313-any",
+            "no installer accepts cp312-cp313",
+            f"{FIT}: cp312-cp312",
+            None,
+        ),
+        (
+            "cp311.cp312-cp313-any",
+            "no installer accepts cp311-cp313, cp312-cp313",
+            f"{FIT}: cp311-cp311",
+            None,
+        ),
+        (
+            "cp315t.py3-abi3t-any",
+            "no installer accepts cp315t-abi3t, py3-abi3t",
+            "tag the wheel cp315.py3-abi3t: the ABI tag alone says free-threaded",
+            "cp315.py3-abi3t-any",
+        ),
+        (
+            "cp315t-abi2026-any",
+            "no installer accepts cp315t-abi2026: abi2026 is a draft (PEP 809)",
+            "use the ABI tag abi3, or one per Python version, until installers know these",
+            None,
+        ),
+        (
+            "py3-none-linux_x86_64.manylinux_2_39_loongarch64",
+            "PyPI rejects the platform tags linux_x86_64, manylinux_2_39_loongarch64",
+            "run `auditwheel repair` to get a manylinux tag",
+            None,
+        ),
+        (
+            "py3-none-musllinux_1_2_amd64",
+            "no installer accepts the platform tag musllinux_1_2_amd64",
+            "tag the wheel musllinux_1_2_x86_64",
+            "py3-none-musllinux_1_2_x86_64",
+        ),
+        # What nobody takes by its right name either is no fix.
+        (
+            "py3-none-linux_amd64",
+            "no installer accepts the platform tag linux_amd64",
+            "build with a current build backend, on the system that the wheel is for",
+            None,
+        ),
+        (
+            "py3-none-manylinux_2_28_amd64.plan9_x86",
+            "no installer accepts the platform tags manylinux_2_28_amd64, plan9_x86",
+            "build with a current build backend, on the system that the wheel is for",
+            None,
+        ),
+        # Only macOS has releases without a minor number.
+        (
+            "py3-none-ios_13_0_arm64_iphoneos.plan9_x86",
+            "no installer accepts the platform tag plan9_x86",
+            "tag the wheel ios_13_0_arm64_iphoneos",
+            "py3-none-ios_13_0_arm64_iphoneos",
+        ),
+        (
+            "py3-none-macosx_new_0_arm64.macosx",
+            "no installer accepts the platform tags macosx, macosx_new_0_arm64",
+            "build with a current build backend, on the system that the wheel is for",
+            None,
+        ),
+        (
             "py3-none-plan9_x86",
             "no installer accepts the platform tag plan9_x86",
             "build with a current build backend, on the system that the wheel is for",
@@ -145,6 +207,7 @@ def test_two_kinds_of_platform_tags() -> None:
             ),
         ),
         ("x_y-1.0-py3-none-any.whl", None),
+        ("x-1.0-py2-none-any.whl", None),  # for a Python that was
         # Nobody means cp312-cp313 of the set, and each part has one that is meant.
         ("x-1.0-cp312.cp313-cp312.cp313-any.whl", None),
     ],
@@ -202,6 +265,16 @@ def test_a_defect_is_told_once_with_what_is_not_in_the_headline() -> None:
     ]
     # What is wrong there is no file of the wheel's.
     assert found(Defect(DefectKind.METADATA, "Version", "1.1")) == [((), ("Version: 1.1",))]
+
+
+def test_defects_of_several_kinds_are_counted() -> None:
+    kinds = (DefectKind.DUPLICATE, DefectKind.HEADERS, DefectKind.STRUCTURE)
+    first = "the wheel has several members of one name, of which each installer takes another"
+    for number, more in ((1, ""), (2, ", and 1 more defect"), (3, ", and 2 more defects")):
+        defects = tuple(Defect(kind, f"{kind}.py") for kind in kinds[:number])
+        found = run_rules(replace(subject({}), defects=defects), CATALOG)
+        (message,) = [item.message for item in found if item.rule == "archive-integrity"]
+        assert message == first + more
 
 
 def test_the_filename_and_what_is_inside() -> None:
@@ -316,6 +389,14 @@ def test_compiled_members_of_pure_wheels(
     assert [item.libraries for item in found] == ([tuple(sorted(libraries))] if said else [])
 
 
+def test_a_platform_wheel_is_what_to_build() -> None:
+    rule, libraries = "binaries-in-pure-wheel", {"a.so": library(), "b.dll": dll()}
+    (found,) = of_rule(rule, libraries, claims("py3-none-any", purelib=True))
+    assert fix_of(found) == "build a platform wheel, tagged for linux x86_64, windows x86_64"
+    (found,) = of_rule(rule, libraries, claims(purelib=True))
+    assert fix_of(found) == "set Root-Is-Purelib: false: build a platform wheel"
+
+
 OVER = "tag-overspecific"
 
 
@@ -371,6 +452,31 @@ OVER = "tag-overspecific"
 def test_wheels_for_one_python(tag: str, python: str, item: Library, said: str | None) -> None:
     found = of_rule(OVER, {"_C.so": item}, claims(f"{tag}-{LINUX}", python=python))
     assert [f"{hit.message}|{fix_of(hit)}" for hit in found] == ([said] if said else [])
+
+
+@pytest.mark.parametrize(
+    ("tag", "files", "fix"),
+    [
+        # What uses nothing of Python is for the stable ABI as much as for any.
+        ("cp312-cp312", {"_C.abi3.so": MODULE, "b.so": library()}, "tag the wheel cp312-abi3"),
+        # One module is bound to the Python that it was built with.
+        ("cp312-cp312", {"_C.so": MODULE, "_D.so": library("_PyObject_GetDictPtr")}, None),
+        # No free-threaded Python before 3.15 takes a wheel for the stable ABI.
+        ("cp313-cp313.cp313t", {"_C.so": MODULE}, None),
+    ],
+)
+def test_all_libraries_decide_whether_a_wheel_is_for_one_python(
+    tag: str, files: dict[str, Library], fix: str | None
+) -> None:
+    found = of_rule(OVER, files, claims(f"{tag}-{LINUX}"))
+    assert [fix_of(hit) for hit in found] == ([fix] if fix else [])
+
+
+def test_what_can_not_be_read_may_be_for_one_python() -> None:
+    item = subject({"a.so": library()}, claims(f"cp312-cp312-{LINUX}"))
+    assert OVER in {found.rule for found in run_rules(item, CATALOG)}
+    item = replace(item, unreadable=(Member("b.so", (), verified=True, error="cut"),))
+    assert OVER not in {found.rule for found in run_rules(item, CATALOG)}
 
 
 def test_wheels_without_tags_are_for_no_python() -> None:

@@ -16,7 +16,7 @@ from torch_abi_audit.model import (
     TargetReport,
     Verdict,
 )
-from torch_abi_audit.verdict.plan import candidates
+from torch_abi_audit.verdict.plan import candidates, plan
 
 LINUX = "manylinux_2_28_x86_64"
 GLIBC = (("libc.so.6", ("GLIBC_2.34",)),)
@@ -81,3 +81,16 @@ def test_of_each_part_the_first_change_counts() -> None:
     ]
     assert candidates([of(old.format("a"))], tags) == [MetadataChange(tags=old.format("a"))]
     assert candidates([], tags) == []
+
+
+def test_what_has_no_fix_of_its_own_leaves_the_choice_to_the_others() -> None:
+    item = subject({"a.so": library("_ZN2at3newEv", needed=("libtorch_cpu.so",))})
+    changes = tuple(MetadataChange(torch=f"torch==2.{minor}.*") for minor in (10, 11))
+    passing = [(change, TargetReport("x", Verdict.PINNED, "")) for change in changes]
+    bare = Finding("unstable-torch-symbol", Severity.ERROR, "")
+    choosing = Finding("torch-unpinned", Severity.ERROR, "", fix=Fix("pin", None, changes))
+    errors = frozenset({Severity.ERROR})
+    found = plan(item, (bare, choosing), passing, errors)
+    assert (found.change, found.choices) == (None, changes)
+    found = plan(item, (bare,), passing, errors)
+    assert (found.change, found.choices) == (changes[0], ())

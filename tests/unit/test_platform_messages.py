@@ -267,6 +267,29 @@ def macos(*version: int, arch: str = "arm64", system: str = "macos") -> Library:
             ],
             "macosx_12_0_universal2",
         ),
+        (
+            "macosx_10_9_x86_64",
+            (macos(11, 3, arch="x86_64"),),
+            [
+                (
+                    "error: 1 library requires macOS 11.3, but the wheel is tagged for 10.9; tag"
+                    " the wheel macosx_11_0_x86_64, or build with MACOSX_DEPLOYMENT_TARGET=10.9"
+                )
+            ],
+            "macosx_11_0_x86_64",
+        ),
+        # The tags of other systems stay.
+        (
+            "any.macosx_10_9_x86_64.manylinux_2_28_x86_64.win_amd64",
+            (macos(12, 0, arch="x86_64"), library(), dll()),
+            [
+                (
+                    "error: 1 library requires macOS 12.0, but the wheel is tagged for 10.9; tag"
+                    " the wheel macosx_12_0_x86_64, or build with MACOSX_DEPLOYMENT_TARGET=10.9"
+                )
+            ],
+            "any.macosx_12_0_x86_64.manylinux_2_28_x86_64.win_amd64",
+        ),
         ("macosx_11_0_arm64", (macos(13, 0, system="ios"), dylib()), [], None),
     ],
 )
@@ -277,3 +300,70 @@ def test_newer_systems(
     found = of_rule(FLOOR, platforms, *named)
     assert [f"{item.severity}: {item.message}; {fix_of(item)}" for item in found] == said
     assert [tags_of(item) for item in found] == [fitting and f"py3-none-{fitting}" for _ in said]
+
+
+def test_a_slice_is_missing_of_the_tags_for_macos() -> None:
+    both = "macosx_11_0_universal2.manylinux_2_28_x86_64"
+    module = ("_C.so", dylib(exports=HOOK))
+    lacking, unserved = of_rule(WRONG, both, module)
+    assert lacking.message == (
+        "1 library lacks a slice for x86_64, but the wheel is tagged macosx_11_0_universal2"
+    )
+    assert unserved.message == (
+        "the platform tags include linux x86_64, but the wheel contains no library for it"
+    )
+    # What lacks slices was told of, what is for no other machine was not.
+    libraries = [module, ("lib.so", library())]
+    found = of_rule(WRONG, f"{both}.manylinux_2_28_aarch64", *libraries)
+    (unserved,) = [item for item in found if not item.libraries]
+    assert unserved.message == (
+        "the platform tags include linux aarch64, but the wheel contains no library for it"
+    )
+    assert tags_of(unserved) == f"py3-none-{both}"
+
+
+def test_a_library_for_linux_beside_one_for_a_single_mac_lacks_no_slice() -> None:
+    both = "macosx_11_0_arm64.manylinux_2_28_x86_64"
+    assert of_rule(WRONG, both, ("_C.so", dylib(exports=HOOK)), ("_D.so", library())) == []
+
+
+def test_one_slice_that_python_loads_makes_a_module() -> None:
+    """Another file of that name is not found in its place."""
+    slices = [("a/_C.so", dylib(exports=HOOK)), ("a/_C.so", dylib(arch="i686"))]
+    other = ("b/_C.so", dylib(arch="x86_64"))
+    (found,) = of_rule(WRONG, "macosx_11_0_universal2", *slices, other)
+    assert found.libraries == ("a/_C.so",)
+    assert found.message.startswith("1 library lacks a slice for x86_64, ")
+
+
+def test_a_helper_for_no_machine_of_the_tags() -> None:
+    module = [("_C.so", dylib(exports=HOOK, arch=arch)) for arch in ("arm64", "x86_64")]
+    helper = ("helper.dylib", dylib(arch="ppc64"))
+    (found,) = of_rule(WRONG, "macosx_11_0_universal2", *module, helper)
+    assert (found.libraries, str(found.severity)) == (("helper.dylib",), "warning")
+    assert found.message == "1 library targets ppc64, but the wheel is tagged for arm64, x86_64"
+
+
+def test_a_tag_fits_that_some_library_is_for() -> None:
+    platforms = "manylinux_2_28_x86_64.win_amd64.win_arm64"
+    (found,) = of_rule(WRONG, platforms, ("a.so", library()), ("a.dll", dll()))
+    assert found.message.startswith("the platform tags include windows arm64, but")
+    assert tags_of(found) == "py3-none-manylinux_2_28_x86_64.win_amd64"
+
+
+def test_a_tag_for_any_platform_is_for_no_machine() -> None:
+    (found,) = of_rule(WRONG, f"any.{LINUX}", ("a.so", library(arch="aarch64")))
+    assert fix_of(found) == (
+        "build for linux x86_64, or tag the wheel for the machine it was built for"
+    )
+
+
+def test_a_tag_that_promises_as_much_as_is_needed_stays() -> None:
+    platforms = "manylinux_2_5_x86_64.manylinux2014_x86_64"
+    (found,) = of_rule(FLOOR, platforms, ("a.so", needs("GLIBC_2.17")))
+    assert tags_of(found) == "py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64"
+
+
+def test_only_linux_has_another_libc() -> None:
+    item = dll(needed=("libc.musl-x86_64.so.1",))
+    assert of_rule(FLOOR, f"{LINUX}.win_amd64", ("a.dll", item), ("a.so", library())) == []

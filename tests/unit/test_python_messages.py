@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.builders import CATALOG, claims, dll, dylib, fix_of, library, shown, subject, tags_of
@@ -380,3 +382,112 @@ def test_a_second_interpreter() -> None:
     assert fix_of(found) == (
         "leave libpython3.12.dylib out of the wheel: the interpreter provides its symbols"
     )
+
+
+def test_a_hook_has_the_name_of_its_module_whatever_that_is() -> None:
+    item = library("PyModuleDef_Init", exports=("PyInit_MyPyInit",))
+    found = only("abi3-violation", "cp315-abi3t", {"_C.abi3t.so": item})
+    assert fix_of(found).startswith("export PyModExport_MyPyInit (PEP 793) and build")
+    item = library("PyObject_GetAttrString", exports=("PyModExport_MyPyModExport",))
+    found = only("abi3-floor-understated", "cp310-abi3", {"_C.abi3.so": item})
+    assert fix_of(found).endswith(", or export PyInit_MyPyModExport too to keep Python 3.10")
+    found = only("unimportable-extension", "cp312-cp312", {"_C.so": item})
+    assert fix_of(found) == "export PyInit_MyPyModExport too (PEP 793)"
+
+
+def test_the_tag_of_the_stable_abi_is_what_is_violated() -> None:
+    found = only("abi3-violation", "cp310-abi3.none", {"_C.abi3.so": PRIVATE})
+    assert found.message.endswith(", but the wheel is tagged cp310-abi3")
+    opaque = library("PyModuleDef_Init", exports=HOOK)
+    # Without the stable ABI that a wheel with the GIL has, none is left to tag it for.
+    found = only("abi3-violation", "cp315-abi3t.none", {"_C.abi3t.so": opaque})
+    assert tags_of(found) is None
+
+
+def test_the_newest_of_several_floors_counts() -> None:
+    new = library("PyObject_GetAttrString", exports=("PyModExport__D",))
+    libraries = {"_B.abi3.so": STABLE, "_C.abi3.so": NEWER, "_D.abi3.so": new}
+    found = only("abi3-floor-understated", "cp310-abi3", libraries)
+    assert found.message == (
+        "2 libraries need the stable ABI of Python 3.15, but the tags and Requires-Python allow"
+        " 3.10"
+    )
+    assert found.libraries == ("_C.abi3.so", "_D.abi3.so")
+    assert [(item.library, item.name) for item in found.evidence] == [
+        ("_C.abi3.so", "PyObject_GetBuffer"),
+        ("_D.abi3.so", "PyModExport__D"),
+    ]
+    # To build one of them for an older Python is not enough.
+    assert fix_of(found).startswith("tag the wheel cp315-abi3, or export ")
+
+
+def test_the_oldest_free_threaded_python_is_told_of() -> None:
+    rule = "abi3-floor-understated"
+    found = only(rule, "cp312-abi3.abi3t", {"_C.so": STABLE})
+    assert found.message == (
+        "the tags allow free-threaded Python 3.13, but abi3t starts with 3.15 (PEP 803)"
+    )
+    assert of_rule(rule, "cp313-abi3.cp313t", {"_C.so": STABLE}) == []
+
+
+def test_pythons_that_find_the_module_in_another_file_miss_nothing() -> None:
+    each = {NAMED.format(310): STABLE, NAMED.format(311): STABLE}
+    found = only("abi3-suffix", "cp310-abi3", each)
+    assert found.message.startswith("2 libraries have a filename that Python 3.12 can't import")
+    each = {NAMED.format(311): PRIVATE, NAMED.format(312): PRIVATE}
+    tag = "cp311.cp312.cp313-cp311.cp312.cp313"
+    found = only("unimportable-extension", tag, each)
+    assert found.message == (
+        "2 libraries have a filename that Python 3.13 can't import, but the tags allow it"
+    )
+
+
+def test_modules_of_one_machine_are_to_be_built_for_that() -> None:
+    libraries = {NAMED.format(310): PRIVATE, "data.so": library(arch="aarch64")}
+    found = only("unimportable-extension", "cp312-cp312", libraries)
+    assert fix_of(found) == "build with Python 3.12 for x86_64, in a clean build folder"
+
+
+def test_a_wheel_for_every_python_names_none_that_could_not_import() -> None:
+    assert of_rule("unimportable-extension", "py3-none", {"x/_C.dll": PRIVATE}) == []
+
+
+@pytest.mark.parametrize(
+    ("tag", "libraries", "fix"),
+    [
+        # Of two tags neither is the one that it was built for.
+        ("cp311.cp312-none", {"_C.so": PRIVATE}, ONE_EACH.format("cp311", "3.11")),
+        # The modules are for several, the oldest of them first.
+        (
+            "cp312-none",
+            {NAMED.format(312): PRIVATE, NAMED.format(311): PRIVATE},
+            ONE_EACH.format("cp311", "3.11"),
+        ),
+        # One module of two is tied to a Python.
+        ("py39-none", {"_C.so": STABLE, "_D.so": PRIVATE}, ONE_EACH.format("cp39", "3.9")),
+    ],
+)
+def test_a_wheel_for_each_python(tag: str, libraries: dict[str, Library], fix: str) -> None:
+    found = of_rule("python-api-in-none-wheel", tag, libraries)
+    assert {fix_of(item) for item in found} == {fix}
+
+
+def test_the_oldest_python_of_the_tags_is_to_be_linked_to() -> None:
+    tag = "cp311.cp312-cp311.cp312-win_amd64"
+    found = only("versioned-python-library", tag, {"_C.pyd": dll(needed=("python310.dll",))})
+    assert fix_of(found) == "link to python311.dll: build with Python 3.11"
+
+
+def test_a_wheel_for_every_python_is_another_rules_matter() -> None:
+    assert of_rule("versioned-python-library", "py3-none", {"_C.so": VERSIONED_PYTHON}) == []
+
+
+def test_torch_has_a_libpython_of_its_own() -> None:
+    libraries = {
+        "x/a.so": dylib(needed=("@loader_path/libpython3.12.dylib",)),
+        "x/libpython3.12.dylib": dylib(),
+    }
+    promised = claims("cp312-cp312-macosx_11_0_arm64")
+    for name, told in (("x", True), ("torch", False)):
+        found = run_rules(subject(libraries, replace(promised, name=name)), CATALOG)
+        assert ("versioned-python-library" in {item.rule for item in found}) is told

@@ -105,6 +105,7 @@ def test_a_suffix_for_musl() -> None:
         "unimportable-extension"
     ]
     assert found(named, "cp312-cp312-musllinux_1_2_x86_64") == []
+    assert found(named, f"cp312-cp312-{PLATFORM}.musllinux_1_2_x86_64") == []
 
 
 def test_modules_under_names_that_are_none() -> None:
@@ -172,6 +173,15 @@ def test_accelerators_that_one_python_imports_in_a_wheel_for_all() -> None:
         ("python-api-in-none-wheel", WARNING, ("x/a.cp39-win_amd64.pyd",)),
         ("binaries-in-pure-wheel", WARNING, tuple(both)),
     ]
+    api = [("python-api-in-none-wheel", WARNING, ("x/a.cp39-win_amd64.pyd",))]
+    assert found(both, "py3-none-any.win_amd64")[:1] == api
+    # Nothing else is there for those that install a wheel for two platforms.
+    api = [("python-api-in-none-wheel", ERROR, ("x/a.cp39-win_amd64.pyd",))]
+    assert found(both, f"py3-none-win_amd64.{PLATFORM}") == api
+    # Any Python imports what is not named for one.
+    unnamed = {"x/a.pyd": windows, "x/attach.so": linux}
+    api = [("python-api-in-none-wheel", ERROR, ("x/a.pyd",))]
+    assert found(unnamed, "py3-none-any")[:1] == api
     # For one system alone it is no accelerator but a wheel with a wrong tag.
     alone = {"x/a.cp39-win_amd64.pyd": windows}
     assert [(rule, severity) for rule, severity, _ in found(alone, "py3-none-any")] == [

@@ -10,12 +10,18 @@ from packaging.version import Version
 
 from tests.builders import CATALOG, RELEASES, claims, fix_of, library, shown, subject
 from torch_abi_audit.abi.classify import classify
+from torch_abi_audit.budget import Budget, Limits
 from torch_abi_audit.catalog import Catalog, Platform
 from torch_abi_audit.catalog.exports import Build, Leak, make_table
 from torch_abi_audit.catalog.storage import write_archive
 from torch_abi_audit.claims.torch_requirement import requirement
+from torch_abi_audit.errors import LimitError
 from torch_abi_audit.model import (
     Claims,
+    Defect,
+    DefectKind,
+    Ignore,
+    IgnoreUse,
     Library,
     Member,
     ReleaseStatus,
@@ -25,7 +31,9 @@ from torch_abi_audit.model import (
     Verdict,
     WholeRun,
 )
-from torch_abi_audit.rules import RULES, run_rules
+from torch_abi_audit.rules import RULES, registry, run_rules
+from torch_abi_audit.rules.archive import archive_integrity
+from torch_abi_audit.rules.cross_wheel import stale_ignore
 from torch_abi_audit.rules.registry import Hit, also_of_run, rule
 from torch_abi_audit.verdict.policy import Policy
 
@@ -58,11 +66,63 @@ def test_what_finds_a_rule_in_a_run_names_one_that_there_is() -> None:
         also_of_run("no-such-rule")(check)
 
 
+def test_what_finds_a_rule_can_be_called_by_its_name() -> None:
+    item = replace(subject({}), defects=(Defect(DefectKind.SYMLINK, "a.so", ""),))
+    (hit,) = archive_integrity(item, CATALOG)
+    assert hit.libraries == ("a.so",)
+    run = WholeRun(ignores=(IgnoreUse(Ignore("x", "why"), matched=0, present=True, expired=False),))
+    (hit,) = stale_ignore(run, CATALOG)
+    assert hit.message == "ignore x: no finding matches"
+
+
 def test_no_two_rules_have_one_name() -> None:
     before = RULES["torch-unpinned"]
     with pytest.raises(ValueError, match="two rules named torch-unpinned"):
         rule("torch-unpinned", Severity.NOTE, "title", why="why", fix="fix")
     assert RULES["torch-unpinned"] is before
+
+
+def test_rules_are_documented_where_the_project_is() -> None:
+    url = "https://github.com/Quansight/torch-abi-audit#torch-unpinned"
+    assert RULES["torch-unpinned"].url == url
+
+
+def test_rules_take_no_more_time_than_there_is() -> None:
+    budget = Budget(Limits(seconds=0))
+    with pytest.raises(LimitError, match="takes more than 0 s"):
+        run_rules(subject({"a.so": UNSTABLE}), CATALOG, budget)
+
+
+def test_symbols_have_their_declarations_while_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Libraries have no declaration, and take no room; nor does a name that is not mangled."""
+    names = ("_ZN2at3newEv", "_ZN2at6TensorD1Ev", "aoti_torch_gone")
+    item = subject({"a.so": library(*names, needed=TORCH)})
+
+    def declarations() -> list[str | None]:
+        (finding,) = [f for f in run_rules(item, CATALOG) if f.rule == "unstable-torch-symbol"]
+        return [piece.declaration for piece in finding.evidence]
+
+    new, tensor = "at::new()", "at::Tensor::~Tensor()"
+    for room, expected in (
+        (100, [new, tensor, None]),
+        (len(new) + 1, [new, tensor, None]),
+        (len(new), [new, None, None]),
+        (1, [new, None, None]),
+        (0, [None, None, None]),
+    ):
+        monkeypatch.setattr(registry, "_MAX_DECLARED", room)
+        assert declarations() == expected
+    monkeypatch.undo()
+    defect = Defect(DefectKind.SYMLINK, "_Z1fv", "to a.so")
+    (finding,) = run_rules(replace(subject({}), defects=(defect,)), CATALOG)
+    assert [(piece.name, piece.declaration) for piece in finding.evidence] == [("_Z1fv", None)]
+    # There are some MB of it.
+    monkeypatch.setattr(registry, "demangle", lambda _name: "x" * (1 << 20))
+    many = [f"_ZN2at5never{letter}v" for letter in "abcdefghij"]
+    item = subject({"a.so": library(*many, needed=TORCH)})
+    assert sum(declaration is not None for declaration in declarations()) == 4
 
 
 def test_findings_come_by_severity() -> None:

@@ -5,25 +5,32 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from tests.builders import CATALOG, claims, library, subject
 from torch_abi_audit.audit import Options, conclude
 from torch_abi_audit.model import (
+    Cell,
     DemandSource,
     Finding,
     Ignore,
     Ignored,
+    LayoutStatus,
     Library,
+    Matrix,
     Member,
     MetadataChange,
     MigrationProgress,
     Plan,
+    ReleaseStatus,
     Severity,
+    Subject,
     TargetKind,
     Verdict,
 )
 from torch_abi_audit.rules import UNSTABLE_ABI
-from torch_abi_audit.verdict.sentence import progress, summarize
+from torch_abi_audit.verdict.sentence import progress, summarize, support
 
 TORCH = ("libtorch_cpu.so",)
 STABLE = library("torch_ten", needed=TORCH)
@@ -175,6 +182,7 @@ def test_unsafe(rules: tuple[str, ...], sentence: str) -> None:
     assert of(TargetKind.WHEEL) == f"do not publish: {sentence}"
     assert of(TargetKind.DIRECTORY) == sentence
     plan = Plan(MetadataChange(torch="torch>=2.11", python=">=3.10"), verdict=Verdict.SAFE)
+    assert of(TargetKind.DIRECTORY, plan).startswith(f"{sentence}; fix: dependencies")
     assert of(TargetKind.WHEEL, plan) == (
         f'do not publish: {sentence}; fix: dependencies = ["torch>=2.11"], requires-python ='
         ' ">=3.10"'
@@ -185,3 +193,80 @@ def test_progress() -> None:
     libraries = {"a.so": STABLE, "b.so": UNSTABLE, "c.so": UNSTABLE, "d.so": library("malloc")}
     uses = [item.torch for item in subject(libraries).libraries]
     assert progress(uses) == MigrationProgress(1, 2)
+
+
+def sentence_of(item: Subject, *findings: Finding, verdict: Verdict = Verdict.PINNED) -> str:
+    return summarize(item, CATALOG, findings, (), verdict=verdict, kind=TargetKind.PACKAGE)
+
+
+def test_where_nothing_is_asked_for_any_release_is_allowed() -> None:
+    item = replace(subject({"a.so": STABLE}), demands=())
+    assert support(item).allowed == set(CATALOG.releases)
+    assert support(item).missed == set(CATALOG.releases[:3])
+
+
+def test_warnings_of_what_has_no_part_in_torch() -> None:
+    item = subject({"a.so": library("malloc")})
+    found = sentence_of(item, Finding("c", WARNING, ""), verdict=Verdict.NOT_APPLICABLE)
+    assert found == "does not use torch; 1 warning (c)"
+
+
+def test_notes_are_not_counted() -> None:
+    item = subject({"a.so": STABLE}, claims(torch=("torch>=2.10",)))
+    findings = (Finding("c", NOTE, ""), Finding("d", WARNING, ""), Finding("d", WARNING, ""))
+    assert sentence_of(item, *findings).endswith(", requires torch>=2.10; 2 warnings (d)")
+
+
+def test_an_installed_torch_tells_nothing_of_releases_to_come() -> None:
+    item = subject({"a.so": STABLE}, claims(torch=("torch>=2.10",)))
+    assert sentence_of(item).startswith("stable ABI: loads on torch 2.10 and newer, ")
+    found = sentence_of(replace(item, source=DemandSource.AGAINST))
+    assert found.startswith("stable ABI: loads on torch 2.10-2.11; checked against ")
+
+
+def test_what_loads_nowhere() -> None:
+    item = subject({"a.so": library("_ZN2at5neverEv", needed=TORCH)}, claims(torch=("torch",)))
+    assert sentence_of(item) == (
+        "unstable ABI: does not load on any known torch release (2.8-2.11), not on 2.8-2.11,"
+        " allowed by the metadata"
+    )
+
+
+@pytest.mark.parametrize(
+    ("torch", "without"),
+    [
+        ("torch>=2.8", True),
+        ("torch>=2.9", False),  # the others do not concern who installs it
+        ("torch>=2.99", True),
+    ],
+)
+def test_releases_without_a_guarantee(torch: str, without: bool) -> None:  # noqa: FBT001
+    item = subject({"a.so": library("aoti_torch_old", needed=TORCH)}, claims(torch=(torch,)))
+    found = sentence_of(item)
+    assert found.startswith("stable ABI: loads on torch 2.8 and newer")
+    assert (" without ABI guarantee" in found) is without
+
+
+def test_what_is_declared_for_some_environments() -> None:
+    promised = claims(torch=("torch>=2.10; python_version < '3.12'",))
+    found = sentence_of(subject({"a.so": library("aoti_torch_old", needed=TORCH)}, promised))
+    assert found.endswith(", torch>=2.10 is only declared in part")
+
+
+@pytest.mark.parametrize(
+    ("loading", "torch", "said"),
+    [
+        (("2.9.0", "2.9.1"), "==2.9.*", "loads on torch 2.9, the required release"),
+        (("2.10.0", "2.11.0"), ">=2.10,<2.12", "loads on torch 2.10-2.11, pinned to 2.10-2.11"),
+        (("2.9.1", "2.10.0"), "==2.10.*", "loads on torch 2.9.1-2.10, pinned to 2.10"),
+    ],
+)
+def test_releases_that_are_required(loading: tuple[str, ...], torch: str, said: str) -> None:
+    links = Cell(ReleaseStatus.LINKS, (), LayoutStatus.UNCHANGED)
+    breaks = Cell(ReleaseStatus.BREAKS)
+    known = set(map(Version, loading))
+    row = {r: links if r in known else breaks for r in CATALOG.releases}
+    demands = (SpecifierSet(torch),)
+    item = subject({"a.so": UNSTABLE})
+    item = replace(item, matrix=Matrix({"a.so": row}, row), demands=demands, required=demands)
+    assert sentence_of(item) == f"unstable ABI: {said}"

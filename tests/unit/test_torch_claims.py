@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import pytest
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from tests.builders import CATALOG, claims, fix_of, library, shown, subject
+from tests.builders import CATALOG, claims, dylib, fix_of, library, shown, subject
+from torch_abi_audit.catalog import Catalog, Platform
+from torch_abi_audit.catalog.exports import Build, make_table
+from torch_abi_audit.catalog.storage import write_archive
 from torch_abi_audit.model import (
     BuiltWith,
+    Cause,
+    Cell,
     Claims,
     DemandSource,
     Finding,
+    Floor,
+    LayoutChange,
+    LayoutStatus,
     Library,
+    Matrix,
     MetadataChange,
+    Reason,
+    ReleaseStatus,
     Severity,
     Sign,
     Subject,
 )
 from torch_abi_audit.rules import run_rules
+from torch_abi_audit.rules.torch_claims import _instead, _likeness
 
 TORCH = ("libtorch_cpu.so",)
 STABLE = library("torch_ten", needed=TORCH)
@@ -292,3 +306,295 @@ def test_what_is_undeclared_is_declared_as_far_as_it_loads() -> None:
     cuda = library("torch_ten", needed=(*TORCH, "libcudart.so.12"))
     found = only("torch-undeclared", {"a.so": cuda}, claims())
     assert fix_of(found) == 'dependencies = ["torch==2.10.*"]'
+
+
+def with_floor(torch: str, *names: str) -> Subject:
+    """A target that needs 2.10.0 for functions of these names."""
+    item = subject({"a.so": STABLE}, claims(torch=(torch,)))
+    vars(item).update(torch_floor=Floor(Version("2.10.0"), names))  # in place of the libraries'
+    return item
+
+
+def test_of_several_functions_the_first_is_named() -> None:
+    (found,) = of_rule("torch-floor-understated", with_floor("torch>=2.9", "torch_a", "torch_b"))
+    assert found.message.endswith("needs 2.10 or newer: torch_a was added in 2.10")
+    assert shown(found) == ("torch_a", "torch_b")
+    item = with_floor("torch>=2.10", "torch_a", "torch_b")
+    row = dict.fromkeys(CATALOG.releases, Cell(ReleaseStatus.LINKS))
+    item = replace(item, matrix=Matrix({"a.so": row}, row), min_torch=Version("2.9"))
+    vars(item).update(torch_floor=Floor(Version("2.10.0"), ("torch_a", "torch_b")))
+    (found,) = of_rule("torch-promise-broken", item)
+    assert found.message == (
+        "min-torch is 2.9, but the wheel needs torch 2.10: torch_a was added there"
+    )
+
+
+def test_a_build_is_advised_for_the_oldest_release_that_is_allowed() -> None:
+    new = {"a.so": library("torch_eleven", needed=TORCH)}
+    found = only("torch-floor-understated", new, claims(torch=("torch>=2.9",)))
+    assert fix_of(found) == (
+        'dependencies = ["torch>=2.11"], or build with -DTORCH_TARGET_VERSION=0x0209000000000000'
+    )
+
+
+CHANGE = LayoutChange("c10::Thing", "8 to 16 bytes", Version("2.9.0"), grave=False)
+LINKS, BREAKS = Cell(ReleaseStatus.LINKS, (), LayoutStatus.UNKNOWN), Cell(ReleaseStatus.BREAKS)
+CHANGED = Cell(ReleaseStatus.LINKS, (), LayoutStatus.CHANGED, (CHANGE,))
+UNKNOWN = Cell(ReleaseStatus.UNKNOWN)
+
+
+def with_cells(*cells: Cell, torch: tuple[str | None, ...] = ("",), item: Library = NEW) -> Subject:
+    """A target with these cells for the oldest releases, and such demands."""
+    found = subject({"a.so": item}, claims(torch=("torch",)))
+    row = dict(zip(CATALOG.releases, cells, strict=False))
+    demands = tuple(None if text is None else SpecifierSet(text) for text in torch)
+    return replace(found, matrix=Matrix({"a.so": row}, row), demands=demands, required=demands)
+
+
+def test_where_nothing_is_known_nothing_is_said_of_loading() -> None:
+    (found,) = of_rule("torch-unpinned", with_cells(*[UNKNOWN] * 5))
+    assert found.message == "the wheel uses the unstable ABI, but the metadata allows any release"
+    assert fix_of(found) == "pin the torch release that the wheel was built with"
+    (found,) = of_rule("torch-unpinned", with_cells(UNKNOWN, UNKNOWN, BREAKS, UNKNOWN, UNKNOWN))
+    assert "does not load on any known torch release (2.8-2.11)" in found.message
+    assert fix_of(found) == "rebuild the wheel with one torch release, and pin that release"
+
+
+@pytest.mark.parametrize(
+    ("torch", "said"),
+    [
+        (("", "==2.8.*"), "allows any release"),
+        ((">=2.10", "==2.8.*"), "allows torch 2.8, 2.10 and newer"),
+        ((">=2.10,<2.12", "==2.8.*"), "allows torch 2.8, 2.10-2.11"),
+    ],
+)
+def test_what_any_environment_allows_is_allowed(torch: tuple[str, ...], said: str) -> None:
+    breaking = with_cells(BREAKS, LINKS, LINKS, LINKS, BREAKS, torch=torch)
+    (found,) = of_rule("torch-unpinned", breaking)
+    assert found.message.endswith(f", but the metadata {said}")
+
+
+def test_the_newest_of_many_releases_are_to_choose_from() -> None:
+    (found,) = of_rule("torch-unpinned", with_cells(*[LINKS] * 5))
+    assert found.fix is not None
+    minors = ["2.8", "2.9", "2.10", "2.11"]
+    assert [change.torch for change in found.fix.choices] == [f"torch=={m}.*" for m in minors]
+    newer = Version("2.12.0")
+    catalog = replace(
+        CATALOG,
+        releases=(*CATALOG.releases, newer),
+        published=(*CATALOG.published, newer),
+    )
+    item = with_cells(*[LINKS] * 5)
+    row = {**item.matrix.row, newer: LINKS}
+    item = replace(item, matrix=Matrix({"a.so": row}, row))
+    (found,) = [f for f in run_rules(item, catalog) if f.rule == "torch-unpinned"]
+    assert found.fix is not None
+    minors = ["2.9", "2.10", "2.11", "2.12"]
+    assert [change.torch for change in found.fix.choices] == [f"torch=={m}.*" for m in minors]
+
+
+def test_a_pin_would_exclude_symbols_and_layouts_each_told_of_once() -> None:
+    cuda = library("_ZN2at3newEv", needed=(*TORCH, "libcudart.so.12"))
+    (found,) = of_rule("torch-unpinned", subject({"a.so": cuda}, claims(torch=("torch>=2.9",))))
+    # Another CUDA is no symbol, and another rule's matter.
+    assert [(piece.name, piece.detail) for piece in found.evidence] == [
+        ("torch>=2.9", ""),
+        ("_ZN2at3newEv", "torch 2.9.1: added in torch 2.10.0"),
+    ]
+    item = with_cells(CHANGED, BREAKS, CHANGED, LINKS, LINKS)
+    (found,) = of_rule("torch-unpinned", item)
+    assert [(piece.name, piece.detail) for piece in found.evidence] == [
+        ("torch", ""),
+        ("c10::Thing", "8 to 16 bytes since 2.9.0"),
+    ]
+    # A release that the target was not judged by has nothing to say.
+    (found,) = of_rule("torch-unpinned", with_cells(CHANGED, BREAKS))
+    assert [piece.name for piece in found.evidence] == ["torch", "c10::Thing"]
+
+
+@pytest.mark.parametrize(
+    ("number", "detail"),
+    [
+        (19, "last in torch 2.9.1; torch 2.11.0 has at::change(long)"),
+        (20, "last in torch 2.9.1"),  # that is enough to look at
+    ],
+)
+def test_what_is_there_instead_is_looked_up_for_the_first_names(number: int, detail: str) -> None:
+    names = [f"_ZN2at2{letter}xEv" for letter in "abcdefghijklmnopqrst"[:number]]
+    item = library(*names, "_ZN2at6changeEi", needed=TORCH)
+    found = only("torch-symbol-missing", {"a.so": item}, claims(torch=("torch==2.11.*",)))
+    assert len(found.evidence) == number + 1
+    details = {piece.name: piece.detail for piece in found.evidence}
+    assert details["_ZN2at6changeEi"] == detail
+    assert details["_ZN2at2axEv"] == "no torch build for linux_x86_64 exports it"
+
+
+def test_what_is_there_instead_is_what_that_release_has() -> None:
+    """The others of that name came later; and it is the platform of the library that counts."""
+    item = library("_ZN2at6changeEd", needed=TORCH)
+    libraries = {"a.dylib": dylib("@rpath/x.dylib:malloc"), "b.so": item}
+    for release, has in (("2.9.1", "at::change(int)"), ("2.11.0", "at::change(long)")):
+        found = only("torch-symbol-missing", libraries, claims(torch=(f"torch=={release}",)))
+        (piece,) = found.evidence
+        assert piece.detail == (
+            f"no torch build for linux_x86_64 exports it; torch {Version(release)} has {has}"
+        )
+
+
+def exporting(*names: str) -> Catalog:
+    """The catalog, with what torch exports of these names alone."""
+    builds = [
+        Build(release, None, {"libtorch_cpu.so": ()}, cxx11=True) for release in CATALOG.releases
+    ]
+    table = make_table([{"libtorch_cpu.so": list(names)}] * len(builds))
+    data = write_archive(builds, table, {})
+    platform = Platform("linux_x86_64", lambda: io.BytesIO(data))
+    return replace(CATALOG, platforms={"linux_x86_64": platform})
+
+
+def instead_of(name: str, catalog: Catalog) -> tuple[str, str]:
+    item = subject({"a.so": library(name, needed=TORCH)})
+    missing = [Reason(Cause.SYMBOL, name, "in no torch")]
+    return _instead(item, catalog, "a.so", missing, CATALOG.newest)
+
+
+def test_another_template_is_not_there_instead() -> None:
+    catalog = exporting("_ZN2at6changeIlEEvl", "_ZN2at6changeIiEEvi")
+    assert instead_of("_ZN2at6changeIdEEvd", catalog) == ("", "")
+    name = "_ZN2at6changeIiEEvl"
+    assert instead_of(name, catalog) == (name, "torch 2.11.0 has void at::change<int>(int)")
+
+
+def test_what_is_there_instead_is_looked_for_among_many() -> None:
+    """But not among all that a hostile file may name."""
+    catalog = exporting(*(f"_ZN2at6changeE4A{number:03}" for number in range(501)))
+    for wanted, found in (("A499x", "A499"), ("A500x", "A")):
+        name = f"_ZN2at6changeE5{wanted}"
+        missing, has = instead_of(name, catalog)
+        assert missing == name
+        assert has.startswith(f"torch 2.11.0 has at::change({found}")
+        assert has != "torch 2.11.0 has at::change(A500)"
+
+
+def test_names_are_alike_by_their_beginnings() -> None:
+    text = "".join(map(chr, range(0x4E00, 0x4E00 + 1000)))
+    assert _likeness(f"{text}a", f"{text}b") == 1
+    assert _likeness(f"{text[:999]}a", f"{text[:999]}b") == 0.999
+    # By all letters, of which there are few.
+    assert _likeness("x" + "ab" * 150, "y" + "ab" * 140) > 0.9
+
+
+def test_what_is_there_instead_is_of_the_newest_release() -> None:
+    older = Reason(Cause.SYMBOL, "_ZN2at6changeEl", "added in torch 2.10.0")
+    newer = Reason(Cause.SYMBOL, "_ZN2at5neverEv", "no torch build exports it")
+    row = dict(
+        zip(
+            CATALOG.releases[1:3],
+            (Cell(ReleaseStatus.BREAKS, (older,)), Cell(ReleaseStatus.BREAKS, (newer,))),
+            strict=True,
+        )
+    )
+    item = with_cells(torch=("==2.9.*",))
+    (found,) = of_rule("torch-symbol-missing", replace(item, matrix=Matrix({"a.so": row}, row)))
+    # The other one is not what 2.9.1 lacks, as far as is known.
+    assert [(piece.name, piece.detail) for piece in found.evidence] == [
+        ("_ZN2at5neverEv", "no torch build exports it"),
+        ("_ZN2at6changeEl", "added in torch 2.10.0"),
+    ]
+
+
+def test_long_names_are_cut() -> None:
+    name = "n" * 60
+    item = library(f"_ZN2at60{name}Ev", needed=TORCH)
+    found = only("torch-symbol-missing", {"a.so": item}, claims(torch=("torch==2.11.*",)))
+    cut = f"at::{name}"[:50]
+    assert found.message.endswith(f": {cut} (no torch build for linux_x86_64 exports it)")
+
+
+def test_releases_that_are_not_known() -> None:
+    """It is an error where no symbol says from which release on the wheel loads."""
+    known = "but the known releases are 2.8-2.11: not checked there"
+    libraries = {"a.so": STABLE, "b.so": DATA}
+    found = only("unknown-release", libraries, claims(torch=("torch>=2.99",)))
+    assert found.message == f"the metadata requires torch>=2.99, {known}"
+    assert found.severity is Severity.WARNING
+    libraries["b.so"] = library("aoti_torch_new", needed=TORCH)
+    found = only("unknown-release", libraries, claims(torch=("torch>=2.99",)))
+    assert found.severity is Severity.ERROR
+    both = ("torch>=2.99; python_version < '3.12'", "torch>=3; python_version >= '3.12'")
+    found = only("unknown-release", {"a.so": STABLE}, claims(torch=both))
+    assert found.message == f"the metadata requires torch>=2.99 or torch>=3, {known}"
+    # One of the environments has a known one.
+    both = ("torch>=2.99; python_version < '3.12'", "torch>=2.10; python_version >= '3.12'")
+    assert of_rule("unknown-release", subject({"a.so": STABLE}, claims(torch=both))) == []
+
+
+@pytest.mark.parametrize(
+    ("cells", "torch", "told"),
+    [
+        ((UNKNOWN,) * 5, ("==2.10.*",), True),
+        ((UNKNOWN,) * 5, (None, "==2.10.*"), True),
+        ((UNKNOWN,) * 5, (None,), False),  # that is what is wrong then
+        ((UNKNOWN, *(LINKS,) * 4), ("==2.10.*",), False),
+    ],
+)
+def test_a_platform_without_a_known_torch(
+    cells: tuple[Cell, ...],
+    torch: tuple[str | None, ...],
+    told: bool,  # noqa: FBT001
+) -> None:
+    found = of_rule("unknown-release", with_cells(*cells, torch=torch))
+    assert [hit.severity for hit in found] == ([Severity.ERROR] if told else [])
+
+
+def test_a_promise_is_broken_by_what_its_oldest_release_lacks() -> None:
+    """What is missing from a later one only is told of when the rest is put right."""
+    item = library("torch_ten", "torch_eleven", "aoti_torch_gone", needed=TORCH)
+    libraries = {"a.so": item, "b.so": library("aoti_torch_gone", needed=TORCH)}
+    asked = replace(subject(libraries, claims(torch=("torch",))), min_torch=Version("2.8"))
+    (found,) = of_rule("torch-promise-broken", asked)
+    assert found.message == (
+        "min-torch is 2.8, but the wheel does not load on torch 2.8-2.11: torch_eleven (added in"
+        " torch 2.11.0)"
+    )
+    assert found.libraries == ("a.so",)
+    assert sorted(piece.name for piece in found.evidence) == ["torch_eleven", "torch_ten"]
+
+
+def test_nothing_is_excluded_where_nothing_is_required() -> None:
+    item = subject({"a.so": STABLE}, claims(torch=("torch>=2.10",)))
+    assert of_rule("torch-floor-overstated", replace(item, demands=())) == []
+
+
+LINK = "put -lstdc++ before the torch libraries on the link line"
+
+
+@pytest.mark.parametrize(
+    ("names", "fix"),
+    [
+        # It is libstdc++'s, which torch only happens to have.
+        (("_ZSt9leaked_upv",), f'dependencies = ["torch>=2.10,<2.12"], or {LINK}'),
+        (("_ZSt9leaked_upv", "aoti_torch_old"), f'dependencies = ["torch>=2.10"], or {LINK}'),
+    ],
+)
+def test_where_a_wheel_loads_that_lacks_what_is_of_libstdcxx(
+    names: tuple[str, ...], fix: str
+) -> None:
+    promised = claims("py39-none-manylinux2014_x86_64", torch=("torch",))
+    libraries = {"a.so": library(*names, needed=TORCH)}
+    assert fix_of(only("torch-symbol-missing", libraries, promised)) == fix
+    by_hand = replace(subject(libraries, promised), source=DemandSource.TORCH)
+    (found,) = of_rule("torch-symbol-missing", by_hand)
+    assert fix_of(found) == LINK
+
+
+def test_where_a_wheel_loads_that_lacks_something_of_torchs() -> None:
+    lacking = Cell(ReleaseStatus.BREAKS, (Reason(Cause.LIBRARY, "libx.so", "not in torch"),))
+    guaranteed = Cell(ReleaseStatus.GUARANTEED)
+    item = with_cells(*[lacking] * 4, guaranteed, torch=(">=2.10",), item=STABLE)
+    (found,) = of_rule("torch-symbol-missing", item)
+    assert fix_of(found) == 'dependencies = ["torch>=2.11"]'
+    item = with_cells(*[lacking] * 5, torch=(">=2.10",), item=STABLE)
+    (found,) = of_rule("torch-symbol-missing", item)
+    assert found.fix is None

@@ -167,10 +167,44 @@ def test_a_search_path_that_leads_out_of_the_wheel() -> None:
         ("b.so", "/build/lib"),
         ("b.so", "/opt/lib"),
     ]
-    assert fix_of(found).startswith("set a search path relative to the library")
+    assert fix_of(found) == "set a search path relative to the library, $ORIGIN"
+
+
+def test_a_search_path_is_relative_as_the_system_spells_it() -> None:
+    inside, outside = dylib(), dylib(rpath=("/build/lib",))
+    promised = claims("py39-none-macosx_11_0_arm64", torch=("torch>=2.10",))
+    found = of_rule("runpath-outside-wheel", {"a.dylib": outside}, promised)
+    assert fix_of(found) == "set a search path relative to the library, @loader_path"
+    # Beside a file for another system.
+    both = {"a.so": library(rpath=("/build/lib",)), "b.dylib": inside}
+    found = of_rule("runpath-outside-wheel", both)
+    assert fix_of(found) == "set a search path relative to the library, $ORIGIN"
 
 
 def test_what_is_not_required_is_no_evidence() -> None:
     libraries = {"a.so": library("_ZN2at6TensorD1Ev", needed=TORCH)}
     assert shown(of_rule("torch-unpinned", libraries, claims())) == ()
     assert shown(of_rule("torch-unpinned", libraries, PROMISED)) == ("torch>=2.10",)
+
+
+def test_code_of_a_header_that_is_told_of_by_its_functions_is_told_of_once() -> None:
+    item = library("torch_ten", exports=(Symbol("_ZNK2at1fEv", weak=True),), needed=TORCH)
+    asserting = Assertion("/x/torch/include/c10/core/TensorImpl.h", 8, "b")
+    item = replace(item, assertions=(asserting,))
+    found = of_rule("unstable-inline-code", {"a.so": item})  # which there is one of
+    assert shown(found) == ("_ZNK2at1fEv",)
+
+
+def test_copies_of_torchs_libraries_are_counted() -> None:
+    libraries = {"x.libs/libtorch_cpu.so": library(), "x.libs/libc10.so": library()}
+    found = of_rule("bundled-libtorch", libraries)
+    said = "of torch's libraries would be loaded next to the installed torch"
+    assert found.message == f"bundled copies {said}"
+    libraries.popitem()
+    assert of_rule("bundled-libtorch", libraries).message == f"a bundled copy {said}"
+
+
+def test_a_leak_is_a_warning_where_no_known_release_is_allowed() -> None:
+    libraries = {"a.so": library("_ZSt9leaked_upv", needed=TORCH)}
+    found = of_rule("leaked-libstdcxx-symbol", libraries, claims(torch=("torch>=2.99",)))
+    assert found.severity is Severity.WARNING

@@ -199,3 +199,47 @@ def test_rows_of_coverage() -> None:
         ("macos x86_64", "3.10", (), ("dist/cp310-cp310-macosx_10_9_intel",)),
         ("plan9_x86", "3.10", None, ("dist/cp310-cp310-plan9_x86",)),
     ]
+
+
+def test_wheels_that_one_replaces_come_by_platform() -> None:
+    for_x86 = [wheel(f"cp31{n}-cp31{n}-{X86}", NONE) for n in (0, 1)]
+    for_arm = [wheel(f"cp31{n}-cp31{n}-{ARM}", NONE) for n in (2, 3)]
+    assert said("tag-overspecific", *for_x86, *for_arm) == [
+        f"x 1.0: 2 wheels for {ARM} could be one: py3-none",
+        f"x 1.0: 2 wheels for {X86} could be one: py3-none",
+    ]
+
+
+def test_a_wheel_that_is_for_free_threaded_python_too_is_not_replaced() -> None:
+    plain = [wheel(f"cp31{n}-cp31{n}-{X86}", ABI3, "3.10") for n in (1, 2)]
+    both = wheel(f"cp313-cp313.cp313t-{X86}", ABI3, "3.10")
+    assert said("tag-overspecific", *plain, both) == [
+        f"x 1.0: 2 wheels for {X86} could be one: cp311-abi3"
+    ]
+
+
+def test_wheels_that_no_python_installs_are_not_replaced() -> None:
+    of_none = [wheel(claims(f"cp31{n}-cp31{n}-{X86}", python="<3"), ABI3, "3.10") for n in (1, 2)]
+    assert said("tag-overspecific", *of_none) == []
+
+
+def test_wheels_that_say_the_same_are_counted() -> None:
+    torch = {11: "torch>=2.10", 12: "torch>=2.11", 13: "torch>=2.11", 14: "torch>=2.11"}
+    of_each = [wheel(claims(f"cp3{n}-cp3{n}-{X86}", torch=(line,))) for n, line in torch.items()]
+    for number, more in ((2, ""), (3, " and 1 more"), (4, " and 2 more")):
+        (found,) = findings("wheels-disagree", *of_each[:number])
+        assert shown(found) == (
+            f"torch>=2.10: dist/cp311-cp311-{X86}",
+            f"torch>=2.11: dist/cp312-cp312-{X86}{more}",
+        )
+
+
+def test_a_wheel_for_two_pythons_is_for_both() -> None:
+    both, one = wheel(f"cp311.cp312-cp311.cp312-{X86}"), wheel(f"cp311-cp311-{ARM}")
+    (message,) = said("wheels-missing", both, one)
+    assert message.startswith("x 1.0: no wheel for Python 3.12 on linux aarch64, but for other")
+
+
+def test_wheels_for_any_python_too_are_not_replaced() -> None:
+    for_any = [wheel(f"cp31{n}.py3-none-{X86}", NONE) for n in (1, 2)]
+    assert said("tag-overspecific", *for_any) == []

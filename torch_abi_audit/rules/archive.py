@@ -118,6 +118,7 @@ def archive_integrity(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     for (fix, severity), defects in found.items():
         kinds = unique(defect.kind for defect in defects)
         names = {defect.name for defect in defects}
+        # equivalent: all have that name then
         alone = defects[0].name if len(names) == 1 else None
         if DefectKind.METADATA in kinds:  # which is no file of the wheel
             alone = None
@@ -226,6 +227,7 @@ def _known_pythons(subject: Subject, nobodys: Collection[Tag], drafts: Collectio
             for name in {tag.interpreter for tag in subject.claims.tags}
         }
         change = retag(subject, pythons=pythons)
+        # equivalent: the tags of a filename can be changed
         named = change.tags.rpartition("-")[0] if change and change.tags else "the ABI tag only"
         return Fix(f"tag the wheel {named}: the ABI tag alone says free-threaded", change)
     if drafts:
@@ -282,14 +284,11 @@ def _corrected(platform: str) -> str | None:
     fixed = platform
     if name in ("linux", "manylinux", "musllinux") or name.startswith("manylinux"):
         fixed = re.sub(r"_amd64$", "_x86_64", re.sub(r"_arm64$", "_aarch64", platform))
-    elif name == "macosx" and len(rest) > _MACOS_NUMBERS and rest[0].isdecimal():
+    elif name == "macosx" and rest and rest[0].isdecimal():
         # A release of macOS from 11 on has no minor number; arm64 begins with 11.
         newer = int(rest[0]) + 1
         fixed = "_".join([name, str(newer), "0", *rest[2:]])
-    return fixed if fixed != platform and accepted_by_index(fixed) else None
-
-
-_MACOS_NUMBERS = 2
+    return fixed if accepted_by_index(fixed) else None
 
 
 @rule(
@@ -308,7 +307,7 @@ def unreadable_library(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     if unread:
         one = len(unread) == 1
         yield Hit(
-            f"the library can't be read: {unread[0].error}"
+            f"the library can't be read: {unread[0].error}"  # equivalent: there is one then
             if one
             else f"{count(len(unread), 'library')} can't be read",
             libraries=unique(member.path for member in unread),

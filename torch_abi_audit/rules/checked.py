@@ -67,7 +67,7 @@ def _is_too_wide(subject: Subject, demand: SpecifierSet | None, catalog: Catalog
     cells = [row.get(r) for r in allowed if r in row or not _has_own_library(subject, r)]
     if future or not all(cell is not None and cell.loads_but_for_cuda for cell in cells):
         return True
-    layouts = {cell.layout for cell in cells if cell is not None}
+    layouts = {cell.layout for cell in cells if cell is not None}  # equivalent: none is
     return LayoutStatus.CHANGED not in layouts and layouts != {LayoutStatus.UNCHANGED}
 
 
@@ -78,8 +78,6 @@ def is_confined(subject: Subject, catalog: Catalog) -> bool:
     depends on changed between them.
     """
     row = subject.matrix.row
-    if not subject.demands or None in subject.demands:
-        return False
     if any(future_torch(demand, catalog.newest) for demand in subject.demands):
         return False
     allowed = admitted_by_any(subject.demands, catalog.published)

@@ -150,8 +150,8 @@ def _one_tag(wheels: Iterable[WheelSummary]) -> tuple[str, list[WheelSummary]]:
     ]
     floors = [wheel.python_floor for wheel in kept if wheel.python_floor is not None]
     # Not older than all Pythons that the wheels are for: that would gain nothing.
-    oldest = [build.python for wheel in kept for build in installing_interpreters(wheel.claims)[:1]]
-    floor = max(*floors, min(oldest)) if floors and oldest else None
+    wanted = [build.python for wheel in kept for build in installing_interpreters(wheel.claims)]
+    floor = max(*floors, min(wanted)) if floors and wanted else None
     return (f"cp{floor.major}{floor.minor}-abi3", kept) if floor else ("", [])
 
 

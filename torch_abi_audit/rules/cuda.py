@@ -78,7 +78,7 @@ def cuda_build_required(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         loading = any(subject.matrix.row[r].status in LOADING for r in subject.matrix.row)
         paths = {path for found in broken.values() for path, _ in found}
         keys = {item.platform for item in subject.libraries if item.path in paths}
-        on = join(key for key in keys if key)
+        on = join(filter(None, keys))
         where = f"torch on PyPI for {on}"
         other = "if the wheel is for CUDA builds from another index, use --against with one of them"
         if subject.source is DemandSource.AGAINST:
@@ -109,9 +109,9 @@ def _broken(
 
     Requirements on another build than the one that is known, as `==2.9.0+cu128`, are left out.
     """
-    found: dict[Version, list[tuple[str, Reason]]] = {}
     if any(map(names_other_build, subject.demands)):
-        return found
+        return {}
+    found: dict[Version, list[tuple[str, Reason]]] = {}
     checked = checked_releases(subject, catalog)
     keys = {item.path: item.platform or "" for item in subject.libraries}
     for path, row in subject.matrix.libraries.items():

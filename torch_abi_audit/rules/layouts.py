@@ -88,4 +88,4 @@ def _island(subject: Subject, catalog: Catalog) -> Fix | None:
     ]
     allowed = admitted_by_any(subject.demands, same) or same
     lines = [requirement(allowed, catalog.published)] if allowed else pins(subject, catalog)
-    return require(lines[0]) if len(lines) == 1 else None
+    return require(lines[0]) if len(lines) == 1 else None  # equivalent: there is one then

@@ -269,9 +269,11 @@ def _glibc(subject: Subject, tags: frozenset[str]) -> Iterator[Hit]:
         if not found:
             continue
         for path, versions in found.items():
+            # equivalent: what is needed is newer than that
             fitting[archs[path]] = max(fitting.get(archs[path], 0), *versions.values())
         newest = max(
             (version for versions in found.values() for version in versions),
+            # equivalent: what is needed is newer than that
             key=lambda version: max(versions.get(version, 0) for versions in found.values()),
         )
         yield _hit(
@@ -295,6 +297,7 @@ def _newer_glibc(subject: Subject, fitting: Mapping[str, int]) -> Fix:
         tag
         for tag in subject.platform_tags
         if (lowest := lowest_glibc([tag])) is None
+        # equivalent: such a tag names one machine, and promises more than 0
         or lowest >= max((fitting.get(arch, 0) for arch in _archs_of(tag)), default=0)
     }
     change = retag(subject, platforms=kept | names)
@@ -323,6 +326,7 @@ def _is_plugin(item: LibraryAudit, needed: Collection[str]) -> bool:
     strange = {
         name
         for name in names
+        # equivalent: what needs a library of torch is loaded
         if name not in item.own
         and not is_linux_library(name)
         and not is_torch_library(name)
@@ -404,8 +408,10 @@ def _newer_macos(subject: Subject, fitting: Mapping[str, tuple[int, int]], lowes
     for tag in subject.platform_tags:
         platform = parse_platform(tag)
         is_macos = platform is not None and platform.system == "macos"
+        # equivalent: no tag promises as little
         floors = [fitting.get(arch, (0, 0)) for arch in (_archs_of(tag) if is_macos else ())]
-        newest = max(floors, default=(0, 0))
+        newest = max(floors, default=(0, 0))  # equivalent: no tag promises as little
+        # equivalent: of the same release it is the same tag
         if platform is not None and platform.floor and platform.floor < newest:
             platforms.add("macosx_{}_{}_{}".format(*newest, tag.split("_", 3)[3]))
         else:

@@ -255,6 +255,7 @@ def abi3_suffix(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
         found[harmless, suffix].append(item)
         unfound_by[harmless, suffix] |= set(missing or without)
     for (harmless, suffix), items in found.items():
+        # equivalent: there is no more than one then
         stem = basename(items[0].path).partition(".")[0] if len(items) == 1 else ""
         name = f"name it {stem}{suffix}" if stem else f"use the suffix {suffix}"
         python = min(unfound_by[harmless, suffix])
@@ -374,11 +375,7 @@ def _unfound(
     for item in extensions.values():
         without = [build for build in interpreters if build not in found[item.path]]
         if without:
-            kin = [
-                path
-                for path in found
-                if path != item.path and module_name(path) == module_name(item.path)
-            ]
+            kin = [path for path in found if module_name(path) == module_name(item.path)]
             yield item, without, [build for path in kin for build in found[path]]
 
 
@@ -404,7 +401,7 @@ def python_api_in_none_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hi
     """
     none_tags = [tag for tag in subject.claims.tags if tag.abi == "none"]
     users = [item for item in subject.libraries if item.python.abi is not PythonAbi.NONE]
-    if not none_tags or not users:
+    if not none_tags:
         return
     generic = [tag for tag in none_tags if tag.interpreter.startswith("py")]
     tags = python_tag(generic or none_tags)
@@ -447,14 +444,15 @@ def _tag_with_abi(subject: Subject, users: Sequence[LibraryAudit]) -> Fix:
     """
     tagged = {tag.interpreter for tag in subject.claims.tags}
     builds = {build for item in users for build in _built_for(item)}
-    told = [item for item in users if item.kind is LibraryKind.EXTENSION or _built_for(item)]
-    if len(builds) == 1 and all(map(_built_for, told)):
+    modules = [item for item in users if item.kind is LibraryKind.EXTENSION]
+    if len(builds) == 1 and all(map(_built_for, modules)):
         (build,) = builds
         python = cp(build.python)
         abi = f"{python}{'t' if build.free_threaded else ''}"
         fits = build.python in admitted_pythons(subject.claims)
         change = retag(subject, pythons=[python], abis=[abi]) if fits else None
         return Fix(f"tag the wheel {python}-{abi}", change)
+    # equivalent: there is no more than one then
     if len(tagged) == 1 and not builds and all(name[:2] == "cp" for name in tagged):
         (python,) = tagged
         return Fix(f"tag the wheel {python}-{python}", retag(subject, abis=[python]))

@@ -42,7 +42,7 @@ class Hit(NamedTuple):
 def require(requirement: str, more: str = "") -> Fix:
     """Return the fix that is a requirement on torch, as ``torch>=2.11``, and what else there is."""
     change = MetadataChange(torch=requirement)
-    return Fix(f"{change.lines[0]}{more}", change)
+    return Fix(f"{change.lines[0]}{more}", change)  # equivalent: there is one
 
 
 # The repository, as `[project.urls]` has it. Its README has an anchor for each rule.
@@ -158,7 +158,7 @@ def _declared(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
     """Give symbols their declarations, as far as there is room for what a hostile file has."""
     room, found = _MAX_DECLARED, []
     for item in evidence:
-        if item.kind is EvidenceKind.SYMBOL and item.declaration is None and room > 0:
+        if item.kind is EvidenceKind.SYMBOL and room > 0:
             declaration = demangle(item.name)
             room -= len(declaration or "")
             item = item._replace(declaration=declaration)  # noqa: PLW2901

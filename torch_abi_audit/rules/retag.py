@@ -71,6 +71,7 @@ def stable_abi_fix(subject: Subject, users: Sequence[LibraryAudit]) -> Fix:
         users: The libraries that use the C API, none of them outside the stable ABI.
     """
     floor = max(
+        # equivalent: each of them has a floor
         [oldest_python(subject), *(item.python.floor for item in users if item.python.floor)]
     )
     abis = ["abi3"]

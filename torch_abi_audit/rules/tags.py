@@ -137,7 +137,7 @@ def tag_overspecific(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
             f"the wheel is tagged {said}, but no compiled file in it uses CPython's C API",
             fix="tag the wheel py3-none, unless its Python files are for one version",
         )
-    elif not free_threaded and subject.python_floor is not None:
+    elif not free_threaded:
         users = [item for item in subject.libraries if item.python.abi is not PythonAbi.NONE]
         yield Hit(
             f"the wheel is tagged {said}, but only uses the stable ABI of Python"

@@ -196,7 +196,7 @@ def leaked_libstdcxx_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]
     users: list[str] = []
     for item in subject.libraries:
         platform = catalog.platforms.get(item.platform or "")
-        if platform is None or not item.torch.leaked:
+        if platform is None:
             continue
         for name in item.torch.leaked:
             leak = platform.leaks[name]

@@ -20,7 +20,6 @@ from torch_abi_audit.model import (
     Evidence,
     EvidenceKind,
     Fix,
-    LayoutStatus,
     MetadataChange,
     ReleaseStatus,
     Severity,
@@ -80,7 +79,7 @@ def torch_floor_understated(subject: Subject, catalog: Catalog) -> Iterator[Hit]
         else f"the stable ABI starts with {short(floor.release)}"
     )
     more = ""
-    if floor.symbols and min(older) >= catalog.promised_since:
+    if min(older) >= catalog.promised_since:  # so it is symbols that set the floor
         more = f", or build with -DTORCH_TARGET_VERSION={_target(min(older))}"
     yield Hit(
         f"{subject.source} allows torch {ranges(older, catalog.published)}, but the wheel needs"
@@ -118,8 +117,7 @@ def _target(release: Version) -> str:
 def torch_undeclared(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report a dependency that no installer knows of; on the unstable ABI `torch_unpinned` does."""
     users = [library for library in subject.libraries if library.torch.needs_torch]
-    stated = subject.claims.stated and None in subject.required
-    if not users or not stated or is_unconfined(subject, catalog):
+    if not users or None not in subject.required or is_unconfined(subject, catalog):
         return
     floor = subject.torch_floor
     line = "torch" if floor is None else f"torch>={short(floor.release)}"
@@ -244,7 +242,7 @@ def _beyond(subject: Subject, catalog: Catalog) -> Iterator[Evidence]:
                 detail = f"torch {release}: {reason.detail}"
                 yield Evidence(EvidenceKind.SYMBOL, reason.name, detail=detail)
                 break
-        for change in cell.changes if cell and cell.layout is LayoutStatus.CHANGED else ():
+        for change in cell.changes if cell else ():
             if change.name not in seen:
                 seen.add(change.name)
                 yield Evidence(EvidenceKind.LAYOUT, change.name, detail=change.told)
@@ -307,7 +305,7 @@ def _with_instead(evidence: tuple[Evidence, ...], instead: tuple[str, str]) -> t
     """Add to the evidence of a symbol what the release has instead."""
     name, has = instead
     return tuple(
-        item._replace(detail=f"{item.detail}; {has}") if has and item.name == name else item
+        item._replace(detail=f"{item.detail}; {has}") if item.name == name else item
         for item in evidence
     )
 
@@ -361,7 +359,7 @@ def unknown_release(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         return
     if any(admitted_torch(demand, catalog.releases) for demand in subject.demands):
         return
-    allowed = " or ".join(f"torch{demand}" for demand in subject.demands if demand is not None)
+    allowed = " or ".join(f"torch{demand}" for demand in subject.demands)
     unsure = abi is TorchAbi.UNSTABLE or any(i.torch.unknown_shims for i in subject.libraries)
     yield Hit(
         f"{subject.source} requires {allowed}, but the known releases are"
@@ -413,10 +411,11 @@ def torch_promise_broken(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         return
     said = f"min-torch is {short(promised)}"
     kept = [release for release in catalog.published if release >= promised][:1]
-    without = [d for d in subject.demands if d is not None and kept and not admitted_torch(d, kept)]
+    without = [demand for demand in subject.demands if kept and not admitted_torch(demand, kept)]
     hit = _above(subject, catalog, promised)
     if hit is None and without:
         hit = Hit(
+            # equivalent: no more than one is kept
             f"{subject.source} does not allow torch {short(kept[0])}",
             evidence=requirements(without),
             fix=_required(subject, f"torch>={short(promised)}"),
@@ -437,7 +436,7 @@ def _above(subject: Subject, catalog: Catalog, promised: Version) -> Hit | None:
         (release, reason, path)
         for path, row in subject.matrix.libraries.items()
         for release, cell in row.items()
-        if release >= promised and cell.status is ReleaseStatus.BREAKS
+        if release >= promised
         for reason in (cell.reasons if is_missed(subject, path, release) else ())
     ]
     if broken:
@@ -498,12 +497,13 @@ def _instead(
 
     Most often another signature takes a symbol away.
     """
-    of_path = [item for item in subject.libraries if item.path == path]
-    known = [item.platform for item in of_path if item.platform in catalog.platforms]
-    platform = catalog.platforms[known[0] or ""] if known else None
+    of_path = (item.platform or "" for item in subject.libraries if item.path == path)
+    platform = next(filter(None, map(catalog.platforms.get, of_path)), None)
+    if platform is None:
+        return "", ""  # equivalent: only of a platform that is known symbols are missed
     for reason in missing[:_COMPARED_SYMBOLS]:
         declared = qualified_name(reason.name)
-        if declared is None or platform is None:
+        if declared is None:
             continue
         lacking = demangle(reason.name) or ""
         # Constructors and destructors have several symbols of one declaration.
@@ -533,11 +533,7 @@ def torch_floor_overstated(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report releases that the wheel is guaranteed on and installers will not choose."""
     row = subject.matrix.row
     guaranteed = {r for r, cell in row.items() if cell.status is ReleaseStatus.GUARANTEED}
-    if (
-        None in subject.demands
-        or not subject.demands
-        or subject.source is not DemandSource.METADATA
-    ):
+    if not subject.demands or subject.source is not DemandSource.METADATA:
         return
     excluded = guaranteed - admitted_by_any(subject.demands, catalog.releases)
     if excluded:

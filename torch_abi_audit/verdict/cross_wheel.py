@@ -111,6 +111,7 @@ class RunCollector:
     def _package(self, report: TargetReport) -> PackageOutcome | None:
         """Return what is kept of a package that uses torch."""
         subject = report.subject
+        # equivalent: without an environment nothing asks for them
         if self._environment is None or subject is None or not subject.matrix.row:
             return None
         if subject.claims.name == "torch" or report.verdict is Verdict.ERROR:

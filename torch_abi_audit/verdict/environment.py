@@ -94,6 +94,7 @@ def remedy(subject: Subject, cell: Cell, torch: Version, catalog: Catalog) -> Re
         # The build that the index has of this very release.
         return Remedy(
             f"{why}; install a CUDA build of torch {same[0]}",
+            # equivalent: there is no more than one
             f"pip install --force-reinstall torch=={same[0]}",
         )
     return Remedy(why, _install(good, catalog))

@@ -89,7 +89,7 @@ def _divide(
         (taken if of_named and _names(ignore, item) else left).append(item)
     if (pattern is not None and not named) or (ignore.symbol is not None and not taken):
         return None, finding
-    if whole and (ignore.symbol is None or not left):
+    if whole and not left:
         return finding, None
     ours = named if ignore.symbol is None else _libraries_of(taken, named)
     # A library without evidence of its own remains.

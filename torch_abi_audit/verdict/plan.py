@@ -63,9 +63,7 @@ def with_proven_fixes(
     """Return findings without the changes of metadata that did not prove to help."""
     helping = set(proven)
     return tuple(
-        replace(item, fix=None)
-        if item.fix and offered(item.fix) and not helping.issuperset(offered(item.fix))
-        else item
+        replace(item, fix=None) if item.fix and not helping.issuperset(offered(item.fix)) else item
         for item in findings
     )
 
@@ -91,7 +89,7 @@ def plan(
     """
     passing = {change: again.verdict for change, again in tried if again.safe}
     if passing:
-        several = any(len(item.fix.choices) > 1 for item in found if item.fix)
+        several = any(item.fix.choices for item in found if item.fix)
         choices = tuple(passing) if several and len(passing) > 1 else ()
         change, verdict = next(iter(passing.items()))
         more = (_TO_THE_STABLE_ABI,) if subject.torch_abi is TorchAbi.UNSTABLE else ()
@@ -104,6 +102,7 @@ def plan(
 def cause(findings: Sequence[Finding]) -> Finding:
     """Return the finding that tells most: of the gravest, one that says more than the ABI."""
     worst = [item for item in findings if item.severity is findings[0].severity]
+    # equivalent: where all are of that rule, there is one
     return next((item for item in worst if item.rule != UNSTABLE_ABI), worst[0])
 
 

@@ -124,10 +124,8 @@ class Policy:
             return Verdict.UNSAFE
         if subject.torch_abi is TorchAbi.UNSTABLE:
             return Verdict.PINNED
-        unused = not any(item.torch.needs_torch for item in subject.libraries)
-        if unused and subject.torch_abi is TorchAbi.NONE:
-            return Verdict.NOT_APPLICABLE
-        return Verdict.SAFE
+        used = any(item.torch.needs_torch for item in subject.libraries)
+        return Verdict.SAFE if used else Verdict.NOT_APPLICABLE
 
     def fails(
         self, kind: TargetKind, verdict: Verdict, subject: Subject, findings: Iterable[Finding]

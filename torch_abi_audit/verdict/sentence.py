@@ -166,10 +166,9 @@ def _required(subject: Subject, found: Support, catalog: Catalog) -> list[str]:
         return [f"torch{required} is only declared in part"]
     if subject.torch_abi is TorchAbi.UNSTABLE:
         minors = {release.release[:2] for release in found.allowed}
-        alone = "the required release" if len(minors) == 1 else "all unchanged in layout"
         others = found.loads - found.allowed
         which = ranges(found.allowed, catalog.releases)
-        return [f"pinned to {which}" if others or len(minors) > 1 else alone]
+        return [f"pinned to {which}" if others or len(minors) > 1 else "the required release"]
     return [f"requires torch{required}" if required else "any torch allowed"]
 
 
