@@ -30,7 +30,7 @@ from torch_abi_audit.rules import PROJECT_URL, RULES
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _COMMAND = re.compile(
     r"::(?:error|warning|notice) (?:file=[^,:]*,)?"
-    rf"title=(?:{'|'.join(RULES)}|not audited|does not load here)::.*"
+    rf"title=(?:{'|'.join(RULES)}|not audited|does not load here|check)::.*"
 )
 _AZURE = re.compile(r"##[A-Za-z]*\[")
 _TAGS = re.compile(r"</?([a-z]*)[^>]*>")
@@ -49,7 +49,7 @@ _LISTS = frozenset(
     {
         *("needed", "shims", "unknown_shims", "unstable_symbols", "weak_symbols", "libraries"),
         *("foreign_symbols", "leaked_symbols", "inlined_symbols", "violations", "opaque", "linked"),
-        *("wheels", "floor_symbols", "site_packages", "tags", "wheel_tags"),
+        *("moved", "back", "wheels", "floor_symbols", "site_packages", "tags", "wheel_tags"),
     }
 )
 _TAG_LISTS = frozenset({"tags", "wheel_tags"})
@@ -95,7 +95,7 @@ def check_output(name: ReportFormat, text: str, *, validate: bool = False) -> No
                 _check_links(value)
             if validate:
                 _schema(name).validate(value)
-        case ReportFormat.MARKDOWN:
+        case ReportFormat.MARKDOWN | ReportFormat.PROGRESS_MARKDOWN:
             for token in _MARKDOWN.parse(text):
                 _check_token(token)
         case ReportFormat.HTML:
@@ -197,6 +197,7 @@ def documents() -> tuple[str, ...]:
         (chosen, Options(ignore=(parse_migrating("mixed/*"),))),
         (chosen[:1], Options(strict=True)),
         (chosen[2:4], Options(verify=True)),
+        (chosen[:2], Options(check="both", baseline=chosen[0])),
     ]
     found = [report_document(audit(*group, options=options), "0") for group, options in groups]
     found[0]["environment"] = {"site_packages": ["a", "b"], "torch": None, "error": "unreadable"}
@@ -256,5 +257,5 @@ def report_seeds() -> list[bytes]:
     texts = ("\0::error::x", "\5##[error]x", "\7<img src=x>", "\x0b[x](http://y) @you")
     rest = "\udcff".join(texts).encode("utf-8", "surrogateescape")
     return [
-        bytes([report, name]) + rest for report in range(3) for name in range(len(ReportFormat))
+        bytes([report, name]) + rest for report in range(4) for name in range(len(ReportFormat))
     ]

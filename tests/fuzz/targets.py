@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import functools
 import io
+import json
 import os
 import random
 import shutil
@@ -26,12 +27,13 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from tests.builders import METADATA, NAME
+from tests.builders import METADATA, NAME, TEST_WHEELS
 from tests.fuzz import mutators, seeds
 from tests.fuzz.differences import compare
 from tests.fuzz.errors import FuzzError
 from tests.fuzz.reports import check_output, check_report, report_seeds
 from tests.objects import chained, trie
+from torch_abi_audit import Options, audit
 from torch_abi_audit.abi import mangling, modules
 from torch_abi_audit.archive.directory import open_zip
 from torch_abi_audit.archive.rewrite import rewrite
@@ -54,6 +56,7 @@ from torch_abi_audit.report.outputs import ReportFormat
 from torch_abi_audit.targets import integrity, metadata
 from torch_abi_audit.targets.amend import amended_files
 from torch_abi_audit.targets.wheel import read_dist_info, read_wheel
+from torch_abi_audit.verdict.baseline import read_baseline
 
 try:
     import resource
@@ -429,6 +432,9 @@ _OPTIONS: tuple[tuple[str, ...], ...] = (
     ("-q",),
     ("--torch", ">=2.9"),
     ("--check", "both", "--json"),
+    ("--check", "torch", "--format", "github"),
+    ("--check", "abi3", "--require", "torch"),
+    ("--strict-ignores=all", "--migrating", "*:symbol=at::*", "--format", "concise"),
     ("--require-stable", "-v"),
     ("--min-torch", "2.10", "--json"),
     ("--ignore", "unstable-torch-symbol:x/*", "--json"),
@@ -467,6 +473,39 @@ def _command(data: bytes) -> object:
     return code, out, err
 
 
+def _baseline(data: bytes) -> object:
+    path = _folder() / "baseline.json"
+    path.write_bytes(data)
+    try:
+        baseline = read_baseline(path)
+    except AuditError as error:
+        return _reason(error)
+    # Whatever it says, it is compared with, and takes nothing from a finding that it does not add.
+    for wheel in _compared():
+        report = audit(wheel, options=Options(baseline=baseline, fail_on_new=True)).targets[0]
+        found = {(f.rule, *map(str, f.evidence)) for f in report.findings}
+        if report.error is not None:
+            raise FuzzError(report.error)
+        if not baseline.targets and report.ignored:
+            raise FuzzError("ignored by a baseline of nothing")
+    return repr((baseline, sorted(found)))
+
+
+@functools.cache
+def _compared() -> tuple[Path, ...]:
+    return (TEST_WHEELS / "mixed" / "mixed-1.0-py39-none-manylinux_2_28_x86_64.whl",)
+
+
+def _baseline_seeds() -> list[bytes]:
+    report = audit(*_compared()).to_dict()
+    (target,) = report["targets"]
+    for library in target["libraries"]:
+        if library["torch"] is not None:
+            library["torch"]["releases"] = {}
+    small = {"targets": [{**target, "torch": {}}]}
+    return [json.dumps(small).encode(), b'{"targets": []}', b"[]"]
+
+
 def _text(words: Sequence[bytes]) -> Mutator:
     def mutate(rng: random.Random, data: bytes) -> bytes:
         return mutators.change_text(rng, data, words)
@@ -484,6 +523,7 @@ TARGETS: dict[str, Target] = {
     "record": Target(_record, _record_seeds, _text(mutators.METADATA_WORDS), share=2),
     "claims": Target(_claims, _claims_seeds, _text(mutators.METADATA_WORDS), share=3),
     "config": Target(_config, _config_seeds, _text(mutators.CONFIG_WORDS), 2048),
+    "baseline": Target(_baseline, _baseline_seeds, _text(mutators.CONFIG_WORDS), 8192),
     "names": Target(_names, _names_seeds, _text(mutators.NAME_WORDS), 1024, share=2),
     "command": Target(_command, seeds.wheel_seeds, mutators.change_wheel, 16_000, share=8),
     "report": Target(check_report, report_seeds, _text(mutators.HOSTILE_WORDS), 1024, share=3),

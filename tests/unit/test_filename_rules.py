@@ -499,3 +499,9 @@ def test_what_can_not_be_read() -> None:
     two = found("a.so", "b.so")
     assert (two.message, two.libraries) == ("2 libraries can't be read", ("a.so", "b.so"))
     assert shown(two) == ("a.so: cut", "b.so: cut")
+
+
+def test_a_tag_that_is_accepted_is_not_corrected() -> None:
+    (found,) = refused("x-1.0-py3-none-macosx_10_9_x86_64.plan9_x86.whl")
+    assert fix_of(found) == "tag the wheel macosx_10_9_x86_64"
+    assert tags_of(found) == "py3-none-macosx_10_9_x86_64"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.builders import CATALOG, claims, dll, dylib, fix_of, library, shown, tags_of
+from tests.builders import CATALOG, claims, dll, dylib, fix_of, library, shown, subject, tags_of
 from torch_abi_audit.abi.classify import classify
 from torch_abi_audit.model import DeploymentTarget, Finding, Library, Subject
 from torch_abi_audit.rules import run_rules
@@ -367,3 +367,25 @@ def test_a_tag_that_promises_as_much_as_is_needed_stays() -> None:
 def test_only_linux_has_another_libc() -> None:
     item = dll(needed=("libc.musl-x86_64.so.1",))
     assert of_rule(FLOOR, f"{LINUX}.win_amd64", ("a.dll", item), ("a.so", library())) == []
+
+
+def test_a_library_for_linux_beside_a_universal_one_lacks_no_slice() -> None:
+    """A wheel for both systems: slices are asked of libraries for macOS."""
+    both = "macosx_11_0_universal2.manylinux_2_28_x86_64"
+    mac = [("x/_C.so", dylib(exports=("PyInit__C",), arch=arch)) for arch in ("arm64", "x86_64")]
+    linux = ("x/_L.so", library(exports=("PyInit__L",)))
+    assert of_rule("wrong-architecture", both, *mac, linux) == []
+    (found,) = of_rule("wrong-architecture", both, mac[0], linux)
+    assert found.libraries == ("x/_C.so",)
+
+
+@pytest.mark.parametrize(
+    ("formats", "origin"),
+    [("e", "$ORIGIN"), ("m", "@loader_path"), ("em", "$ORIGIN, @loader_path")],
+)
+def test_a_search_path_is_relative_as_its_loader_has_it(formats: str, origin: str) -> None:
+    """Whatever else is in the wheel."""
+    paths = {letter: ("/opt/lib",) if letter in formats else () for letter in "em"}
+    item = subject({"a.so": library(runpath=paths["e"]), "b.so": dylib(rpath=paths["m"])})
+    (found,) = [f for f in run_rules(item, CATALOG) if f.rule == "runpath-outside-wheel"]
+    assert fix_of(found) == f"set a search path relative to the library, {origin}"

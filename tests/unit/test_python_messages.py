@@ -418,7 +418,7 @@ def test_the_newest_of_several_floors_counts() -> None:
         ("_D.abi3.so", "PyModExport__D"),
     ]
     # To build one of them for an older Python is not enough.
-    assert fix_of(found).startswith("tag the wheel cp315-abi3, or export ")
+    assert fix_of(found).startswith("tag the wheel cp315-abi3, or build with -DPy_LIMITED_API=")
 
 
 def test_the_oldest_free_threaded_python_is_told_of() -> None:
@@ -491,3 +491,16 @@ def test_torch_has_a_libpython_of_its_own() -> None:
     for name, told in (("x", True), ("torch", False)):
         found = run_rules(subject(libraries, replace(promised, name=name)), CATALOG)
         assert ("versioned-python-library" in {item.rule for item in found}) is told
+
+
+def test_each_module_is_told_what_keeps_an_older_python() -> None:
+    """One is to be built for it, another to export the hook that it knows."""
+    importing = library("PyObject_GetBuffer", exports=("PyInit__C",))
+    hooked = library("PyLong_FromLong", exports=("PyModExport__D",))
+    found = only(
+        "abi3-floor-understated", "cp310-abi3", {"x/_C.abi3.so": importing, "x/_D.abi3.so": hooked}
+    )
+    assert fix_of(found) == (
+        "tag the wheel cp315-abi3, or build with -DPy_LIMITED_API=0x030a0000 and export PyInit__D"
+        " too to keep Python 3.10"
+    )

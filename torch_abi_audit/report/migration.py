@@ -57,7 +57,7 @@ class ProgressWriter:
         """Write the libraries of the next target."""
         lines = list(_markdown(target) if self._in_markdown else _text(target))
         self._stream.write("\n" if self._begun else "")
-        self._stream.writelines(f"{line}\n" for line in lines)
+        self._stream.write("".join(f"{line}\n" for line in lines))
         self._begun = True
 
     def finish(self, tail: TailDocument) -> None:

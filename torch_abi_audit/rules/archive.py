@@ -249,7 +249,7 @@ def _unknown_platforms(subject: Subject) -> Iterator[Hit]:
     platforms = subject.platform_tags
     unknown = {platform for platform in platforms if not accepted_by_installers(platform)}
     if unknown:
-        fitting = {_corrected(platform) or platform for platform in platforms}
+        fitting = {(p in unknown and _corrected(p)) or p for p in platforms}
         if unknown != platforms:
             fitting = {platform for platform in fitting if accepted_by_installers(platform)}
         good = all(map(accepted_by_installers, fitting))

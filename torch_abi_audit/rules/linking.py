@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from torch_abi_audit.model import Evidence, EvidenceKind, Format, Severity, Subject
 from torch_abi_audit.rules.registry import Hit, rule
-from torch_abi_audit.wording import unique
+from torch_abi_audit.wording import join, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch_abi_audit.catalog import Catalog
-    from torch_abi_audit.model import LibraryAudit
 
 
 @rule(
@@ -39,14 +38,15 @@ def runpath_outside_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
         if entry.startswith("/")
     ]
     if found:
+        paths = {item.library for item in found}
+        formats = {item.library.format for item in subject.libraries if item.path in paths}
         yield Hit(
             "{libraries:have} an absolute path in the library search path",
             libraries=unique(item.library or "" for item in found),
             evidence=tuple(dict.fromkeys(found)),
             fix="set a search path relative to the library, "
-            + ("$ORIGIN" if any(map(_is_elf, subject.libraries)) else "@loader_path"),
+            + join(_ORIGINS.get(format_, "$ORIGIN") for format_ in formats),
         )
 
 
-def _is_elf(item: LibraryAudit) -> bool:
-    return item.library.format is Format.ELF
+_ORIGINS = {Format.ELF: "$ORIGIN", Format.MACHO: "@loader_path"}

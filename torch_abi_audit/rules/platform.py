@@ -125,7 +125,9 @@ def _misplaced(
     for path, items in slices.items():
         # Python looks a module up at its path; another library may be one of several.
         loaded = any(map(_is_loaded, items))
-        missing = universal - (right[path] if loaded else by_name[library_name(path)])
+        # Of a library for Linux next to one for macOS nobody asks for slices.
+        asked = universal if not right[path] or any(map(_is_macos, items)) else set()
+        missing = asked - (right[path] if loaded else by_name[library_name(path)])
         if right[path] and not missing:
             continue
         names = frozenset[str]().union(*(item.library.names(path) for item in items))
@@ -221,6 +223,10 @@ def _machines(items: Sequence[LibraryAudit], platforms: Sequence[PlatformTag]) -
     else:
         names, tagged = set(map(" ".join, found)), set(map(" ".join, claimed))
     return f"{join(names)}, but the wheel is tagged for {join(tagged)}"
+
+
+def _is_macos(item: LibraryAudit) -> bool:
+    return item.library.format is Format.MACHO
 
 
 def _is_loaded(item: LibraryAudit) -> bool:

@@ -213,14 +213,23 @@ def _newer_tag(
 ) -> Fix:
     """Return the fix that tags the wheel for the Python that it needs."""
     tag = f"{cp(floor)}-{'.'.join(sorted({tag.abi for tag in subject.claims.tags}))}"
-    imported = {symbol.name for item in users for symbol in item.library.imports}
-    keep = f", or build with -DPy_LIMITED_API={limited_api(oldest)} to keep Python {oldest}"
-    if not all(imported.issuperset(item.python.floor_symbols) for item in users):
-        inits = join({name.replace("PyModExport", "PyInit", 1) for name in _hooks_of(users)})
-        keep = f", or export {inits} too to keep Python {oldest}"
-    if claims_abi3t(subject.claims):  # which no older Python has
-        keep = ""
+    hooked = [item for item in users if not _imports_what_sets_its_floor(item)]
+    ways = []
+    if len(hooked) < len(users):
+        ways.append(f"build with -DPy_LIMITED_API={limited_api(oldest)}")
+    if hooked:
+        inits = {name.replace("PyModExport", "PyInit", 1) for name in _hooks_of(hooked)}
+        ways.append(f"export {join(inits)} too")
+    # No older Python has abi3t.
+    older = claims_abi3t(subject.claims)
+    keep = "" if older else f", or {' and '.join(ways)} to keep Python {oldest}"
     return Fix(f"tag the wheel {tag}{keep}", retag(subject, pythons=[cp(floor)]))
+
+
+def _imports_what_sets_its_floor(item: LibraryAudit) -> bool:
+    """Whether the floor of a library is that of what it imports, not of its hook or its name."""
+    imported = {symbol.name for symbol in item.library.imports}
+    return imported.issuperset(item.python.floor_symbols)
 
 
 @rule(
