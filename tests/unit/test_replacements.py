@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
+from tests.builders import TEST_WHEELS
+from torch_abi_audit import audit
 from torch_abi_audit.abi.replacements import grouped, replacement
 from torch_abi_audit.catalog import DATA_FOLDER, load_catalog, replacements
 from torch_abi_audit.catalog.build.__main__ import CACHE
@@ -21,6 +23,9 @@ from torch_abi_audit.catalog.build.stable import Declared, stable_declarations
 from torch_abi_audit.catalog.replacements import REPLACEMENTS_FILE, StableApi, load_replacements
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Replacement, ReplacementKind
+from torch_abi_audit.report.document import target_document
+from torch_abi_audit.report.replacements import by_replacement, replaceable
+from torch_abi_audit.report.shape import EvidenceDocument, ReplacementsDocument
 
 CATALOG = load_catalog()
 API = load_replacements()
@@ -489,3 +494,117 @@ def test_of_another_api() -> None:
     assert replacement("at::_ops::neg::call", CATALOG, api) == function
     assert grouped(["at::empty_like"], CATALOG, api).without == ("at::empty_like",)
     assert [item.struct for item in api.overloads["neg"]] == ["neg", "neg_out"]
+
+
+# In reports.
+
+
+def wheel(scenario: str) -> Path:
+    return next((TEST_WHEELS / scenario).glob("*.whl"))
+
+
+def test_the_document_has_them() -> None:
+    (target,) = audit(wheel("unstable-pinned")).targets
+    assert target_document(target)["torch"]["replacements"] == {
+        "release": "2.15.0",
+        "replaced": [
+            {
+                "replacement": "aoti_torch_warn",
+                "kind": "shim",
+                "since": "2.9.0",
+                "floor": "2.9.0",
+                "note": None,
+                "symbols": ["_ZN3c104warnERKNS_7WarningE"],
+            },
+            {
+                "replacement": "torch::stable::Tensor",
+                "kind": "class",
+                "since": "2.9.0",
+                "floor": "2.9.0",
+                "note": None,
+                "symbols": ["_ZNK3c106SymInt22maybe_as_int_slow_pathEv"],
+            },
+            {
+                "replacement": "torch::stable::get_num_threads",
+                "kind": "function",
+                "since": "2.10.0",
+                "floor": "2.10.0",
+                "note": None,
+                "symbols": ["_ZN2at15get_num_threadsEv"],
+            },
+        ],
+        "without": [],
+    }
+
+
+def test_a_stable_wheel_costs_nothing() -> None:
+    load_replacements.cache_clear()
+    (target,) = audit(wheel("stable-2.13")).targets
+    assert target_document(target)["torch"]["replacements"] is None
+    assert load_replacements.cache_info().currsize == 0
+
+
+def evidence(name: str) -> EvidenceDocument:
+    return {
+        "kind": "symbol",  # type: ignore[typeddict-item]
+        "name": name,
+        "library": None,
+        "declaration": None,
+        "detail": "",
+    }
+
+
+def a_document(*without: str) -> ReplacementsDocument:
+    return {
+        "release": "2.15.0",
+        "replaced": [
+            {
+                "replacement": "torch::stable::sort",
+                "kind": ReplacementKind.FUNCTION,
+                "since": "2.15.0",
+                "floor": "2.10.0",
+                "note": "calls aten::sort",
+                "symbols": ["a", "b"],
+            },
+            {
+                "replacement": "STD_TORCH_CHECK",
+                "kind": ReplacementKind.MACRO,
+                "since": "2.9.1",
+                "floor": "2.9.1",
+                "note": None,
+                "symbols": ["c"],
+            },
+        ],
+        "without": list(without),
+    }
+
+
+def test_evidence_by_replacement() -> None:
+    """Of a finding that is about some of the symbols only those are there."""
+    a, b, d = evidence("a"), evidence("b"), evidence("d")
+    assert by_replacement([d, b, a], a_document("d", "e")) == [
+        ("use torch::stable::sort (2.15; loads on 2.10; calls aten::sort) for", [a, b]),
+        ("no stable replacement for", [d]),
+    ]
+    assert by_replacement([evidence("c")], a_document()) == [
+        ("use STD_TORCH_CHECK (2.9.1) for", [evidence("c")])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("without", "said"),
+    [
+        ((), "all 3 symbols have a stable replacement in torch 2.15"),
+        (("d",), "1 of 4 symbols has no stable replacement in torch 2.15"),
+        (("d", "e"), "2 of 5 symbols have no stable replacement in torch 2.15"),
+    ],
+)
+def test_how_many_have_none(without: tuple[str, ...], said: str) -> None:
+    assert replaceable(a_document(*without)) == said
+
+
+def test_of_one_symbol() -> None:
+    document: ReplacementsDocument = {**a_document(), "replaced": a_document()["replaced"][1:]}
+    assert replaceable(document) == "the one symbol has a stable replacement in torch 2.15"
+    alone: ReplacementsDocument = {**a_document("d"), "replaced": []}
+    assert replaceable(alone) == "1 of 1 symbol has no stable replacement in torch 2.15"

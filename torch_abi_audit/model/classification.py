@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.model.claims import Claims, PythonVersion
     from torch_abi_audit.model.facts import Defect, Library, Member
+    from torch_abi_audit.model.replacements import Replacements
 
 
 class LibraryKind(StrEnum):
@@ -393,6 +394,7 @@ class Subject:
         min_torch: The oldest torch that the user promises.
         built: What its libraries on the unstable ABI were built with, by path; None where
             nothing tells.
+        replacements: What takes the place of their unstable symbols; None without one.
     """
 
     claims: Claims
@@ -407,6 +409,7 @@ class Subject:
     day: date | None = None
     min_torch: Version | None = None
     built: Mapping[str, BuiltWith | None] = field(default_factory=dict)
+    replacements: Replacements | None = None
 
     @cached_property
     def built_with(self) -> BuiltWith | None:
