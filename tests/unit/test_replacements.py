@@ -192,13 +192,15 @@ def test_the_types_that_a_call_converts() -> None:
         schemas=schema("add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor")
         + schema("split(Tensor(a -> *) self, SymInt[2] sizes, int dim=0) -> Tensor(a)[]")
         + schema("index(Tensor self, Tensor?[] indices, Generator? g=None) -> (Tensor, bool)")
-        + schema("set_(Tensor(a!) self) -> ()"),
+        + schema("set_(Tensor(a!) self) -> ()")
+        + schema("clamp(Tensor self, Scalar? min=None, float[]? max=None) -> Tensor"),
     )
     assert found.operators == {
         "add.Tensor": ["Scalar", "Tensor"],
         "split": ["SymInt", "Tensor", "[]", "int"],
         "index": ["Tensor", "[]", "bool"],
         "set_": ["Tensor"],
+        "clamp": ["Scalar", "Tensor"],
     }
 
 
@@ -432,6 +434,8 @@ def test_what_nothing_takes_the_place_of(symbol: str) -> None:
     [
         ("at::_ops::sum::call", ReplacementKind.FUNCTION, "calls aten::sum.dim_IntList"),
         ("at::_ops::sum_dim_IntList::call", ReplacementKind.FUNCTION, None),
+        ("at::_ops::fill__Tensor::call", ReplacementKind.FUNCTION, "calls aten::fill_.Scalar"),
+        ("at::_ops::sum_out::call", ReplacementKind.OPERATOR, None),
         ("at::_ops::cat::call", ReplacementKind.OPERATOR, None),
         ("at::_ops::mul_Scalar::call", ReplacementKind.SHIM, "for CPU tensors only"),
         ("at::_ops::item::call", ReplacementKind.SHIM, "one function for each dtype"),

@@ -25,6 +25,7 @@ _TENSOR = "torch::stable::Tensor::"
 _TENSORS = frozenset({("at", "Tensor"), ("at", "TensorBase")})
 _OPERATORS = ("at", "_ops")
 _INTERNAL = "__dispatch_"
+_OUT = "out"
 _MANGLED = ("_Z", "?")
 _ANGLE = re.compile(r"([<>])")
 # Arithmetic of these is in namespace c10, and whose it is stands among its parameters only.
@@ -169,11 +170,11 @@ class _Finder:
         )
 
     def _other_overload(self, operator: Operator) -> Replacement | None:
-        """Return the function for another overload of an operator."""
+        """Return the function for another overload of an operator, which can be close enough."""
         found = self._function(operator.name)
-        if found is None:
+        if found is None or operator.overload.endswith(_OUT):
             return None
-        wrapped = self._api[found.name].operators
+        wrapped = self._api.wrapped(found.name)
         note = f"calls aten::{', aten::'.join(wrapped)}" if wrapped else None
         return self._declared(found.name, note)
 

@@ -133,6 +133,13 @@ class StableApi:
                     found.setdefault(call.removeprefix("aoti_torch_aten_"), name)
         return found
 
+    def wrapped(self, name: str) -> tuple[str, ...]:
+        """Return the operators that a function of torch::stable calls, as schemas name them."""
+        structs = [struct for struct, wrapper in self.wrappers.items() if wrapper == name]
+        return tuple(
+            sorted(self.operators[item].schema_name for item in structs if item in self.operators)
+        )
+
 
 def _by_overload(operator: Operator) -> str:
     return operator.overload

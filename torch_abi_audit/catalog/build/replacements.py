@@ -313,17 +313,19 @@ def stable_headers(version: str, texts: Mapping[str, str]) -> StableHeaders:
 def _needs(arguments: str, returned: str) -> Iterator[str]:
     """Yield the types of a schema that a call has to convert.
 
-    An argument that is optional can be left empty, whatever its type is.
+    An argument that is optional can be left empty. That is no help where nothing else can be
+    passed: `clamp` is of no use without its bounds.
     """
     outputs = _ALIASING.sub("", returned).strip("()").split(", ")
     inputs = _ALIASING.sub("", arguments).split(", ")
     for item in [*inputs, *outputs]:
         type_ = _LENGTH.sub("[]", item.partition(" ")[0])
-        if type_ in {"", "*"} or type_.endswith("?"):
+        element = type_.removesuffix("?").removesuffix("[]").removesuffix("?")
+        if element in {"", "*"} or (type_.endswith("?") and element in _CONVERTED):
             continue
         if type_.endswith("[]"):
             yield "[]"
-        yield type_.removesuffix("[]").removesuffix("?")
+        yield element
 
 
 def replacement_table(headers: Iterable[StableHeaders]) -> tuple[dict[str, Any], list[str]]:
