@@ -200,6 +200,7 @@ COMPANIONS: dict[str, tuple[str, ...]] = {
     "c10::cuda::MaybeSetDevice": (
         "c10::cuda::CUDACachingAllocator",
         "c10::cuda::CUDAStream::query",
+        "c10::cuda::GetDevice",
         "c10::cuda::device_count",
         "c10::cuda::getDefaultCUDAStream",
         "c10::cuda::warn_or_error_on_sync",
