@@ -238,13 +238,15 @@ def _with_demands(subject: Subject, catalog: Catalog, options: Options) -> Subje
         raise AuditError(demangler.NEEDED)
     from torch_abi_audit.abi.built_with import built_with, with_date  # noqa: PLC0415
     from torch_abi_audit.abi.layouts import with_layouts  # noqa: PLC0415
+    from torch_abi_audit.abi.replacements import grouped  # noqa: PLC0415
 
     pinned = pinned_torch(required, catalog.published)
     built = built_with(subject.libraries, subject.matrix, pinned)
     matrix = with_layouts(subject.matrix, subject.libraries, built)
     # Last, so that no cell depends on a date.
     built = with_date(built, matrix, subject.day, catalog.released)
-    return replace(subject, built=built, matrix=matrix)
+    instead = grouped((name for i in subject.libraries for name in i.torch.unstable), catalog)
+    return replace(subject, built=built, matrix=matrix, replacements=instead)
 
 
 def conclude(  # noqa: PLR0913 -- all that a report is made of

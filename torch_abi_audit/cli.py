@@ -305,20 +305,28 @@ def _require_folder(option: str, path: Path) -> None:
 
 
 def _explain(names: Sequence[str]) -> int:
-    """Print what rules mean; without a name list them all."""
+    """Print what rules mean, or what replaces a symbol; without a name list all rules."""
     # Only where it is asked for.
-    from torch_abi_audit.report.explain import explain, list_rules  # noqa: PLC0415
+    from torch_abi_audit.report.explain import (  # noqa: PLC0415
+        explain,
+        explain_symbol,
+        is_symbol,
+        list_rules,
+    )
 
     if {"-h", "--help"} & set(names):
-        return _say("usage: torch-abi-audit explain [RULE ...]")
-    unknown = [name for name in names if name not in RULES]
+        return _say("usage: torch-abi-audit explain [RULE or C++ SYMBOL ...]")
+    unknown = [name for name in names if name not in RULES and not is_symbol(name)]
     for name in unknown:
         hint = did_you_mean(name, RULES) or "`torch-abi-audit explain` lists them"
         _complain(f"unknown rule {name!r} ({hint})")
-    known = [RULES[name] for name in names if name in RULES]
+    known = [name for name in names if name not in unknown]
     code = EXIT_SAFE
-    if known or not names:
-        code = _say("\n".join(map(explain, known)) if names else list_rules(RULES.values()))
+    if known:
+        said = (explain(RULES[n]) if n in RULES else explain_symbol(n) for n in known)
+        code = _say("\n".join(said))
+    elif not names:
+        code = _say(list_rules(RULES.values()))
     return EXIT_ERROR if unknown else code
 
 

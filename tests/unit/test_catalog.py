@@ -344,6 +344,8 @@ def test_the_builder(index: str, tmp_path: Path) -> None:
     assert table["releases"] == ["2.9.0", "2.10.0"]
     assert table["published"] == {"2.3.0": None, "2.9.0": None, "2.10.0": None}
     assert list(table["shims"]) == ["b", "torch_ours"]
+    replacements = json.loads((tmp_path / "data" / "replacements.json").read_text())
+    assert (replacements["releases"], replacements["names"]) == (["2.9.0", "2.10.0"], {})
     archive = tmp_path / "data" / "linux_x86_64.zip"
     file = PlatformFile(lambda: archive.open("rb"))
     first, second = file.builds()

@@ -72,6 +72,12 @@ from torch_abi_audit.model.findings import (
     gravest_first,
 )
 from torch_abi_audit.model.plan import MetadataChange, Plan
+from torch_abi_audit.model.replacements import (
+    Replaced,
+    Replacement,
+    ReplacementKind,
+    Replacements,
+)
 from torch_abi_audit.model.reports import (
     PASSING,
     Check,
@@ -147,6 +153,10 @@ __all__ = [
     "Reason",
     "ReleaseStatus",
     "Remedy",
+    "Replaced",
+    "Replacement",
+    "ReplacementKind",
+    "Replacements",
     "Report",
     "RunReport",
     "Severity",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.model.claims import Claims, PythonVersion
     from torch_abi_audit.model.facts import Defect, Library, Member
+    from torch_abi_audit.model.replacements import Replacements
 
 
 class LibraryKind(StrEnum):
@@ -395,6 +396,7 @@ class Subject:
         require_torch: Whether the user says that it uses torch.
         built: What its libraries on the unstable ABI were built with, by path; None where
             nothing tells.
+        replacements: What takes the place of their unstable symbols; None without one.
     """
 
     claims: Claims
@@ -411,6 +413,7 @@ class Subject:
     min_torch: Version | None = None
     require_torch: bool = False
     built: Mapping[str, BuiltWith | None] = field(default_factory=dict)
+    replacements: Replacements | None = None
 
     @cached_property
     def built_with(self) -> BuiltWith | None:

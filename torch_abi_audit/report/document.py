@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Plan,
         ProjectRelease,
         Reason,
+        Replacements,
         Report,
         RunReport,
         Subject,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         PlanDocument,
         ProjectReleaseDocument,
         ReasonDocument,
+        ReplacementsDocument,
         TailDocument,
         TargetDocument,
         TargetTorchDocument,
@@ -252,10 +254,29 @@ def _target_torch(target: TargetReport) -> TargetTorchDocument:
         "releases": _releases(matrix.row),
         "asked": list(map(str, target.asked)),
         "progress": {"stable": stable, "unstable": unstable},
+        "replacements": _replacements(subject.replacements) if subject else None,
         "alternatives": [
             {"library": path, "group": item.group, "release": "{}.{}".format(*item.release)}
             for path, item in matrix.alternatives.items()
         ],
+    }
+
+
+def _replacements(found: Replacements | None) -> ReplacementsDocument | None:
+    return found and {
+        "release": str(found.release),
+        "replaced": [
+            {
+                "replacement": item.name,
+                "kind": item.kind,
+                "since": str(item.since),
+                "floor": str(item.floor),
+                "note": item.note,
+                "symbols": list(symbols),
+            }
+            for item, symbols in found.replaced
+        ],
+        "without": list(found.without),
     }
 
 

@@ -1,9 +1,13 @@
-"""What a rule means, as `explain` prints it."""
+"""What a rule means, and what the stable ABI has instead of a symbol, as `explain` prints it."""
 
 from __future__ import annotations
 
 import textwrap
 from typing import TYPE_CHECKING
+
+from torch_abi_audit.abi.mangling import demangle
+from torch_abi_audit.report.escape import plain_text
+from torch_abi_audit.wording import short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,3 +66,28 @@ def _prose(text: str) -> str:
                 break_on_hyphens=False,
             )
     return "\n".join(lines)
+
+
+def is_symbol(name: str) -> bool:
+    """Whether a name is that of a C++ symbol, as declared or mangled, and not that of a rule."""
+    return "::" in name or name.startswith(("_Z", "?"))
+
+
+def explain_symbol(name: str) -> str:
+    """Return what the stable ABI has instead of a symbol of libtorch, as text with a newline.
+
+    Args:
+        name: The symbol, as declared or mangled.
+    """
+    from torch_abi_audit.abi.replacements import replacement  # noqa: PLC0415 -- for this alone
+    from torch_abi_audit.catalog import load_catalog  # noqa: PLC0415
+
+    catalog = load_catalog()
+    found = replacement(name, catalog)
+    shown = plain_text(demangle(name) or name)
+    if found is None:
+        return f"{shown}: no stable replacement is known in torch {short(catalog.newest)}\n"
+    asides = [f"since torch {short(found.since)}"]
+    asides += [f"loads on {short(found.floor)}"] if found.floor < found.since else []
+    asides += [found.note] if found.note else []
+    return f"{shown}: use {found.name} ({'; '.join(asides)})\n"

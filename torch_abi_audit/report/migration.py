@@ -12,6 +12,7 @@ from torch_abi_audit.report.escape import (
     markdown_text,
     plain_text,
 )
+from torch_abi_audit.report.replacements import replaceable
 from torch_abi_audit.wording import count
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ def _total(target: TargetDocument) -> list[str]:
     left = sum(len(item["torch"]["unstable_symbols"]) for item in summary.readable(target))
     said = f"{stable} of {count(of_all, 'library')} on the stable ABI"
     lines = [f"{said}, {count(left, 'unstable symbol')} left", *summary.since_baseline(target)]
+    replacements = target["torch"]["replacements"]
+    lines += [replaceable(replacements)] if replacements else []
     known = target["baseline"]
     for what, paths in (("moved", known["moved"]), ("back", known["back"])) if known else ():
         lines += [f"{what}: {', '.join(paths)}"] if paths else []

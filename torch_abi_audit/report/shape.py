@@ -19,6 +19,7 @@ from torch_abi_audit.model import (  # noqa: TC001
     LibraryKind,
     PythonAbi,
     ReleaseStatus,
+    ReplacementKind,
     Severity,
     Sign,
     TargetKind,
@@ -290,6 +291,25 @@ class AlternativeDocument(TypedDict):
     release: str
 
 
+class ReplacedDocument(TypedDict):
+    """What the stable ABI has instead of unstable symbols."""
+
+    replacement: Annotated[str, "what to write instead, as torch::stable::empty_like"]
+    kind: ReplacementKind
+    since: Annotated[str, "the first torch release whose headers declare it: build with it"]
+    floor: Annotated[str, "the oldest torch release that an extension which uses it loads on"]
+    note: str | None
+    symbols: Annotated[list[str], "the unstable symbols that it takes the place of"]
+
+
+class ReplacementsDocument(TypedDict):
+    """The way to the stable ABI."""
+
+    release: Annotated[str, "the newest torch release whose headers are known"]
+    replaced: list[ReplacedDocument]
+    without: Annotated[list[str], "the unstable symbols without a known replacement"]
+
+
 class TargetTorchDocument(TypedDict):
     """How a target uses torch."""
 
@@ -304,6 +324,9 @@ class TargetTorchDocument(TypedDict):
         list[str], "the releases it was checked against: those the metadata, or the user, allows"
     ]
     progress: ProgressDocument
+    replacements: Annotated[
+        ReplacementsDocument | None, "null where no library imports an unstable symbol"
+    ]
     alternatives: list[AlternativeDocument]
 
 

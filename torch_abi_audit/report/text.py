@@ -23,7 +23,9 @@ from torch_abi_audit.model import (
 )
 from torch_abi_audit.report import summary
 from torch_abi_audit.report.escape import plain_text
+from torch_abi_audit.report.replacements import by_replacement, replaceable
 from torch_abi_audit.report.streams import is_terminal, is_unicode
+from torch_abi_audit.rules import UNSTABLE_ABI
 from torch_abi_audit.verdict.policy import Policy
 from torch_abi_audit.wording import count
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
         IgnoredDocument,
         PlanDocument,
         ProjectReleaseDocument,
+        ReplacementsDocument,
         TailDocument,
         TargetDocument,
     )
@@ -245,7 +248,8 @@ class TerminalWriter:
                 self._facts(target)
             fix = summary.fix_lines(target)
             taken = self._out.count - before + 2 + (len(fix) + 1 if fix else 0)
-            self._findings(target["findings"], _LINES - taken, target["fix"])
+            instead = target["torch"]["replacements"]
+            self._findings(target["findings"], _LINES - taken, target["fix"], instead)
             self._ignored(target["ignored"])
             self._fix(fix)
         self._out.line()
@@ -363,6 +367,7 @@ class TerminalWriter:
         findings: Iterable[FindingDocument],
         room: int,
         plan: PlanDocument | None = None,
+        replacements: ReplacementsDocument | None = None,
     ) -> None:
         """Print findings; without `-v` of notes, and of what there is no room for, the names.
 
@@ -370,6 +375,7 @@ class TerminalWriter:
             findings: The gravest first.
             room: For how many lines.
             plan: The fix of the target, which need not be told for each finding again.
+            replacements: What the stable ABI has instead of the target's unstable symbols.
         """
         if self._style.quiet:
             findings = [f for f in findings if f["severity"] in self._grave]
@@ -385,7 +391,8 @@ class TerminalWriter:
         each = max(0, left) // max(1, len(shown))
         lines = plan["lines"] if plan else []
         for finding in shown:
-            self._finding(finding, each, helped=finding["fix_line"] in lines)
+            instead = replacements if finding["rule"] == UNSTABLE_ABI else None
+            self._finding(finding, each, instead, helped=finding["fix_line"] in lines)
         self._folded(folded, shown)
 
     def _folded(self, folded: Sequence[FindingDocument], shown: Sequence[FindingDocument]) -> None:
@@ -410,7 +417,14 @@ class TerminalWriter:
     def _grave(self) -> frozenset[Severity]:
         return Policy(strict=self._head["options"]["strict"]).failing
 
-    def _finding(self, finding: FindingDocument, room: int, *, helped: bool) -> None:
+    def _finding(
+        self,
+        finding: FindingDocument,
+        room: int,
+        replacements: ReplacementsDocument | None = None,
+        *,
+        helped: bool,
+    ) -> None:
         """Print a finding: its libraries and its evidence as far as there is room."""
         label = f"{finding['severity']}[{finding['rule']}]"
         self._out.line()
@@ -432,9 +446,21 @@ class TerminalWriter:
                 style="bright_blue",
             )
         room -= len(shown) - 1
-        self._evidence(found if verbose else found[: max(0, min(room, _SHOWN))], len(found))
+        if verbose and replacements is not None:
+            self._replacements(found, replacements)
+        else:
+            self._evidence(found if verbose else found[: max(0, min(room, _SHOWN))], len(found))
         if finding["fix"] and not helped:
             self._out.prose(f"   = help: {finding['fix']}", head=10, style="bold green", indent=11)
+
+    def _replacements(
+        self, found: Sequence[EvidenceDocument], replacements: ReplacementsDocument
+    ) -> None:
+        """Print symbols by what the stable ABI has instead of them."""
+        for heading, items in by_replacement(found, replacements):
+            self._out.prose(f"   = {heading}", head=4, style="bright_blue", indent=5)
+            self._evidence(items, len(items))
+        self._out.prose(f"   = {replaceable(replacements)}", head=4, style="bright_blue", indent=5)
 
     def _evidence(self, shown: Sequence[EvidenceDocument], total: int) -> None:
         for number, item in enumerate(shown, 1):

@@ -45,7 +45,10 @@ def _using(
     "or move to the stable ABI. Include only the headers under torch/csrc/stable and"
     " torch/headeronly, and let the compiler reject all others:\n"
     "    -DTORCH_TARGET_VERSION=0x020a000000000000\n"
-    "Register operators with STABLE_TORCH_LIBRARY, and call others through torch::stable. List the"
+    "Register operators with STABLE_TORCH_LIBRARY, and call others through torch::stable. With -v"
+    " the report groups the symbols by what takes their place; for one of them:\n"
+    "    torch-abi-audit explain at::_ops::empty_like::call\n"
+    "List the"
     " libraries that are still to be moved under `migrating` in the configuration.",
 )
 def unstable_torch_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]:

@@ -30,6 +30,12 @@ from torch_abi_audit.catalog.build.merge import (
     shim_table,
     write_table,
 )
+from torch_abi_audit.catalog.build.replacements import (
+    has_stable_headers,
+    read_stable_headers,
+    replacement_table,
+    write_replacements,
+)
 from torch_abi_audit.catalog.build.wheels import (
     find_published,
     find_tags,
@@ -37,6 +43,7 @@ from torch_abi_audit.catalog.build.wheels import (
     read_wheel,
 )
 from torch_abi_audit.catalog.layouts import LAYOUTS_FILE
+from torch_abi_audit.catalog.replacements import REPLACEMENTS_FILE
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.formats import BytesSource
 from torch_abi_audit.formats.elf import read_elf
@@ -51,6 +58,7 @@ if TYPE_CHECKING:
     from torch_abi_audit.catalog.build.merge import WheelTags
     from torch_abi_audit.catalog.build.wheels import TorchWheel
 
+CACHE = Path.home() / ".cache" / "torch-abi-audit" / "catalog"
 _WORKERS = 2
 
 
@@ -92,8 +100,21 @@ def build(options: argparse.Namespace, console: Console) -> None:
     names, tags = libstdcxx_versions(libstdcxx), find_tags(files)
     for path in write_catalog(collected, published, names, tags, options.output):
         console.print(f"{path}: {path.stat().st_size} bytes", highlight=False)
+    build_replacements(wheels, cache, options.output / REPLACEMENTS_FILE, console)
     if not options.without_layouts:
         build_layouts(wheels, cache, options.output / LAYOUTS_FILE, console)
+
+
+def build_replacements(
+    wheels: Sequence[TorchWheel], cache: Path, output: Path, console: Console
+) -> None:
+    """Read the stable headers of the wheels that are not in the cache; write what they offer."""
+    chosen = [wheel for wheel in wheels if has_stable_headers(wheel)]
+    table, missing = replacement_table(read_stable_headers(wheel, cache) for wheel in chosen)
+    for name in missing:
+        console.print(f"{name}: not declared by the newest release, left out", highlight=False)
+    output.write_text(write_replacements(table), encoding="utf-8")
+    console.print(f"{output}: {output.stat().st_size} bytes", highlight=False)
 
 
 def build_layouts(
@@ -129,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--cache",
         type=Path,
-        default=Path.home() / ".cache" / "torch-abi-audit" / "catalog",
+        default=CACHE,
         help="the folder for what was read of each wheel (default: %(default)s)",
     )
     parser.add_argument(

@@ -75,13 +75,13 @@ def declarations(text: str) -> list[Declaration]:
         found += _declared("\n".join(lines), conditions)
         lines.clear()
         try:
-            _enter(conditions, directive[1], _SPACE.sub(" ", directive[2].strip()))
+            enter_condition(conditions, directive[1], _SPACE.sub(" ", directive[2].strip()))
         except IndexError as error:
             raise AuditError(f"a header with an unbalanced #{directive[1]}") from error
     return found
 
 
-def _enter(conditions: list[str], keyword: str, rest: str) -> None:
+def enter_condition(conditions: list[str], keyword: str, rest: str) -> None:
     """Apply a preprocessor directive to the stack of conditions."""
     match keyword:
         case "if" | "ifdef":
