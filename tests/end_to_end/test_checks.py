@@ -103,8 +103,16 @@ def test_what_has_to_use_torch(check: tuple[str, ...], capsys: pytest.CaptureFix
     assert main([*check, NO_TORCH]) == 0
     assert main([*check, "--require", "torch", NO_TORCH]) == 1
     said = "error[torch-unused]: no library uses torch, but --require torch is given"
-    assert said in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert said in out
     assert main([*check, "--require", "torch", STABLE]) == 0
+    # What it fails for is not what the check is about.
+    if check:
+        last = (
+            "torch is not used in 1 of 1 wheel (no_torch-1.0-py39-none-manylinux_2_28_x86_64.whl)"
+        )
+        assert out.splitlines()[-1] == f"failed: --check {check[1]}: {last}"
+        assert "failed: no library uses torch, but --require torch is given; --check " in out
 
 
 def test_an_environment_has_packages_that_do_not_use_torch(

@@ -23,6 +23,7 @@ from torch_abi_audit.verdict.ignores import matched, names_library, split
 
 DESTRUCTOR, WARN, NEW = "_ZN2at6TensorD1Ev", "_ZN3c104warnEv", "_ZN2at3newEv"
 RULE = "unstable-torch-symbol"
+TORCH = ("libtorch_cpu.so", "libc10.so")
 
 
 def unstable() -> Finding:
@@ -324,3 +325,25 @@ def test_strict_ignores_in_the_configuration() -> None:
     assert parse_config({"strict-ignores": "all"}).strict_ignores is StrictIgnores.ALL
     with pytest.raises(AuditError, match="strict-ignores: must be true, false,"):
         parse_config({"strict-ignores": "some"})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        ("at::TensorBase::*", True),
+        ("at::TensorBase::const_data_ptr", True),
+        ("bool const\\* at::*", False),  # no regular expressions
+        ("bool const* at::TensorBase::const_data_ptr*", True),
+        ("TensorBase::*", False),
+        ("c10::*", False),
+    ],
+)
+def test_a_template_is_matched_by_its_name(pattern: str, matches: bool) -> None:  # noqa: FBT001
+    """Its declaration begins with the type that it returns."""
+    name = "_ZNK2at10TensorBase14const_data_ptrIbLi0EEEPKT_v"
+    item = library(name, needed=TORCH)
+    (finding,) = [f for f in run_rules(subject({"a.so": item}), CATALOG) if f.rule == RULE]
+    (evidence,) = finding.evidence
+    assert evidence.declaration == "bool const* at::TensorBase::const_data_ptr<bool, 0>() const"
+    taken = matched(Ignore(RULE, "why", symbol=pattern), finding)
+    assert (taken is not None) is matches

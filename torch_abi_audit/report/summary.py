@@ -27,7 +27,7 @@ from torch_abi_audit.model import (
     TargetKind,
     Verdict,
 )
-from torch_abi_audit.rules import UNSTABLE_ABI
+from torch_abi_audit.rules import TORCH_UNUSED, UNSTABLE_ABI
 from torch_abi_audit.wording import count, does, join, last_part, pythons, ranges, short
 
 if TYPE_CHECKING:
@@ -208,7 +208,8 @@ def sentence(target: TargetDocument) -> str:
     """Return what a target comes to in one sentence: by the checks, where there are any."""
     if not target["checks"] or target["error"] is not None:
         return target["summary"]
-    return "; ".join(map(_checked, target["checks"]))
+    unused = [f["message"] for f in target["findings"] if f["rule"] == TORCH_UNUSED]
+    return "; ".join([*unused, *map(_checked, target["checks"])])
 
 
 def word(target: TargetDocument) -> str:

@@ -20,7 +20,7 @@ from torch_abi_audit.model import (
     WheelSummary,
     WholeRun,
 )
-from torch_abi_audit.rules import run_run_rules
+from torch_abi_audit.rules import TORCH_UNUSED, run_run_rules
 from torch_abi_audit.verdict.environment import (
     PackageOutcome,
     conclude_environment,
@@ -173,7 +173,8 @@ def _outcome(report: TargetReport) -> Outcome:
     unsafe = report.verdict is Verdict.UNSAFE and report.findings
     why = cause(report.findings).message if unsafe else None
     fix = advice(report.plan)
-    return Outcome(report.target, report.kind, report.verdict, report.fails, why, fix)
+    unused = any(finding.rule == TORCH_UNUSED for finding in report.findings)
+    return Outcome(report.target, report.kind, report.verdict, report.fails, why, fix, unused)
 
 
 def _summary(report: TargetReport, subject: Subject) -> WheelSummary:

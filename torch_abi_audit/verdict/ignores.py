@@ -6,6 +6,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from torch_abi_audit.abi.mangling import owner
 from torch_abi_audit.loader.graph import installed_path
 from torch_abi_audit.model import EvidenceKind, Ignored
 
@@ -110,13 +111,20 @@ def part_of(finding: Finding, paths: Collection[str], evidence: Iterable[Evidenc
 
 
 def _names(ignore: Ignore, item: Evidence) -> bool:
-    """Whether the pattern of an ignore matches a symbol, mangled or as it is declared."""
+    """Whether the pattern of an ignore matches a symbol: mangled, declared, or its bare name.
+
+    The declarations of templates begin with the type that they return.
+    """
     if ignore.symbol is None:
         return True
     if item.kind is not EvidenceKind.SYMBOL:
         return False
     names = filter(None, (item.name, item.declaration))
-    return any(fnmatchcase(name, ignore.symbol) for name in names)
+    if any(fnmatchcase(name, ignore.symbol) for name in names):
+        return True
+    bare = "::".join(owner(item.name))
+    of_template = item.declaration is not None and not item.declaration.startswith(bare)
+    return of_template and fnmatchcase(bare, ignore.symbol)
 
 
 def is_expired(ignore: Ignore, catalog: Catalog) -> bool:

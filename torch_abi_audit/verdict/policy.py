@@ -43,6 +43,7 @@ class Outcome(NamedTuple):
         fails: Whether it makes the run fail.
         why: Why it is unsafe.
         fix: The lines that are its proven fix.
+        unused: Whether it does not use torch, although it is required to.
     """
 
     target: str
@@ -51,6 +52,7 @@ class Outcome(NamedTuple):
     fails: bool
     why: str | None = None
     fix: tuple[str, ...] = ()
+    unused: bool = False
 
 
 # What each check is about, of which it alone decides whether a target fails.
@@ -176,8 +178,7 @@ class Policy:
             bad = [item for item in outcomes if item.verdict is Verdict.UNSAFE]
         parts = []
         if bad:
-            shared = "" if self.checks else _shared(bad)
-            parts.append(f"{self._fault(wheels=wheels)} {len(bad)} {of_all}{_named(bad)}{shared}")
+            parts += self._faults(bad, of_all, wheels=wheels)
         if unread:
             parts.append(f"{len(unread)} {of_all} could not be audited{_named(unread)}")
         fails_together = self.fails_together(together)
@@ -207,6 +208,20 @@ class Policy:
         rules = ", ".join(dict.fromkeys(grave))
         why = f"each {noun} passes, but together they do not: {rules}"
         return Conclusion("unsafe", why, EXIT_UNSAFE)
+
+    def _faults(self, bad: Sequence[Outcome], of_all: str, *, wheels: bool) -> list[str]:
+        """Say what is wrong with how many of the targets that fail."""
+        if not self.checks:
+            return [f"{self._fault(wheels=wheels)} {len(bad)} {of_all}{_named(bad)}{_shared(bad)}"]
+        # What does not use torch passes the check, and fails for that.
+        unused = [item for item in bad if item.unused]
+        rest = [item for item in bad if not item.unused]
+        parts = []
+        if rest:
+            parts.append(f"{self._fault(wheels=wheels)} {len(rest)} {of_all}{_named(rest)}")
+        if unused:
+            parts.append(f"torch is not used in {len(unused)} {of_all}{_named(unused)}")
+        return parts
 
     def _fault(self, *, wheels: bool) -> str:
         """Say what is wrong with the targets that fail."""
