@@ -47,6 +47,7 @@ def test_a_line_a_library(new: str, capsys: pytest.CaptureFixture[str]) -> None:
             "  [unstable] [no C API] x/_D.so (0 shims, 3 unstable symbols)",
             "  [stable  ] [no C API] x/_C.so (4 shims, 0 unstable symbols)",
             "  1 of 2 libraries on the stable ABI, 3 unstable symbols left",
+            "  all 3 symbols have a stable replacement in torch 2.15",
             "",
             OTHER,
             "  no library uses torch",
@@ -59,16 +60,18 @@ def test_a_line_a_library(new: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_changed_since_a_wheel(old: str, new: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, lines = run(capsys, "--format", "progress", "--baseline", old, new)
     assert code == 0
-    assert lines[1:6] == [
+    assert lines[1:7] == [
         "  [unstable] [no C API] x/_D.so (0 shims, 3 unstable symbols)",
         "  [stable  ] [no C API] x/_C.so (0 -> 4 shims, 3 -> 0 unstable symbols)",
         "  1 of 2 libraries on the stable ABI, 3 unstable symbols left",
         "  since 1.0: 6 -> 3 unstable symbols, 1 library moved to the stable ABI",
+        "  all 3 symbols have a stable replacement in torch 2.15",
         "  moved: x/_C.so",
     ]
     _, lines = run(capsys, "--format", "progress", "--baseline", new, old)
-    assert lines[4:6] == [
+    assert lines[4:7] == [
         "  since 1.0: 3 -> 6 unstable symbols, 1 library left the stable ABI",
+        "  all 3 symbols have a stable replacement in torch 2.15",
         "  back: x/_C.so",
     ]
     _, lines = run(capsys, "-v", "--baseline", old, new)

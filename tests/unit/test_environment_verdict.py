@@ -83,14 +83,14 @@ def test_a_torch_without_cuda() -> None:
         "x 1.0 does not load with torch 2.10.0+cpu: libc10_cuda.so (torch 2.10.0 is built without"
     )
     assert told(item, cell, "2.10.0+cpu") == (
-        f"{said} CUDA); install a CUDA build of torch 2.10.0",
+        f"{said} CUDA); install the build with CUDA from PyPI",
         "pip install --force-reinstall torch==2.10.0",
     )
     # Where that build does not suit it either, it says so.
     old = subject({"a.so": CHANGED_LATER}, claims())
     assert told(old, cell, "2.10.0+cpu") == (
         (
-            f"{said} CUDA); nor does it load with the CUDA build: at::change(int) (last in torch"
+            f"{said} CUDA); nor does it load with the build on PyPI: at::change(int) (last in torch"
             " 2.9.1)"
         ),
         'pip install "torch==2.9.*"',
@@ -106,7 +106,7 @@ def test_a_package_that_nothing_suits() -> None:
     item = subject({"a.so": library("_ZN2at5neverEv", needed=TORCH)}, claims())
     found = told(item, BROKEN, "2.9.0")
     assert found is not None
-    assert (found[0].endswith("; no known torch release suits it"), found[1]) == (True, None)
+    assert (found[0].endswith("; no torch release on PyPI suits it"), found[1]) == (True, None)
 
 
 def test_layouts_that_changed() -> None:
@@ -225,8 +225,8 @@ NONE = Environment(("site",), None)
             HERE,
             0,
             (
-                "failed: 2 of 2 packages that use torch do not load with torch 2.10.0+cpu; no known"
-                " torch release suits all of them"
+                "failed: 2 of 2 packages that use torch do not load with torch 2.10.0+cpu; no torch"
+                " release on PyPI suits all of them"
             ),
             1,
         ),
@@ -243,7 +243,7 @@ NONE = Environment(("site",), None)
             0,
             (
                 "failed: 1 of 2 packages that use torch does not load with torch 2.10.0+cpu; no"
-                " known torch release suits all of them"
+                " torch release on PyPI suits all of them"
             ),
             1,
         ),
@@ -258,8 +258,8 @@ NONE = Environment(("site",), None)
             HERE,
             0,
             (
-                "failed: 2 of 4 packages that use torch do not load with torch 2.10.0+cpu; no known"
-                " torch release suits all of them; torch 2.11 suits 2, but not b, d: pip install"
+                "failed: 2 of 4 packages that use torch do not load with torch 2.10.0+cpu; no torch"
+                " release on PyPI suits all of them; torch 2.11 suits 2, but not b, d: pip install"
                 ' "torch==2.11.*"'
             ),
             1,

@@ -70,7 +70,8 @@ def test_what_loads_and_what_is_required(torch: str, sentence: str) -> None:
 def test_what_is_not_declared() -> None:
     assert said({"a.so": STABLE}) == (
         "safe: stable ABI: loads on torch 2.10 and newer, but torch is not declared; for Python 3.9"
-        " and newer, 3.13t and newer; 1 warning (torch-undeclared)"
+        " and newer, 3.13t and newer; 1 warning (torch-undeclared, fix:"
+        ' dependencies = ["torch>=2.10"])'
     )
 
 

@@ -133,7 +133,7 @@ def _text(target: TargetDocument) -> Iterator[str]:
 
 def _markdown(target: TargetDocument) -> Iterator[str]:
     """Yield a table with a row for each library."""
-    yield f"**{markdown_text(summary.filename(target))}**"
+    yield f"#### {markdown_text(summary.filename(target))}"
     yield ""
     rows = _rows(target)
     if rows:

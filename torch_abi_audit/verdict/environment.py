@@ -83,17 +83,17 @@ def remedy(subject: Subject, cell: Cell, torch: Version, catalog: Catalog) -> Re
     why = f"{name} requires torch{unmet[0]} and {what}" if unmet else f"{name} {what}"
     good = good_releases(subject)
     if not good:
-        return Remedy(f"{why}; no known torch release suits it")
+        return Remedy(f"{why}; no torch release on PyPI suits it")
     same = [r for r in good if r.release == torch.release]
     for_cuda = any(reason.is_about_cuda for reason in cell.reasons)
     if for_cuda and not same:
         build = subject.matrix.row.get(Version(torch.base_version))
         if build is not None and build.reasons:
-            why += f"; nor does it load with the CUDA build: {_told(build.reasons[0])}"
+            why += f"; nor does it load with the build on PyPI: {_told(build.reasons[0])}"
     if for_cuda and same:
         # The build that the index has of this very release.
         return Remedy(
-            f"{why}; install a CUDA build of torch {same[0]}",
+            f"{why}; install the build with CUDA from PyPI",
             # equivalent: there is no more than one
             f"pip install --force-reinstall torch=={same[0]}",
         )
@@ -184,7 +184,7 @@ def _advice(packages: Sequence[PackageOutcome], catalog: Catalog) -> str:
     most = max(suited.values(), default=0)
     releases = frozenset(release for release, number in suited.items() if number == most)
     if most < len(packages):
-        none = "; no known torch release suits all of them"
+        none = "; no torch release on PyPI suits all of them"
         if most < _SEVERAL:
             return none
         # Of those that suit as many the newest, and what is equal to it.

@@ -195,8 +195,13 @@ def _cause(findings: Sequence[Finding]) -> str:
 
 def _aside(findings: Iterable[Finding]) -> list[str]:
     """Count the warnings, by name."""
-    rules = [item.rule for item in findings if item.severity is Severity.WARNING]
-    return [f"{count(len(rules), 'warning')} ({', '.join(unique(rules))})"] if rules else []
+    found = [item for item in findings if item.severity is Severity.WARNING]
+    if not found:
+        return []
+    lines = unique(item.fix.line for item in found if item.fix and item.fix.line)
+    fix = f", fix: {', '.join(lines)}" if lines else ""
+    named = ", ".join(unique(item.rule for item in found))
+    return [f"{count(len(found), 'warning')} ({named}{fix})"]
 
 
 def _narrowed(subject: Subject, catalog: Catalog) -> list[str]:
