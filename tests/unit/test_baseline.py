@@ -14,6 +14,8 @@ from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import (
     Baseline,
     BaselineTarget,
+    Evidence,
+    EvidenceKind,
     Finding,
     KnownFinding,
     Library,
@@ -200,3 +202,15 @@ def test_the_verdict_is_about_what_is_new() -> None:
     # Of another project everything is new.
     other = baseline({"x/_C.so": TWO}, name="y")
     assert report(more, baseline=other, fail_on_new=True, require_stable=True).baseline is None
+
+
+def test_new_symbols_of_no_library_are_new() -> None:
+    note = Finding(
+        RULE, Severity.NOTE, "", evidence=(Evidence(EvidenceKind.SYMBOL, "_ZN2at3newEv"),)
+    )
+    had = KnownFinding(symbols=frozenset({(None, "_ZN2at6TensorD1Ev")}))
+    known = BaselineTarget("old.whl", "x", "1.0", {}, {RULE: had})
+    assert split_known([note], known, "old.whl") == ((note,), ())
+    had = KnownFinding(symbols=frozenset({(None, "_ZN2at3newEv")}))
+    known = BaselineTarget("old.whl", "x", "1.0", {}, {RULE: had})
+    assert split_known([note], known, "old.whl")[0] == ()

@@ -93,6 +93,16 @@ def test_stable_is_not_a_prefix() -> None:
     assert use_of(library("_ZN5torch12stable_thing1fEv")).abi is TorchAbi.UNSTABLE
 
 
+def test_an_unknown_shim_alone_is_one_where_torch_is_linked() -> None:
+    """Whether or not a known one is imported; another project may have such names, too."""
+    use = use_of(library("torch_new", needed=TORCH))
+    assert (use.abi, use.unknown_shims) == (TorchAbi.STABLE, ("torch_new",))
+    use = use_of(library("torch_new", "torch_ten"))
+    assert use.unknown_shims == ("torch_new",)
+    use = use_of(library("torch_new", needed=("libother.so",)))
+    assert (use.abi, use.unknown_shims) == (TorchAbi.NONE, ())
+
+
 def test_unknown_shims() -> None:
     use = use_of(library("aoti_torch_new", "torch_new", "torch_ten"))
     assert use.unknown_shims == ("aoti_torch_new", "torch_new")

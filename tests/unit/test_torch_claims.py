@@ -598,3 +598,29 @@ def test_where_a_wheel_loads_that_lacks_something_of_torchs() -> None:
     item = with_cells(*[lacking] * 5, torch=(">=2.10",), item=STABLE)
     (found,) = of_rule("torch-symbol-missing", item)
     assert found.fix is None
+
+
+@pytest.mark.parametrize(
+    ("libraries", "said", "paths"),
+    [
+        (
+            {"a.so": library(needed=TORCH), "b.so": library(needed=("libc.so.6",))},
+            "1 library links to torch, but no symbol of it is used, and --require torch is given",
+            ("a.so",),
+        ),
+        (
+            {"b.so": library(needed=("libc.so.6",))},
+            "no library uses torch, but --require torch is given",
+            (),
+        ),
+        ({}, "no library uses torch, but --require torch is given", ()),
+        ({"a.so": DESTRUCTOR, "b.so": library()}, None, ()),
+    ],
+)
+def test_torch_is_required(
+    libraries: dict[str, Library], said: str | None, paths: tuple[str, ...]
+) -> None:
+    item = replace(subject(libraries), require_torch=True)
+    found = of_rule("torch-unused", item)
+    assert [(hit.message, hit.libraries) for hit in found] == ([(said, paths)] if said else [])
+    assert of_rule("torch-unused", subject(libraries)) == []

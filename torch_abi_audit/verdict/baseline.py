@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.model import Evidence, Finding, Subject, TargetReport
 
-_MAX_BYTES = 256 << 20  # of a report
+_MAX_BYTES = 256 << 20  # equivalent: of a report, one more or less is as good a bound
 _BY_WEIGHT = (TorchAbi.NONE, TorchAbi.STABLE, TorchAbi.UNSTABLE)
 _HASH = r"-[0-9a-f]{8}$"  # what auditwheel, delocate and delvewheel add to names
 
