@@ -146,3 +146,27 @@ def test_another_value_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--strict-ignores=none", "x.whl"])
     assert "invalid choice: 'none' (choose from stale, all)" in capsys.readouterr().err
+
+
+def test_a_pattern_that_matches_nothing_is_told_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wheel = targets(tmp_path)["wheel"]
+    said = "note[stale-ignore]: migrating typo.so: no audited target has such a library"
+    for check in ((), ("--check", "torch")):
+        main(["--no-config", *check, "--migrating", "typo.so", *wheel])
+        assert said in capsys.readouterr().out.splitlines()
+
+
+def test_what_is_ignored_is_no_proof_of_the_stable_abi(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "libx.so"
+    file.write_bytes(UNSTABLE)
+    check = "--check torch: "
+    for pattern, last in (
+        ("libx.so", f"{check}no library uses the unstable ABI, except for 3 ignored symbols"),
+        ("symbol=at::*", f"{check}1 library uses the unstable ABI (2 symbols, 1 ignored)"),
+    ):
+        main(["--check", "torch", "--migrating", pattern, str(file)])
+        assert last in capsys.readouterr().out

@@ -209,7 +209,8 @@ def sentence(target: TargetDocument) -> str:
     if not target["checks"] or target["error"] is not None:
         return target["summary"]
     unused = [f["message"] for f in target["findings"] if f["rule"] == TORCH_UNUSED]
-    return "; ".join([*unused, *map(_checked, target["checks"])])
+    ignored = _unstable_symbols(target["ignored"])
+    return "; ".join([*unused, *(_checked(item, ignored) for item in target["checks"])])
 
 
 def word(target: TargetDocument) -> str:
@@ -225,14 +226,16 @@ def fails_without_finding(target: TargetDocument) -> bool:
     return failed and not any(map(counts_for_more, target["findings"]))
 
 
-def _checked(result: CheckDocument) -> str:
-    """Say what came of a check."""
+def _checked(result: CheckDocument, ignored: int) -> str:
+    """Say what came of a check, and how many unstable symbols are ignored."""
     number = len(result["libraries"])
     some = does(number, "library", "use") if number else "no library uses"
     match result["check"]:
         case Check.TORCH:
-            symbols = f" ({count(result['symbols'], 'symbol')})" if number else ""
-            said = f"{some} the unstable ABI{symbols}"
+            more = f", {ignored} ignored" if ignored else ""
+            symbols = f" ({count(result['symbols'], 'symbol')}{more})" if number else ""
+            but = f", except for {count(ignored, 'ignored symbol')}" if ignored else ""
+            said = f"{some} the unstable ABI{symbols or but}"
         case _:
             which = count(number, "library") if number else "no library"
             named = f" ({_some(result['libraries'])})" if number else ""

@@ -25,7 +25,7 @@ from torch_abi_audit.report import summary
 from torch_abi_audit.report.escape import plain_text
 from torch_abi_audit.report.replacements import by_replacement, replaceable
 from torch_abi_audit.report.streams import is_terminal, is_unicode
-from torch_abi_audit.rules import UNSTABLE_ABI
+from torch_abi_audit.rules import STALE_IGNORE, UNSTABLE_ABI
 from torch_abi_audit.verdict.policy import Policy
 from torch_abi_audit.wording import count
 
@@ -386,6 +386,8 @@ class TerminalWriter:
             severity = finding["severity"]
             # With checks what counts may be a note.
             fits = finding["counts"] and (severity != Severity.WARNING or left >= _LEAST)
+            # A pattern with a typing error matches nothing, and its author has to see that.
+            fits = fits or finding["rule"] == STALE_IGNORE
             (shown if fits or self._style.verbose else folded).append(finding)
             left -= _LEAST if shown[-1:] == [finding] else 0
         each = max(0, left) // max(1, len(shown))
