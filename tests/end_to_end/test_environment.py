@@ -109,7 +109,7 @@ def test_a_package_that_does_not_load_here(site: Path, capsys: pytest.CaptureFix
     assert main(["--site-packages", str(site), "stable_2_10"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith(
-        "safe: stable-2-10 1.0 requires torch>=2.10 and does not load with torch"
+        "broken: stable-2-10 1.0 requires torch>=2.10 and does not load with torch"
     )
 
 

@@ -273,6 +273,47 @@ def test_what_several_share_is_said_once(others: tuple[Outcome, ...], said: str)
     assert "fix" not in checked
 
 
+PACKAGE = Outcome("x", TargetKind.PACKAGE, Verdict.SAFE, fails=False)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "said"),
+    [
+        (
+            (PACKAGE._replace(broken=True),),
+            "broken: 1 of 1 target does not fit the installed torch (x)",
+        ),
+        (
+            (
+                PACKAGE._replace(broken=True),
+                PACKAGE._replace(broken=True, verdict=Verdict.UNSAFE),
+                PACKAGE,
+            ),
+            "broken: 2 of 3 targets do not fit the installed torch (x, x)",
+        ),
+        (
+            (PACKAGE._replace(broken=True), PACKAGE._replace(verdict=Verdict.UNSAFE)),
+            (
+                "unsafe: problems in 1 of 2 targets (x); 1 of 2 targets does not fit the installed"
+                " torch (x)"
+            ),
+        ),
+        (
+            (PACKAGE._replace(broken=True), PACKAGE._replace(verdict=Verdict.ERROR, fails=True)),
+            (
+                "error: 1 of 2 targets does not fit the installed torch (x); 1 of 2 targets could"
+                " not be audited (x)"
+            ),
+        ),
+    ],
+)
+def test_a_package_is_for_the_torch_that_is_installed(
+    outcomes: tuple[Outcome, ...], said: str
+) -> None:
+    assert str(Policy().conclude(outcomes, ())) == said
+    assert "installed torch" not in str(Policy((Check.TORCH,)).conclude(outcomes, ()))
+
+
 def test_weighing_changes_one_rule_where_the_stable_abi_is_required() -> None:
     findings = (BROKEN, WARNING, ALLOWED_FOR)
     for checks in CHECKS:

@@ -182,12 +182,13 @@ class Conclusion(NamedTuple):
     """What a run comes to.
 
     Attributes:
-        word: In a word: safe, pinned, unsafe, passed, failed, error.
+        word: In a word: safe, pinned, unsafe, passed, failed, broken, error. Broken are packages
+            that were named and do not fit the installed torch.
         why: In one sentence.
         exit_code: The exit code of the command.
     """
 
-    word: Literal["safe", "pinned", "unsafe", "passed", "failed", "error"]
+    word: Literal["safe", "pinned", "unsafe", "passed", "failed", "broken", "error"]
     why: str
     exit_code: Literal[0, 1, 2]
 

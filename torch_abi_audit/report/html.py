@@ -132,7 +132,7 @@ def _overview(targets: Sequence[TargetDocument], known: Sequence[str]) -> Iterat
     yield "".join(f'<th scope="col" class="release">{html_text(label)}</th>' for label in labels)
     yield "</tr></thead>\n<tbody>"
     for number, (target, (name, cells)) in enumerate(zip(targets, table.rows, strict=True), 1):
-        yield f"<tr><td>{_badge(target['verdict'])}</td>"
+        yield f"<tr><td>{_badge(_word(target))}</td>"
         if here:
             yield _here(target)
         yield f'<th scope="row"><a href="#t{number}">{_code(name)}</a>'
@@ -217,7 +217,7 @@ def _ignored(ignored: Sequence[IgnoredDocument]) -> Iterator[str]:
 
 def _target(target: TargetDocument, number: int, known: Sequence[str]) -> Iterator[str]:
     yield f'<article class="card" id="t{number}">'
-    yield f"<h2>{_badge(target['verdict'])} {_code(summary.filename(target))}</h2>"
+    yield f"<h2>{_badge(_word(target))} {_code(summary.filename(target))}</h2>"
     yield f"<p>{html_text(summary.sentence(target))}</p>"
     yield from _plan(target)
     if target["error"] is not None:
@@ -383,6 +383,11 @@ def _unbroken(text: str) -> str:
 
 def _rule(name: str) -> str:
     return f'<a class="rule" href="{html_text(RULES[name].url)}">{_code(name)}</a>'
+
+
+def _word(target: TargetDocument) -> str:
+    """Return the verdict; of a package that does not fit the installed torch, that."""
+    return summary.BROKEN if summary.word(target) == summary.BROKEN else target["verdict"]
 
 
 def _badge(kind: str) -> str:

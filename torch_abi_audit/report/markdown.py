@@ -221,7 +221,7 @@ def _table(page: _Page, targets: Sequence[TargetDocument], style: _Style) -> Non
 
 def _cells(target: TargetDocument, style: _Style, *, here: bool) -> Iterator[str]:
     fine = summary.is_fine(target)
-    yield style.marks.verdicts[Verdict(target["verdict"])]
+    yield _word(target, style)
     if here:
         found = target["here"]
         mark = Mark(found["status"]) if found else None
@@ -232,6 +232,13 @@ def _cells(target: TargetDocument, style: _Style, *, here: bool) -> Iterator[str
     yield markdown_cell(summary.sentence(target))
     fixes = [] if fine else summary.fixes(target)
     yield markdown_cell_code(fixes[0]) if fixes else ""
+
+
+def _word(target: TargetDocument, style: _Style) -> str:
+    """Return the verdict with its mark; of a package that does not fit its torch, that."""
+    if summary.word(target) == summary.BROKEN:
+        return f"❌ {summary.BROKEN}" if style.marks is _EMOJI else summary.BROKEN
+    return style.marks.verdicts[Verdict(target["verdict"])]
 
 
 def _row(cells: Iterable[str]) -> str:
@@ -277,7 +284,7 @@ def _ignored(item: IgnoredDocument) -> Iterator[str]:
 def _target(target: TargetDocument, style: _Style) -> Iterator[str]:
     """Yield the details of a target, folded unless it fails."""
     yield "<details open>" if summary.failing(target) else "<details>"
-    verdict = style.marks.verdicts[Verdict(target["verdict"])]
+    verdict = _word(target, style)
     yield f"<summary>{verdict}: <code>{html_text(summary.filename(target))}</code></summary>"
     yield ""
     yield markdown_text(summary.sentence(target))

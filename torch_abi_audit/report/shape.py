@@ -450,7 +450,7 @@ class CountsDocument(TypedDict):
 class ConclusionDocument(TypedDict):
     """What the run comes to."""
 
-    word: Literal["safe", "pinned", "unsafe", "passed", "failed", "error"]
+    word: Literal["safe", "pinned", "unsafe", "passed", "failed", "broken", "error"]
     why: str
     exit_code: Literal[0, 1, 2]
 

@@ -78,6 +78,7 @@ _SIGNS: dict[Mark, tuple[str, str]] = {  # in Unicode, and in ASCII
     Mark.UNKNOWN: ("?", "?"),
 }
 
+BROKEN = "broken"
 GOOD_WORDS = frozenset({"safe", "pinned", "passed"})
 
 
@@ -207,17 +208,22 @@ def counts_for_more(finding: FindingDocument) -> bool:
 def sentence(target: TargetDocument) -> str:
     """Return what a target comes to in one sentence: by the checks, where there are any."""
     if not target["checks"] or target["error"] is not None:
-        return target["summary"]
+        return broken_here(target) or target["summary"]
     unused = [f["message"] for f in target["findings"] if f["rule"] == TORCH_UNUSED]
     ignored = _unstable_symbols(target["ignored"])
     return "; ".join([*unused, *(_checked(item, ignored) for item in target["checks"])])
 
 
 def word(target: TargetDocument) -> str:
-    """Return what a target comes to in one word: its verdict, or what came of the checks."""
-    if not target["checks"] or target["error"] is not None:
+    """Return what a target comes to in one word: its verdict, or what came of the checks.
+
+    A package that does not fit the installed torch is `BROKEN`, whatever its wheel is.
+    """
+    if target["error"] is not None:
         return target["verdict"]
-    return "failed" if target["fails"] else "passed"
+    if target["checks"]:
+        return "failed" if target["fails"] else "passed"
+    return target["verdict"] if broken_here(target) is None else BROKEN
 
 
 def fails_without_finding(target: TargetDocument) -> bool:
@@ -545,6 +551,9 @@ def overview(targets: Sequence[TargetDocument], known: Sequence[str]) -> MatrixT
 
 def fixes(target: TargetDocument) -> list[str]:
     """Return what to change, the first thing first: the proven fix, else those of findings."""
+    if word(target) == BROKEN:
+        command = (target["here"] or {"remedy": None})["remedy"]
+        return [command["command"]] if command and command["command"] else []
     plan = None if target["checks"] else target["fix"]
     if plan is not None and plan["lines"]:
         return list(plan["lines"])

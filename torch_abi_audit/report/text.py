@@ -71,7 +71,7 @@ _VERDICT_STYLES = {
 
 def _word_style(word: str) -> str:
     """Return how a verdict is printed, or what came of checks."""
-    if word in ("passed", "failed"):
+    if word in ("passed", "failed", summary.BROKEN):
         return "bold green" if word == "passed" else "bold red"
     return _VERDICT_STYLES[Verdict(word)]
 
@@ -249,7 +249,11 @@ class TerminalWriter:
             fix = summary.fix_lines(target)
             taken = self._out.count - before + 2 + (len(fix) + 1 if fix else 0)
             instead = target["torch"]["replacements"]
-            self._findings(target["findings"], _LINES - taken, target["fix"], instead)
+            if summary.word(target) == summary.BROKEN and not self._style.verbose:
+                # Who installed it can't change the wheel.
+                self._folded(target["findings"], ())
+            else:
+                self._findings(target["findings"], _LINES - taken, target["fix"], instead)
             self._ignored(target["ignored"])
             self._fix(fix)
         self._out.line()

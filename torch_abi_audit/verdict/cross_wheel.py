@@ -174,7 +174,10 @@ def _outcome(report: TargetReport) -> Outcome:
     why = cause(report.findings).message if unsafe else None
     fix = advice(report.plan)
     unused = any(finding.rule == TORCH_UNUSED for finding in report.findings)
-    return Outcome(report.target, report.kind, report.verdict, report.fails, why, fix, unused)
+    broken = report.here is not None and report.here.remedy is not None
+    return Outcome(
+        report.target, report.kind, report.verdict, report.fails, why, fix, unused, broken
+    )
 
 
 def _summary(report: TargetReport, subject: Subject) -> WheelSummary:

@@ -44,6 +44,7 @@ class Outcome(NamedTuple):
         why: Why it is unsafe.
         fix: The lines that are its proven fix.
         unused: Whether it does not use torch, although it is required to.
+        broken: Whether it is a package that does not fit the torch that is installed.
     """
 
     target: str
@@ -53,6 +54,7 @@ class Outcome(NamedTuple):
     why: str | None = None
     fix: tuple[str, ...] = ()
     unused: bool = False
+    broken: bool = False
 
 
 # What each check is about, of which it alone decides whether a target fails.
@@ -173,12 +175,20 @@ class Policy:
         of_all = f"of {count(total, noun)}"
         unread = [item for item in outcomes if item.verdict is Verdict.ERROR]
         failed = [item for item in outcomes if item.fails and item not in unread]
-        bad = failed
+        bad, broken = failed, list[Outcome]()
         if not self.checks:
-            bad = [item for item in outcomes if item.verdict is Verdict.UNSAFE]
+            # What a package comes to is whether it works where it is installed.
+            broken = [item for item in outcomes if item.broken and not item.fails]
+            unsafe = [item for item in outcomes if item.verdict is Verdict.UNSAFE]
+            bad = [item for item in unsafe if item not in broken]
         parts = []
         if bad:
             parts += self._faults(bad, of_all, wheels=wheels)
+        if broken:
+            verb = "does" if len(broken) == 1 else "do"
+            parts.append(
+                f"{len(broken)} {of_all} {verb} not fit the installed torch{_named(broken)}"
+            )
         if unread:
             parts.append(f"{len(unread)} {of_all} could not be audited{_named(unread)}")
         fails_together = self.fails_together(together)
@@ -189,8 +199,9 @@ class Policy:
             return self._failed_together(noun, together)
         by_check = f"--check {','.join(self.checks)}: " if self.checks else ""
         if parts:
-            word: Literal["error", "unsafe", "failed"]
+            word: Literal["error", "unsafe", "failed", "broken"]
             word = "error" if unread else "failed" if self.checks else "unsafe"
+            word = "broken" if word == "unsafe" and not bad else word
             return Conclusion(word, by_check + "; ".join(parts), exit_code)
         if self.checks:
             said = f"all {count(total, noun)}" if total > 1 else count(total, noun)
