@@ -48,8 +48,14 @@ TEST_WHEELS = Path(__file__).parents[1] / "test_wheels"
 RELEASES = ("2.8.0", "2.9.0", "2.9.1", "2.10.0", "2.11.0")
 CPU, PYTHON, CUDA = "libtorch_cpu.so", "libtorch_python.so", "libtorch_cuda.so"
 _ALWAYS = {
-    CPU: ["_ZN2at6TensorD1Ev", "_ZTIN3c105ErrorE", "cpuinfo_initialize", "_ZN6fbgemm4packEv"],
-    PYTHON: ["THPVariableClass", "_ZN8pybind116detail4loadEv", "torch_c_dynamo_private"],
+    CPU: [
+        *("_ZN2at6TensorD1Ev", "_ZTIN3c105ErrorE", "cpuinfo_initialize", "_ZN6fbgemm4packEv"),
+        "_ZN5torch6stable4callEv",
+    ],
+    PYTHON: [
+        *("THPVariableClass", "_ZN8pybind116detail4loadEv", "torch_c_dynamo_private"),
+        "_ZN6fbgemm6pythonEv",
+    ],
     CUDA: ["_ZN2at4cuda4callEv"],
     "libtorch.so": [],
     "libc10.so": ["_ZN3c104warnEv"],

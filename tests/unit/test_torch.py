@@ -115,6 +115,19 @@ def test_a_reserved_prefix_alone_is_a_shim() -> None:
     assert (use.abi, use.unknown_shims) == (TorchAbi.STABLE, ("aoti_torch_new",))
 
 
+def test_what_torch_keeps_stable_is_no_unstable_symbol_where_it_exports_it() -> None:
+    use = use_of(library("_ZN5torch6stable4callEv", "torch_ten", needed=TORCH))
+    assert (use.abi, use.unstable, use.foreign) == (TorchAbi.STABLE, (), ())
+
+
+def test_a_third_partys_symbol_is_one_in_libtorch_python_too() -> None:
+    """Unlike a C function there, which is torch's."""
+    names = ("_ZN6fbgemm6pythonEv", "_ZN8pybind116detail4loadEv", "torch_c_dynamo_private")
+    use = use_of(library(*names, needed=("libtorch_python.so",)))
+    assert use.foreign == ("_ZN6fbgemm6pythonEv",)
+    assert use.unstable == ("_ZN8pybind116detail4loadEv", "torch_c_dynamo_private")
+
+
 def test_linking_alone_is_no_use() -> None:
     use = use_of(library("malloc", needed=("libtorch.so", "libc10.so", "libc.so.6")))
     assert use.abi is TorchAbi.NONE
