@@ -649,3 +649,15 @@ def test_rules_and_symbols_are_explained_together(capsys: pytest.CaptureFixture[
     )
     assert "error[abi3-suffix]" in output.out
     assert output.err.startswith("torch-abi-audit: unknown rule 'nothing' (")
+
+
+def test_names_of_hostile_files_are_bounded() -> None:
+    """Thousands of scopes in a name, and what is longer than any name of torch."""
+    deep = "_ZN" + "1a" * 30_000 + "1fEv"
+    long = "_ZN2at" + "9000" + "x" * 9000 + "Ev"
+    catalog = load_catalog()
+    started = [deep[: 3 + 2 * n] + "1fEv" for n in range(1, 200)]
+    found = grouped([deep, long, *started], catalog)
+    assert found.replaced == ()
+    assert set(found.without) == {deep, long, *started}
+    assert replacement("::".join(["a"] * 3000), catalog) is None

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch_abi_audit.catalog import Catalog
     from torch_abi_audit.catalog.replacements import Operator, StableApi
 
+# Bounds for hostile names: torch's own have no more.
+_LONGEST, _DEEPEST = 8192, 12  # characters, and scopes; equivalent: as good as one more
 _STABLE = "torch::stable::"
 _TENSOR = "torch::stable::Tensor::"
 _TENSORS = frozenset({("at", "Tensor"), ("at", "TensorBase")})
@@ -71,15 +73,17 @@ def grouped(symbols: Iterable[str], catalog: Catalog, api: StableApi | None = No
 
 def _scopes(name: str) -> tuple[str, ...]:
     """Return the scopes and the name of what a symbol or a declaration is about."""
+    if len(name) > _LONGEST:
+        return ()
     if name.startswith(_MANGLED):
-        found = owner(name)
+        found = owner(name)[:_DEEPEST]
         if found == ("c10",) and (symbolic := _SYMBOLIC.match(demangle(name) or "")):
             return ("c10", symbolic[1])
         if found:
             return found
         name = qualified_name(name) or name
     words = _without_arguments(name.partition("(")[0]).split()
-    return tuple(words[-1].split("::")) if words else ()
+    return tuple(words[-1].split("::")[:_DEEPEST]) if words else ()
 
 
 def _without_arguments(name: str) -> str:

@@ -29,7 +29,14 @@ class JsonWriter:
 
     def add(self, target: TargetDocument) -> None:
         """Write the next target."""
-        self._write(self._separator, json_text(target).replace("\n", "\n    "))
+        # Member by member: a hostile file has megabytes of symbols in each.
+        self._write(self._separator, "{")
+        comma = ""
+        for key, value in target.items():
+            text = json_text({key: value}).removeprefix("{\n").removesuffix("\n}")
+            self._write(comma, "\n    ", text.replace("\n", "\n    "))
+            comma = ","
+        self._write("\n    }")
         self._separator = ",\n    "
 
     def finish(self, tail: TailDocument) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from enum import StrEnum
+from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.version import Version
@@ -140,30 +141,24 @@ def failures_first(targets: Iterable[TargetDocument]) -> list[TargetDocument]:
     return sorted(targets, key=weight)
 
 
-def essence(target: TargetDocument) -> str:
-    """Return all that is said of a target but the names of its files, to tell those alike."""
-    findings = [
-        {
-            **finding,
-            "libraries": len(finding["libraries"]),
-            "evidence": [{**item, "library": None} for item in finding["evidence"]],
-        }
-        for finding in (*target["findings"], *target["ignored"])
-        if counts_for_more(finding)
-    ]
-    notes = [finding["rule"] for finding in target["findings"] if not counts_for_more(finding)]
-    said = [target["summary"].rpartition("; for Python ")[0] or target["summary"], target["error"]]
-    return repr(
-        (
-            said,
-            target["checks"],
-            findings,
-            notes,
-            target["fix"],
-            target["torch"]["releases"],
-            target["here"],
-        )
-    )
+def essence(target: TargetDocument) -> bytes:
+    """Return a digest of all that is said of a target but the names of its files.
+
+    Two targets with the same digest differ in nothing that a reader looks for.
+    """
+    digest = sha256()
+    said = target["summary"].rpartition("; for Python ")[0] or target["summary"]
+    rest = target["checks"], target["fix"], target["torch"]["releases"], target["here"]
+    digest.update(repr((said, target["error"], rest)).encode())
+    for finding in (*target["findings"], *target["ignored"]):
+        if not counts_for_more(finding):
+            digest.update(finding["rule"].encode())
+            continue
+        whole = {**finding, "libraries": len(finding["libraries"]), "evidence": ()}
+        digest.update(repr(whole).encode())
+        for item in finding["evidence"]:  # one by one: a hostile file has any number
+            digest.update(repr({**item, "library": None}).encode())
+    return digest.digest()
 
 
 def counts(document: Document) -> list[tuple[Verdict, int]]:

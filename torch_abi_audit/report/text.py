@@ -173,7 +173,7 @@ class TerminalWriter:
         self._rows: list[tuple[str, ...]] = []
         self._fixes: list[str] = []  # of each row the first, empty for none
         self._gap = False  # whether a blank line stands between the last target and the next
-        self._told: dict[str, str] = {}  # what was said of a target, and of which
+        self._told: dict[bytes, str] = {}  # what was said of a target, and of which
 
     def add(self, target: TargetDocument) -> None:
         """Print the next target."""
