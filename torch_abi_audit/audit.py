@@ -1,7 +1,7 @@
 """The pipeline: a target becomes members, facts, classifications, findings, a verdict, a report.
 
-`classify_contents` and `conclude` are the line of it, read from top to bottom; the `Auditor`
-opens what the user names, and puts up with what goes wrong.
+`classify_contents` and `conclude` are the core, to be read from top to bottom; the `Auditor`
+opens the targets that the user names and handles errors.
 """
 
 from __future__ import annotations
@@ -79,21 +79,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, init=False)
 class Options:
-    """How to check: what the options of the command say, as strings or as what they stand for.
+    """How to check: the options of the command, as strings or as the values they stand for.
 
     Attributes:
         strict: Whether warnings make a target unsafe.
-        torch: The releases of torch to check against, instead of those the metadata allows.
+        torch: The torch releases to check against, instead of those the metadata allows.
         against: One torch to check against: a wheel, or the folder where it is installed.
-        verify: Whether to read every member to its end, and check its checksum.
-        check: What alone to check, instead of all that is wrong with a wheel.
-        require_torch: Whether a target that uses no symbol of torch fails.
-        require_stable: Whether a wheel on the unstable ABI fails even where it is pinned.
+        verify: Whether to read every member in full and verify its checksum.
+        check: The checks that alone decide, instead of all that is wrong with a wheel.
+        require_torch: Whether a target that uses no torch symbol fails.
+        require_stable: Whether a wheel on the unstable ABI fails even if it is pinned.
         min_torch: The oldest torch that the wheels have to support.
         ignore: The findings that are ignored.
-        strict_ignores: Which ignores fail the run where they are stale; by default none.
+        strict_ignores: Which stale ignores fail the run; by default none.
         baseline: An earlier state to compare with: a JSON report, or a wheel.
-        fail_on_new: Whether only what the baseline does not have makes a target fail.
+        fail_on_new: Whether a target fails only for findings that are not in the baseline.
         limits: What the audit of a target, and of all of them, may cost.
     """
 
@@ -111,7 +111,7 @@ class Options:
     fail_on_new: bool
     limits: Limits
 
-    def __init__(  # noqa: PLR0913 -- what the options of the command are
+    def __init__(  # noqa: PLR0913 -- the options of the command
         self,
         *,
         strict: bool = False,
@@ -132,21 +132,21 @@ class Options:
 
         Args:
             strict: See the attributes, as for all others.
-            torch: As ``">=2.10"``; a release alone stands for itself.
+            torch: For example ``">=2.10"``; a bare release stands for itself.
             against: A path.
             verify: See the attributes.
-            check: As ``"torch"``, ``"torch,abi3"`` or a list.
+            check: For example ``"torch"``, ``"torch,abi3"`` or a list.
             require_stable: See the attributes.
-            min_torch: As ``"2.10"``.
-            ignore: As ``"RULE[:GLOB][:symbol=PATTERN]"``, or several of them.
-            strict_ignores: As ``"stale"`` or ``"all"``; true is the first.
+            min_torch: For example ``"2.10"``.
+            ignore: ``"RULE[:GLOB][:symbol=PATTERN]"``, or several of them.
+            strict_ignores: ``"stale"`` or ``"all"``; true means ``"stale"``.
             require_torch: See the attributes.
             baseline: A path.
             fail_on_new: See the attributes.
             limits: See the attributes.
 
         Raises:
-            AuditError: One of them is not what it should be.
+            AuditError: One of them is invalid.
         """
         given = [check] if isinstance(check, str) else check
         found = parse_checks(",".join(map(str, given))) if given else ()
@@ -171,7 +171,7 @@ class Options:
 
     @property
     def source(self) -> DemandSource:
-        """What says which releases of torch to check against."""
+        """What decides which torch releases to check against."""
         if self.against is not None:
             return DemandSource.AGAINST
         return DemandSource.METADATA if self.torch is None else DemandSource.TORCH
@@ -190,17 +190,17 @@ def classify_contents(
     present: frozenset[str] = frozenset(),
     budget: Budget | None = None,
 ) -> Subject:
-    """Return what the rules look at: what the facts and the claims of a target mean.
+    """Return the input of the rules: what the facts and the claims of a target mean.
 
     Args:
         contents: The target, opened.
-        catalog: What the releases of torch provide that it is checked against.
+        catalog: What the torch releases that it is checked against provide.
         options: How to check.
-        present: Names of the libraries that other packages of its environment have.
-        budget: What it may take; without one the usual limits.
+        present: Names of the libraries in other packages of its environment.
+        budget: The budget of the audit; by default a new one with the default limits.
 
     Raises:
-        AuditError: A marker of its metadata compares what can't be compared, or it uses the
+        AuditError: A marker in its metadata compares incomparable values, or it uses the
             unstable ABI and there is no demangler.
         LimitError: It takes more than the budget allows.
     """
@@ -228,12 +228,12 @@ def classify_contents(
 
 
 def _with_demands(subject: Subject, catalog: Catalog, options: Options) -> Subject:
-    """Add what the metadata requires of torch, and what that tells of the build."""
+    """Add the metadata's requirement on torch, and what that tells about the build."""
     required = torch_specifiers(subject.claims) if subject.claims.stated else ()
     demands = required if options.torch is None else (options.torch,)
     subject = replace(subject, required=required, demands=demands)
     if not any(item.torch.abi is TorchAbi.UNSTABLE for item in subject.libraries):
-        return subject  # of a stable library none of it matters
+        return subject  # for a stable library none of this matters
     if not demangler.AVAILABLE:
         raise AuditError(demangler.NEEDED)
     from torch_abi_audit.abi.built_with import built_with, with_date  # noqa: PLC0415
@@ -249,7 +249,7 @@ def _with_demands(subject: Subject, catalog: Catalog, options: Options) -> Subje
     return replace(subject, built=built, matrix=matrix, replacements=instead)
 
 
-def conclude(  # noqa: PLR0913 -- all that a report is made of
+def conclude(  # noqa: PLR0913 -- everything that a report is made of
     target: str,
     kind: TargetKind,
     subject: Subject,
@@ -260,8 +260,8 @@ def conclude(  # noqa: PLR0913 -- all that a report is made of
 ) -> TargetReport:
     """Return the report of a target: its findings, those that are ignored, and the verdict.
 
-    Where a change of the metadata would mend a finding, the target is checked again with it:
-    no such fix is in the report that did not prove to help.
+    If a metadata change would fix a finding, the target is checked again with it: the report
+    contains only such fixes that are proven to help.
 
     Raises:
         LimitError: It takes more than the budget allows.
@@ -295,7 +295,7 @@ def conclude(  # noqa: PLR0913 -- all that a report is made of
 def _helping(
     findings: Sequence[Finding], tried: Sequence[tuple[MetadataChange, TargetReport]]
 ) -> Iterator[MetadataChange]:
-    """Yield the changes of findings that do not apply once one of those that were tried is made."""
+    """Yield the changes from findings that no longer apply after one of the changes tried."""
     for tried_change, report in tried:
         for item in findings:
             if any(_is_left(item, other) for other in report.findings):
@@ -306,9 +306,9 @@ def _helping(
 
 
 def _is_left(finding: Finding, other: Finding) -> bool:
-    """Whether a finding after a change is what it should have removed.
+    """Whether a finding after a change is the one that the change should have removed.
 
-    Another one of the rule may be about other libraries, and a note is harmless.
+    Another finding of the rule may be about other libraries, and a note is harmless.
     """
     return (
         other.rule == finding.rule
@@ -368,7 +368,7 @@ def _amended(
     return classify_contents(contents, catalog, options, budget=budget)
 
 
-def _checked(  # noqa: PLR0913 -- all that a report is made of
+def _checked(  # noqa: PLR0913 -- everything that a report is made of
     target: str,
     kind: TargetKind,
     subject: Subject,
@@ -380,7 +380,7 @@ def _checked(  # noqa: PLR0913 -- all that a report is made of
     """Return the report of a target, with fixes that are not proven yet."""
     policy = options.policy
     found = policy.weigh(run_rules(subject, catalog, budget))
-    # An ignore expires with the releases that are known, whichever the target is checked against.
+    # Ignores expire by the known releases, whichever of them the target is checked against.
     findings, ignored = split(found, options.ignore, load_catalog(), subject.folder)
     compared = None
     if isinstance(options.baseline, Baseline):
@@ -408,15 +408,15 @@ def _checked(  # noqa: PLR0913 -- all that a report is made of
 
 
 class Auditor:
-    """Audits one target after the other, and keeps nothing of them.
+    """Audits one target after the other, without keeping anything about them.
 
     Args:
         options: How to check.
         site: Where packages are found; by default in the active interpreter.
 
     Raises:
-        AuditError: There is no torch at `options.against`, or none that is `options.torch`; or
-            the baseline can't be read.
+        AuditError: There is no torch at `options.against`, or none that matches `options.torch`;
+            or the baseline can't be read.
     """
 
     def __init__(self, options: Options, site: Site | None = None) -> None:
@@ -443,7 +443,7 @@ class Auditor:
     def site(self) -> Site:
         """Where packages are found."""
         if self._site is None:
-            # Only where a target is the name of a package.
+            # Only if a target is the name of a package.
             from torch_abi_audit.targets.environments import current_site  # noqa: PLC0415
 
             self._site, self.hint = current_site()
@@ -451,7 +451,7 @@ class Auditor:
 
     @property
     def environment(self) -> Environment:
-        """The environment that packages are found in.
+        """The environment where packages are found.
 
         Raises:
             AuditError: No package is installed in it.
@@ -470,16 +470,16 @@ class Auditor:
         )
 
     def collector(self, environment: Environment | None = None) -> RunCollector:
-        """Return what takes the reports, for what is true of all of them together.
+        """Return a collector of reports, for the conclusions about all of them together.
 
         Args:
-            environment: The environment, where its packages are audited as a whole.
+            environment: The environment, if its packages are audited as a whole.
         """
         options = self._options
         return RunCollector(load_catalog(), options.ignore, options.policy, environment)
 
     def audit(self, target: str | Path) -> Iterator[TargetReport]:
-        """Audit what a target names: one thing, or each wheel of a folder; see `audit`."""
+        """Audit whatever a target names: one thing, or each wheel in a folder; see `audit`."""
         try:
             found = resolve(str(target), lambda: self.site, verify=self._options.verify)
         except AuditError as error:
@@ -535,7 +535,7 @@ class Auditor:
         return _failed(found.name, reason, found.kind)
 
     def _refuse_unknown(self, subject: Subject) -> None:
-        """Raise where the torch to check against is one for another platform."""
+        """Raise an error if the torch to check against is for another platform."""
         against = self._options.against
         row = subject.matrix.row.values()
         if against is not None and any(cell.status is ReleaseStatus.UNKNOWN for cell in row):
@@ -562,7 +562,7 @@ class Auditor:
 
     @staticmethod
     def _version_of(site: Site, torch: Catalog) -> Version:
-        """Return the version of the torch that is installed, as its metadata has it."""
+        """Return the version of the installed torch, as given in its metadata."""
         return site.version_of("torch") or torch.newest
 
     def _torch_of(self, site: Site) -> Catalog | None:
@@ -590,7 +590,7 @@ def _baseline(path: Path, options: Options) -> Baseline:
 
 
 def _catalog_of(torch: Path) -> Catalog:
-    # The builder's code: needed in this case only.
+    # The catalog builder's code, needed only in this case.
     from torch_abi_audit.catalog.against import catalog_of  # noqa: PLC0415
 
     return catalog_of(torch, load_catalog())

@@ -1,10 +1,10 @@
 """What an audit may cost: limits that the user can raise, and what is left of them.
 
-Tables overlap for nothing: symbols can share one long name, and slices and directories the same
-bytes, so that a file of a few kilobytes would stand for gigabytes. So what is kept, and what is
-gone through one by one, is counted, and for all libraries of a target together: then it does not
-matter over how many of them it is spread. The run has limits of its own, so that it does not
-matter over how many targets it is spread either.
+Overlapping tables cost an attacker nothing: symbols can share one long name, and slices and
+directories the same bytes, so a file of a few kilobytes could expand to gigabytes. So everything
+that is kept or iterated over is counted, for all libraries of a target together, no matter how
+many of them it is spread over. The run has its own limits, so that it does not matter how many
+targets it is spread over either.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def _limit(default: int, what: str) -> int:
-    """Declare a limit: its value unless the user says otherwise, and what it bounds."""
+    """Declare a limit: its default value, and what it bounds."""
     declared: int = field(default=default, metadata={"what": what})
     return declared
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that a target, and a run with all its targets, may hold and take.
+    """The most that a target, and a run with all its targets, may contain and cost.
 
-    Of published wheels fbgemm-gpu 1.9.0, with 20 libraries of C++ templates, has 77,000 symbols;
-    libtorch_cpu alone has 80,000, with 14 MB of names. vtk 9.7 has 376 libraries that need each
-    other, which takes 1.1 million steps.
+    Among published wheels, fbgemm-gpu 1.9.0, with 20 libraries of C++ templates, has 77,000
+    symbols; libtorch_cpu alone has 80,000, with 14 MB of names. vtk 9.7 has 376 libraries that
+    need each other, which takes 1.1 million steps.
     """
 
     members: int = _limit(200_000, "members of an archive, or files in a folder")
@@ -53,11 +53,11 @@ class Limits:
     run_seconds: int = _limit(3600, "seconds")
 
     def with_values(self, values: Mapping[str, int]) -> Limits:
-        """Return the limits with others in the place of some, by the names that users give."""
+        """Return the limits with some of them replaced, by their user-facing names."""
         return replace(self, **{name.replace("-", "_"): value for name, value in values.items()})
 
 
-# By the names that users give: what each limit bounds.
+# What each limit bounds, by its user-facing name.
 LIMITS: dict[str, str] = {
     item.name.replace("_", "-"): item.metadata["what"] for item in fields(Limits)
 }
@@ -65,7 +65,7 @@ COUNTED = ("members", "inflated", "symbols", "names", "steps")
 
 
 def parse_limit(text: str) -> tuple[str, int]:
-    """Parse a limit as an option has it, ``NAME=VALUE``; K, M and G are powers of 1024.
+    """Parse a limit as given in an option, ``NAME=VALUE``; K, M and G are powers of 1024.
 
     >>> parse_limit("names=128M")
     ('names', 134217728)
@@ -80,10 +80,10 @@ def parse_limit(text: str) -> tuple[str, int]:
 
 
 def parse_amount(text: str) -> int:
-    """Parse the value of a limit: digits, and K, M or G after them.
+    """Parse the value of a limit: digits, optionally followed by K, M or G.
 
     Raises:
-        AuditError: It is no such number, or not above zero.
+        AuditError: It is not such a number, or not above zero.
     """
     digits = text.rstrip("KMG") if len(text) < 20 else ""
     unit = text.removeprefix(digits)
@@ -95,11 +95,11 @@ def parse_amount(text: str) -> int:
 
 
 class Budget:
-    """What is left of the limits for one target. Threads that read its libraries share it.
+    """What is left of the limits for one target, shared by the threads that read its libraries.
 
     Args:
         limits: The limits.
-        left: For limits of which the run has less left than a target may have: how much.
+        left: What the run has left of a limit, where that is less than a target may have.
     """
 
     def __init__(self, limits: Limits = Limits(), left: Mapping[str, float] | None = None) -> None:
@@ -121,12 +121,12 @@ class Budget:
 
     @property
     def spent(self) -> dict[str, float]:
-        """What was counted so far, by the names of the limits."""
+        """The amounts counted so far, by the names of the limits."""
         left = (self._members, self._inflated, self._symbols, self._names, self._steps)
         return {name: self._caps[name] - value for name, value in zip(COUNTED, left, strict=True)}
 
     def spend(self, *, symbols: int = 0, names: int = 0, steps: int = 0) -> None:
-        """Count symbols, bytes of names and steps, before they are kept or taken.
+        """Count symbols, bytes of names and steps before they are kept or taken.
 
         Raises:
             LimitError: There are more of them than the limits allow, or no time is left.
@@ -158,12 +158,12 @@ class Budget:
         self.check_time()
 
     def check_ratio(self, inflated: int, size: int) -> None:
-        """Raise LimitError where an archive inflates to too many times its size."""
+        """Raise LimitError if an archive inflates to too many times its size."""
         if inflated > self.limits.ratio * size:
             raise self._past("ratio", "the archive inflates to more than {} times its size")
 
     def check_time(self) -> None:
-        """Raise LimitError where the time that a target may take is over."""
+        """Raise LimitError if the time that a target may take is up."""
         if monotonic() > self._end:
             raise self._past("seconds", "the audit takes more than {} s")
 
@@ -178,7 +178,7 @@ class Budget:
 
 
 class RunBudget:
-    """What is left of the limits of a run, from which each target takes its part."""
+    """What is left of the limits of a run, which its targets share."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -190,6 +190,6 @@ class RunBudget:
         return Budget(self._limits, {**self._left, "seconds": self._end - monotonic()})
 
     def take(self, budget: Budget) -> None:
-        """Count what a target has cost."""
+        """Deduct what a target has cost."""
         for name, value in budget.spent.items():
             self._left[name] -= value

@@ -24,13 +24,13 @@ _MENTION = r"(?i)torch.{0,9}abi"
 _NAME = "torch-abi-audit"
 TABLE = f"tool.{_NAME}"
 _MAX_BYTES = 16 << 20
-BOTH = "both"  # checks, as 0.3.0 named them
+BOTH = "both"  # checks, as spelled in 0.3.0
 REQUIRABLE = ("torch",)
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What is configured; None and empty where nothing is said.
+    """The configuration; values are None or empty if not set.
 
     Attributes:
         path: The file.
@@ -39,10 +39,10 @@ class Config:
         verify: See `Options.verify`.
         torch: See `Options.torch`.
         min_torch: See `Options.min_torch`.
-        ignore: The findings that are ignored, those of `migrating` among them.
+        ignore: The findings that are ignored, including those of `migrating`.
         strict_ignores: See `Options.strict_ignores`.
         require: What targets have to use: torch; see `Options.require_torch`.
-        limit: The limits that are not the usual ones, by name; see `Options.limits`.
+        limit: The limits that differ from the defaults, by name; see `Options.limits`.
     """
 
     path: Path | None = None
@@ -59,10 +59,10 @@ class Config:
 
 
 def find_config(folder: Path) -> Config:
-    """Read the configuration of the nearest `pyproject.toml` that has one, from a folder upwards.
+    """Read the configuration from the nearest `pyproject.toml` that has one, from a folder upwards.
 
     Raises:
-        AuditError: It can't be read.
+        AuditError: The file can't be read.
     """
     for parent in (folder, *folder.parents):
         path = parent / "pyproject.toml"
@@ -75,7 +75,7 @@ def read_config(path: Path) -> Config:
     """Read the configuration in a file.
 
     Raises:
-        AuditError: It can't be read, or has none.
+        AuditError: The file can't be read, or has no configuration.
     """
     table = _table(path)
     if table is None:
@@ -84,10 +84,10 @@ def read_config(path: Path) -> Config:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether a file is there.
+    """Whether a file exists.
 
     Raises:
-        AuditError: The system does not tell, so that there may be a configuration.
+        AuditError: The system does not say, so there may be a configuration.
     """
     try:
         return stat.S_ISREG(path.stat().st_mode)
@@ -101,7 +101,7 @@ def _table(path: Path) -> Any:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise AuditError(f"{path}: larger than {_MAX_BYTES} bytes")
-        text = path.read_text(encoding="utf-8-sig")  # Windows' editors begin with a mark
+        text = path.read_text(encoding="utf-8-sig")  # Windows editors write a byte-order mark
         if not re.search(_MENTION, text):
             return None
         import tomllib  # noqa: PLC0415 -- the import costs more than most projects need
@@ -130,11 +130,11 @@ def parse_config(table: Any, path: Path | None = None) -> Config:
     """Check a configuration table.
 
     Args:
-        table: What TOML has there.
-        path: The file that it is from.
+        table: The parsed TOML.
+        path: The file that it comes from.
 
     Raises:
-        AuditError: A key is unknown, or a value is not what the key is for.
+        AuditError: A key is unknown, or its value is invalid.
     """
     values = _keys(table, _VALUES, "the table")
     reason = "migration to the stable ABI in progress"
@@ -145,10 +145,10 @@ def parse_config(table: Any, path: Path | None = None) -> Config:
 
 
 def parse_ignore(text: str) -> Ignore:
-    """Parse an ignore as an option has it: ``RULE[:GLOB][:symbol=PATTERN]``.
+    """Parse an ignore as given in an option: ``RULE[:GLOB][:symbol=PATTERN]``.
 
     Raises:
-        AuditError: There is no such rule, or it is no such form.
+        AuditError: There is no such rule, or the text does not have this form.
     """
     rule, found, rest = text.partition(":")
     library, symbol = _patterns(rest) if found else (None, None)
@@ -156,10 +156,10 @@ def parse_ignore(text: str) -> Ignore:
 
 
 def parse_migrating(text: str, reason: str = "--migrating") -> Ignore:
-    """Parse what is not on the stable ABI yet: ``GLOB``, ``symbol=PATTERN``, or both.
+    """Parse an ignore of what is being migrated: ``GLOB``, ``symbol=PATTERN``, or both.
 
     Raises:
-        AuditError: It is neither.
+        AuditError: The text is neither.
     """
     library, symbol = _patterns(text)
     return Ignore(UNSTABLE_ABI, reason, library, migrating=True, symbol=symbol)
@@ -168,7 +168,7 @@ def parse_migrating(text: str, reason: str = "--migrating") -> Ignore:
 def _patterns(text: str) -> tuple[str | None, str | None]:
     """Return the patterns of libraries and of symbols: ``GLOB``, ``symbol=PATTERN``, or both.
 
-    What could be either is neither: no finding is to be ignored by mistake.
+    Ambiguous text is neither: no finding should be ignored by mistake.
     """
     library, found, symbol = f":{text}".partition(":symbol=")
     library = library[1:]
@@ -187,7 +187,7 @@ def parse_release(text: Any) -> Version:
     """Parse a release of torch.
 
     Raises:
-        AuditError: It is none.
+        AuditError: The text is not a release.
     """
     try:
         return Version(_text(text))
@@ -196,10 +196,10 @@ def parse_release(text: Any) -> Version:
 
 
 def parse_torch(text: Any) -> SpecifierSet:
-    """Parse releases of torch; a release alone stands for itself.
+    """Parse a specifier for torch; a bare release stands for itself.
 
     Raises:
-        AuditError: It is no specifier.
+        AuditError: The text is not a specifier.
     """
     said = _text(text).strip()
     try:
@@ -236,7 +236,7 @@ def _flag(value: Any) -> bool:
 
 
 def parse_checks(text: str) -> tuple[Check, ...]:
-    """Parse checks as an option has them: ``torch``, ``abi3``, both with a comma, or ``both``.
+    """Parse checks as given in an option: ``torch``, ``abi3``, both with a comma, or ``both``.
 
     Raises:
         AuditError: There is no such check.
@@ -324,7 +324,7 @@ def parse_strict_ignores(value: Any) -> StrictIgnores | None:
     """Parse which ignores fail a run: ``True`` and ``"stale"``, ``"all"``, or none.
 
     Raises:
-        AuditError: It is something else.
+        AuditError: The value is something else.
     """
     if value is None or isinstance(value, bool):
         return StrictIgnores.STALE if value else None

@@ -1,7 +1,7 @@
-"""Wheels with the metadata that is proven to fit: what `torch-abi-audit repair` writes.
+"""Wheels with metadata that is proven to be right, as written by `torch-abi-audit repair`.
 
-Nothing but metadata changes: METADATA, WHEEL, RECORD and the filename. What was written is audited
-before it takes its name.
+Only metadata changes: METADATA, WHEEL, RECORD and the filename. The written wheel is audited
+before it is given its name.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ _CONTEXT = 1  # lines around a difference
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What came of one wheel.
+    """The result for one wheel.
 
     Attributes:
         wheel: The wheel.
-        report: What was found of it.
-        change: The change with which it passes; None where it passes as it is.
-        output: The filename that it has then; empty where it is not written.
-        refused: Why it is not written; None where it is.
-        failed: Whether that is because something went wrong, and not for what the wheel is.
+        report: Its report.
+        change: The change with which it passes; None if it passes as it is.
+        output: Its new filename; empty if it is not written.
+        refused: Why it is not written; None if it is.
+        failed: Whether it is not written because of an error rather than what the wheel is.
     """
 
     wheel: Path
@@ -56,11 +56,11 @@ class Repair:
     failed: bool = False
 
     def refuse(self, why: str, *, failed: bool = False) -> Repair:
-        """Return that the wheel is not written, and why."""
+        """Return this repair as refused, with the reason."""
         return replace(self, change=None, output="", refused=why, failed=failed)
 
     def with_change(self, change: MetadataChange | None) -> Repair:
-        """Return that the wheel is written with a change; with None, as it is."""
+        """Return this repair with a change to write; with None, the wheel is written as it is."""
         tags = None if change is None else change.tags
         name = self.wheel.name
         return replace(
@@ -73,16 +73,16 @@ def plan_repairs(
 ) -> list[Repair]:
     """Decide what to do about wheels, in the order of their releases.
 
-    Wheels of one release whose requirements are alike stay alike: installers take the metadata of
+    Wheels of one release with equal requirements keep them equal: installers take the metadata of
     one of them for that of all.
 
     Args:
         wheels: The wheels.
-        options: How to check them, against what their metadata allow.
-        chosen: The requirement on torch to write where several fit, as ``torch==2.10.*``.
+        options: How to check them, against the releases that their metadata allows.
+        chosen: The requirement on torch to write if several are right, such as ``torch==2.10.*``.
 
     Raises:
-        AuditError: The options ask for what can't be checked.
+        AuditError: The options require something that can't be checked.
     """
     auditor = Auditor(options)
     alike: dict[Hashable, list[Repair]] = defaultdict(list)
@@ -93,7 +93,7 @@ def plan_repairs(
 
 
 def _requirements(item: Repair) -> Hashable:
-    """Return what is equal for wheels whose requirements are to stay alike."""
+    """Return a key that is equal for wheels whose requirements must stay equal."""
     subject = item.report.subject
     if subject is None or item.refused is not None:
         return item.wheel
@@ -104,7 +104,7 @@ def _requirements(item: Repair) -> Hashable:
 
 def _of_wheel(wheel: Path, auditor: Auditor, options: Options, chosen: str | None) -> Repair:
     """Decide what to do about one wheel."""
-    if wheel.suffix != ".whl":  # of a folder, or a package, there may be several reports
+    if wheel.suffix != ".whl":  # a folder or a package may have several reports
         report = TargetReport(str(wheel), Verdict.ERROR, "not a wheel", error="not a wheel")
     else:
         (report,) = auditor.audit(wheel)
@@ -123,7 +123,7 @@ def _of_wheel(wheel: Path, auditor: Auditor, options: Options, chosen: str | Non
 
 
 def _with_choice(item: Repair, chosen: str, auditor: Auditor, options: Options) -> Repair:
-    """Decide about a wheel that does not pass, with a requirement on torch that was chosen."""
+    """Decide about a wheel that does not pass, using the chosen requirement on torch."""
     plan = item.report.plan or Plan()
     offered = plan.change or next(iter(plan.choices), MetadataChange())
     item = item.with_change(offered._replace(torch=chosen))
@@ -144,7 +144,7 @@ def _error(report: TargetReport) -> str:
 
 
 def _alike(items: Sequence[Repair], auditor: Auditor, options: Options) -> Sequence[Repair]:
-    """Keep the requirements of wheels that are alike so, or refuse to write any of them."""
+    """Keep equal requirements of wheels equal, or refuse to write any of these wheels."""
     changes = [item.change or MetadataChange() for item in items]
     torch = sorted({change.torch for change in changes}, key=str)
     python = sorted({change.python for change in changes}, key=str)
@@ -165,12 +165,12 @@ def _with_requirements(item: Repair, torch: str | None, python: str | None) -> R
 
 
 def _again(item: Repair, auditor: Auditor, options: Options) -> TargetReport:
-    """Return what is found of a wheel with its change."""
+    """Return the report of a wheel with its change."""
     if item.change is None:
         return item.report
     try:
         return recheck(item.report, item.change, auditor.catalog, options)
-    except AuditError as error:  # it takes more than it may
+    except AuditError as error:  # it exceeds a limit
         return replace(item.report, verdict=Verdict.ERROR, summary=str(error))
 
 
@@ -194,7 +194,7 @@ def difference(item: Repair, options: Options) -> Iterator[str]:
     """Yield the difference that a repair makes, as lines of a patch.
 
     Raises:
-        AuditError: As `write`, of what is in the wheel.
+        AuditError: As for `write`, about the contents of the wheel.
     """
     if item.change is None:
         return
@@ -212,8 +212,8 @@ def write(item: Repair, folder: Path, options: Options) -> Path:
         The path of the new wheel.
 
     Raises:
-        AuditError: It can't be written, it would replace the wheel itself, or what was written does
-            not pass.
+        AuditError: It can't be written, it would replace the original wheel, or the written wheel
+            does not pass.
     """
     output = folder / item.output
     try:
@@ -228,7 +228,7 @@ def write(item: Repair, folder: Path, options: Options) -> Path:
                 raise AuditError(f"what was written does not pass: {report.summary}")
             with contextlib.suppress(OSError):
                 shutil.copymode(item.wheel, written)
-            os.replace(written, output)  # noqa: PTH105 -- over what is there, on Windows too
+            os.replace(written, output)  # noqa: PTH105 -- replaces an existing file, on Windows too
     except OSError as error:
         where = output if folder.is_dir() else folder
         raise AuditError(f"{where}: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""Small words that messages are made of."""
+"""Helpers for the wording of messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def does(number: int, noun: str, verb: str) -> str:
 
 
 def fill(template: str, evidence: Sequence[object], libraries: Sequence[str]) -> str:
-    """Return a message with its numbers, which follow what is left of a finding.
+    """Return a message with its numbers, which reflect what is left of a finding.
 
     ``{evidence:symbol}`` becomes ``3 symbols``, ``{libraries:need}`` ``1 library needs``, and
     ``{first}`` the first piece of evidence with its detail.
@@ -35,7 +35,7 @@ def fill(template: str, evidence: Sequence[object], libraries: Sequence[str]) ->
     def filled(match: re.Match[str]) -> str:
         match match[1]:
             case "evidence":
-                # One symbol may be evidence of several libraries.
+                # One symbol may be evidence for several libraries.
                 return count(len({getattr(item, "name", item) for item in evidence}), match[2])
             case "libraries":
                 return does(len(libraries), "library", match[2])
@@ -50,24 +50,24 @@ def _whole(item: object) -> str:
 
 
 def join(names: Iterable[str]) -> str:
-    """Return names in one line, in a fixed order; of very many the first."""
+    """Return names in one line, in a fixed order; only the first if there are very many."""
     ordered = sorted(names)
     more = [f"and {len(ordered) - _NAMED} more"] if len(ordered) > _NAMED else []
     return ", ".join([*ordered[:_NAMED], *more])
 
 
 def unique(names: Iterable[str]) -> tuple[str, ...]:
-    """Return names without repetition, in their order."""
+    """Return names without repetition, keeping their order."""
     return tuple(dict.fromkeys(names))
 
 
 def short(release: Version) -> str:
-    """Return a release as a requirement names it: ``2.11`` for 2.11.0, ``2.9.1`` for 2.9.1."""
+    """Return a release as used in requirements: ``2.11`` for 2.11.0, ``2.9.1`` for 2.9.1."""
     return ".".join(map(str, release.release if release.micro else release.release[:2]))
 
 
 def limited_api(python: tuple[int, int]) -> str:
-    """Return a release of Python as the macro Py_LIMITED_API takes it."""
+    """Return a Python release as a value for the macro Py_LIMITED_API."""
     return "0x{:02x}{:02x}0000".format(*python)
 
 
@@ -80,8 +80,8 @@ def ranges(
 
     Args:
         releases: The releases; all of them are among `known`.
-        known: Every release that there is, oldest first.
-        open_ended: Whether the run that ends with the newest known release goes on:
+        known: Every known release, oldest first.
+        open_ended: Whether the run that ends with the newest known release continues:
             ``2.11 and newer``.
     """
     runs = number_runs(known.index(release) for release in set(releases))
@@ -106,7 +106,7 @@ def _minor(release: Version) -> str:
 
 
 def number_runs(numbers: Iterable[int]) -> list[list[int]]:
-    """Part numbers, each there once, into runs of those that follow each other, in order."""
+    """Split distinct numbers into runs of consecutive ones, in order."""
     runs: list[list[int]] = []
     for number in sorted(numbers):
         if runs and number == runs[-1][-1] + 1:
@@ -117,10 +117,10 @@ def number_runs(numbers: Iterable[int]) -> list[list[int]]:
 
 
 def pythons(names: Iterable[str], newest: int) -> str:
-    """Return builds of CPython in short: ``3.10 to 3.12``, ``3.9 and newer``, ``3.13t, 3.14t``.
+    """Return builds of CPython in brief: ``3.10 to 3.12``, ``3.9 and newer``, ``3.13t, 3.14t``.
 
     Args:
-        names: As ``3.13`` and ``3.13t``.
+        names: The builds, such as ``3.13`` and ``3.13t``.
         newest: The minor release that stands for any later one.
     """
     parts = []
@@ -139,13 +139,13 @@ def pythons(names: Iterable[str], newest: int) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """Return ``did you mean torchvision?`` for a name that is like a known one."""
-    from difflib import get_close_matches  # noqa: PLC0415 -- for bad news only
+    """Return ``did you mean torchvision?`` for a name that resembles a known one."""
+    from difflib import get_close_matches  # noqa: PLC0415 -- only needed for bad news
 
     alike = get_close_matches(name, known, 1, cutoff=0.7)
     return f"did you mean {alike[0]}?" if alike else None
 
 
 def last_part(path: str) -> str:
-    """Return the last part of a path, of Windows too."""
+    """Return the last part of a path, including Windows paths."""
     return path.replace("\\", "/").rstrip("/").rpartition("/")[2] or path

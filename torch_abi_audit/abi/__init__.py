@@ -1,1 +1,1 @@
-"""Classifiers: what a library's facts mean for torch, for CPython and for a platform."""
+"""Classifiers: what a library's facts mean for torch, for CPython and for its platform."""

@@ -1,14 +1,14 @@
 """Which release of torch a library was built with.
 
-The assertions of torch's headers that are inlined in it name their lines, and lines move from
-release to release: the releases whose headers have all of them there are those that it can have
-been built with. Where it has none, a pin of the metadata tells.
+Assertions from torch's headers that are inlined in a library record their line numbers, which
+change from release to release: the library can only have been built with a release whose headers
+have all of its assertions on those lines. If it has none, a pin in the metadata decides.
 
-The time stamps of a wheel's files give the day by which it was built, which rules out releases
-that are newer. Of 307 published wheels that pin one release, the earliest was built 15 days before
-that release, with a release candidate. But the newest release at the time was the right one for
-only two of three, so a date never names a release: it narrows what other signs leave open, and
-where there is no other sign it gives the newest release that is possible.
+The time stamps of a wheel's files give the day by which it was built, which rules out newer
+releases. Of 307 published wheels that pin one release, the earliest was built 15 days before
+that release, with a release candidate. But only two in three were built with the newest release of
+the time, so a date never identifies a release: it narrows down what other signs leave open, and
+without any other sign it gives the newest possible release.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.model import Alternative, Cell, Library, LibraryAudit, Matrix
 
-# Less is explained by no release that the catalog knows: an older one, or a private build.
+# A lower share means a release that the catalog does not have: an older one, or a private build.
 _EXPLAINED = 0.75
-# How long before a release is published wheels may be built with it: twice what was measured, since
-# time stamps are in local time, and some are those of the last commit instead of the build.
+# How long before the publication of a release wheels may be built with it: twice what was measured,
+# since time stamps are in local time, and some are of the last commit instead of the build.
 _CANDIDATE = timedelta(days=30)
 
 
@@ -46,14 +46,14 @@ def literals(library: Library) -> frozenset[Literal]:
 def built_with(
     items: Iterable[LibraryAudit], matrix: Matrix, pinned: Collection[Version]
 ) -> dict[str, BuiltWith | None]:
-    """Return what the libraries of a target on the unstable ABI were built with, by path.
+    """Return what a target's libraries on the unstable ABI were built with, by path.
 
     Args:
         items: The libraries.
-        matrix: Which releases they link with, one of which they were built with; and those of
-            which one is chosen for each release, while the others were built together.
-        pinned: The releases of the one series that the metadata admits; empty where it
-            admits others too.
+        matrix: The releases that they load on, one of which they were built with; and which
+            libraries are alternatives: all others were built together.
+        pinned: The releases of the single series that the metadata allows; empty if it
+            allows more than one.
     """
     found: dict[str, BuiltWith | None] = {}
     groups: dict[tuple[int, int] | None, list[str]] = {}
@@ -62,11 +62,11 @@ def built_with(
             own = literals(item.library)
             meant = matrix.alternatives.get(item.path)
             row = matrix.libraries.get(item.path, {})
-            # A name tells nothing of one whose assertions are of no known release.
+            # A name says nothing about a library whose assertions match no known release.
             found[item.path] = _linking(_told(own, pinned), row)
             if found[item.path] is not None or not own:
                 found[item.path] = _meant(found[item.path], meant, row)
-            # One whose assertions are of no known release was not built like the others.
+            # A library whose assertions match no known release was not built like the others.
             if not own or found[item.path] is not None:
                 groups.setdefault(meant and meant.release, []).append(item.path)
     pin = BuiltWith(tuple(sorted(pinned)), Sign.PIN) if pinned else None
@@ -90,7 +90,7 @@ def built_with(
 def _meant(
     built: BuiltWith | None, alternative: Alternative | None, row: Mapping[Version, Cell]
 ) -> BuiltWith | None:
-    """Take the name of an alternative into account, which has the release in it."""
+    """Take into account the name of an alternative, which contains the release."""
     if alternative is None:
         return built
     if built is None:
@@ -101,9 +101,9 @@ def _meant(
 
 
 def _linking(built: BuiltWith | None, row: Mapping[Version, Cell]) -> BuiltWith | None:
-    """Leave out what a library does not link with; a pin to that alone tells nothing.
+    """Leave out releases that a library does not load on; None if nothing of a pin or name is left.
 
-    The matrix of one torch, installed or named, does not tell.
+    The matrix of a single torch, installed or named, rules nothing out.
     """
     if built is None or len(row) <= 1:
         return built
@@ -115,7 +115,7 @@ def _linking(built: BuiltWith | None, row: Mapping[Version, Cell]) -> BuiltWith 
 
 
 def _told(own: Collection[Literal], pinned: Collection[Version]) -> BuiltWith | None:
-    """Return what the assertions of a library tell; None where they are of no known release."""
+    """Return what a library's assertions tell, if it has any; None if no known release fits."""
     if not own:
         return None
     counts = load_layouts().assertions.built_with(own)
@@ -136,16 +136,16 @@ def with_date(
     """Return what libraries were built with, by path, narrowed by the day they were built by.
 
     Args:
-        built: What other signs tell.
-        matrix: Which releases the libraries link with.
-        day: The day of the target's newest time stamp; None where it has none.
-        released: The day on which each of torch's releases was published.
+        built: What other signs show.
+        matrix: Which releases the libraries load on.
+        day: The day of the target's newest time stamp; None if it has none.
+        released: The day on which each torch release was published.
     """
     if day is None:
         return dict(built)
     in_use = [release for release, when in released.items() if when <= day + _CANDIDATE]
     if not in_use:
-        return dict(built)  # older than torch itself: no build's time stamp
+        return dict(built)  # older than torch itself: not the time of a build
     too_new = released.keys() - set(in_use)
     newest = max(in_use)
     found: dict[str, BuiltWith | None] = {}
@@ -161,10 +161,10 @@ def with_date(
 
 
 def _is_told(newest: Version, row: Mapping[Version, Cell]) -> bool:
-    """Whether a date tells anything about a library: the newest release that is possible by it.
+    """Whether the newest release that a date leaves possible says anything about a library.
 
-    It does not where the library links with no newer release anyway. Where it links only with
-    newer ones, the time stamp is not that of its build. The matrix of a single torch is no basis.
+    It does not if the library loads on no newer release anyway. If the library loads only on
+    newer ones, the time stamp is not that of its build. A matrix of a single torch is no basis.
     """
     links = [release for release, cell in row.items() if cell.loads_but_for_cuda]
     if len(row) <= 1 or (links and max(newest, min(row)) < min(links)):

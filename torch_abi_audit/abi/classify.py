@@ -1,4 +1,4 @@
-"""Every library of a target, classified: what it is to torch, to CPython and to the loader."""
+"""Classifies every library of a target with respect to torch, CPython and the loader."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Classified(NamedTuple):
-    """The classified libraries, by path and machine, and for each machine its load graph."""
+    """The classified libraries, by path and machine, and the load graph of each machine."""
 
     items: tuple[LibraryAudit, ...]
     graphs: Mapping[str, LoadGraph]
@@ -38,7 +38,7 @@ def classify(
 ) -> Classified:
     """Classify the libraries of a target.
 
-    The loader never mixes machines, so those of each are looked at by themselves; the
+    The loader never mixes machines, so each machine's libraries are classified separately; the
     slices of a universal file are several libraries at one path.
 
     Args:
@@ -46,11 +46,11 @@ def classify(
         tags: The target's platform tags.
         catalog: What torch's releases provide.
         is_torch: Whether the target is torch itself, which provides its own libraries;
-            anything else only carries copies of them.
-        budget: What it may take; without one the usual limits.
+            anything else can only bundle copies of them.
+        budget: The budget of the audit; by default a new one with the default limits.
 
     Raises:
-        LimitError: It takes more.
+        LimitError: It takes more than the budget allows.
     """
     machines: dict[str, dict[str, Library]] = {}
     for path, library in libraries:
@@ -76,7 +76,7 @@ def _classify(
     copies = {path for path, library in libraries.items() if is_torchs(path, library)}
     found = scopes(graph)
     if copies and not is_torch:  # equivalent: without copies, others find the same
-        # Copies provide to each other alone.
+        # Bundled copies provide symbols only to each other.
         others = scopes(graph.without(copies))
         found = {path: (found if path in copies else others)[path] for path in libraries}
     for path, library in libraries.items():
@@ -96,7 +96,7 @@ def _classify(
 
 
 def _is_elsewhere_too(name: str) -> bool:
-    """Whether a system, torch, CUDA or CPython can have a library of a name as well."""
+    """Whether the system, torch, CUDA or CPython can also have a library of this name."""
     return (
         is_linux_library(name)
         or is_torch_library(name)

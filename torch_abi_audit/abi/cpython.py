@@ -1,6 +1,6 @@
 """Which part of CPython's C API a library uses: nothing, the stable ABI, or more.
 
-The stable ABI (PEP 384) and the release that added each name to it come from
+The names in the stable ABI (PEP 384) and the release that added each of them come from
 `abi3info`, which is generated from CPython's own `Misc/stable_abi.toml`.
 """
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from torch_abi_audit.model import Library, Symbol
 
 _C_API = re.compile(r"_?Py[A-Z_]")
-# What abi3t keeps and can't be called: no extension can make the static PyModuleDef that they
-# take (PEP 803).
+# Functions that abi3t has but extensions can't call, since they can't define the static
+# PyModuleDef that these take (PEP 803).
 _OPAQUE = frozenset({"PyModuleDef_Init", "PyModule_Create2", "PyModule_FromDefAndSpec2"})
 # Names that only some builds of CPython have (`ifdef` in stable_abi.toml).
 _WINDOWS_ONLY = frozenset({"MS_WINDOWS"})
@@ -45,12 +45,12 @@ def library_kind(library: Library) -> LibraryKind:
 def classify_python(path: str, library: Library, scope: Scope) -> PythonUse:
     """Tell which part of the C API a library imports.
 
-    Weak imports are left out: they never stop a load. A library is taken for one of abi3t
-    where its name or the library of Python that it links says so, and it imports nothing
-    that can't be used there.
+    Weak imports are left out: they never stop a load. A library counts as abi3t if its
+    name or the Python library that it links to says so, and it imports nothing that can't
+    be used there.
 
     Args:
-        path: Its path.
+        path: The path of the library.
         library: The facts.
         scope: What the library finds in its own target.
     """
@@ -93,15 +93,15 @@ def _is_pythons(symbol: Symbol, scope: Scope) -> bool:
 
 
 def _linked(library: Library) -> dict[str, str]:
-    """Return the needed libraries that are CPython's own, each with which Python it is."""
+    """Return the needed libraries that are CPython's own, each with its Python version."""
     found = {name: python_library(name) for name in library.needed if name not in library.optional}
     return {name: version for name, version in found.items() if version}
 
 
 @cache
 def _stable_abi(*, windows: bool) -> dict[str, PythonVersion]:
-    """Return each name that every build of CPython for a system has, with its release."""
-    # It makes an object of each name when it is imported: only where a library asks for one.
+    """Return each stable name that all CPython builds for a system have, with its release."""
+    # Importing abi3info creates an object for each name, so it is imported only when needed.
     from abi3info import DATAS, FUNCTIONS  # noqa: PLC0415
 
     excluded = _NEVER_RELIABLE | (_NOT_ON_WINDOWS if windows else _WINDOWS_ONLY)

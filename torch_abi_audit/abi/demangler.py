@@ -1,8 +1,8 @@
-"""The demangler, which is LLVM's, and whether it is there.
+"""The demangler, which is LLVM's, and whether it is installed.
 
-It has no wheel for Windows on ARM, where it is not required. Without it C++ names are shown as
-they are mangled, and nothing on the unstable ABI is audited: which classes a library depends on is
-read off the declarations of what it imports.
+There is no wheel of it for Windows on ARM, where it is not required. Without it C++ names are
+shown mangled, and nothing on the unstable ABI is audited: the classes that a library depends on
+are read from the declarations of its imports.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NOTICE = (
 
 
 def declaration(name: str) -> str | None:
-    """Return the declaration that a mangled name stands for; None if it is none, or without it."""
+    """Return the declaration of a mangled name; None for other names or without a demangler."""
     if not AVAILABLE:
         return None
     try:

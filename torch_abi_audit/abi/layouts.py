@@ -1,17 +1,17 @@
-"""On which of torch's classes and enums a library depends, and what of them changed.
+"""Which of torch's classes and enums a library depends on, and how these changed.
 
-A library on the unstable ABI finds every symbol in another release and can still be wrong there:
-a class that was inlined into it has its members elsewhere, a virtual function another slot, an
-enum other values. What it depends on is read off the names that it imports:
+A library on the unstable ABI may find every symbol in another release and still go wrong there:
+a class that was inlined into it can have its members at other offsets, a virtual function in
+another slot, an enum with other values. Its dependences are read from the names that it imports:
 
-- what it passes by value, which caller and callee must see alike;
-- what it makes or destroys, and what it has the virtual functions of;
-- `TensorImpl` and `StorageImpl` where it handles tensors: the code that counts references to them
+- classes that it passes by value, which caller and callee must lay out alike;
+- classes that it constructs or destroys, or whose virtual functions it uses;
+- `TensorImpl` and `StorageImpl` if it handles tensors: the code that counts references to them
   is inlined, and takes the address of the undefined tensor;
-- `DispatchKey` where a name has one, or a set of them, or where it registers operators;
+- `DispatchKey` if a name contains one, or a set of them, or if it registers operators;
 - the classes of the headers whose assertions are inlined.
 
-Of all these also what they contain by value.
+The classes that any of these contain by value count too.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ if TYPE_CHECKING:
     from torch_abi_audit.catalog.layouts import Change, PlatformLayouts
     from torch_abi_audit.model import BuiltWith, LibraryAudit
 
-# What every tensor is made of, and by what kernels are found: a change is never harmless.
+# What every tensor is made of, and how kernels are looked up: a change is never harmless.
 _VITAL = ("c10::DispatchKey", "c10::TensorImpl", "c10::StorageImpl")
 _UNDEFINED_TENSOR = re.compile(
     r"19UndefinedTensorImpl10_singletonE|_singleton@UndefinedTensorImpl@"
 )
 _DISPATCHES = re.compile(
     r"11DispatchKey|14DispatchKeySet|5torch7LibraryC"
-    # The namespace may be a reference to one that stands before.
+    # The namespace may be a back-reference to an earlier one.
     r"|(?:[UV@]|W4)DispatchKey(?:Set)?@|\?\?0Library@torch@"
 )
-# The namespaces of what is in torch's headers, by their folder.
+# The namespaces that torch's headers define, by their folder.
 _SCOPES = {"c10": ("c10::",), "ATen": ("at::", "c10::"), "torch": ("torch::",)}
-# A bound against hostile files: of 142 published wheels no library has more than 300.
+# A bound against hostile files: no library in 142 published wheels has more than 300.
 _MOST_SYMBOLS = 20_000
-_MAX_NAME = 1000  # of a mangled name that is taken apart
+_MAX_NAME = 1000  # of a mangled name that is parsed
 _MICROSOFT = re.compile(r"\b(?:class|struct|enum|union) ")
 _TABLE = re.compile(r"^(?:vtable|typeinfo|VTT) for |^const (?P<msvc>.*)::`vftable'")
 _MARKS = re.compile(r"[()<>\[\]{},]")
@@ -75,11 +75,11 @@ _PARTS = {
     Kind.VIRTUAL: "virtual function ",
     Kind.VALUE: "",
 }
-# What stands for no type, and for how many there are, moves with each new type: that is a change
-# only for those who name it.
+# The enumerators for "no type" and for the number of types move with each new type, which matters
+# only to code that names them.
 _ENDS = {"c10::ScalarType": frozenset({"Undefined", "NumOptions"})}
 _UNMEASURED = "?"
-_MOST_KNOWN_KEY = "CPU"  # what people know of the values of `DispatchKey`
+_MOST_KNOWN_KEY = "CPU"  # the best-known value of `DispatchKey`
 
 
 def parameters(declaration: str) -> list[str]:
@@ -98,14 +98,14 @@ def parameters(declaration: str) -> list[str]:
             cuts.append(mark.start())
         if depth == 0:
             break
-    else:  # it is no function's
+    else:  # not the declaration of a function
         return []
     found = [inside[a + 1 : b].strip() for a, b in pairwise(reversed(cuts))]
     return [item for item in found if item not in ("", "void")]
 
 
 def by_value(parameter: str) -> list[str]:
-    """Return the classes of a parameter that caller and callee must have the same layout of.
+    """Return the classes of a parameter whose layout caller and callee must agree on.
 
     >>> by_value("std::optional<c10::Scalar>"), by_value("at::Tensor const&"), by_value("T&&")
     (['c10::Scalar'], [], ['T'])
@@ -121,7 +121,7 @@ def by_value(parameter: str) -> list[str]:
 
 
 def _owner(declaration: str) -> str | None:
-    """Return the class whose constructor or destructor a declaration is of."""
+    """Return the class whose constructor or destructor is declared."""
     name, is_function, _ = _MICROSOFT.sub("", declaration).partition("(")
     of, _, last = name.rpartition(" ")[2].rpartition("::")
     short = of.rpartition("::")[2].partition("<")[0]
@@ -157,7 +157,7 @@ def _names(symbol: str) -> Iterator[tuple[str, Dependence]]:
 
 
 def _inlined(item: LibraryAudit, layouts: PlatformLayouts) -> Iterator[str]:
-    """Yield the classes that headers are named after whose assertions a library has."""
+    """Yield the classes that give their names to the headers whose assertions a library has."""
     for literal in literals(item.library):
         stem = literal.header.rpartition("/")[2].partition(".")[0]
         scopes = _SCOPES.get(literal.header.partition("/")[0], ())
@@ -174,7 +174,7 @@ def dependences(item: LibraryAudit, layouts: PlatformLayouts) -> dict[str, Depen
     found: dict[str, Dependence] = {}
     for symbol in item.torch.unstable:
         for name, how in _named(symbol):
-            # The gravest that a class is found by: by value.
+            # The most severe dependence counts: by value.
             if name not in found or how is Dependence.VALUE:
                 found[name] = how
     for name in _inlined(item, layouts):
@@ -192,10 +192,10 @@ def dependences(item: LibraryAudit, layouts: PlatformLayouts) -> dict[str, Depen
 def with_layouts(
     matrix: Matrix, items: Iterable[LibraryAudit], built: Mapping[str, BuiltWith | None]
 ) -> Matrix:
-    """Return a matrix whose cells also say whether layouts are as the libraries know them.
+    """Return a matrix whose cells also say whether layouts are as the libraries expect them.
 
     Args:
-        matrix: The cells; what they say of layouts is made new.
+        matrix: The cells; what they say about layouts is replaced.
         items: The libraries.
         built: What each was built with, by path.
     """
@@ -206,7 +206,7 @@ def with_layouts(
             history = _History(item, _bases(built.get(item.path), row))
             for release, cell in row.items():
                 if cell.loads_but_for_cuda:
-                    # Of the slices of a universal file the worst counts.
+                    # The worst slice of a universal file counts.
                     row[release] = _joined(cell, [history.cell(cell, release)])
     row = {
         release: _joined(cell, _serving(matrix, libraries, release))
@@ -218,7 +218,7 @@ def with_layouts(
 
 
 def _bare(row: Mapping[Version, Cell]) -> dict[Version, Cell]:
-    """Return cells that say nothing of layouts."""
+    """Return the cells without their layouts."""
     return {
         release: cell if cell.layout is None else replace(cell, layout=None, changes=())
         for release, cell in row.items()
@@ -228,7 +228,7 @@ def _bare(row: Mapping[Version, Cell]) -> dict[Version, Cell]:
 def _serving(
     matrix: Matrix, libraries: Mapping[str, Mapping[Version, Cell]], release: Version
 ) -> list[Cell]:
-    """Return the cells of a release whose libraries are loaded with it."""
+    """Return the cells of the libraries that are loaded with a release."""
     meant = matrix.alternatives
     return [
         row[release]
@@ -238,7 +238,7 @@ def _serving(
 
 
 def _joined(cell: Cell, others: Sequence[Cell]) -> Cell:
-    """Return a cell with the worst layout of its own and of others."""
+    """Return a cell with the worst layout among its own and those of others."""
     known = [item for item in (cell, *others) if item.layout is not None]
     worst = max((item.layout for item in known), key=_FROM_BEST.index, default=None)
     changes = dict.fromkeys(change for item in known for change in item.changes)
@@ -251,9 +251,9 @@ def _gravest(change: LayoutChange) -> tuple[bool, int, str]:
 
 
 def _bases(built: BuiltWith | None, row: Mapping[Version, Cell]) -> tuple[Version, ...]:
-    """Return the releases of which one is what a library was built with; none if not known.
+    """Return the releases that a library may have been built with; none if not known.
 
-    Without a sign it is one that it links with. The matrix of one torch does not tell which.
+    Without a sign these are all that it loads on. A matrix of a single torch does not tell.
     """
     if built is not None:
         return built.releases
@@ -262,11 +262,11 @@ def _bases(built: BuiltWith | None, row: Mapping[Version, Cell]) -> tuple[Versio
 
 
 class _History:
-    """What a library depends on, through the releases.
+    """The layouts that a library depends on, through the releases.
 
     Args:
         item: The library.
-        bases: The releases of which one is what it was built with; none if not known.
+        bases: The releases that it may have been built with; none if not known.
     """
 
     def __init__(self, item: LibraryAudit, bases: Sequence[Version]) -> None:
@@ -278,7 +278,7 @@ class _History:
             self._needs = dependences(item, self._layouts)
 
     def cell(self, cell: Cell, release: Version) -> Cell:
-        """Return a cell with what is known of layouts in its release."""
+        """Return a cell with what is known about layouts in its release."""
         layouts, bases = self._layouts, self._bases
         if layouts is None or not bases or not {release, *bases} <= set(layouts.releases):
             return replace(cell, layout=LayoutStatus.UNKNOWN, changes=())
@@ -297,8 +297,8 @@ class _History:
         found = []
         for name, how in self._needs.items():
             change = _change(layouts, name, base, release)
-            # Whoever holds an enum is no other class where its values are others, unless it is
-            # the enum of that class, as `IValue::Tag`: inline code compares its values.
+            # New values of an enum do not change the layout of a class that holds it, unless it is
+            # the class's own enum, such as `IValue::Tag`: inline code compares its values.
             held = how in (Dependence.PART, Dependence.HELD)
             foreign = held and name.rpartition("::")[0] not in self._needs
             if change is not None and not (foreign and change.kind is Kind.VALUE):
@@ -318,14 +318,14 @@ def _change(layouts: PlatformLayouts, name: str, base: Version, release: Version
 
 
 def _only_ends(change: Change) -> bool:
-    """Whether nothing of an enum moved but what stands behind all that it has values for."""
+    """Whether only the enumerators that follow all actual values of an enum moved."""
     moved = {fact.name for fact in change.facts if fact.kind is Kind.VALUE}
     return change.count == len(moved) and moved <= _ENDS.get(change.name, frozenset())
 
 
 def _detail(change: Change) -> str:
-    """Say what a class or enum was and is, by what tells most."""
-    # Of Microsoft's standard library no offset is known, only that it is another.
+    """Describe a class or enum before and after, by its most telling facts."""
+    # Offsets in Microsoft's standard library are not known, only that they differ.
     told = [fact for fact in change.facts if _UNMEASURED not in (fact.was, fact.now)]
     if not told:
         return "laid out differently"

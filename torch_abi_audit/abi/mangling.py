@@ -1,8 +1,8 @@
-"""C++ names: whose entity a mangled name is, and how to show it.
+"""C++ names: who owns the entity that a mangled name denotes, and how to show the name.
 
-The owner is read off the mangled name itself, which spells the entity's own
-qualified name before any argument or template argument. That is exact where a
-search in the demangled text is not: `mine::f(at::Tensor)` belongs to `mine`.
+The owner is read from the mangled name itself, which spells the entity's own
+qualified name before any argument or template argument. That is exact, unlike a
+search in the demangled text: `mine::f(at::Tensor)` belongs to `mine`.
 
 Reference: Itanium C++ ABI, chapter 5.1 (https://itanium-cxx-abi.github.io/cxx-abi/abi.html).
 Names of Microsoft's scheme go to `msvc`.
@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from torch_abi_audit.abi import demangler, msvc
 
-# <special-name> prefixes that stand before the <encoding> or <type> that they speak of:
+# <special-name> prefixes, which precede the <encoding> or <type> that they refer to:
 # vtables, typeinfo and its name, thread-local initialisers and wrappers, guard variables
 # and reference temporaries, and thunks with their call offsets.
 _OFFSET = r"(?:hn?[0-9]+_|vn?[0-9]+_n?[0-9]+_)"
@@ -23,8 +23,8 @@ _SPECIAL = rf"(?:T[VTISHWC]|G[VR]|T{_OFFSET}|Tc{_OFFSET}{_OFFSET})?"
 # Z opens a <local-name>, whose owner is the enclosing function's; N opens a <nested-name>,
 # with its cv- and ref-qualifiers, or H for an explicit object parameter.
 _NESTED = re.compile(rf"_?_Z{_SPECIAL}Z*N[HrVKRO]*(?=[0-9])")
-# What of a <nested-name> has one letter to tell it: its end, a constructor, a destructor,
-# template arguments, an ABI tag. Operators have two.
+# Parts of a <nested-name> that one letter identifies: its end, a constructor, a destructor,
+# template arguments, an ABI tag. Operators have two letters.
 _ONE_LETTER = frozenset("ECDIB")
 _LENGTH = re.compile(r"[0-9]{1,5}")
 
@@ -34,9 +34,9 @@ _MAX_DEMANGLED_SIZE = 1 << 22
 
 
 def owner(name: str) -> tuple[str, ...]:
-    """Return the scopes and the name of the entity that a mangled name names.
+    """Return the scopes and the name of the entity that a mangled name denotes.
 
-    The result ends before the first component that is no plain identifier (an
+    The result ends before the first component that is not a plain identifier (an
     operator, a constructor, template arguments). It is empty for names that are not
     mangled, not in a namespace or class, or in `std`.
 
@@ -64,10 +64,10 @@ def _scopes(name: str) -> tuple[tuple[str, ...], int]:
 
 
 def owner_prefix(name: str) -> str:
-    """Return what all symbols of the same qualified name begin with.
+    """Return the common prefix of all symbols with the same qualified name.
 
-    That is what `owner` reads, and the letters after it, which tell a plain name from a
-    constructor, an operator or a template.
+    It consists of what `owner` reads and the letters that follow, which distinguish a plain
+    name from a constructor, an operator or a template.
 
     >>> owner_prefix("_ZN3c104warnEi")
     '_ZN3c104warnE'
@@ -97,7 +97,7 @@ def demangle(name: str) -> str | None:
     """Return the C++ declaration that a mangled name stands for, or None.
 
     A few dozen back-references can make a name of a hundred bytes expand to
-    gigabytes, so a name that might is shown without its arguments.
+    gigabytes, so a name that might do so is shown without its arguments.
     """
     if msvc.is_msvc(name):
         return msvc.demangle(name)

@@ -1,4 +1,4 @@
-"""Which builds of CPython can import a file as a module: its suffix and its init hook decide.
+"""Which builds of CPython can import a file as a module, by its suffix and its init hook.
 
 References: PEP 3149 (suffixes), PEP 489 (`PyInit_`), PEP 793 (`PyModExport_`), PEP 803
 (`.abi3t.so`), and `importlib.machinery.EXTENSION_SUFFIXES` of each release.
@@ -26,7 +26,7 @@ _OTHER_IMPLEMENTATION = r"(?:pypy|graalpy)\d.*"
 # `abi3-x86_64-linux-gnu`: the suffix may name the machine since 3.15.
 _STABLE = r"(?P<abi>abi3t?)(?:-(?P<platform>.+))?"
 _PLATFORM_SINCE = PythonVersion(3, 15)
-# How the suffixes of Linux and Windows spell the machines that `model.Library.arch` names.
+# How suffixes on Linux and Windows spell the machines that `model.Library.arch` names.
 _MACHINES = {
     "x86_64": "x86_64",
     "win_amd64": "x86_64",
@@ -68,7 +68,7 @@ def _stable_suffix(path: str) -> str | None:
 
 
 def build_named_by(path: str) -> Interpreter | None:
-    """Return the one build of CPython that looks for a module in a file of that name."""
+    """Return the one build of CPython that looks for a module in a file of this name."""
     match = re.fullmatch(_MODULE, basename(path))
     versioned = re.fullmatch(_VERSIONED, (match["tag"] or "") if match else "")
     if versioned is None or "d" in versioned["flags"]:
@@ -78,7 +78,7 @@ def build_named_by(path: str) -> Interpreter | None:
 
 
 def module_name(path: str) -> str:
-    """Return the path without the suffix, which depends on the interpreter."""
+    """Return the path without its interpreter-specific suffix."""
     folder, _, name = path.rpartition("/")
     return f"{folder}/{name.partition('.')[0]}"
 
@@ -91,7 +91,7 @@ def is_for_one_build(path: str) -> bool:
 
 
 def is_module_name(path: str, library: Library) -> bool:
-    """Whether a file is named like a module on the system that it is for."""
+    """Whether a file is named like a module on its system."""
     match = re.fullmatch(_MODULE, basename(path))
     return match is not None and match["suffix"] == _suffix(library)
 
@@ -101,12 +101,12 @@ def _suffix(library: Library) -> str:
 
 
 def imports(interpreter: Interpreter, path: str, library: Library) -> bool:
-    """Whether a build of CPython looks for a module in a file of that name.
+    """Whether a build of CPython looks for a module in a file of this name.
 
     Args:
         interpreter: The build.
         path: The path of the file.
-        library: The file's facts; a suffix that names another machine is not looked for.
+        library: The file's facts; a suffix that names another machine does not match.
     """
     match = re.fullmatch(_MODULE, basename(path))
     if match is None or match["suffix"] != _suffix(library):
@@ -135,7 +135,7 @@ def imports(interpreter: Interpreter, path: str, library: Library) -> bool:
 
 
 def _imports_stable(interpreter: Interpreter, abi: str, *, named: bool) -> bool:
-    """Whether a build imports `.abi3.so` or `.abi3t.so`, with the machine in it or without."""
+    """Whether a build imports `.abi3.so` or `.abi3t.so`, with or without a machine in it."""
     if named and interpreter.python < _PLATFORM_SINCE:
         return False
     if abi == "abi3t":

@@ -1,9 +1,9 @@
 """Names as Microsoft's compiler mangles them: their scopes, and how to show them.
 
 The scheme writes the innermost name first and ends with the outermost scope and ``@@``;
-a name made of plain identifiers is read off directly, any other (templates, local
-entities, back-references) from its demangled form. Without a demangler such a name has no scopes:
-what is taken from torch is then on the unstable ABI, whoever's it is.
+a name made of plain identifiers is parsed directly, any other (templates, local
+entities, back-references) by its demangled form. Without a demangler such a name has no scopes:
+if it is imported from torch, it then counts as unstable, whoever owns it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def is_msvc(name: str) -> bool:
 
 
 def namespaces(name: str) -> tuple[str, ...]:
-    """Return the scopes and the name of an entity, up to what is no identifier.
+    """Return the scopes and the name of an entity, up to the first non-identifier.
 
     Template arguments are left out.
 
@@ -47,13 +47,13 @@ def namespaces(name: str) -> tuple[str, ...]:
 
 
 def prefix(name: str) -> str:
-    """Return what all names of the same entity begin with."""
+    """Return the common prefix of all names of the same entity."""
     plain = _PLAIN.match(name)
     return name[: plain.end()] if plain is not None else name.partition("@")[0] + "@"
 
 
 def qualified_name(name: str) -> str | None:
-    """Return the demangled name without its type, its parameters and template arguments."""
+    """Return the demangled name without its type, parameters and template arguments."""
     declaration = demangle(name)
     if declaration is None:
         return None
@@ -70,8 +70,8 @@ def qualified_name(name: str) -> str | None:
 def demangle(name: str) -> str | None:
     """Return the declaration that a name stands for, or None.
 
-    A digit can repeat one of ten types, each made of those before it. A name in which
-    that could grow to megabytes is not demangled.
+    A digit can repeat one of ten types, each made of those before it. A name that could
+    expand to megabytes this way is not demangled.
     """
     growth = (1 + sum(map(str.isdigit, name[:_MAX_LENGTH])) / 10) ** 10
     if len(name) > _MAX_LENGTH or len(name) * growth > _MAX_DEMANGLED_SIZE:

@@ -1,8 +1,9 @@
 """What the stable ABI has instead of an unstable symbol.
 
-By name where torch kept it: ``at::empty_like`` is ``torch::stable::empty_like``, and a method of
-`at::Tensor` one of `torch::stable::Tensor`. Otherwise by a table of concepts; and an operator that
-has no function is called by its name. The catalog has which of these the headers declare.
+If torch kept the name, that is used: ``at::empty_like`` is ``torch::stable::empty_like``, and a
+method of `at::Tensor` is one of `torch::stable::Tensor`. Otherwise a table of concepts is used;
+and an operator without a function is called by its name. The catalog records which of these the
+headers declare.
 """
 
 from __future__ import annotations
@@ -30,30 +31,30 @@ _INTERNAL = "__dispatch_"
 _OUT = "out"
 _MANGLED = ("_Z", "?")
 _ANGLE = re.compile(r"([<>])")
-# Arithmetic of these is in namespace c10, and whose it is stands among its parameters only.
+# Arithmetic of these is in namespace c10; only its parameters say which class it belongs to.
 _SYMBOLIC = re.compile(r"c10::operator[^(]*\(.*\bc10::(Sym(?:Int|Float|Bool))\b")
-# The backends whose own shims stand in where the dispatcher's shim can't call an operator.
+# The backends whose own shims are used if the dispatcher's shim can't call an operator.
 _BACKENDS = {"aten": None, "cpu": "CPU", "cuda": "CUDA", "xpu": "XPU", "mps": "MPS"}
 
 
 def replacement(name: str, catalog: Catalog, api: StableApi | None = None) -> Replacement | None:
-    """Return what takes the place of something unstable, None where nothing is known to.
+    """Return the replacement for something unstable, None if none is known.
 
     Args:
-        name: A symbol as an object file has it, or a name or declaration as C++ has it.
+        name: A symbol as spelled in an object file, or a name or declaration as in C++.
         catalog: What torch's releases provide.
-        api: What is stable; by default what the packaged headers of torch declare.
+        api: The stable API; by default what the headers in torch's wheels declare.
     """
     return _Finder(catalog, api or load_replacements()).find(_scopes(name))
 
 
 def grouped(symbols: Iterable[str], catalog: Catalog, api: StableApi | None = None) -> Replacements:
-    """Return what takes the place of symbols, those of one replacement together.
+    """Return the replacements for symbols, grouped by replacement.
 
     Args:
         symbols: The unstable symbols of a target.
         catalog: What torch's releases provide.
-        api: What is stable; by default what the packaged headers of torch declare.
+        api: The stable API; by default what the headers in torch's wheels declare.
     """
     api = api or load_replacements()
     named = {symbol: _scopes(symbol) for symbol in sorted(set(symbols))}
@@ -72,7 +73,7 @@ def grouped(symbols: Iterable[str], catalog: Catalog, api: StableApi | None = No
 
 
 def _scopes(name: str) -> tuple[str, ...]:
-    """Return the scopes and the name of what a symbol or a declaration is about."""
+    """Return the scopes and the name of the entity of a symbol or a declaration."""
     if len(name) > _LONGEST:
         return ()
     if name.startswith(_MANGLED):
@@ -87,7 +88,7 @@ def _scopes(name: str) -> tuple[str, ...]:
 
 
 def _without_arguments(name: str) -> str:
-    """Leave out template arguments."""
+    """Return a name without template arguments."""
     depth, kept = 0, []
     for part in _ANGLE.split(name):
         if part in {"<", ">"}:
@@ -102,8 +103,8 @@ class _Finder:
 
     Args:
         catalog: What torch's releases provide.
-        api: What is stable.
-        present: What else is to be replaced.
+        api: The stable API.
+        present: The other entities to replace.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class _Finder:
 
     def find(self, scopes: tuple[str, ...]) -> Replacement | None:
         if scopes[:2] == _OPERATORS and len(scopes) > 2:
-            # What goes on with other dispatch keys (`redispatch`) has no counterpart.
+            # Continuing with other dispatch keys (`redispatch`) has no counterpart.
             return self._operator(scopes[2]) if scopes[3:] in {(), ("call",)} else None
         for part in (scopes, *_containing(scopes)):
             marker = self._api.companions.get("::".join(part))
@@ -126,15 +127,15 @@ class _Finder:
             return self._declared(concept)
         found = self._by_name(scopes)
         if found is not None or scopes[:-1] in _TENSORS:
-            return found  # the class does not take the place of methods that it lacks
+            return found  # a class does not replace methods that it lacks
         return self._declared(next(filter(None, map(self._concept, _containing(scopes))), ""))
 
     def _concept(self, scopes: tuple[str, ...]) -> str | None:
-        """Return what takes the place of something and all that is in it; empty for nothing."""
+        """Return what replaces an entity and everything in it; empty if nothing does."""
         return self._api.concepts.get("::".join(scopes))
 
     def _by_name(self, scopes: tuple[str, ...]) -> Replacement | None:
-        """Return what has the same name in the stable ABI."""
+        """Return the entity with the same name in the stable ABI."""
         if not scopes:
             return None
         name = scopes[-1].removeprefix(_INTERNAL)
@@ -174,7 +175,7 @@ class _Finder:
         )
 
     def _other_overload(self, operator: Operator) -> Replacement | None:
-        """Return the function for another overload of an operator, which can be close enough."""
+        """Return the function for another overload of an operator, which may be close enough."""
         found = self._function(operator.name)
         if found is None or operator.overload.endswith(_OUT):
             return None
@@ -183,7 +184,7 @@ class _Finder:
         return self._declared(found.name, note)
 
     def _overload(self, name: str) -> Replacement | None:
-        """Return a call of an operator that is known by its name alone."""
+        """Return a call of an operator of which only the name is known."""
         return next(filter(None, map(_called, self._api.overloads.get(name, ()))), None)
 
     def _backend(self, struct: str) -> Replacement | None:
@@ -198,12 +199,12 @@ class _Finder:
 
 
 def _containing(scopes: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Return the classes and namespaces that something is in, from the inside out."""
+    """Return the enclosing classes and namespaces, from the inside out."""
     return [scopes[:length] for length in range(len(scopes) - 1, 0, -1)]
 
 
 def _called(operator: Operator) -> Replacement | None:
-    """Return the call of an operator by its name."""
+    """Return the call to an operator by its name."""
     if operator.since is None:
         return None
     return Replacement(

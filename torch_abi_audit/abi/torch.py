@@ -26,7 +26,7 @@ _C_NAME = re.compile(r"THP[A-Z_]|FLAGS_(?:caffe2|torch)_")
 _RESERVED_SHIM = re.compile(r"aoti_torch_|aoti_record_function_")
 _POSSIBLE_SHIM = re.compile(r"torch_")
 _PYTHON = re.compile(r"_?Py[A-Z_]")
-# Projects that libtorch has a copy of. What else its libraries export is torch's own.
+# Projects that libtorch bundles. Everything else that its libraries export is torch's own.
 _THIRD_PARTIES = frozenset(
     {"fbgemm", "gloo", "google", "onnx", "onnx_torch", "tensorpipe", "tensorpipe_uv", "kineto"}
     | {"libkineto", "dnnl", "ideep", "asmjit", "fmt", "nlohmann", "httplib", "cudnn_frontend"}
@@ -73,8 +73,8 @@ def classify_torch(
         library: The facts.
         scope: What the library finds in its own target.
         catalog: What torch's releases provide.
-        platform: The builds for the library's platform, None where there are none: then
-            names alone decide.
+        platform: The builds for the library's platform; None if there are none: then only
+            names decide.
     """
     needed = tuple(
         library_name(path)
@@ -90,8 +90,8 @@ def classify_torch(
     for symbol, kind in names.kinds():
         if symbol.weak:
             found[_Kind.WEAK].append(symbol.name)
-        # It loads without a weak one, and the first call of it crashes. Compilers themselves
-        # ask before they call what initialises a variable of a thread.
+        # Without a weak symbol the library loads, but crashes on the first call to it. Compilers
+        # themselves emit a check before they call the initialiser of a thread-local variable.
         if not symbol.weak or (kind is _Kind.UNSTABLE and not symbol.name.startswith(_THREAD_INIT)):
             found[kind].append(symbol.name)
         if symbol.name in scope.perhaps:
@@ -123,7 +123,7 @@ def classify_torch(
 
 
 class _Names:
-    """What the imports of one library are to torch."""
+    """Classifies the imports of one library with respect to torch."""
 
     def __init__(
         self, library: Library, scope: Scope, catalog: Catalog, platform: Platform | None
@@ -132,10 +132,10 @@ class _Names:
         self._scope = scope
         self._catalog = catalog
         self._platform = platform
-        # Whether the loader looks into torch's libraries at all for this one.
+        # Whether the loader searches torch's libraries at all for this one.
         self._reaches_torch = any(map(is_torch_library, scope.needed))
-        # `torch_` is no reserved prefix: an unknown name is taken for a shim only where
-        # the library shows that it uses torch.
+        # `torch_` is not a reserved prefix: an unknown name counts as a shim only if
+        # the library demonstrably uses torch.
         self._uses_torch = self._reaches_torch or any(
             symbol.name in catalog.shims for symbol in library.imports
         )
@@ -146,13 +146,13 @@ class _Names:
             outside = self._scope.outside(symbol)
             if outside is None:
                 kind = self._by_name(symbol.name)
-                # What a name does not give away costs the export table.
+                # If the name does not decide, the export table has to be read.
                 if kind is None and not symbol.weak:
                     kind = self._by_exports(symbol)
             elif any(map(is_torch_library, outside)):
                 kind = self._by_name(symbol.name) or _of_unknown_name(symbol.name)
             elif MAIN_EXECUTABLE in outside:
-                kind = self._by_name(symbol.name)  # which Python is not going to have
+                kind = self._by_name(symbol.name)  # which Python does not provide
             else:
                 continue
             if kind is not None:
@@ -163,22 +163,22 @@ class _Names:
         if shim is not None:
             return _Kind.SHIM if shim.removed is None else _Kind.UNSTABLE
         if _RESERVED_SHIM.match(name) or (self._uses_torch and _POSSIBLE_SHIM.match(name)):
-            # libtorch exports a few functions of this prefix that no header declares.
+            # libtorch exports a few functions with this prefix that no header declares.
             private = self._reaches_torch and self._is_exported(name)
             return _Kind.UNSTABLE if private else _Kind.UNKNOWN_SHIM
         if _C_NAME.match(name):
             return _Kind.UNSTABLE
         scopes = owner(name)
         if scopes[:2] in _STABLE_SCOPES:
-            return None  # inline in torch's headers: no release of torch is asked for it
+            return None  # inline in torch's headers: not looked up in torch
         return _Kind.UNSTABLE if scopes and scopes[0] in _NAMESPACES else None
 
     def _by_exports(self, symbol: Symbol) -> _Kind | None:
-        """Tell what torch's libraries export and no name gives away.
+        """Classify an import by torch's exports if its name does not decide.
 
-        Only for a symbol whose provider the binary does not decide. That it asks for a version
-        of the system's libraries does not: they have no such name, and ld.so takes torch's, which
-        has no version. What another library has is not known here.
+        Only for a symbol whose provider the binary does not decide. A symbol version of a system
+        library does not: if that library lacks the name, ld.so binds to torch's, which has no
+        version. The exports of other libraries are not known here.
         """
         if symbol.library is not None and not is_linux_library(basename(symbol.library)):
             return None
@@ -186,19 +186,19 @@ class _Names:
             return None
         leak = self._platform.leaks.get(symbol.name)
         if leak is not None:
-            # With the version that libstdc++ has it under, that is where it is from; a template
-            # of it can be another library's of the target.
+            # With libstdc++'s own version, the symbol comes from libstdc++; a template may come
+            # from another library of the target.
             own = symbol.version == leak.version or symbol.name in self._scope.perhaps
             return None if own else _Kind.LEAKED
         scopes = owner(symbol.name)
-        # Of libstdc++'s names torch exports the leaks alone, so they need no look-up.
-        # equivalent: a look-up would find none
+        # Of libstdc++'s names torch exports only the leaked ones, so no lookup is needed.
+        # equivalent: a lookup would find none
         of_libstdcxx = symbol.library is not None and not scopes and symbol.name.startswith("_Z")
         if of_libstdcxx or scopes[:2] in _STABLE_SCOPES or not self._is_exported(symbol.name):
             return None
         exporters = self._platform.table.exporters(symbol.name)
         if not scopes and all("torch_python" in name for name in exporters):
-            return _Kind.UNSTABLE  # libtorch_python carries no other project's C functions
+            return _Kind.UNSTABLE  # libtorch_python bundles no third-party C functions
         return _of_unknown_name(symbol.name)
 
     def _is_exported(self, name: str) -> bool:
@@ -206,7 +206,7 @@ class _Names:
 
 
 def _of_unknown_name(name: str) -> _Kind:
-    """Tell what an export of torch's libraries is that its name does not give away."""
+    """Classify an export of torch's libraries whose name matches nothing known."""
     scopes = owner(name)
     third_party = scopes[0] in _THIRD_PARTIES if scopes else not name.startswith(("_Z", "?"))
     return _Kind.FOREIGN if third_party else _Kind.UNSTABLE
@@ -224,8 +224,8 @@ def _inlined(library: Library) -> tuple[str, ...]:
 
 
 def _headers(library: Library) -> tuple[str, ...]:
-    """Return the headers of torch's outside the stable ABI's whose assertions are inlined."""
-    if not library.assertions:  # equivalent: most have none, so what reads them is not imported
+    """Return torch's unstable headers whose assertions are inlined."""
+    if not library.assertions:  # equivalent: most have none, so the reader is not imported
         return ()
     from torch_abi_audit.abi.built_with import literals  # noqa: PLC0415
 
@@ -246,7 +246,7 @@ def _is_unstable_class(scopes: tuple[str, ...]) -> bool:
 
 
 def floor_of(shims: Iterable[str], catalog: Catalog) -> Floor:
-    """Return the newest release that introduced one of the shims, or the promise's first."""
+    """Return the newest release that introduced one of the shims, or the first guaranteed one."""
     since = {name: catalog.shims[name].since for name in shims}
     release = max([catalog.promised_since, *since.values()])
     return Floor(release, tuple(sorted(name for name in since if since[name] == release)))

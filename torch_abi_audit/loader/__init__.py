@@ -1,1 +1,1 @@
-"""What the loader does with the libraries of a target: who finds whom, and with which torch."""
+"""How the loader treats the libraries of a target: which finds which, and with which torch."""

@@ -1,8 +1,8 @@
-"""Libraries of one target of which one is chosen at run time, one for each torch release.
+"""Alternatives: libraries of a target, one per torch release, chosen at run time.
 
-Some wheels carry the same library several times, built with one torch release each, in
+Some wheels contain the same library several times, each built with one torch release, in
 folders or under names that say which: `torch-2.10/lib/libx.so`, `_C_torch2_9.so`,
-`x_pt210.so`. Together they cover what each of them covers.
+`x_pt210.so`. Together they cover every release that any of them covers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _RELEASE = re.compile(
     re.IGNORECASE,
 )
 
-# Alternatives for one release can differ by the build of torch that they are for too.
+# Alternatives for one release can also differ in the build of torch that they are for.
 _BUILD = re.compile(r"(?<![a-z0-9])(?:cu[0-9]{2,3}|cpu|cuda|rocm|hip|xpu)(?![a-z0-9])")
 
 
@@ -33,11 +33,11 @@ def find_alternatives(
 ) -> dict[str, Alternative]:
     """Return the libraries that are alternatives, by path.
 
-    A group is one only when it has members for two releases or more, one of them known.
+    A group counts only if it has libraries for at least two releases, one of them known.
 
     Args:
         paths: The libraries.
-        known: The minor releases of torch that there are.
+        known: The known minor releases of torch.
     """
     found: dict[str, Alternative] = {}
     groups: dict[str, set[tuple[int, int]]] = defaultdict(set)

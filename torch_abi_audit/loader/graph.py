@@ -1,18 +1,18 @@
-"""The load graph: which library of a target the system's loader finds from which.
+"""The load graph: which libraries of a target the system's loader finds from which others.
 
-A library names those that it needs, and the loader looks for each of them:
+A library names the libraries that it needs, and the loader looks for each of them:
 
-- ld.so (ELF): first among the libraries that are loaded already, by soname; then in
-  ``DT_RUNPATH`` of the library, or where it has none in its ``DT_RPATH`` and that of each library
-  up the chain that led to it (ld.so(8), and `_dl_map_object` of glibc's elf/dl-load.c);
+- ld.so (ELF): first among the libraries already loaded, by soname; then in ``DT_RUNPATH`` of
+  the library or, if it has none, in its ``DT_RPATH`` and that of each library up the chain that
+  led to it (ld.so(8), and `_dl_map_object` in glibc's elf/dl-load.c);
 - dyld (Mach-O): at the path itself, where ``@loader_path`` stands for the library's folder, and
   ``@rpath`` for each ``LC_RPATH`` of the library and of those up the chain (dyld(1));
-- Windows (PE): among the modules that are loaded already, by name, then in the folder of the one
-  that was opened, as Python opens extensions (``LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR``).
+- Windows (PE): among the modules already loaded, by name, then in the folder of the module that
+  was opened, as Python opens extensions (``LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR``).
 
-What the loader does not find, code of the package can load beforehand, as torch and the packages
-of NVIDIA do for themselves: then it is there under its name. No byte of a library shows that, so
-an edge says by which of the two ways a library is found.
+If the loader does not find a library, the package's own code can load it beforehand, as torch and
+NVIDIA's packages do for their own libraries; it is then found by name. Nothing in a binary shows
+this, so an edge records in which of the two ways a library is found.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
 _ORIGIN = ("$ORIGIN", "${ORIGIN}")
 _INSTALLED_BESIDE = frozenset({"platlib", "purelib"})  # folders of `.data` (PEP 427)
-# That a place is counted as, which takes longer than to follow an edge.
-_STEPS_OF_PLACE = 4  # equivalent: about what it takes
+# Steps that one place counts as, since looking there takes longer than following an edge.
+_STEPS_OF_PLACE = 4  # equivalent: an approximate cost
 
 
 class Edge(NamedTuple):
     """Where a needed library is found.
 
     Attributes:
-        paths: The library; several where it can't be told which of them it is.
-        preloaded: The loader does not find it: code has to load it first.
+        paths: The library; several if it is unclear which of them is found.
+        preloaded: Whether code has to load it first, since the loader does not find it.
     """
 
     paths: tuple[str, ...]
@@ -48,18 +48,18 @@ class Edge(NamedTuple):
 
     @property
     def is_certain(self) -> bool:
-        """Whether the loader itself finds the library, and this one."""
+        """Whether the loader itself finds the library, and there is only one candidate."""
         return not self.preloaded and len(self.paths) == 1
 
 
 class Loaded(NamedTuple):
-    """What is loaded when a library is opened.
+    """The libraries that are loaded when one is opened.
 
     Attributes:
         order: The libraries of the target, in the order in which the loader maps them.
-        certain: Those of them that the loader finds without help.
+        certain: Those that the loader finds without help.
         edges: For each library, what is found for each name that it needs; names that
-            the target does not have are left out.
+            the target does not contain are left out.
     """
 
     order: tuple[str, ...]
@@ -72,19 +72,19 @@ class LoadGraph:
 
     Args:
         libraries: The facts, by path.
-        kinds: Which of them Python imports, by path.
-        hidden: Paths that are found from no other: alternatives that are not chosen, and
-            copies of torch's libraries, in whose place torch's own are loaded.
-        budget: What it may take; without one the usual limits.
+        kinds: Whether Python imports each library, by path.
+        hidden: Paths that no other library finds: alternatives that are not chosen, and
+            bundled copies of torch's libraries, in place of which torch's own are loaded.
+        budget: The budget of the audit; by default a new one with the default limits.
 
     Raises:
-        LimitError: There are more ways from one to the other than the budget allows.
+        LimitError: There are more paths between libraries than the budget allows.
 
     Attributes:
         libraries: The facts, by path.
-        budget: What is left of what it may take.
-        providers: The paths of those that others can need; programs are not.
-        names: The names that these are needed by.
+        budget: What is left of the budget.
+        providers: The paths of the libraries that others can need, which excludes programs.
+        names: The names by which others can need them.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class LoadGraph:
             for name in library.names(path):
                 self._by_name[name].append(path)
         self.names = frozenset(self._by_name)
-        # Once for all libraries that are opened, which mostly find the same.
+        # Shared between all libraries that are opened, since most find the same ones.
         self._edges: dict[str, dict[str, Edge]] = {}
         self._names = {path: self._loaded_as(path) for path in libraries}
         self._own_asked = {path: self._own_names_asked(path) for path in libraries}
@@ -118,34 +118,34 @@ class LoadGraph:
         self._openers = self._find_openers(kinds)
 
     def without(self, hidden: Collection[str]) -> LoadGraph:
-        """Return the graph of the same libraries, of which some are found from no other."""
+        """Return the graph of the same libraries with some of them hidden from all others."""
         return LoadGraph(self.libraries, self._kinds, hidden, self.budget)
 
     def loaded(self, path: str) -> Loaded:
-        """Return what is loaded when a library is opened."""
+        """Return the libraries that are loaded when one is opened."""
         if path not in self._loaded:
             self._loaded[path] = self._load(path)
         return self._loaded[path]
 
     def openers(self, path: str) -> tuple[str, ...]:
-        """Return the libraries with which a library is loaded, itself where it is opened.
+        """Return the libraries whose opening loads a library, itself included if it is opened.
 
-        A library that others need, and that is no module, is not opened by itself. The
-        loader resolves its symbols in the scope of the one that was.
+        A library that others need and that is not a module is not opened directly. The
+        loader resolves its symbols in the scope of the library that was opened.
         """
         return self._openers[path]
 
     def finds(self, path: str, needed: str) -> bool:
-        """Whether the loader itself finds a needed library in the target, whoever is opened."""
+        """Whether the loader finds a needed library in the target, whichever one is opened."""
         edges = [
             self.loaded(opener).edges.get(path, {}).get(needed) for opener in self.openers(path)
         ]
         return all(edge is not None and not edge.preloaded for edge in edges)
 
     def asked(self, path: str) -> frozenset[str]:
-        """Return the names that are asked of the loader when a library is opened.
+        """Return the names that the loader looks up when a library is opened.
 
-        Of several libraries of which one is loaded, those that all of them ask for.
+        Where one of several libraries is loaded, only the names that all of them need count.
         """
         return self._names_asked(path, nested=False)
 
@@ -160,7 +160,7 @@ class LoadGraph:
             current = pending.pop()
             names |= self._own_asked[current]
             edges = loaded.edges.get(current, {}).values()
-            self.budget.spend(steps=1 + len(edges))  # equivalent: about what it takes
+            self.budget.spend(steps=1 + len(edges))  # equivalent: an approximate cost
             for edge in edges:
                 if len(edge.paths) == 1:
                     (other,) = edge.paths
@@ -168,7 +168,7 @@ class LoadGraph:
                         pending.append(other)
                         seen.add(other)
                     continue
-                # One level of doubt is followed; deeper ones tell too little to be worth it.
+                # Only one level of ambiguity is followed; deeper ones add too little.
                 choices = [
                     self._own_asked[p] if nested else self._names_asked(p, nested=True)
                     for p in edge.paths
@@ -192,7 +192,7 @@ class LoadGraph:
             for other in order:
                 if other == path or kinds[other] is not LibraryKind.EXTENSION:
                     openers[other].append(path)
-        # Of libraries that need each other in a circle none is known to be opened first.
+        # Where libraries need each other in a cycle, it is unknown which is opened first.
         return {path: tuple(found) or (path,) for path, found in openers.items()}
 
     def _load(self, opened: str) -> Loaded:
@@ -202,9 +202,9 @@ class LoadGraph:
         chains: dict[str, tuple[str, ...]] = {opened: ()}
         names = dict.fromkeys(self._names[opened], Edge((opened,), preloaded=False))
         pending = [opened]
-        for path in pending:  # which grows
+        for path in pending:  # grows during the loop
             found = {}
-            # equivalent: about what it takes
+            # equivalent: an approximate cost
             self.budget.spend(steps=1 + len(chains[path]) + len(self.libraries[path].needed))
             for needed in self.libraries[path].needed:
                 edge = self._find(path, needed, chains[path], opened, names)
@@ -226,7 +226,7 @@ class LoadGraph:
         return Loaded(tuple(chains), frozenset(certain), edges)
 
     def _loaded_as(self, path: str) -> frozenset[str]:
-        """Return the names by which a library is found once it is loaded."""
+        """Return the names by which a loaded library is found."""
         library = self.libraries[path]
         if library.format is Format.ELF:
             return frozenset({library.soname} if library.soname else ())
@@ -249,7 +249,7 @@ class LoadGraph:
         for place in self._places(path, needed, chain, opened):
             self.budget.spend(steps=_STEPS_OF_PLACE)
             found = self._by_place.get(place)
-            # A file for another format is passed over, as for another machine.
+            # A file in another format is skipped, like one for another machine.
             if found is not None and self.libraries[found].format is library.format:
                 return Edge((found,), preloaded=False)
         named = self._by_name.get(name, [])
@@ -258,7 +258,7 @@ class LoadGraph:
         return Edge(tuple(others), preloaded=True) if others else None
 
     def _places(self, path: str, needed: str, chain: Sequence[str], opened: str) -> Iterator[str]:
-        """Yield the places in the target that the loader looks at, in order."""
+        """Yield the places in the target where the loader looks, in order."""
         library = self.libraries[path]
         match library.format:
             case Format.PE:
@@ -274,7 +274,7 @@ class LoadGraph:
                     yield _join(folder, needed)
 
     def _elf_folders(self, path: str, chain: Sequence[str]) -> Iterator[str]:
-        """Yield the folders of the target that ld.so searches for what a library needs."""
+        """Yield the folders of the target that ld.so searches for the needs of a library."""
         library = self.libraries[path]
         searched = [(path, library.runpath)]
         if not library.runpath:
@@ -290,7 +290,7 @@ class LoadGraph:
                     yield folder
 
     def _macho_places(self, path: str, needed: str, chain: Sequence[str]) -> Iterator[str]:
-        """Yield the places of the target that dyld looks at for a needed library."""
+        """Yield the places in the target where dyld looks for a needed library."""
         prefix, _, rest = needed.partition("/")
         if prefix == "@loader_path":
             yield _join(_folder(path), rest)
@@ -303,12 +303,12 @@ class LoadGraph:
 
 
 def is_absolute(library: Library, needed: str) -> bool:
-    """Whether a library is looked for at one place alone, which no wheel is installed to."""
+    """Whether a library is looked up only at a fixed path, where no wheel is installed."""
     return library.format is not Format.PE and needed.startswith("/")
 
 
 def installed_path(path: str) -> str:
-    """Return where a member lies once it is installed, from site-packages."""
+    """Return the path of a member once installed, relative to site-packages."""
     top, _, rest = path.partition("/")
     kind, _, inside = rest.partition("/")
     return inside if top.endswith(".data") and kind in _INSTALLED_BESIDE else path
@@ -323,9 +323,9 @@ def _join(folder: str, name: str) -> str:
 
 
 def _expand(entry: str, path: str, variables: Collection[str]) -> str | None:
-    """Return the place that an entry names, from the folder of the library that has it.
+    """Return the place that an entry names relative to the folder of its library.
 
-    None where it does not begin with that folder: a place of the machine's own.
+    None if the entry does not begin with that folder: then it is a place on the host system.
     """
     for variable in variables:
         if entry == variable or entry.startswith(f"{variable}/"):

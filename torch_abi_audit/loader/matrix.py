@@ -1,9 +1,9 @@
-"""The compatibility matrix: which torch releases each library of a target loads with.
+"""The compatibility matrix: which torch releases each library of a target loads on.
 
-It follows the dynamic loader: a library must find every library that it needs, and
-every symbol that it imports strongly, in the libraries that it reaches. On Linux any
-library that is reached may provide a symbol; on macOS and Windows the binary names the
-one that must, and what macOS looks up without one it finds in any that is loaded.
+It follows the dynamic loader: a library must find every library that it needs and, in
+the libraries that it reaches, every symbol that it imports strongly. On Linux any
+library that is reached may provide a symbol. On macOS and Windows the binary names the
+provider; a symbol for which a macOS binary names none may be in any loaded library.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ _FROM_BEST = (
 )
 _UNKNOWN = Cell(ReleaseStatus.UNKNOWN)
 
-# Bounds against hostile files: of what a library lacks in one release, and what all lack
-# in all. Of published wheels fbgemm-gpu 1.9.0 lacks the most, 92 names in one release.
+# Bounds against hostile files: on the reasons of a library for one release, and of all libraries
+# for all releases. The most in a published wheel: fbgemm-gpu 1.9.0, 92 names in one release.
 # equivalent: one more or less is as good a bound
 _MAX_REASONS, _MIN_REASONS, _MAX_REASONS_OF_ALL = 1000, 20, 200_000
-# Of text, that reasons have each: of longer ones fewer are listed.
+# Bytes of text per reason: if reasons are longer, fewer are listed.
 _REASON_BYTES = 100  # equivalent: one more or less is as good a bound
 
 
 class Surroundings(NamedTuple):
-    """What a target finds where it is installed, besides torch.
+    """The libraries that a target finds where it is installed, besides torch's.
 
     Attributes:
-        platform_tags: The platform tags, which promise a libstdc++.
-        brought: Stems and numbers of the CUDA libraries that its own requirements bring.
-        present: Names of the libraries that other packages of its environment have.
+        platform_tags: The platform tags, which guarantee a libstdc++ version.
+        brought: Stems and numbers of the CUDA libraries that its own requirements install.
+        present: Names of the libraries in other packages of its environment.
     """
 
     platform_tags: frozenset[str] = frozenset()
@@ -76,9 +76,9 @@ def make_matrix(
 
     Args:
         items: The target's libraries.
-        graphs: For each machine, which of them finds which.
+        graphs: The load graph of each machine.
         catalog: What torch's releases provide.
-        surroundings: What else is there.
+        surroundings: What else is available where the target is installed.
     """
     users = [item for item in items if item.torch.needs_torch]
     known = {(release.major, release.minor) for release in catalog.published}
@@ -88,16 +88,16 @@ def make_matrix(
     machines: dict[str, dict[str, LibraryAudit]] = {arch: {} for arch in graphs}
     for item in items:
         machines[item.library.arch][item.path] = item
-    # equivalent: of no library nothing is listed
+    # equivalent: without libraries nothing is listed
     shown = _MAX_REASONS_OF_ALL // max(1, len(users) * len(catalog.releases))
     limit = min(_MAX_REASONS, max(_MIN_REASONS, shown))
     chosen: dict[tuple[str, tuple[int, int]], LoadGraph] = {}
     for release in catalog.releases if users else ():
-        # Which libraries find each other changes with the release only by alternatives.
+        # Only alternatives make the load graph depend on the release.
         series = (release.major, release.minor)
         columns: dict[str, _ReleaseChecker] = {}
         for arch, of_machine in machines.items():
-            # equivalent: a graph that hides nothing is the same, and so is one that is made again
+            # equivalent: a graph that hides nothing is the same, and so is a rebuilt one
             if alternatives and (arch, series) not in chosen:
                 hidden = {path for path, item in alternatives.items() if item.release != series}
                 chosen[arch, series] = graphs[arch].without(hidden)
@@ -106,7 +106,7 @@ def make_matrix(
             columns[arch] = _ReleaseChecker(machine, catalog, surroundings, release, limit)
         for item in users:
             cell = columns[item.library.arch].cell(item)
-            # Of the slices of a universal file the worst counts.
+            # The worst slice of a universal file counts.
             other = cells[item.path].get(release, cell)
             cells[item.path][release] = max(other, cell, key=_rank)
         of_release = {item.path: cells[item.path][release] for item in users}
@@ -117,9 +117,9 @@ def make_matrix(
 def _roll_up(
     column: Mapping[str, Cell], alternatives: Mapping[str, Alternative], release: Version
 ) -> Cell:
-    """Return the target's cell for a release: the worst of the libraries that serve it.
+    """Return the target's cell for a release: the worst of the libraries that are loaded on it.
 
-    Of several alternatives for the release, say one for each CUDA, the best serves.
+    Of several alternatives for the release, such as one per CUDA version, the best counts.
     """
     serving = [cell for path, cell in column.items() if path not in alternatives]
     for group in sorted({item.group for item in alternatives.values()}):
@@ -141,21 +141,21 @@ def _rank(cell: Cell) -> int:
 
 
 class _Machine(NamedTuple):
-    """The libraries of a target for one machine, by path, and which of them finds which."""
+    """The libraries of a target for one machine, by path, and their load graph."""
 
     items: Mapping[str, LibraryAudit]
     graph: LoadGraph
 
 
 class _Found(NamedTuple):
-    """Why libraries do not load, by path: to themselves, and to those that need them."""
+    """Why libraries do not load, by path, as told of themselves and of those that need them."""
 
     own: dict[str, list[Reason]]
     of_sibling: dict[str, list[Reason]]
 
 
 class _ReleaseChecker:
-    """One release: the libraries of a target for one machine against it."""
+    """Checks the libraries of a target for one machine against one release."""
 
     def __init__(
         self,
@@ -175,7 +175,7 @@ class _ReleaseChecker:
         self._promised: dict[str, bool] = {}
 
     def cell(self, item: LibraryAudit) -> Cell:
-        """Judge one library, with the siblings that it needs."""
+        """Check one library, with the siblings that it needs."""
         platform = self._catalog.platforms.get(item.platform or "")
         if platform is None:
             return _UNKNOWN
@@ -192,7 +192,7 @@ class _ReleaseChecker:
         return Cell(ReleaseStatus.GUARANTEED if promised else ReleaseStatus.LINKS)
 
     def _is_promised(self, path: str) -> bool:
-        """Whether torch's promise covers all that a library takes from this release."""
+        """Whether torch's guarantee covers everything that a library uses of this release."""
         if path not in self._promised:
             self._promised[path] = self._covers(self._items[path])
         return self._promised[path]
@@ -210,7 +210,7 @@ class _ReleaseChecker:
         )
 
     def _reached(self, opener: str, build: Build) -> frozenset[str]:
-        """Return the libraries of torch in which a symbol is looked for when one is opened."""
+        """Return the torch libraries that are searched for symbols when a library is opened."""
         if opener not in self._reachable:
             self._reachable[opener] = build.closure(sorted(self._graph.asked(opener)))
         return self._reachable[opener]
@@ -220,8 +220,8 @@ class _ReleaseChecker:
     ) -> list[Reason]:
         """Return why a library does not load: its own reasons, then those of its siblings.
 
-        A sibling that needs torch has a row of its own that says why; for one that does
-        not, its reasons are those of the library that needs it.
+        A sibling that needs torch has its own row, which says why; the reasons of one that
+        does not are reported for the library that needs it.
         """
         self._graph.budget.spend(steps=len(near))
         own, of_sibling = self._found.setdefault(reachable, _Found({}, {}))
@@ -250,7 +250,7 @@ class _ReleaseChecker:
         return own
 
     def _listed(self, reasons: Iterable[Reason], more: Reason) -> Iterator[Reason]:
-        """Yield as many reasons as are listed, the first at least, and whether there are more."""
+        """Yield the reasons to list, at least the first, then `more` if there are others."""
         left, size = self._limit, self._limit * _REASON_BYTES
         for reason in reasons:
             if left <= 0 or size <= 0:  # equivalent: one byte more or less is as good a bound
@@ -264,7 +264,7 @@ class _ReleaseChecker:
         self, item: LibraryAudit, platform: Platform, build: Build
     ) -> list[Reason]:
         reasons = [
-            # glibc gives up over it even where the symbol is there (`do_lookup_x`).
+            # glibc fails on this even if the symbol itself exists (`do_lookup_x`).
             Reason(Cause.SYMBOL, version, f"{name} has no symbol versions")
             for name, versions in item.library.version_needs
             if name in build.libraries
@@ -319,9 +319,9 @@ class _ReleaseChecker:
 
 
 def _missing_cuda(name: str, stem: str, platform: Platform, build: Build) -> list[Reason]:
-    """Compare one of CUDA's libraries with those that torch loads.
+    """Compare a CUDA library with those that torch loads.
 
-    A library that torch brings in no release is the user's to install, like any other.
+    The user has to install a library that no torch release brings, like any other library.
     """
     if name in build.cuda_libraries:
         return []
@@ -336,7 +336,7 @@ def _missing_cuda(name: str, stem: str, platform: Platform, build: Build) -> lis
 
 
 class _SymbolLookup:
-    """What a library finds of one build's symbols."""
+    """The symbols of one build that a library finds."""
 
     def __init__(
         self, item: LibraryAudit, platform: Platform, build: Build, reachable: Collection[str]
@@ -345,18 +345,18 @@ class _SymbolLookup:
         self._platform = platform
         self._build = build
         self._masks, self._bit = platform.table.exporters, 1 << platform.number(build)
-        # macOS looks up a name without a provider in all that is loaded, torch among it.
+        # macOS looks up a name without a provider in all loaded libraries, including torch's.
         self._libraries = frozenset(
             build.libraries if item.library.format is Format.MACHO else reachable
         )
 
     def any_of(self, name: str, exporters: Collection[str]) -> bool:
-        """Whether one of the libraries that export a name is where it is looked for."""
-        # equivalent: without it the table of exports is read, which says the same
+        """Whether one of the libraries that export a name is among those searched for it."""
+        # equivalent: without this the table of exports is read, which says the same
         return not (self._providers.get(name) or self._libraries).isdisjoint(exporters)
 
     def missing(self, name: str) -> list[Reason]:
-        """Return why a name is not found; nothing where it is."""
+        """Return why a name is not found; empty if it is found."""
         providers = self._providers.get(name)
         asked_of = providers or self._libraries
         for library, mask in self._masks(name).items():
@@ -368,7 +368,7 @@ class _SymbolLookup:
             return []  # the library itself is what is missing
         exporters = self._platform.exporters(name, self._build)
         if not exporters:
-            # Of one installed torch nothing more is known.
+            # With a single installed torch nothing more is known.
             many = len(self._platform.builds) > 1
             releases = self._platform.releases_of(name) if many else (self._build.version,)
             when = _when(releases, self._build, self._platform.key)

@@ -1,16 +1,16 @@
-"""What the libraries of one target provide to each other.
+"""The symbols that the libraries of one target provide to each other.
 
 The dynamic loader resolves a symbol in the library that was opened, in those that it needs, and
-in what those need in turn. A target can also load a library for everybody first, which no byte of
-it shows. So a name is
+in those that they need in turn. A target can also load a library globally beforehand, which
+nothing in its binaries shows. So a name is
 
-- the target's own where a library that the loader itself finds defines it, whoever is opened;
-- perhaps its own where any other library of the target does that is needed, or that defines it
+- the target's own if it is defined by a library that the loader itself finds, whichever library
+  is opened;
+- perhaps its own if any other library of the target defines it, and is needed or defines it
   strongly. A weak definition does not count there: every library that includes a header has one
   of each inline function.
 
-Where the binary itself names the library that must provide a symbol, as Mach-O and PE
-do, that decides instead.
+In Mach-O and PE the binary itself names the library that must provide a symbol: that decides.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from torch_abi_audit.loader.graph import Edge, LoadGraph
     from torch_abi_audit.model import Library, Symbol
 
-# Libraries that define a name, which are soon gone through.
-_FEW = 4  # equivalent: of a cache only how much is in it
+# So few definitions of a name are searched without a cache.
+_FEW = 4  # equivalent: changes only how much is cached
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +37,19 @@ class Scope:
 
     Attributes:
         binds: Whether the binary decides which library provides each symbol (Mach-O, PE). ELF
-            names the library that is to have a version, and ld.so takes a definition without
-            one from any.
-        symbols: Those of its imports whose provider the binary does not decide, and that
-            libraries of the target define which the loader finds.
-        perhaps: Those that others define: code of the package would have to load them first.
-        libraries: The names of those that it needs which the target has.
+            names the library that must have a version, but ld.so accepts a definition without
+            a version from any library.
+        symbols: The imports whose provider the binary does not decide, and that are defined
+            by libraries of the target that the loader finds.
+        perhaps: The imports that its other libraries define: the package's own code would
+            have to load those first.
+        libraries: The names of the needed libraries that the target contains.
         searched: Those of these names that the loader itself finds in the target.
-        needed: The names that are asked of the loader when it is loaded, and that the
-            target does not have.
-        passed_on: For each import that it asks of a library of the target, and that this
-            one re-exports from elsewhere: the names of the libraries that can have it.
-        unprovided: Imports that it asks of a library of the target that does not have them.
+        needed: The names that the loader looks up when the library is loaded and that the
+            target does not contain.
+        passed_on: For each import from a library of the target that re-exports it from
+            elsewhere: the names of the libraries that can define it.
+        unprovided: Imports from a library of the target that does not define them.
     """
 
     binds: bool = True
@@ -61,10 +62,10 @@ class Scope:
     unprovided: frozenset[str] = frozenset()
 
     def outside(self, symbol: Symbol) -> frozenset[str] | None:
-        """Return the libraries outside the target of which one must provide an import.
+        """Return the libraries outside the target, one of which must provide an import.
 
-        None where any may, an empty set where the target provides it itself. What only code of
-        the package can load first makes no name of torch's the target's own.
+        None if any library may; empty if the target provides the import itself. A library that
+        only the package's own code can load does not make one of torch's names the target's own.
         """
         if symbol.library is None or not self.binds:
             return frozenset() if symbol.name in self.symbols else None
@@ -82,14 +83,14 @@ def scopes(graph: LoadGraph) -> dict[str, Scope]:
 
 
 class _Definers(NamedTuple):
-    """The libraries that define a name, by path, and those that do so strongly."""
+    """The paths of the libraries that define a name, and of those that do so strongly."""
 
     all: frozenset[str]
     strong: frozenset[str]
 
 
 class _Providers:
-    """The libraries of a target that provide something, by what they provide."""
+    """The libraries of a target, indexed by the symbols that they provide."""
 
     def __init__(self, graph: LoadGraph) -> None:
         self._graph = graph
@@ -151,29 +152,29 @@ class _Providers:
             frozenset(path for path, items in found.items() if items),
             frozenset(p for p, items in found.items() if not all(item.weak for item in items)),
         )
-        if len(definitions) > _FEW:  # equivalent: of a cache only how much is in it
-            # Every library asks for what they all have, such as the inline functions of C++.
+        if len(definitions) > _FEW:  # equivalent: changes only how much is cached
+            # Every library imports what they all define, such as C++ inline functions.
             self._known[key] = definers
         return definers
 
     def _asked_of_siblings(
         self, library: Library, edges: Mapping[str, Edge]
     ) -> tuple[dict[str, frozenset[str]], frozenset[str]]:
-        """Return imports that a library of the target is to have and does not; see `Scope`."""
+        """Return `passed_on` and `unprovided` of a library; see `Scope`."""
         passed_on: dict[str, frozenset[str]] = {}
         unprovided: set[str] = set()
-        if library.format is Format.ELF:  # it names providers of versioned symbols only
+        if library.format is Format.ELF:  # which names providers of versioned symbols only
             return passed_on, frozenset()
         exporting = {
             library_name(needed): [self._exported_by(path) for path in edge.paths]
             for needed, edge in edges.items()
         }
         for symbol in library.imports:
-            # What a library exports by number only is not known.
+            # Exports by ordinal only are not known.
             if symbol.library is None or symbol.name.startswith("#"):
                 continue
             definers = self._definitions.get(symbol.name, {})
-            # Of several libraries of which one is loaded each has to have it.
+            # Where one of several libraries is loaded, each of them has to define the symbol.
             for paths, outside in exporting.get(library_name(symbol.library), ()):
                 if not paths.isdisjoint(definers):
                     continue
@@ -192,8 +193,8 @@ class _Providers:
         """Return the paths whose exports are a library's own, and the names outside the target."""
         graph = self._graph
         own, outside, pending = {path}, set(), [path]
-        for current in pending:  # which grows
-            # equivalent: about what it takes
+        for current in pending:  # grows during the loop
+            # equivalent: an approximate cost
             graph.budget.spend(steps=1 + len(graph.libraries[current].reexported))
             edges = graph.loaded(current).edges[current]
             for name in graph.libraries[current].reexported:
@@ -207,10 +208,10 @@ class _Providers:
 
 
 def _binds(symbol: Symbol, definition: Symbol) -> bool:
-    """Whether ld.so binds an import to a definition, by their versions (`check_match` of glibc).
+    """Whether ld.so binds an import to a definition, by their versions (glibc's `check_match`).
 
-    Without a version it takes the default one; with one this very version, or a definition
-    that has none.
+    An import without a version binds to the default version; one with a version, to that same
+    version or to a definition without one.
     """
     if symbol.version is None or definition.version is None:
         return not definition.hidden

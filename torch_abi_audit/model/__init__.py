@@ -1,7 +1,7 @@
-"""The nouns: what flows through an audit, one file a stage.
+"""The data model: the values that flow through an audit, one file per stage.
 
-Facts become classifications, classifications findings, findings reports; everything here is
-frozen: a later stage makes new values, it never edits those of an earlier one.
+Facts become classifications, classifications findings, findings reports. Everything here is
+frozen: a later stage creates new values and never changes those of an earlier one.
 """
 
 from torch_abi_audit.model.baseline import (

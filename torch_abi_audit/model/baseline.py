@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class LibraryState(NamedTuple):
-    """How far a library was on its way to the stable ABI.
+    """How far a library's migration to the stable ABI had got.
 
     Attributes:
         path: Its path.
         abi: The torch ABI that it used.
         shims: How many C shims it imported.
-        unstable: How many unstable symbols.
+        unstable: How many unstable symbols it imported.
     """
 
     path: str
@@ -28,11 +28,11 @@ class LibraryState(NamedTuple):
 
 
 class KnownFinding(NamedTuple):
-    """What was found of a rule: by the keys of libraries, which are alike for each Python.
+    """The findings of one rule, with libraries by their keys, which are the same for each Python.
 
     Attributes:
         libraries: The libraries.
-        symbols: The symbols, each with its library; None for one of no library in particular.
+        symbols: The symbols, each with its library; None if it is of no particular library.
     """
 
     libraries: frozenset[str] = frozenset()
@@ -44,11 +44,11 @@ class BaselineTarget:
     """A target as it was.
 
     Attributes:
-        target: What it was named.
+        target: How the user named it.
         name: The project.
         version: Its version.
         libraries: Its libraries, by their keys.
-        findings: What was found, by rule.
+        findings: The findings, by rule.
     """
 
     target: str
@@ -59,7 +59,7 @@ class BaselineTarget:
 
 
 class Baseline(NamedTuple):
-    """An earlier state of a project: a report, or a wheel of it.
+    """An earlier state of a project, from a report or a wheel.
 
     Attributes:
         source: The file.
@@ -72,14 +72,14 @@ class Baseline(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A target against the baseline.
+    """A target compared with the baseline.
 
     Attributes:
-        target: What it was named there.
+        target: Its name there.
         version: Its version there.
-        before: How its libraries were, by the paths that they have now.
-        moved: Those that have moved to the stable ABI since.
-        back: Those that have left it.
+        before: The earlier states of its libraries, by their current paths.
+        moved: The libraries that have moved to the stable ABI since.
+        back: The libraries that have left it.
         unstable_before: How many unstable symbols all of its libraries imported.
         unstable_now: How many they import now.
     """

@@ -1,4 +1,4 @@
-"""Claims: what the metadata of a target promises, and the target as it was opened."""
+"""Claims: what the metadata of a target says, and the target as it was opened."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class TargetKind(StrEnum):
-    """What the user named."""
+    """The kind of target that the user named."""
 
     WHEEL = "wheel"
     PACKAGE = "package"
@@ -54,7 +54,7 @@ class Interpreter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a wheel promises.
+    """What the metadata of a wheel claims.
 
     Attributes:
         name: The distribution's name as its filename spells it.
@@ -64,10 +64,10 @@ class Claims:
         root_is_purelib: ``Root-Is-Purelib`` of the ``WHEEL`` file.
         requires_python: ``Requires-Python``, empty when absent.
         torch_requirements: Every ``Requires-Dist`` entry that names torch.
-        cuda_requirements: Those of NVIDIA's packages, which bring CUDA's libraries.
+        cuda_requirements: Those that name NVIDIA's packages, which contain CUDA's libraries.
         extras: ``Provides-Extra``.
-        stated: Whether there is metadata at all. Where there is none nothing is promised.
-        filename: The wheel's filename; None for what is no wheel.
+        stated: Whether there is metadata at all. Without it there are no claims.
+        filename: The wheel's filename; None if the target is not a wheel.
         variant: The label of a variant wheel (PEP 825, a draft).
     """
 
@@ -91,12 +91,12 @@ class TargetContents:
 
     Attributes:
         kind: What it is.
-        claims: What it promises.
+        claims: What its metadata claims.
         members: Its compiled members.
         defects: What is wrong with the archive.
-        day: The day of its compiled members' newest time stamp, where they have a real one.
-        folder: The folders that its members are in on disk, from the root; none for what is
-            where an installer puts it: a wheel, an installed package.
+        day: The day of its compiled members' newest time stamp, if that is a real one.
+        folder: The folders that its members are in on disk, from the root; none if they are
+            where an installer puts them: in a wheel, or an installed package.
     """
 
     kind: TargetKind

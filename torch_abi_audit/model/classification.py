@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class LibraryKind(StrEnum):
-    """Whether Python imports a library as a module."""
+    """Whether a library is a module that Python imports."""
 
     EXTENSION = "extension"
     BUNDLED = "bundled"
@@ -44,7 +44,7 @@ class PythonAbi(StrEnum):
 
 
 class ReleaseStatus(StrEnum):
-    """One cell of the compatibility matrix: a library against a torch release."""
+    """One cell of the compatibility matrix: whether a library loads on a torch release."""
 
     GUARANTEED = "guaranteed"
     LINKS = "links"
@@ -56,9 +56,9 @@ LOADING = frozenset({ReleaseStatus.GUARANTEED, ReleaseStatus.LINKS})
 
 
 class LayoutStatus(StrEnum):
-    """Whether classes and enums that a library depends on are in a release as it knows them.
+    """Whether a release lays out classes and enums as a library that depends on them expects.
 
-    ``UNCHANGED`` says that no change is known, not that the library works.
+    ``UNCHANGED`` means that no change is known, not that the library works.
     """
 
     UNCHANGED = "unchanged"
@@ -67,9 +67,9 @@ class LayoutStatus(StrEnum):
 
 
 class Sign(StrEnum):
-    """What tells the release of torch that a library was built with.
+    """The evidence for the torch release that a library was built with.
 
-    `NAME` is that of an alternative, which has the release in it.
+    `NAME` is the name of an alternative, which contains the release.
     """
 
     ASSERTIONS = "assertions"
@@ -82,13 +82,13 @@ class BuiltWith(NamedTuple):
     """The releases of torch that a library may have been built with, oldest first.
 
     Attributes:
-        releases: One, or several that the signs do not tell apart; none where the only sign
+        releases: One, or several that the signs do not tell apart; none if the only sign
             is a date.
-        sign: What tells.
+        sign: The evidence.
         matched: How many assertions these releases explain.
-        of: How many assertions of torch's headers there are in the library.
-        day: The day by which it was built, by the time stamps in the archive.
-        newest: The newest release that is possible by that day, where it is the only sign.
+        of: How many assertions from torch's headers there are in the library.
+        day: The day by which it was built, according to the time stamps in the archive.
+        newest: The newest release that is possible by that day, if the day is the only sign.
     """
 
     releases: tuple[Version, ...]
@@ -111,14 +111,14 @@ class Dependence(StrEnum):
 
 
 class LayoutChange(NamedTuple):
-    """What is another in a release than it was in the one that a library was built with.
+    """A difference between a release and the one that a library was built with.
 
     Attributes:
         name: The class or enum.
-        detail: What it was and is, as ``184 to 176 bytes``.
+        detail: The old and the new layout, such as ``184 to 176 bytes``.
         since: The first release with the newer layout.
-        grave: Whether wrong results or a crash are to be expected: it is passed by value, or
-            it is what every tensor is made of.
+        grave: Whether to expect wrong results or a crash: the class is passed by value, or
+            every tensor is made of it.
     """
 
     name: str
@@ -128,7 +128,7 @@ class LayoutChange(NamedTuple):
 
     @property
     def told(self) -> str:
-        """What it was and is, and since when."""
+        """The old and the new layout, and since when it has changed."""
         return f"{self.detail} since {self.since}"
 
     def __str__(self) -> str:
@@ -151,9 +151,9 @@ class Floor:
     """The oldest torch release that provides all that a stable library needs.
 
     Attributes:
-        release: The release, never below the first one that the promise covers.
-        symbols: The shims that first appeared in it; empty when it is the
-            promise and not a symbol that sets the floor.
+        release: The release, never below the first one that the guarantee covers.
+        symbols: The shims that first appeared in it; empty if the guarantee
+            sets the floor rather than a symbol.
     """
 
     release: Version
@@ -162,12 +162,12 @@ class Floor:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One thing that a library needs and a torch release does not give it.
+    """One thing that a library needs and a torch release does not provide.
 
     Attributes:
-        cause: Of what kind it is.
+        cause: The kind of reason.
         name: The symbol, the library, or the member that is the reason.
-        detail: What the release has instead, or why it is not there.
+        detail: What the release has instead, or why it is missing.
     """
 
     cause: Cause
@@ -176,7 +176,7 @@ class Reason:
 
     @property
     def is_about_cuda(self) -> bool:
-        """Whether the CUDA of a build of torch is why a library does not load."""
+        """Whether the library does not load because of the CUDA of torch's build."""
         return self.cause is Cause.CUDA or (self.cause is Cause.LIBRARY and "cuda" in self.name)
 
     def __str__(self) -> str:
@@ -184,10 +184,10 @@ class Reason:
 
 
 class Alternative(NamedTuple):
-    """A library that is meant for one minor release of torch, among others for other ones.
+    """A library for one minor release of torch, next to others for other releases.
 
     Attributes:
-        group: What the libraries of the group share: the path with the release left out.
+        group: What the libraries of the group share: the path without the release.
         release: The major and minor number.
     """
 
@@ -197,14 +197,14 @@ class Alternative(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A library, or a target, against one torch release.
+    """Whether a library, or a target, loads on one torch release.
 
     Attributes:
         status: Whether it loads.
-        reasons: Why it breaks.
-        layout: Of a library on the unstable ABI that links, whether torch's classes are as it
-            knows them.
-        changes: What of them changed.
+        reasons: Why it does not load.
+        layout: For a library on the unstable ABI that loads, whether torch's classes are laid
+            out as it expects.
+        changes: The layouts that changed.
     """
 
     status: ReleaseStatus
@@ -214,12 +214,12 @@ class Cell:
 
     @property
     def loads_unchanged(self) -> bool:
-        """Whether it loads, and no class that it depends on is known to have changed."""
+        """Whether it loads and no class that it depends on is known to have changed."""
         return self.status in LOADING and self.layout is not LayoutStatus.CHANGED
 
     @property
     def loads_but_for_cuda(self) -> bool:
-        """Whether nothing but the CUDA of torch's build is in the way."""
+        """Whether it loads, or only the CUDA of torch's build prevents it."""
         return self.status in LOADING or (
             self.status is ReleaseStatus.BREAKS
             and self.reasons != ()
@@ -232,22 +232,22 @@ class TorchUse:
     """How one library uses torch.
 
     Attributes:
-        abi: The worst of its symbols.
-        needed: The torch libraries that it asks the loader for.
+        abi: The ABI of its worst symbol.
+        needed: The torch libraries that it needs.
         shims: Stable C shims that it imports.
-        unknown_shims: Imports that look like shims and are not in the catalog.
+        unknown_shims: Imports that look like shims but are not in the catalog.
         unstable: Imports from libtorch that are not stable.
-        weak: Weak imports of torch's; they never stop a load. Those that are not stable count
-            above too, since the call of a missing one crashes.
-        foreign: Imports of a third party's functions that it finds in libtorch only.
-        leaked: Imports of libstdc++ without a version, which libtorch happens to export.
+        weak: Weak imports from torch; they never stop a load. Those that are not stable count
+            above too, since calling a missing one crashes.
+        foreign: Imports of third-party functions that it finds only in libtorch.
+        leaked: Unversioned imports of libstdc++ symbols that libtorch happens to export.
         inlined: Exports that come from torch's unstable headers.
-        headers: Unstable headers of torch's whose assertions are inlined in a stable library.
-        perhaps: Those of all these names that another library of the target has too, which
-            the loader does not find: where code of the package loads it first, they are there.
+        headers: Unstable torch headers whose assertions are inlined in a stable library.
+        perhaps: Those of all these names that are also in another library of the target, which
+            the loader does not find: they are available if the package's code loads it first.
         floor: The floor of a library on the stable ABI.
-        providers: For each import of which the binary says where it must be (Mach-O,
-            PE), the libraries of torch of which one has to have it.
+        providers: For each import whose provider the binary names (Mach-O, PE), the torch
+            libraries one of which has to export it.
     """
 
     abi: TorchAbi
@@ -266,7 +266,7 @@ class TorchUse:
 
     @property
     def needs_torch(self) -> bool:
-        """Whether the library loads only where torch is installed."""
+        """Whether the library loads only if torch is installed."""
         return self.abi is not TorchAbi.NONE or bool(self.needed)
 
 
@@ -275,17 +275,17 @@ class PythonUse:
     """How one library uses CPython's C API.
 
     Attributes:
-        abi: ``NONE`` without an import of the C API, ``ABI3`` when every import
-            lies in the stable ABI, ``ABI3T`` where it is made for free-threaded Python too,
+        abi: ``NONE`` without imports from the C API, ``ABI3`` if every import is in the
+            stable ABI, ``ABI3T`` if it is also built for free-threaded Python,
             ``VERSION_SPECIFIC`` otherwise.
-        violations: Imports of the C API outside the stable ABI.
-        opaque: Imports in the stable ABI that its form for free-threaded Python, abi3t,
-            has and no extension can use.
+        violations: C API imports outside the stable ABI.
+        opaque: Imports in the stable ABI that abi3t, its form for free-threaded Python,
+            has but no extension can use.
         floor: The oldest Python whose stable ABI has every import.
         floor_symbols: The imports, or the export hook, that set the floor.
-        linked: CPython's own libraries that it needs, each with the version that it is
-            (see `catalog.libraries.python_library`). One with a minor version binds it to
-            that as much as a violation does.
+        linked: CPython's own libraries that it needs, each with its Python version (see
+            `catalog.libraries.python_library`). A minor version ties the library to one
+            Python as much as a violation does.
     """
 
     abi: PythonAbi
@@ -298,11 +298,11 @@ class PythonUse:
 
 @dataclass(frozen=True, slots=True)
 class LibraryAudit:
-    """One library of a target: its facts with what they mean.
+    """One library of a target: its facts and what they mean.
 
-    `platform` is the key of the catalog's builds that it is for, or None. `own` are the
-    names of the libraries that it needs and that come from the target: the loader finds them
-    there, or nobody else has a library of that name.
+    `platform` is the key of the catalog's builds for its platform, or None. `own` are the
+    names of the needed libraries that come from the target: the loader finds them there,
+    or nothing else has a library of that name.
     """
 
     path: str
@@ -320,9 +320,9 @@ class Matrix:
 
     Attributes:
         libraries: For each library that needs torch, by path, its cell for each release.
-        row: The target's own: the worst of its libraries, each release served by the
-            alternative that is meant for it. Empty when nothing needs torch.
-        alternatives: The libraries that were taken for alternatives, by path.
+        row: The target's own cells: the worst of its libraries, with the alternative that is
+            meant for each release. Empty if nothing needs torch.
+        alternatives: The libraries that count as alternatives, by path.
     """
 
     libraries: Mapping[str, Mapping[Version, Cell]] = field(default_factory=dict)
@@ -340,7 +340,7 @@ def worst_abi(uses: Iterable[TorchUse]) -> TorchAbi:
 
 
 def highest_floor(uses: Iterable[TorchUse]) -> Floor | None:
-    """Roll floors up to their target, None without a stable library or with an unstable one."""
+    """Roll floors up to their target: None with no stable library, or with an unstable one."""
     uses = list(uses)
     floors = [use.floor for use in uses if use.floor is not None]
     if not floors or worst_abi(uses) is TorchAbi.UNSTABLE:
@@ -360,7 +360,7 @@ def worst_python_abi(uses: Iterable[PythonUse]) -> PythonAbi:
 
 
 def highest_python_floor(uses: Iterable[PythonUse]) -> PythonVersion | None:
-    """Roll floors up to their target, None where any library is bound to one version."""
+    """Roll floors up to their target: None if any library is tied to one Python."""
     uses = list(uses)
     if worst_python_abi(uses) is PythonAbi.VERSION_SPECIFIC:
         return None
@@ -368,7 +368,7 @@ def highest_python_floor(uses: Iterable[PythonUse]) -> PythonVersion | None:
 
 
 class DemandSource(StrEnum):
-    """What says which releases of torch a target is checked against, as sentences have it."""
+    """What decides which torch releases a target is checked against, as used in sentences."""
 
     METADATA = "the metadata"
     TORCH = "--torch"
@@ -380,23 +380,23 @@ class Subject:
     """Everything the rules look at for one target.
 
     Attributes:
-        claims: What it promises.
+        claims: What its metadata claims.
         libraries: Its libraries, classified.
-        unreadable: Members that should be libraries and could not be read.
-        unverified: Libraries that were read no further than their tables.
-        matrix: Which releases of torch they load with.
-        required: What the metadata requires of torch, in each environment that differs (None:
-            nothing); empty where there is no metadata.
-        demands: The releases of torch to check against: the same, or what the user named instead.
+        unreadable: Members that should be libraries but could not be read.
+        unverified: Libraries that were read only up to the end of their tables.
+        matrix: Which torch releases they load on.
+        required: The metadata's requirement on torch in each environment that differs (None:
+            no requirement); empty if there is no metadata.
+        demands: The torch releases to check against: the same, or what the user named instead.
         source: Which of the two.
         defects: What is wrong with the archive.
-        day: The day of its compiled members' newest time stamp, where they have a real one.
+        day: The day of its compiled members' newest time stamp, if that is a real one.
         folder: The folders that its members are in on disk; see `TargetContents.folder`.
-        min_torch: The oldest torch that the user promises.
-        require_torch: Whether the user says that it uses torch.
-        built: What its libraries on the unstable ABI were built with, by path; None where
-            nothing tells.
-        replacements: What takes the place of their unstable symbols; None without one.
+        min_torch: The oldest torch that the user wants to support.
+        require_torch: Whether the user requires it to use torch.
+        built: What its libraries on the unstable ABI were built with, by path; None if
+            unknown.
+        replacements: The replacements for their unstable symbols; None without such symbols.
     """
 
     claims: Claims
@@ -417,7 +417,7 @@ class Subject:
 
     @cached_property
     def built_with(self) -> BuiltWith | None:
-        """What its libraries were built with; None where they differ, or one does not tell."""
+        """What its libraries were built with; None if they differ, or it is unknown for one."""
         found = [item for item in self.built.values() if item is not None]
         if len(found) != len(self.built) or len({item.releases for item in found}) != 1:
             return None
@@ -425,34 +425,34 @@ class Subject:
 
     @cached_property
     def torch_abi(self) -> TorchAbi:
-        """The worst of its libraries."""
+        """The torch ABI of its worst library."""
         return worst_abi(item.torch for item in self.libraries)
 
     @cached_property
     def torch_floor(self) -> Floor | None:
-        """The oldest torch for all of its libraries; None with one on the unstable ABI."""
+        """The oldest torch for all of its libraries; None if one is on the unstable ABI."""
         return highest_floor(item.torch for item in self.libraries)
 
     @cached_property
     def python_abi(self) -> PythonAbi:
-        """The worst of its libraries."""
+        """The Python ABI of its worst library."""
         return worst_python_abi(item.python for item in self.libraries)
 
     @cached_property
     def python_floor(self) -> PythonVersion | None:
-        """The oldest Python for all of its libraries; None where one is bound to one version."""
+        """The oldest Python for all of its libraries; None if one is tied to one Python."""
         return highest_python_floor(item.python for item in self.libraries)
 
     @cached_property
     def platform_tags(self) -> frozenset[str]:
-        """The platforms of its tags."""
+        """The platform parts of its tags."""
         return frozenset(tag.platform for tag in self.claims.tags)
 
     @cached_property
     def requires_torch(self) -> str | None:
-        """What the metadata requires of torch, as text: None for nothing, "" for any release.
+        """The metadata's requirement on torch, as text: None for none, "" for any release.
 
-        Where environments differ, their requirements stand in turn.
+        If environments differ, their requirements follow each other.
         """
         found = [str(demand) for demand in self.required if demand is not None]
         return " || ".join(found) if found else None

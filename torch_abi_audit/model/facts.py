@@ -1,4 +1,4 @@
-"""Facts: what the bytes of a target say. They know nothing of torch or of Python."""
+"""Facts: what the bytes of a target say, independent of torch and of Python."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def basename(path: str) -> str:
 
 
 def library_name(needed: str) -> str:
-    """Return what a needed library is compared by: the last component of its path.
+    """Return the name by which a needed library is compared: the last component of its path.
 
-    The file systems that macOS and Windows are installed on know no case. (PE's names are in
-    lower case already.)
+    The default file systems of macOS and Windows are case-insensitive. (PE names are in lower
+    case already.)
     """
     name = basename(needed)
     return name.lower() if name[-6:].lower() == ".dylib" else name
 
 
 class DefectKind(StrEnum):
-    """What is wrong with an archive, whatever its members hold."""
+    """What is wrong with an archive, regardless of what its members contain."""
 
     DUPLICATE = "duplicate"
     CASE = "case"
@@ -61,11 +61,11 @@ class Symbol(NamedTuple):
 
     Attributes:
         name: As the object format spells it, without Mach-O's leading underscore.
-        weak: For an import, that the loader leaves it unresolved without an
+        weak: For an import, that the loader may leave it unresolved without an
             error; for an export, that another definition may replace it.
         version: The symbol version, e.g. ``GLIBC_2.17``.
         library: For an import, the needed library that the binary itself names
-            as the provider, where the format records one. (ELF: it names who is to have
+            as the provider, where the format records one. (ELF: the library that must have
             the version. A definition without a version may come from any library. Mach-O:
             `MAIN_EXECUTABLE` for the program that loads the library.)
         hidden: For an export, that its version is not the default one: only an import
@@ -85,7 +85,7 @@ class Assertion(NamedTuple):
     Attributes:
         file: The header's path on the machine that built the library.
         line: The line.
-        text: The condition, and what the linker may have merged with it before.
+        text: The condition, possibly with text before it that the linker has merged with it.
     """
 
     file: str
@@ -110,20 +110,20 @@ class Library:
     Attributes:
         format: The object format.
         arch: The machine, spelled as in platform tags (``x86_64``, ``aarch64``).
-        executable: It is a program rather than a shared library.
-        soname: The name that it gives itself (Mach-O: its install name; PE: its own,
-            in lower case, as all names of libraries there).
-        needed: The libraries that it asks the loader for, in order.
-        optional: Those of them that it loads without: weak ones of Mach-O, delayed ones
-            of PE.
+        executable: Whether it is a program rather than a shared library.
+        soname: The name that it gives itself (Mach-O: its install name; PE: its own name,
+            in lower case like all names of libraries there).
+        needed: The libraries that it needs, in order.
+        optional: Those of them that it loads without: weak ones in Mach-O, delay-loaded
+            ones in PE.
         reexported: Those of them whose exports count as its own (Mach-O).
         rpath: ``DT_RPATH`` entries.
         runpath: ``DT_RUNPATH`` entries.
         imports: Undefined dynamic symbols.
         exports: Defined dynamic symbols that other libraries can bind to.
-        version_needs: For each needed library the symbol versions asked of it.
+        version_needs: For each needed library, the symbol versions required of it.
         minos: The oldest system that it was built for (Mach-O).
-        assertions: Those of headers that were inlined (of a file: all its slices have them).
+        assertions: Assertions inlined from headers (per file: all its slices share them).
     """
 
     format: Format
@@ -143,14 +143,14 @@ class Library:
 
     @property
     def system(self) -> str:
-        """The system that it is for; all that ELF says is that it is like Linux."""
+        """The system that it is for; ELF says only that this is like Linux."""
         return self.minos.system if self.minos else _SYSTEMS[self.format]
 
     def names(self, path: str) -> frozenset[str]:
-        """Return the names by which other libraries can need it; Windows goes by the file's alone.
+        """Return the names by which other libraries can need it; on Windows only the file's.
 
         Args:
-            path: Where it lies in its target.
+            path: Its path in the target.
         """
         if self.format is Format.PE:
             return frozenset({basename(path).lower()})
@@ -162,7 +162,7 @@ class Member:
     """A compiled member of a target: its path, and its facts or why there are none.
 
     A universal Mach-O file has the facts of several libraries, one for each machine.
-    `verified` says whether all of its bytes were read, and their checksum is right.
+    `verified` says whether all of its bytes were read and their checksum is correct.
     """
 
     path: str
@@ -176,8 +176,8 @@ class Defect(NamedTuple):
 
     Attributes:
         kind: What it is.
-        name: The member that it is about, empty for the archive.
-        detail: What is wrong with it, where the kind does not say it all.
+        name: The member that it is about; empty for the archive itself.
+        detail: What exactly is wrong, if the kind does not say everything.
     """
 
     kind: DefectKind

@@ -1,4 +1,4 @@
-"""Findings: which rules hold for a target, and which of them the user ignores."""
+"""Findings: which rules apply to a target, and which of them the user ignores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Severity(StrEnum):
-    """How much a finding weighs: an error makes a target unsafe."""
+    """How severe a finding is: an error makes a target unsafe."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -25,13 +25,13 @@ class Severity(StrEnum):
 
 
 def gravest_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return findings by severity, and within one in the order that they have."""
+    """Return findings by severity; within a severity their order is kept."""
     order = list(Severity)
     return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
 
 
 class EvidenceKind(StrEnum):
-    """What a piece of evidence is the name of."""
+    """The kind of thing that a piece of evidence names."""
 
     SYMBOL = "symbol"
     LIBRARY = "library"
@@ -47,15 +47,15 @@ class EvidenceKind(StrEnum):
 
 
 class Evidence(NamedTuple):
-    """One thing that shows that a rule holds.
+    """One thing that shows that a rule applies.
 
     Attributes:
         kind: What `name` names.
         name: A symbol as the object format spells it, a needed library, a tag, ...
-        library: The library of the target that it was found in, where a finding is about
+        library: The library of the target that it was found in, if a finding is about
             several and they differ.
-        detail: What is wrong with it, where the finding does not say it all.
-        declaration: The C++ declaration of a symbol, where it has one.
+        detail: What is wrong with it, if the finding does not say everything.
+        declaration: The C++ declaration of a symbol, if it has one.
     """
 
     kind: EvidenceKind
@@ -66,7 +66,7 @@ class Evidence(NamedTuple):
 
     def __str__(self) -> str:
         name = f"minos {self.name}" if self.kind == EvidenceKind.MINOS else self.name
-        told = self.kind in (EvidenceKind.SYMBOL, EvidenceKind.LIBRARY)  # by the message
+        told = self.kind in (EvidenceKind.SYMBOL, EvidenceKind.LIBRARY)  # in the message
         return ": ".join(filter(None, (self.library, name, "" if told else self.detail)))
 
 
@@ -74,9 +74,9 @@ class Fix(NamedTuple):
     """What to change about a finding.
 
     Attributes:
-        text: In words.
-        change: The change of metadata after which the rule no longer applies, where one does it.
-        choices: Several of which one does it: only the author can tell which is right.
+        text: The fix in words.
+        change: The metadata change after which the rule no longer applies, if there is one.
+        choices: Several such changes, of which only the author can tell which is right.
     """
 
     text: str
@@ -91,17 +91,17 @@ class Fix(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One rule that holds for a target.
+    """One rule that applies to a target.
 
     Attributes:
         rule: The rule's name.
-        severity: How much it weighs.
+        severity: How severe it is.
         template: What is wrong, in one sentence, without its numbers; see `wording.fill`.
-        libraries: The members that it is about; none for the target as such.
+        libraries: The members that it is about; none if it is about the target itself.
         evidence: What shows it.
         fix: What to change.
-        counts: Whether it is more than an aside: an error or a warning, or where checks decide
-            alone, what one of them is about.
+        counts: Whether it is more than an aside: an error or a warning or, if only checks
+            decide, the subject of one of them.
     """
 
     rule: str
@@ -119,7 +119,7 @@ class Finding:
 
     @property
     def library(self) -> str | None:
-        """The member that it is about, where it is one."""
+        """The member that it is about, if there is just one."""
         return self.libraries[0] if len(self.libraries) == 1 else None
 
 
@@ -129,12 +129,12 @@ class Ignore(NamedTuple):
     Attributes:
         rule: The rule's name.
         reason: Why it is ignored.
-        library: A shell pattern of paths: of a finding about several libraries only those that
-            match are ignored. Without one every finding of the rule is ignored.
-        until_torch: The release of torch with which it expires: once the catalog has it.
-        migrating: It says that a library is still to be moved to the stable ABI.
-        symbol: A pattern of symbols, as they are declared or mangled; without one all are
-            ignored. What it leaves of a finding stays one.
+        library: A shell pattern for paths: if a finding is about several libraries, only those
+            that match are ignored. Without a pattern every finding of the rule is ignored.
+        until_torch: The torch release with which it expires: once the catalog has that.
+        migrating: Whether it marks a library whose move to the stable ABI is in progress.
+        symbol: A pattern for symbols, declared or mangled; without one all are ignored.
+            The rest of a finding remains a finding.
     """
 
     rule: str
@@ -146,7 +146,7 @@ class Ignore(NamedTuple):
 
     @property
     def pattern(self) -> str:
-        """What it matches of the findings of its rule, as options have it; empty for all."""
+        """Which of the rule's findings it matches, in the syntax of options; empty for all."""
         symbol = None if self.symbol is None else f"symbol={self.symbol}"
         return ":".join(filter(None, (self.library, symbol)))
 
@@ -162,14 +162,14 @@ class Ignored(NamedTuple):
 
 
 class IgnoreUse(NamedTuple):
-    """What came of an `Ignore` in a run.
+    """The effect of an `Ignore` in a run.
 
     Attributes:
-        ignore: What was to be ignored.
-        matched: How many findings were.
+        ignore: The ignore.
+        matched: How many findings it matched.
         present: Whether any target has a library that it names.
-        expired: Whether its time is over.
-        unneeded: The libraries that it names, and of which there is nothing to ignore.
+        expired: Whether it has expired.
+        unneeded: The libraries that it names but for which there is nothing to ignore.
     """
 
     ignore: Ignore

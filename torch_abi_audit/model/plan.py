@@ -1,4 +1,4 @@
-"""The fix of a target: the change of its metadata that makes it pass, proven, and of its build."""
+"""The fix for a target: the proven metadata change that makes it pass, and changes to its build."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 class MetadataChange(NamedTuple):
-    """A change to the metadata of a wheel; what is None stays as it is.
+    """A change to the metadata of a wheel; fields that are None stay as they are.
 
     Attributes:
-        torch: The requirement on torch that takes the place of all others, as ``torch==2.12.*``.
-        python: ``Requires-Python``, as ``>=3.10``.
-        tags: The tags of the filename, as ``cp39-abi3-manylinux_2_28_x86_64``.
+        torch: The requirement on torch that replaces all others, such as ``torch==2.12.*``.
+        python: ``Requires-Python``, such as ``>=3.10``.
+        tags: The tags of the filename, such as ``cp39-abi3-manylinux_2_28_x86_64``.
     """
 
     torch: str | None = None
@@ -23,7 +23,7 @@ class MetadataChange(NamedTuple):
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """What to change where: the lines of `pyproject.toml` to paste, and the tags."""
+        """The changes to make: the lines to paste into `pyproject.toml`, and the tags."""
         lines = []
         if self.torch is not None:
             lines.append(f'dependencies = ["{self.torch}"]')
@@ -38,12 +38,12 @@ class Plan(NamedTuple):
     """What to change about a target that does not pass.
 
     Attributes:
-        change: The least change of metadata with which it passes as it is: it was audited
-            again with it. None where no change of metadata does, or several do.
-        choices: Where several do, all of them: only the author can tell which is right.
-        verdict: The verdict that it has with the change.
-        why_not: Why no change of metadata makes it pass, in one sentence.
-        build: What to change about the build to support more, a sentence each.
+        change: The smallest metadata change that makes the existing target pass, proven by
+            another audit. None if no metadata change does, or several do.
+        choices: If several do, all of them: only the author can tell which is right.
+        verdict: The verdict with the change.
+        why_not: Why no metadata change makes it pass, in one sentence.
+        build: What to change about the build to support more, one sentence each.
     """
 
     change: MetadataChange | None = None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class ReplacementKind(StrEnum):
-    """What a replacement is.
+    """The kind of a replacement.
 
     `SHIM` is a function of torch's C shim; `OPERATOR` is a call of an operator by its name,
     through the dispatcher.
@@ -28,14 +28,14 @@ class ReplacementKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """What takes the place of something unstable.
+    """The replacement for something unstable.
 
     Attributes:
-        name: What to write, as ``torch::stable::empty_like``.
+        name: What to write, such as ``torch::stable::empty_like``.
         kind: What it is.
         since: The first release whose headers declare it: build with that or a newer one.
-        floor: The oldest release that an extension which uses it can load on. It is older than
-            `since` where only the headers had to change.
+        floor: The oldest release that an extension using it can load on. This is older than
+            `since` if only the headers had to change.
         note: What to know about it.
     """
 
@@ -47,19 +47,19 @@ class Replacement:
 
 
 class Replaced(NamedTuple):
-    """The symbols that one replacement takes the place of."""
+    """The symbols that one replacement replaces."""
 
     replacement: Replacement
     symbols: tuple[str, ...]
 
 
 class Replacements(NamedTuple):
-    """What takes the place of a target's unstable symbols.
+    """The replacements for a target's unstable symbols.
 
     Attributes:
         release: The newest release whose headers are known.
-        replaced: The replacements, those of most symbols first.
-        without: The symbols that no replacement is known for.
+        replaced: The replacements, those for the most symbols first.
+        without: The symbols without a known replacement.
     """
 
     release: Version

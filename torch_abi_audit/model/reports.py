@@ -1,4 +1,4 @@
-"""Reports: what is concluded of each target, and of all of them together."""
+"""Reports: the conclusions about each target, and about all of them together."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class Verdict(StrEnum):
     """The answer for one target.
 
-    `SAFE`: on the stable ABI, with metadata that fits: it may be published for many releases of
-    torch. `PINNED`: on the unstable ABI, for the minor release that it was built for.
+    `SAFE`: on the stable ABI with correct metadata, so it can be published for many torch
+    releases. `PINNED`: on the unstable ABI, for the minor release that it was built for.
     """
 
     SAFE = "safe"
@@ -40,20 +40,20 @@ PASSING = frozenset({Verdict.SAFE, Verdict.PINNED, Verdict.NOT_APPLICABLE})
 
 
 class Check(StrEnum):
-    """What alone makes a run fail, instead of all that makes a wheel unsafe."""
+    """A check that alone decides whether a run fails, instead of all that makes a wheel unsafe."""
 
     TORCH = "torch"
     ABI3 = "abi3"
 
 
 class CheckResult(NamedTuple):
-    """What came of a check of one thing.
+    """The result of one check.
 
     Attributes:
-        check: What was checked.
+        check: The check.
         passed: Whether all libraries pass it.
         libraries: Those that do not pass it.
-        symbols: How many symbols keep them from it, of each library by itself.
+        symbols: How many symbols keep them from passing, counted per library.
     """
 
     check: Check
@@ -69,9 +69,9 @@ class Environment:
     Attributes:
         folders: The site-packages folders.
         torch: The torch that is installed in them.
-        version: Its version as its metadata has it, with the local part.
-        releases: Those that the catalog knows, oldest first.
-        error: Why the torch that is installed can't be read, where it can't.
+        version: Its version as given in its metadata, with the local part.
+        releases: The releases in the catalog, oldest first.
+        error: Why the installed torch can't be read, if it can't.
     """
 
     folders: tuple[str, ...]
@@ -82,11 +82,11 @@ class Environment:
 
 
 class Remedy(NamedTuple):
-    """What a user can do about a package that does not fit the torch that is installed.
+    """What a user can do about a package that does not match the installed torch.
 
     Attributes:
         why: What is wrong, in one sentence.
-        command: What to run; None where nothing known helps.
+        command: The command to run; None if nothing known helps.
     """
 
     why: str
@@ -94,12 +94,12 @@ class Remedy(NamedTuple):
 
 
 class Here(NamedTuple):
-    """A package against the torch that is installed alongside it.
+    """A package checked against the torch that is installed alongside it.
 
     Attributes:
-        torch: That torch, by its release.
-        cell: Whether the package loads with it.
-        remedy: What to do where it does not, or where class layouts changed.
+        torch: The release of that torch.
+        cell: Whether the package loads on it.
+        remedy: What to do if it does not, or if class layouts changed.
     """
 
     torch: Version
@@ -108,7 +108,7 @@ class Here(NamedTuple):
 
 
 class MigrationProgress(NamedTuple):
-    """How far a target is on its way to the stable ABI: its libraries that use torch."""
+    """How far a target's migration to the stable ABI has got, in libraries that use torch."""
 
     stable: int
     unstable: int
@@ -121,19 +121,19 @@ class TargetReport:
     Attributes:
         target: What the user named.
         verdict: The answer.
-        summary: What it rests on, in one sentence.
+        summary: The reasons for it, in one sentence.
         kind: What the target is.
-        subject: What the conclusions are about; None when the target could not be opened.
-        findings: The rules that hold.
-        ignored: Findings that the user ignores; they count for nothing.
-        asked: The releases of torch that it was checked against.
+        subject: What the conclusions are about; None if the target could not be opened.
+        findings: The rules that apply.
+        ignored: Findings that the user ignores; they do not affect the verdict.
+        asked: The torch releases that it was checked against.
         fails: Whether it makes a run fail.
-        checks: What came of each check that was asked for.
-        plan: What to change about a wheel that does not pass; None where it does.
-        baseline: What has changed since the baseline, where it has the project.
-        here: How a package that uses torch stands with the torch that is installed beside it.
+        checks: The result of each requested check.
+        plan: What to change about a wheel that does not pass; None if it does.
+        baseline: What has changed since the baseline, if the project is in it.
+        here: Whether a package that uses torch loads on the torch installed alongside it.
         notice: What the user should know about how the target was found.
-        error: Why it, or a member of it, could not be read.
+        error: Why the target, or a member of it, could not be read.
     """
 
     target: str
@@ -154,7 +154,7 @@ class TargetReport:
 
     @property
     def claims(self) -> Claims | None:
-        """What it promises."""
+        """What its metadata claims."""
         return self.subject.claims if self.subject else None
 
     @property
@@ -164,27 +164,27 @@ class TargetReport:
 
     @property
     def unreadable(self) -> tuple[Member, ...]:
-        """Members that should be libraries and could not be read."""
+        """Members that should be libraries but could not be read."""
         return self.subject.unreadable if self.subject else ()
 
     @property
     def matrix(self) -> Matrix:
-        """Which releases of torch it loads with."""
+        """Which torch releases it loads on."""
         return self.subject.matrix if self.subject else Matrix()
 
     @property
     def safe(self) -> bool:
-        """Whether nothing was found that speaks against publishing the target."""
+        """Whether nothing was found that argues against publishing the target."""
         return self.verdict in PASSING
 
 
 class Conclusion(NamedTuple):
-    """What a run comes to.
+    """The overall result of a run.
 
     Attributes:
-        word: In a word: safe, pinned, unsafe, passed, failed, broken, error. Broken are packages
-            that were named and do not fit the installed torch.
-        why: In one sentence.
+        word: The result in one word: safe, pinned, unsafe, passed, failed, broken, error.
+            "broken" means that named packages do not fit the installed torch.
+        why: The result in one sentence.
         exit_code: The exit code of the command.
     """
 
@@ -197,10 +197,10 @@ class Conclusion(NamedTuple):
 
 
 class WheelSummary(NamedTuple):
-    """What is kept of a wheel to judge it beside the others of its release.
+    """The facts of a wheel that are kept to check it together with the others of its release.
 
-    `torch` are the releases that it loads with and its metadata admits; None where it uses
-    no torch, or no build of torch for its platform is known.
+    `torch` are the releases that it loads on and its metadata allows; None if it does not use
+    torch, or no torch build for its platform is known.
     """
 
     target: str
@@ -213,13 +213,13 @@ class WheelSummary(NamedTuple):
 
 
 class Coverage(NamedTuple):
-    """What wheels of one release serve on one platform.
+    """What wheels of one release support on one platform.
 
     Attributes:
-        platform: The system and the machine, as ``linux x86_64``; ``any``.
-        pythons: The builds of CPython that install one of them.
-        torch: The releases of torch that these load with and ask for; None where they use
-            none, or no build of torch for the platform is known.
+        platform: The system and the machine, such as ``linux x86_64``; or ``any``.
+        pythons: The builds of CPython that can install one of them.
+        torch: The torch releases that the wheels load on and require; None if they do not use
+            torch, or no torch build for the platform is known.
         wheels: The wheels.
     """
 
@@ -242,7 +242,7 @@ class StrictIgnores(StrEnum):
     """Which ignores fail a run.
 
     `STALE`: those that have expired, or name something that no longer needs them. `ALL`: also
-    those that name nothing in any target.
+    those that match nothing in any target.
     """
 
     STALE = "stale"
@@ -250,7 +250,7 @@ class StrictIgnores(StrEnum):
 
 
 class WholeRun(NamedTuple):
-    """What rules about all targets of a run look at."""
+    """The input of rules about all targets of a run."""
 
     releases: tuple[ProjectRelease, ...] = ()
     ignores: tuple[IgnoreUse, ...] = ()
@@ -258,11 +258,11 @@ class WholeRun(NamedTuple):
 
 
 class RunReport(NamedTuple):
-    """What is concluded of all targets of a run together.
+    """The conclusions about all targets of a run together.
 
     `releases` are those with several wheels; `ignored` are findings that the user ignores;
-    `fails` says whether one of the others counts as a failure of the run; `conclusion` is what
-    targets and findings together come to.
+    `fails` says whether one of the other findings fails the run; `conclusion` is the overall
+    result of targets and findings.
     """
 
     releases: tuple[ProjectRelease, ...] = ()
@@ -288,11 +288,11 @@ class Report:
 
     @property
     def safe(self) -> bool:
-        """Whether there was something to audit, and all of it passes."""
+        """Whether there was something to audit, and everything passes."""
         safe = all(target.safe for target in self.targets)
         return bool(self.targets) and safe and not self.run.fails
 
     @property
     def exit_code(self) -> int:
-        """The exit code of the command for this run, by its policy."""
+        """The command's exit code for this run, according to its policy."""
         return self.run.conclusion.exit_code

@@ -1,4 +1,4 @@
-"""Rules about the archive, its filename, and its members as such."""
+"""Rules about the archive, its filename, and its members as files."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _DRAFT_ABI = r"abi20\d\dt?"
 
 
 class _Words(NamedTuple):
-    """How a kind of defect is told.
+    """How a kind of defect is described.
 
     Attributes:
         what: Completes "the wheel has …".
         fix: What to do about it.
-        severity: Where it differs from that of the rule.
+        severity: The severity, if it differs from the rule's.
     """
 
     what: str
@@ -110,7 +110,7 @@ _DEFECTS = {
     "The hashes in RECORD are only checked with --verify.",
 )
 def archive_integrity(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report what is wrong with the archive: together what has the same fix."""
+    """Report what is wrong with the archive, grouping defects with the same fix."""
     found: dict[tuple[str, Severity | None], list[Defect]] = defaultdict(list)
     for defect in subject.defects:
         _, fix, severity = _DEFECTS[defect.kind]
@@ -120,7 +120,7 @@ def archive_integrity(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
         names = {defect.name for defect in defects}
         # equivalent: all have that name then
         alone = defects[0].name if len(names) == 1 else None
-        if DefectKind.METADATA in kinds:  # which is no file of the wheel
+        if DefectKind.METADATA in kinds:  # not about a file of the wheel
             alone = None
         evidence = [
             Evidence(EvidenceKind.FILE, defect.name, detail=_detail(defect, kinds))
@@ -138,7 +138,7 @@ def archive_integrity(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
 
 
 def _detail(defect: Defect, kinds: Collection[str]) -> str:
-    """Say what is wrong with a member, where the message is not of it alone."""
+    """Say what is wrong with a member, if the message is not about it alone."""
     return defect.detail or (_DEFECTS[defect.kind].what if len(kinds) > 1 else "")
 
 
@@ -156,8 +156,8 @@ def _detail(defect: Defect, kinds: Collection[str]) -> str:
 def refused_filename(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report filenames that keep a wheel from its users.
 
-    A warning where the file can still be installed from elsewhere than PyPI, or by another of its
-    tags.
+    A warning if the file can still be installed from elsewhere than PyPI, or through another of
+    its tags.
     """
     claims = subject.claims
     if claims.filename is None:
@@ -190,7 +190,7 @@ def refused_filename(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
 def _unknown_pythons(subject: Subject) -> Iterator[Hit]:
     """Report Python and ABI tags that no installer accepts, and those without a Python."""
     claims = subject.claims
-    # A compressed set includes combinations that nobody means; each part has to have one.
+    # A compressed set includes unintended combinations, but each part has to be in a valid one.
     fitting = {tag for tag in claims.tags if is_installable(tag)}
     nobodys = {
         tag
@@ -279,13 +279,13 @@ def _platform_tags(names: Collection[str]) -> str:
 
 
 def _corrected(platform: str) -> str | None:
-    """Return the tag that was meant by one that installers do not know."""
+    """Return the tag that was meant by one that installers do not recognise."""
     name, *rest = platform.split("_")
     fixed = platform
     if name in ("linux", "manylinux", "musllinux") or name.startswith("manylinux"):
         fixed = re.sub(r"_amd64$", "_x86_64", re.sub(r"_arm64$", "_aarch64", platform))
     elif name == "macosx" and rest and rest[0].isdecimal():
-        # A release of macOS from 11 on has no minor number; arm64 begins with 11.
+        # Since macOS 11 tags have no minor number; arm64 starts with 11.
         newer = int(rest[0]) + 1
         fixed = "_".join([name, str(newer), "0", *rest[2:]])
     return fixed if accepted_by_index(fixed) else None
@@ -302,12 +302,12 @@ def _corrected(platform: str) -> str | None:
     ignorable=False,
 )
 def unreadable_library(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report files that say nothing about torch because nothing could be read."""
+    """Report files of which nothing is known because they could not be read."""
     unread = subject.unreadable
     if unread:
         one = len(unread) == 1
         yield Hit(
-            f"the library can't be read: {unread[0].error}"  # equivalent: there is one then
+            f"the library can't be read: {unread[0].error}"  # equivalent: there is just one then
             if one
             else f"{count(len(unread), 'library')} can't be read",
             libraries=unique(member.path for member in unread),

@@ -1,7 +1,7 @@
 """The torch releases that a target is checked against, and those that it was built for.
 
-The metadata of a wheel on the stable ABI may allow any release from its floor on. One on the
-unstable ABI has to be confined: to the one minor release that it was built for, or to releases
+The metadata of a wheel on the stable ABI may allow any release from its floor on. A wheel on the
+unstable ABI has to be confined: to the single minor release that it was built for, or to releases
 between which no class layout that it depends on changed.
 """
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 def checked_releases(subject: Subject, catalog: Catalog) -> list[Version]:
     """Return the releases to check against: allowed, in the catalog, not below the floor.
 
-    Releases below the floor are another rule's. Of a wheel on the unstable ABI that allows too
-    many releases, only those that the right requirement would keep: what is wrong with the
-    others has one cause, which is reported once.
+    Another rule covers releases below the floor. For a wheel on the unstable ABI that allows too
+    many releases, only those that the correct requirement would keep: the problems with the
+    others have a single cause, which is reported once.
     """
     floor = subject.torch_floor
     allowed = admitted_by_any(subject.demands, catalog.releases)
@@ -50,8 +50,8 @@ def checked_releases(subject: Subject, catalog: Catalog) -> list[Version]:
 def is_unconfined(subject: Subject, catalog: Catalog) -> bool:
     """Whether the metadata of a target on the unstable ABI allows too many minor releases.
 
-    It may allow several only where all class layouts are known to be the same. What is wrong
-    with a single minor release, and layouts that are known to differ, are other rules' matter.
+    It may allow several only if all class layouts are known to be the same. Other rules cover
+    problems with a single minor release, and layouts that are known to differ.
     """
     return subject.torch_abi is TorchAbi.UNSTABLE and any(
         _is_too_wide(subject, demand, catalog) for demand in subject.demands
@@ -74,8 +74,8 @@ def _is_too_wide(subject: Subject, demand: SpecifierSet | None, catalog: Catalog
 def is_confined(subject: Subject, catalog: Catalog) -> bool:
     """Whether the metadata allows only releases that a target on the unstable ABI was built for.
 
-    It loads on all of them, and they are of one minor release, or no class layout that it
-    depends on changed between them.
+    The target loads on all of them, and either they belong to one minor release, or no class
+    layout that it depends on changed between them.
     """
     row = subject.matrix.row
     if any(future_torch(demand, catalog.newest) for demand in subject.demands):
@@ -100,10 +100,10 @@ def _is_right(cell: Cell) -> bool:
 
 
 def built_for(subject: Subject) -> list[Version]:
-    """Return the releases that a target on the unstable ABI can have been built for.
+    """Return the releases that a target on the unstable ABI may have been built for.
 
-    It loads on them but for CUDA, and their classes are not known to be laid out differently.
-    Of several minor releases that of the build counts, where the target tells which it was.
+    It loads on them, CUDA aside, and their classes are not known to be laid out differently.
+    Of several minor releases, the one of the build counts, if the target shows which it was.
     """
     row = subject.matrix.row
     loading = [release for release, cell in row.items() if _is_right(cell)]
@@ -117,10 +117,10 @@ def built_for(subject: Subject) -> list[Version]:
 
 
 def pins(subject: Subject, catalog: Catalog) -> list[str]:
-    """Return the requirements of which one fits a target on the unstable ABI, oldest first.
+    """Return the requirements, one of which is right for an unstable target, oldest first.
 
-    One where the target tells which minor release it was built with, or loads on one only, or has
-    a library for each. None where it loads nowhere.
+    A single one if the target shows which minor release it was built with, or loads on just one,
+    or has a library for each. None if it loads nowhere.
     """
     row = subject.matrix.row
     found = [release for release in built_for(subject) if row[release].status in LOADING]
@@ -138,10 +138,10 @@ def _minors(releases: Iterable[Version]) -> set[tuple[int, ...]]:
 
 
 def is_missed(subject: Subject, path: str, release: Version) -> bool:
-    """Whether it matters to a target that a library of its does not load on a release.
+    """Whether it matters to a target that one of its libraries does not load on a release.
 
-    An alternative matters for the release that it is meant for alone, and only where no other
-    library that is meant for it loads.
+    An alternative matters only for the release that it is meant for, and only if no other
+    library for that release loads.
     """
     matrix = subject.matrix
     alternative = matrix.alternatives.get(path)

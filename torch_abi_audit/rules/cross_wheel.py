@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     " (1.0+cu12) or indexes.",
 )
 def wheels_disagree(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
-    """Report where wheels of one release require different things of torch or of Python."""
+    """Report wheels of one release with different requirements on torch or Python."""
     topics: dict[str, Callable[[Claims], str]] = {
         "Requires-Dist: torch": lambda claims: " and ".join(
             sorted(set(map(str, claims.torch_requirements))) or ["none"]
@@ -79,7 +79,7 @@ def wheels_disagree(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
     " cp314-cp314t wheel for it.",
 )
 def wheels_missing(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
-    """Report Python versions that a release has wheels for on some platforms only."""
+    """Report Python versions for which a release has wheels only on some platforms."""
     for release in run.releases:
         covered: dict[str, set[Interpreter]] = defaultdict(set)
         for row in release.coverage:
@@ -98,7 +98,7 @@ def wheels_missing(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
 def _wanted(release: ProjectRelease) -> set[Interpreter]:
     """Return the Python versions that wheels of a release are for, with those in between.
 
-    Of a wheel for all later versions only the oldest counts, which it names.
+    For a wheel that supports all later versions, only the oldest counts, which its tag names.
     """
     named: set[Interpreter] = set()
     for wheel in release.wheels:
@@ -149,7 +149,7 @@ def _one_tag(wheels: Iterable[WheelSummary]) -> tuple[str, list[WheelSummary]]:
         and not any(tag.abi.endswith("t") for tag in wheel.claims.tags)
     ]
     floors = [wheel.python_floor for wheel in kept if wheel.python_floor is not None]
-    # Not older than all Pythons that the wheels are for: that would gain nothing.
+    # Not older than every Python that the wheels are for: that would gain nothing.
     wanted = [build.python for wheel in kept for build in installing_interpreters(wheel.claims)]
     floor = max(*floors, min(wanted)) if floors and wanted else None
     return (f"cp{floor.major}{floor.minor}-abi3", kept) if floor else ("", [])
@@ -170,7 +170,7 @@ def _one_tag(wheels: Iterable[WheelSummary]) -> tuple[str, list[WheelSummary]]:
 def stale_ignore(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
     """Report ignores that match nothing, or more than they need to.
 
-    A note where no target has the library: the wheel with it may be audited elsewhere.
+    A note if no target has the library: its wheel may be audited elsewhere.
     """
     strict = Severity.ERROR if run.strict_ignores else None
     absent = Severity.ERROR if run.strict_ignores is StrictIgnores.ALL else Severity.NOTE

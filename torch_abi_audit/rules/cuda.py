@@ -1,4 +1,4 @@
-"""Rules about CUDA: its runtime, and the torch builds that have it."""
+"""Rules about CUDA: its runtime, and the torch builds that include it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def cuda_major_mismatch(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
 def cuda_build_required(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report libraries that do not load next to a torch build without CUDA.
 
-    An error where no CUDA build of an allowed release is known for the platform.
+    An error if no CUDA build of an allowed release is known for the platform.
     """
     broken = _broken(subject, catalog, built_with_cuda=False)
     if broken:
@@ -107,7 +107,7 @@ def _broken(
 ) -> dict[Version, list[tuple[str, Reason]]]:
     """Return the checked releases that libraries do not load on because of CUDA.
 
-    Requirements on another build than the one that is known, as `==2.9.0+cu128`, are left out.
+    Requirements on a build other than the known one, such as `==2.9.0+cu128`, are left out.
     """
     if any(map(names_other_build, subject.demands)):
         return {}

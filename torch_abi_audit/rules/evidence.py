@@ -1,4 +1,4 @@
-"""Evidence of the kinds that rules have most of."""
+"""Helpers for the most common kinds of evidence."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def files(names: Iterable[str]) -> tuple[Evidence, ...]:
 
 
 def requirements(specifiers: Iterable[SpecifierSet | None]) -> tuple[Evidence, ...]:
-    """Return what is required of torch as evidence."""
+    """Return requirements on torch as evidence."""
     names = [f"torch{specifier}" for specifier in specifiers if specifier is not None]
     return _of(EvidenceKind.REQUIREMENT, names)
 
 
 def lacking(reasons: Iterable[Reason]) -> tuple[Evidence, ...]:
-    """Return what keeps a library from loading as evidence, each name once."""
+    """Return the reasons why a library does not load as evidence, each name once."""
     return tuple(
         Evidence(_KINDS[reason.cause], reason.name, detail=reason.detail)
         for reason in {reason.name: reason for reason in reversed(list(reasons))}.values()

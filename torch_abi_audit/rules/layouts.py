@@ -1,4 +1,4 @@
-"""Rules about torch's classes: whether a release has them as the libraries know them."""
+"""Rules about torch's classes: whether a release lays them out as the libraries expect."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     " unstable-torch-symbol).",
 )
 def layout_changed(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report releases that a library loads on, but whose classes are not those it knows.
+    """Report releases that a library loads on, but whose classes it expects laid out differently.
 
-    An error where it passes one by value, or where tensors and dispatch keys are concerned.
+    An error if it passes one of them by value, or if tensors or dispatch keys are affected.
     """
     row = subject.matrix.row
     changed = {
@@ -77,7 +77,7 @@ def layout_changed(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
 def _island(subject: Subject, catalog: Catalog) -> Fix | None:
     """Return the requirement that keeps to the releases between which nothing changed.
 
-    Of those the metadata allows now: fewer is the least change.
+    Only releases that the metadata allows now count: narrowing it is the smallest change.
     """
     if subject.source is not DemandSource.METADATA:
         return None
@@ -88,4 +88,4 @@ def _island(subject: Subject, catalog: Catalog) -> Fix | None:
     ]
     allowed = admitted_by_any(subject.demands, same) or same
     lines = [requirement(allowed, catalog.published)] if allowed else pins(subject, catalog)
-    return require(lines[0]) if len(lines) == 1 else None  # equivalent: there is one then
+    return require(lines[0]) if len(lines) == 1 else None  # equivalent: there is just one then

@@ -1,4 +1,4 @@
-"""Rules about the platform tag: the machine, and the oldest system that it promises."""
+"""Rules about the platform tag: the machine, and the oldest system that it claims."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _MUSL = ("libc.musl-", "ld-musl-")
 def wrong_architecture(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report libraries that the tag's machine can't load.
 
-    A warning for a library that nothing in the wheel needs, where others have the right machine:
+    A warning for a library that nothing in the wheel needs, if others are for the right machine:
     some packages contain helpers for other machines on purpose.
     """
     parsed = [parse_platform(tag.platform) for tag in subject.claims.tags]
@@ -63,7 +63,7 @@ def wrong_architecture(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
         path: {i.library.arch for i in items if any(fits(i.library, p) for p in platforms)}
         for path, items in slices.items()
     }
-    # Foreign libraries, and the slices that others lack, by whether it is harmless.
+    # Libraries for other machines or without some slice, by whether that is harmless.
     foreign: dict[bool, list[LibraryAudit]] = {False: [], True: []}
     lacking: dict[bool, dict[str, set[str]]] = {False: {}, True: {}}
     for path, missing, harmless in _misplaced(slices, right, _macos_archs(platforms)):
@@ -101,11 +101,11 @@ def _misplaced(
     right: Mapping[str, set[str]],
     universal: set[str],
 ) -> Iterator[tuple[str, set[str], bool]]:
-    """Yield libraries that some machine of the tags does not load.
+    """Yield libraries that some machine in the tags can't load.
 
     Args:
         slices: The libraries, by path.
-        right: The machines of the tags that each is for.
+        right: The machines in the tags that each is for.
         universal: The machines that each library must be for.
 
     Yields:
@@ -123,9 +123,9 @@ def _misplaced(
         by_name[library_name(path)] |= archs
     served = frozenset[str]().union(*right.values())
     for path, items in slices.items():
-        # Python looks a module up at its path; another library may be one of several.
+        # Python looks up a module at its path; another library may be one of several.
         loaded = any(map(_is_loaded, items))
-        # Of a library for Linux next to one for macOS nobody asks for slices.
+        # A Linux library next to one for macOS needs no slices.
         asked = universal if not right[path] or any(map(_is_macos, items)) else set()
         missing = asked - (right[path] if loaded else by_name[library_name(path)])
         if right[path] and not missing:
@@ -136,7 +136,7 @@ def _misplaced(
 
 
 def _without_libraries(subject: Subject, platforms: Sequence[PlatformTag]) -> Iterator[Hit]:
-    """Report machines of the tags that no library is for."""
+    """Report machines in the tags that no library is for."""
     unserved = _unserved(subject, platforms)
     fitting = {
         tag
@@ -144,7 +144,7 @@ def _without_libraries(subject: Subject, platforms: Sequence[PlatformTag]) -> It
         if (platform := parse_platform(tag)) is None
         or any(fits(item.library, platform) for item in subject.libraries)
     }
-    # What single libraries lack was reported of them.
+    # Slices that single libraries lack were reported for these.
     if any(tag.startswith("macosx") for tag in fitting):
         unserved -= {f"macos {arch}" for arch in _macos_archs(platforms)}
     if unserved:
@@ -161,7 +161,7 @@ def _without_libraries(subject: Subject, platforms: Sequence[PlatformTag]) -> It
 
 
 def _other_machine(subject: Subject, platforms: Sequence[PlatformTag], *, some_fit: bool) -> Fix:
-    """Return the fix for libraries that are for none of the machines of the tags."""
+    """Return the fix for libraries that are for none of the machines in the tags."""
     claimed = join(f"{item.system} {arch}" for item in platforms for arch in item.archs)
     if some_fit:
         return Fix(f"leave the file out of the wheel, or build it for {claimed}")
@@ -194,12 +194,12 @@ def _tags_of_machine(subject: Subject) -> MetadataChange | None:
 
 
 def _unserved(subject: Subject, platforms: Iterable[PlatformTag]) -> set[str]:
-    """Return the machines of the tags that no library is for, each with its system."""
+    """Return the machines in the tags that no library is for, each with its system."""
     return {
         f"{platform.system} {arch}"
         for platform in platforms
         for arch in platform.archs
-        # Nothing runs i386 any more, which macOS's tag `intel` also names.
+        # The macOS tag `intel` also names i386, which nothing runs any more.
         if (platform.system, arch) != ("macos", "i686")
         and not any(fits(i.library, platform._replace(archs=(arch,))) for i in subject.libraries)
     }
@@ -208,14 +208,14 @@ def _unserved(subject: Subject, platforms: Iterable[PlatformTag]) -> set[str]:
 def _macos_archs(platforms: Iterable[PlatformTag]) -> set[str]:
     """Return the machines of macOS that a universal library must have slices for.
 
-    Nothing runs i386 any more, which the tag `intel` also names.
+    Not i386, which nothing runs any more, though the tag `intel` also names it.
     """
     archs = {arch for item in platforms if item.system == "macos" for arch in item.archs}
     return archs & {"arm64", "x86_64"} if len(archs) > 1 else set()
 
 
 def _machines(items: Sequence[LibraryAudit], platforms: Sequence[PlatformTag]) -> str:
-    """Say what files are for, and what the tag is for, with the systems where they differ."""
+    """Say which machines files and tag are for, with the systems if these differ."""
     found = {(item.library.system, item.library.arch) for item in items}
     claimed = {(item.system, arch) for item in platforms for arch in item.archs}
     if {system for system, _ in found} == {system for system, _ in claimed}:
@@ -250,8 +250,8 @@ def _is_loaded(item: LibraryAudit) -> bool:
 def platform_floor_understated(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report libraries that do not load on the oldest system of the tag.
 
-    A warning for a library that nothing needs and that itself needs what neither the wheel, nor
-    torch, nor the system has: the tag promises nothing of such a plugin.
+    A warning for a library that nothing needs and that itself needs a library which neither the
+    wheel, nor torch, nor the system has: the tag claims nothing about such a plugin.
     """
     tags = subject.platform_tags
     yield from _glibc(subject, tags)
@@ -269,7 +269,7 @@ def _glibc(subject: Subject, tags: frozenset[str]) -> Iterator[Hit]:
     needed = {library_name(name) for item in subject.libraries for name in item.library.needed}
     plugins = {item.path for item in subject.libraries if _is_plugin(item, needed)}
     tag = min(tag for tag in tags if lowest_glibc([tag]) == lowest)
-    fitting: dict[str, int] = {}  # with plugins, which come last: those of all others too
+    fitting: dict[str, int] = {}  # for plugins, which come last, includes all others
     for paths in (above.keys() - plugins, above.keys() & plugins):
         found = {path: above[path] for path in sorted(paths) if above[path]}
         if not found:
@@ -303,7 +303,7 @@ def _newer_glibc(subject: Subject, fitting: Mapping[str, int]) -> Fix:
         tag
         for tag in subject.platform_tags
         if (lowest := lowest_glibc([tag])) is None
-        # equivalent: such a tag names one machine, and promises more than 0
+        # equivalent: such a tag names one machine, and claims more than 0
         or lowest >= max((fitting.get(arch, 0) for arch in _archs_of(tag)), default=0)
     }
     change = retag(subject, platforms=kept | names)
@@ -332,7 +332,7 @@ def _is_plugin(item: LibraryAudit, needed: Collection[str]) -> bool:
     strange = {
         name
         for name in names
-        # equivalent: what needs a library of torch is loaded
+        # equivalent: a library that needs one of torch's is loaded
         if name not in item.own
         and not is_linux_library(name)
         and not is_torch_library(name)
@@ -367,9 +367,9 @@ def _other_libc(subject: Subject, tags: Iterable[str]) -> Iterator[Hit]:
 
 
 def _macos(subject: Subject, tags: Iterable[str]) -> Iterator[Hit]:
-    """Compare `minos` with macOS tags; a note where only the minor release is above.
+    """Compare `minos` with macOS tags; a note if only the minor release is too new.
 
-    The tags of macOS 11 and newer have no minor release (always 0).
+    Tags for macOS 11 and newer have no minor release (always 0).
     """
     above: dict[bool, dict[str, DeploymentTarget]] = {False: {}, True: {}}
     fitting: dict[str, tuple[int, int]] = {}
@@ -380,7 +380,7 @@ def _macos(subject: Subject, tags: Iterable[str]) -> Iterator[Hit]:
             continue
         slightly = minos.version[0] == lowest[0] >= _NO_MINOR
         found = above[slightly]
-        # Of the slices of a universal library the worst counts.
+        # The worst slice of a universal library counts.
         found[item.path] = max(minos, found.get(item.path, minos))
         promised.append(lowest)
         if not slightly:
@@ -405,7 +405,7 @@ def _macos(subject: Subject, tags: Iterable[str]) -> Iterator[Hit]:
         )
 
 
-_NO_MINOR = 11  # from this release of macOS on tags have no minor number
+_NO_MINOR = 11  # from this macOS release on, tags have no minor number
 
 
 def _newer_macos(subject: Subject, fitting: Mapping[str, tuple[int, int]], lowest: str) -> Fix:
@@ -414,10 +414,10 @@ def _newer_macos(subject: Subject, fitting: Mapping[str, tuple[int, int]], lowes
     for tag in subject.platform_tags:
         platform = parse_platform(tag)
         is_macos = platform is not None and platform.system == "macos"
-        # equivalent: no tag promises as little
+        # equivalent: no tag claims as little
         floors = [fitting.get(arch, (0, 0)) for arch in (_archs_of(tag) if is_macos else ())]
-        newest = max(floors, default=(0, 0))  # equivalent: no tag promises as little
-        # equivalent: of the same release it is the same tag
+        newest = max(floors, default=(0, 0))  # equivalent: no tag claims as little
+        # equivalent: for the same release it is the same tag
         if platform is not None and platform.floor and platform.floor < newest:
             platforms.add("macosx_{}_{}_{}".format(*newest, tag.split("_", 3)[3]))
         else:

@@ -1,4 +1,4 @@
-"""Rules about CPython's C API and what the Python and ABI tags promise of it."""
+"""Rules about CPython's C API and what the Python and ABI tags claim about it."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ _OFTEN_STATIC = frozenset({"linux", "macos"})
 def abi3_violation(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     """Report imports that the limited API does not have.
 
-    A warning where a library made for Python, from another package, may provide the names: the
-    libraries of binding generators have functions named like CPython's.
+    A warning if a library from another package that is made for Python may provide the names:
+    the libraries of binding generators have functions named like CPython's.
     """
     claims = subject.claims
     if not claims_abi3(claims):
@@ -108,7 +108,7 @@ def abi3_violation(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
             fix=Fix(
                 f"export {hook or 'a PyModExport hook'} (PEP 793) and build with"
                 " -DPy_TARGET_ABI3T=0x030f0000, or leave abi3t out of the tag",
-                # What was built for abi3 stays right for it.
+                # A library built for abi3 stays valid for it.
                 retag(subject, abis={tag.abi for tag in claims.tags} - {"abi3t"})
                 if gil_too
                 else None,
@@ -126,7 +126,7 @@ def _stable_tag(subject: Subject) -> str:
 
 
 def _python_helper(item: LibraryAudit) -> str | None:
-    """Return a needed library of another package that is made for Python, as its name says."""
+    """Return a needed library from another package that its name says is made for Python."""
     if item.library.format is not Format.ELF:  # elsewhere each symbol names its library
         return None
     names = map(basename, item.library.needed)
@@ -161,7 +161,7 @@ def _python_helper(item: LibraryAudit) -> str | None:
     " (cp314-cp314t).",
 )
 def abi3_floor_understated(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report versions of Python that installers may choose and the stable ABI does not reach."""
+    """Report Python versions that installers may choose but whose stable ABI is too old."""
     claims = subject.claims
     allowed = admitted_pythons(claims)
     if not claims_abi3(claims) or not allowed:
@@ -200,7 +200,7 @@ def abi3_floor_understated(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
 
 
 def _of_floor(item: LibraryAudit) -> list[Evidence]:
-    """Return what sets the floor of a library: its imports, its hook, or its name."""
+    """Return what sets a library's floor: its imports, its hook, or its name."""
     named = basename(item.path)
     return [
         Evidence(EvidenceKind.FILE if name == named else EvidenceKind.SYMBOL, name)
@@ -227,7 +227,7 @@ def _newer_tag(
 
 
 def _imports_what_sets_its_floor(item: LibraryAudit) -> bool:
-    """Whether the floor of a library is that of what it imports, not of its hook or its name."""
+    """Whether a library's floor comes from its imports, not from its hook or its name."""
     imported = {symbol.name for symbol in item.library.imports}
     return imported.issuperset(item.python.floor_symbols)
 
@@ -245,10 +245,10 @@ def _imports_what_sets_its_floor(item: LibraryAudit) -> bool:
     " abi3t; with setuptools rename it after the build).",
 )
 def abi3_suffix(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report modules that some of the Pythons that the tags promise can't find.
+    """Report modules that some of the Python versions in the tags can't find.
 
-    A warning where nothing need break: the module is there under another name for them, or it
-    imports nothing of the C API, so that it is no working module.
+    A warning if nothing needs to break: the module exists under another name for them, or it
+    imports nothing from the C API, so it is not a working module.
     """
     if not claims_abi3(subject.claims):
         return
@@ -256,7 +256,7 @@ def abi3_suffix(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     unfound_by: dict[tuple[bool, str], set[Interpreter]] = defaultdict(set)
     for item, without, others in _unfound(subject):
         if is_for_abi3t(item.path) and claims_abi3t(subject.claims):
-            continue  # the tag is wrong, not the name: no Python before 3.15 knows abi3t
+            continue  # the tag is wrong, not the name: Python before 3.15 has no abi3t
         missing = [build for build in without if build not in others]
         harmless = not missing or item.python.abi is PythonAbi.NONE
         suffix = ".abi3t.so" if claims_abi3t(subject.claims) else ".abi3.so"
@@ -290,9 +290,9 @@ def abi3_suffix(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     "When cross-compiling set the suffix: SETUPTOOLS_EXT_SUFFIX, or _PYTHON_HOST_PLATFORM.",
 )
 def unimportable_extension(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report modules that nothing can import in a wheel for certain Pythons.
+    """Report modules that nothing can import in a wheel for certain Python versions.
 
-    A warning where the module is there under a name that they look for, too.
+    A warning if the module also exists under a name that they look for.
     """
     interpreters = admitted_interpreters(subject.claims)
     if claims_abi3(subject.claims) or not interpreters:
@@ -308,7 +308,7 @@ def unimportable_extension(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
             "{libraries:export} a module's init hook, but the filename is not that of a module",
             libraries=unique(item.path for item in strangers),
             fix="name modules .pyd on Windows, and .so elsewhere",
-            severity=Severity.NOTE,  # some are loaded by their path on purpose
+            severity=Severity.NOTE,  # some are deliberately loaded by their path
         )
     newer = [item for item in subject.libraries if only_new_hooks(item.library)]
     if newer and interpreters[-1].python < EXPORT_HOOK_SINCE:
@@ -323,7 +323,7 @@ def unimportable_extension(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
 
 
 def _misnamed(subject: Subject, interpreters: Sequence[Interpreter]) -> Iterator[Hit]:
-    """Report modules in files that none, or not each, of the Pythons looks for."""
+    """Report modules in files that none, or not all, of the Python versions look for."""
     found: dict[bool, list[str]] = {False: [], True: []}
     lacking: dict[bool, set[Interpreter]] = {False: set(), True: set()}
     for item, without, others in _unfound(subject):
@@ -348,7 +348,7 @@ def _misnamed(subject: Subject, interpreters: Sequence[Interpreter]) -> Iterator
 
 
 def _builds(interpreters: Iterable[Interpreter]) -> str:
-    """Return builds of CPython in short."""
+    """Return builds of CPython in short form."""
     return pythons(map(str, interpreters), ANY_LATER.minor)
 
 
@@ -362,11 +362,11 @@ def _unfound(
 ) -> Iterator[tuple[LibraryAudit, list[Interpreter], list[Interpreter]]]:
     """Yield extensions with the allowed builds that do not look for them.
 
-    And with the builds that find the module in another file.
+    Also with the builds that find the module in another file.
     """
     interpreters = admitted_interpreters(subject.claims)
     tags = [tag.platform for tag in subject.claims.tags]
-    # The slices of a universal file are one module. What is not named as one is loaded by
+    # The slices of a universal file are one module. A file not named as one is loaded by
     # its path, if at all.
     extensions = {
         item.path: item
@@ -401,12 +401,12 @@ def _unfound(
     "    Extension(..., py_limited_api=True)",
 )
 def python_api_in_none_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report the C API in a wheel for every interpreter.
+    """Report uses of the C API in a wheel for every interpreter.
 
-    A warning for `cp312-none`, which only CPython 3.12 installs (and its free-threaded build
-    where there is one), and for libraries that Python does not import. And where a module's name
-    lets one Python alone import it, and the wheel has it for several, or is for any platform with
-    something for several systems: others do without.
+    A warning for `cp312-none`, which only CPython 3.12 installs (and its free-threaded build, if
+    there is one), and for libraries that Python does not import. Also if a module's name lets only
+    one Python import it, and the wheel has it for several, or is for any platform with something
+    for several systems: other interpreters do without it.
     """
     none_tags = [tag for tag in subject.claims.tags if tag.abi == "none"]
     users = [item for item in subject.libraries if item.python.abi is not PythonAbi.NONE]
@@ -448,8 +448,8 @@ def _use_of_python(item: LibraryAudit) -> tuple[Evidence, ...]:
 def _tag_with_abi(subject: Subject, users: Sequence[LibraryAudit]) -> Fix:
     """Return the fix for a wheel that is tagged as if it did not use the C API.
 
-    The tag alone is right where the modules were built for one Python, as their names, what they
-    link to, or the tag say, and where they were built for the stable ABI.
+    Changing only the tag is right if the modules were built for one Python, according to their
+    names, what they link to, or the tag, or if they were built for the stable ABI.
     """
     tagged = {tag.interpreter for tag in subject.claims.tags}
     builds = {build for item in users for build in _built_for(item)}
@@ -461,7 +461,7 @@ def _tag_with_abi(subject: Subject, users: Sequence[LibraryAudit]) -> Fix:
         fits = build.python in admitted_pythons(subject.claims)
         change = retag(subject, pythons=[python], abis=[abi]) if fits else None
         return Fix(f"tag the wheel {python}-{abi}", change)
-    # equivalent: there is no more than one then
+    # equivalent: there is at most one then
     if len(tagged) == 1 and not builds and all(name[:2] == "cp" for name in tagged):
         (python,) = tagged
         return Fix(f"tag the wheel {python}-{python}", retag(subject, abis=[python]))
@@ -475,7 +475,7 @@ def _tag_with_abi(subject: Subject, users: Sequence[LibraryAudit]) -> Fix:
 
 
 def _built_for(item: LibraryAudit) -> set[Interpreter]:
-    """Return the builds of CPython that a library is tied to, by its name or what it links."""
+    """Return the builds of CPython that a library is tied to, by its name or what it links to."""
     named = build_named_by(item.path)
     found = {named} if named else set()
     for version in item.python.linked.values():
@@ -501,15 +501,15 @@ def _built_for(item: LibraryAudit) -> set[Interpreter]:
     " Python::Python.",
 )
 def versioned_python_library(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report CPython's libraries that are not there wherever the wheel can be installed.
+    """Report links to CPython's libraries that do not exist wherever the wheel can be installed.
 
-    Wheels with the ABI tag `none` are another rule's matter. Away from Windows it is a warning
-    even where the version fits: many interpreters have no shared library.
+    Another rule covers wheels with the ABI tag `none`. Except on Windows it is a warning even
+    if the version matches: many interpreters have no shared library.
     """
     yield from _second_interpreter(subject)
     claims = subject.claims
     interpreters = admitted_interpreters(claims)
-    # By whether it is Windows': what is linked and some Python that the tags allow lacks.
+    # Linked libraries that some Python allowed by the tags lacks, by whether they are Windows DLLs.
     missing: dict[bool, dict[str, list[str]]] = {False: {}, True: {}}
     lacking: dict[bool, list[tuple[str, Interpreter]]] = {False: [], True: []}
     present: dict[str, list[str]] = {}
@@ -565,7 +565,7 @@ def _windows_library(subject: Subject, interpreters: Sequence[Interpreter]) -> s
 
 
 def _second_interpreter(subject: Subject) -> Iterator[Hit]:
-    """Report a libpython in the wheel that libraries of it link to."""
+    """Report a libpython in the wheel that the wheel's libraries link to."""
     carried = unique(
         item.path
         for item in subject.libraries
@@ -592,7 +592,7 @@ def _second_interpreter(subject: Subject) -> Iterator[Hit]:
 def _python_libraries(interpreter: Interpreter) -> frozenset[str]:
     """Return which of CPython's libraries a build ships, as `python_library` names them.
 
-    Since 3.15 every build ships that of abi3t (PEP 803).
+    Since 3.15 every build also ships the one for abi3t (PEP 803).
     """
     letter = "t" if interpreter.free_threaded else ""
     names = {str(interpreter), f"3{letter}"}

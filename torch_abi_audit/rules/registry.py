@@ -1,4 +1,4 @@
-"""The registry of rules: each has a name, a severity, what it means, and what finds it."""
+"""The registry of rules: each has a name, a severity, an explanation, and a check function."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 class Hit(NamedTuple):
-    """One place where a rule holds; see `model.Finding` for the fields.
+    """One place where a rule applies; see `model.Finding` for the fields.
 
-    `message` is the template of it, and `fix` may be its text alone.
+    `message` is the message template, and `fix` may be just its text.
 
-    `severity` is only given where it differs from the rule's own.
+    `severity` is only given if it differs from the rule's own.
     """
 
     message: str
@@ -40,25 +40,25 @@ class Hit(NamedTuple):
 
 
 def require(requirement: str, more: str = "") -> Fix:
-    """Return the fix that is a requirement on torch, as ``torch>=2.11``, and what else there is."""
+    """Return the fix that requires torch, such as ``torch>=2.11``, followed by `more`."""
     change = MetadataChange(torch=requirement)
-    return Fix(f"{change.lines[0]}{more}", change)  # equivalent: there is one
+    return Fix(f"{change.lines[0]}{more}", change)  # equivalent: there is just one
 
 
-# The repository, as `[project.urls]` has it. Its README has an anchor for each rule.
+# The repository, as in `[project.urls]`. Its README has an anchor for each rule.
 PROJECT_URL = "https://github.com/Quansight/torch-abi-audit"
 
 
 class Rule(NamedTuple):
-    """A rule, as `explain` tells it.
+    """A rule, as `explain` describes it.
 
     Attributes:
-        name: The slug that it goes by everywhere.
-        severity: The usual one; a hit can be graver or more harmless.
+        name: The slug that identifies it everywhere.
+        severity: The default; a hit can have a higher or lower one.
         title: Completes the sentence "reported when …".
-        why: What goes wrong where it holds, and for whom.
-        fix: What to change, with the very lines. Indented lines are code.
-        ignorable: Whether a finding can be ignored; not what could not be read.
+        why: What goes wrong when it applies, and for whom.
+        fix: What to change, with the exact lines. Indented lines are code.
+        ignorable: Whether a finding can be ignored; unreadable files cannot.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Rule(NamedTuple):
 
     @property
     def url(self) -> str:
-        """Where it is documented."""
+        """The address of its documentation."""
         return f"{PROJECT_URL}#{self.name}"
 
 
@@ -82,7 +82,7 @@ TORCH_UNUSED = "torch-unused"
 
 
 class _More(TypedDict):
-    """What else is said of a rule; see `Rule`."""
+    """The other fields of a rule; see `Rule`."""
 
     why: str
     fix: str
@@ -100,7 +100,7 @@ _RUN_RULES: dict[str, RunRuleFunction] = {}
 def rule(
     name: str, severity: Severity, title: str, **more: Unpack[_More]
 ) -> Callable[[RuleFunction], RuleFunction]:
-    """Register a new rule, and the decorated function as what finds it in a target."""
+    """Register a new rule, and the decorated function as its check of a target."""
     _register(Rule(name, severity, title, **more))
 
     def register(check: RuleFunction) -> RuleFunction:
@@ -119,7 +119,7 @@ def run_rule(
 
 
 def also_of_run(name: str) -> Callable[[RunRuleFunction], RunRuleFunction]:
-    """Register what finds a rule in all targets of a run together."""
+    """Register another check of a rule, for all targets of a run together."""
 
     def register(check: RunRuleFunction) -> RunRuleFunction:
         _RUN_RULES[RULES[name].name] = check
@@ -137,10 +137,10 @@ def _register(new: Rule) -> None:
 def run_rules(
     subject: Subject, catalog: Catalog, budget: Budget | None = None
 ) -> tuple[Finding, ...]:
-    """Run every rule; findings come by severity, then in the order of rules and libraries.
+    """Run every rule; findings are ordered by severity, then by rule and library.
 
     Raises:
-        LimitError: They take more than the budget allows.
+        LimitError: The rules take more than the budget allows.
     """
     return _findings(
         ((name, check(subject, catalog)) for name, check in _TARGET_RULES.items()),
@@ -155,7 +155,7 @@ def run_run_rules(run: WholeRun, catalog: Catalog) -> tuple[Finding, ...]:
 
 
 def _declared(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
-    """Give symbols their declarations, as far as there is room for what a hostile file has."""
+    """Add the declarations of symbols, up to a limit that guards against hostile files."""
     room, found = _MAX_DECLARED, []
     for item in evidence:
         if item.kind is EvidenceKind.SYMBOL and room > 0:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch_abi_audit.model import LibraryAudit, Subject
 
 _ANY_PYTHON = parse_tag("py3-none-any")
-# Where neither a tag nor Requires-Python names one: the oldest that torch 2.4 runs on.
+# If neither a tag nor Requires-Python names one: the oldest that torch 2.4 runs on.
 _OLDEST = PythonVersion(3, 8)
 
 
@@ -38,7 +38,7 @@ def retag(
 ) -> MetadataChange | None:
     """Return the change that replaces parts of the tags; the others stay as they are.
 
-    None for tags that no filename can hold, such as some of installed packages.
+    None for tags that no filename can contain, as some installed packages have.
     """
     tags = subject.claims.tags
     if not tags or parse_tag("-".join(tag_parts(tags))) != tags:
@@ -51,20 +51,20 @@ def retag(
 
 
 def cp(python: PythonVersion) -> str:
-    """Return a release of CPython as tags name it: ``cp310``."""
+    """Return a CPython release as spelled in tags: ``cp310``."""
     return f"cp{python.major}{python.minor}"
 
 
 def python_tag(tags: Iterable[Tag]) -> str:
-    """Return tags without the platform, as filenames have them: ``cp315-abi3.abi3t``."""
+    """Return tags without the platform, as spelled in filenames: ``cp315-abi3.abi3t``."""
     return "-".join(tag_parts(tags)[:2])
 
 
 def stable_abi_fix(subject: Subject, users: Sequence[LibraryAudit]) -> Fix:
     """Return the fix that tags a wheel for the stable ABI of CPython.
 
-    The tag alone is right where the modules were built for the stable ABI, as their names say.
-    Otherwise they must be built for it: that they import nothing else does not make them so.
+    Changing only the tag is right if the modules' names say that they were built for the stable
+    ABI. Otherwise they must be rebuilt for it: importing nothing else does not make them stable.
 
     Args:
         subject: The wheel.
@@ -87,8 +87,8 @@ def stable_abi_fix(subject: Subject, users: Sequence[LibraryAudit]) -> Fix:
 def oldest_python(subject: Subject) -> PythonVersion:
     """Return the oldest Python that a wheel for the stable ABI should be for.
 
-    The tag counts where it stands for later releases too; one for a single release tells
-    nothing of the wheels next to it, unless nothing else tells more.
+    The tag counts if it covers later releases too; a tag for a single release says nothing
+    about the project's other wheels, so it counts only if there is nothing better.
     """
     claims = subject.claims
     tags = claims.tags

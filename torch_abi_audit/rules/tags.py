@@ -1,4 +1,4 @@
-"""Rules about tags: those of the filename and of the `WHEEL` file, and whether all are needed."""
+"""Rules about tags: whether the filename and the `WHEEL` file agree, and whether all are needed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     "    python -m wheel tags --platform-tag manylinux_2_28_x86_64 WHEEL",
 )
 def filename_tag_mismatch(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report tags that are in one of the two places only: installers read either."""
+    """Report tags that are in only one of the two places: installers read either."""
     tags, inside = subject.claims.tags, subject.claims.wheel_tags
     if tags == inside:
         return
@@ -82,13 +82,13 @@ def _first(tags: Collection[Tag]) -> str:
     "    setup(..., distclass=BinaryDistribution)",
 )
 def binaries_in_pure_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report compiled files that a pure wheel takes to systems that can't load them.
+    """Report compiled files that a pure wheel installs on systems that can't load them.
 
-    A warning where nothing loads them by accident: every one is a program, like the launchers
-    that installers contain for other systems, or a DLL that Python does not import; or they are
+    A warning if nothing loads them by accident: all of them are programs, like the launchers
+    that installers contain for other systems, or DLLs that Python does not import; or they are
     for several systems, so that one is chosen at run time, and no Python looks for them elsewhere.
-    And where the platform tag is a real one, since such wheels install and load everywhere except
-    on systems that keep two folders.
+    Also a warning if the platform tag is a real one, since such wheels install and load everywhere
+    except on systems that keep two folders.
     """
     claims = subject.claims
     libraries = subject.libraries
@@ -124,7 +124,7 @@ def binaries_in_pure_wheel(subject: Subject, _catalog: Catalog) -> Iterator[Hit]
     " cp310-abi3.",
 )
 def tag_overspecific(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report wheels for one Python whose libraries work on others."""
+    """Report wheels for one Python whose libraries also work on others."""
     tags = subject.claims.tags
     for_one = all(tag.interpreter.startswith("cp") and tag.abi not in STABLE_ABIS for tag in tags)
     abi = subject.python_abi

@@ -1,4 +1,4 @@
-"""Rules about which of torch's interfaces libraries use."""
+"""Rules about which torch interfaces libraries use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNSTABLE_ABI = "unstable-torch-symbol"
 def _using(
     subject: Subject, names: Callable[[LibraryAudit], Sequence[str]]
 ) -> tuple[tuple[str, ...], tuple[Evidence, ...]]:
-    """Return the libraries that use symbols of a kind, and these symbols as evidence."""
+    """Return the libraries that use symbols of some kind, and these symbols as evidence."""
     found = [(item.path, symbols(names(item))) for item in subject.libraries if names(item)]
     return unique(path for path, _ in found), of_libraries(found)
 
@@ -52,7 +52,7 @@ def _using(
     " libraries that are still to be moved under `migrating` in the configuration.",
 )
 def unstable_torch_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report what keeps libraries off the stable ABI: a note where the metadata allows for it."""
+    """Report unstable torch symbols that libraries use: a note if the metadata allows for it."""
     users, evidence = _using(subject, lambda item: item.torch.unstable)
     if users:
         yield Hit(
@@ -98,7 +98,7 @@ def unknown_shim_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     " again with each torch release.",
 )
 def unguaranteed_shim(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report shims that torch exports without a guarantee to keep them."""
+    """Report shims that torch exports without guaranteeing them."""
     users, evidence = _using(
         subject,
         lambda item: [name for name in item.torch.shims if not catalog.shims[name].promised],
@@ -125,7 +125,7 @@ def unguaranteed_shim(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     "    -DTORCH_TARGET_VERSION=0x020a000000000000",
 )
 def unstable_inline_code(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report stable libraries that were not compiled against the stable headers alone."""
+    """Report stable libraries that were not compiled against only the stable headers."""
     fix = "build with -DTORCH_TARGET_VERSION, which makes the compiler reject these headers"
     defining, inlined = _using(subject, lambda item: item.torch.inlined)
     asserting = [i for i in subject.libraries if i.torch.headers and not i.torch.inlined]
@@ -160,7 +160,7 @@ def unstable_inline_code(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     '    delvewheel repair --exclude "torch*.dll;c10*.dll" WHEEL',
 )
 def bundled_libtorch(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report copies of torch's libraries: two libtorch in one process do not work together."""
+    """Report bundled copies of torch's libraries: two libtorch in a process conflict."""
     if subject.claims.name == "torch":
         return
     copies = [item for item in subject.libraries if is_torchs(item.path, item.library)]
@@ -192,7 +192,7 @@ def bundled_libtorch(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     " older compiler.",
 )
 def leaked_libstdcxx_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report names of libstdc++ that are newer than what the platform tag promises."""
+    """Report libstdc++ symbols that are newer than the platform tag guarantees."""
     tags = subject.platform_tags
     since: dict[str, Version] = {}
     versions: dict[str, str] = {}
@@ -224,7 +224,7 @@ def leaked_libstdcxx_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]
             libraries=tuple(paths),
             evidence=symbols(sorted(since)),
             fix='put libstdc++ first on the link line: CppExtension(..., libraries=["stdc++"])',
-            # The shims need as new a torch themselves, or the metadata allows no older one.
+            # The shims themselves need such a new torch, or the metadata allows no older one.
             severity=Severity.NOTE if oldest and oldest >= since[newest] else None,
         )
 
@@ -239,7 +239,7 @@ def leaked_libstdcxx_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]
     " it.",
 )
 def foreign_symbol_from_libtorch(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report functions that are no part of torch and that any release may drop."""
+    """Report functions that are not part of torch and that any release may drop."""
     users, evidence = _using(subject, lambda item: item.torch.foreign)
     if users:
         yield Hit(
@@ -265,8 +265,8 @@ def foreign_symbol_from_libtorch(subject: Subject, _catalog: Catalog) -> Iterato
 def links_torch_python(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report libraries that are tied to a torch for Python.
 
-    A warning where a symbol of it is used, not only linked, which torch's build helper does by
-    default.
+    A warning if they use a symbol from libtorch_python instead of just linking to it, which
+    torch's build helper does by default.
     """
     linked: list[str] = []
     using: list[str] = []
@@ -286,7 +286,7 @@ def links_torch_python(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
             "{libraries:use} symbols of libtorch_python, which is built for one Python version",
             libraries=unique(using),
             fix="move the code that uses Python to a library of its own, or to the stable ABI",
-            # For one Python it is anyway; on the unstable ABI that is one more of its symbols.
+            # The wheel is for one Python anyway; on the unstable ABI it is just another symbol.
             severity=Severity.NOTE
             if subject.python_abi is PythonAbi.VERSION_SPECIFIC or is_confined(subject, catalog)
             else Severity.WARNING,

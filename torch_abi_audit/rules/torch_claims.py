@@ -1,4 +1,4 @@
-"""Rules about what the metadata requires of torch, against what the libraries need."""
+"""Rules that compare the metadata's requirement on torch with what the libraries need."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 
 _COMPARED = 1000  # characters of a declaration
-# Of what a release lacks, and of what it may have in its place: only templates of kernels
-# have more symbols of one name.
+# Bounds on the symbols that a release lacks, and on those that it may have instead: only kernel
+# templates have more symbols with one name.
 _COMPARED_SYMBOLS, _COMPARED_OVERLOADS = 20, 500
 
 
@@ -65,7 +65,7 @@ _COMPARED_SYMBOLS, _COMPARED_OVERLOADS = 20, 500
     "    -DTORCH_TARGET_VERSION=0x020a000000000000",
 )
 def torch_floor_understated(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report releases of torch that installers may choose and the wheel does not load on."""
+    """Report torch releases that installers may choose but that the wheel does not load on."""
     floor = subject.torch_floor
     if floor is None:
         return
@@ -95,12 +95,12 @@ def torch_floor_understated(subject: Subject, catalog: Catalog) -> Iterator[Hit]
 
 
 def _required(subject: Subject, line: str, more: str = "") -> Fix | None:
-    """Return the fix that is a requirement on torch; none where the user chose the releases."""
+    """Return the fix that requires torch; None if the user chose the releases."""
     return require(line, more) if subject.source is DemandSource.METADATA else None
 
 
 def _target(release: Version) -> str:
-    """Return a release as the macro TORCH_TARGET_VERSION takes it (headers of 2.10)."""
+    """Return a release as a value for the macro TORCH_TARGET_VERSION (headers of 2.10)."""
     return f"0x{release.major:02x}{release.minor:02x}{0:012x}"
 
 
@@ -115,7 +115,7 @@ def _target(release: Version) -> str:
     '    dependencies = ["torch>=2.11"]',
 )
 def torch_undeclared(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report a dependency that no installer knows of; on the unstable ABI `torch_unpinned` does."""
+    """Report that torch is not declared; on the unstable ABI `torch_unpinned` does so."""
     users = [library for library in subject.libraries if library.torch.needs_torch]
     if not users or None not in subject.required or is_unconfined(subject, catalog):
         return
@@ -123,7 +123,7 @@ def torch_undeclared(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     line = "torch" if floor is None else f"torch>={short(floor.release)}"
     loading = [r for r, cell in subject.matrix.row.items() if cell.status in LOADING]
     if floor is not None and loading:
-        # Another reason may end what the floor begins: CUDA, for example.
+        # The range may end for another reason than it begins: CUDA, for example.
         line = requirement(loading, catalog.published, open_ended=True)
     yield Hit(
         f"{{libraries:link}} to torch, but the metadata {_undeclared(subject)}",
@@ -155,7 +155,7 @@ def _undeclared(subject: Subject) -> str:
     "or move to the stable ABI (see unstable-torch-symbol), which needs a lower bound only.",
 )
 def torch_unpinned(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report an unstable wheel that installers may put next to other releases of torch."""
+    """Report an unstable wheel that installers may combine with other torch releases."""
     if not is_unconfined(subject, catalog):
         return
     row = subject.matrix.row
@@ -179,7 +179,7 @@ def torch_unpinned(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
 
 
 def _of_build(subject: Subject, catalog: Catalog) -> str:
-    """Say which release a target was built with, where it tells."""
+    """Say which release a target was built with, if known."""
     built = subject.built_with
     if built is None or built.sign is Sign.DATE or not built.releases:
         return ""
@@ -230,7 +230,7 @@ def _allowed(subject: Subject, catalog: Catalog) -> str:
 
 
 def _beyond(subject: Subject, catalog: Catalog) -> Iterator[Evidence]:
-    """Yield what the releases lack that the metadata allows and a pin would exclude."""
+    """Yield what is missing from the releases that the metadata allows and a pin would exclude."""
     row = subject.matrix.row
     allowed = admitted_by_any(subject.demands, catalog.releases)
     seen: set[str] = set()
@@ -262,9 +262,9 @@ def _beyond(subject: Subject, catalog: Catalog) -> Iterator[Evidence]:
     "or rebuild with the oldest release that you want to support.",
 )
 def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report what keeps libraries from loading.
+    """Report why libraries do not load.
 
-    The rules about CUDA report what CUDA is the cause of.
+    Failures caused by CUDA are left to the rules about CUDA.
     """
     checked = checked_releases(subject, catalog)
     paths: dict[str, None] = {}
@@ -293,7 +293,7 @@ def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
 
 
 def _told(reason: Reason) -> str:
-    """Return a reason in words, a symbol as people write it."""
+    """Return a reason in words, with symbols as people write them."""
     name = qualified_name(reason.name) if reason.cause is Cause.SYMBOL else None
     return f"{name[:_MOST_NAMED] if name else reason.name[:_MOST_NAMED]} ({reason.detail})"
 
@@ -311,7 +311,7 @@ def _with_instead(evidence: tuple[Evidence, ...], instead: tuple[str, str]) -> t
 
 
 def _unserved(subject: Subject, catalog: Catalog, checked: Sequence[Version]) -> Iterator[Hit]:
-    """Report releases for which there is no library among the alternatives."""
+    """Report releases for which no alternative is provided."""
     alternatives = subject.matrix.alternatives
     unserved: dict[str, list[Version]] = {}
     for release in checked:
@@ -341,7 +341,7 @@ def _unserved(subject: Subject, catalog: Catalog, checked: Sequence[Version]) ->
 def unknown_release(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report wheels that can't be checked against any release that they allow.
 
-    An error where nothing else says that the wheel loads: on the unstable ABI, and with a symbol
+    An error if nothing else indicates that the wheel loads: on the unstable ABI, and with a symbol
     that no known release has.
     """
     abi = subject.torch_abi
@@ -380,7 +380,7 @@ def unknown_release(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     " leave `require` out of the configuration.",
 )
 def torch_unused(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
-    """Report targets that use no symbol of torch where the user requires them to."""
+    """Report targets that use no torch symbol although the user requires them to."""
     if subject.require_torch and subject.torch_abi is TorchAbi.NONE:
         linked = [item.path for item in subject.libraries if item.torch.needed]
         yield Hit(
@@ -405,7 +405,7 @@ def torch_unused(subject: Subject, _catalog: Catalog) -> Iterator[Hit]:
     '    min-torch = "2.11"',
 )
 def torch_promise_broken(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report what keeps a wheel from supporting `min-torch`: a symbol, a library, the metadata."""
+    """Report why a wheel does not support `min-torch`: a symbol, a library, or the metadata."""
     promised = subject.min_torch
     if promised is None:
         return
@@ -415,20 +415,20 @@ def torch_promise_broken(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     hit = _above(subject, catalog, promised)
     if hit is None and without:
         hit = Hit(
-            # equivalent: no more than one is kept
+            # equivalent: at most one is kept
             f"{subject.source} does not allow torch {short(kept[0])}",
             evidence=requirements(without),
             fix=_required(subject, f"torch>={short(promised)}"),
         )
     if hit is not None:
         unstable = subject.torch_abi is TorchAbi.UNSTABLE
-        # It is for the release that it was built with, whatever it allows.
+        # The wheel is for the release that it was built with, whatever the metadata allows.
         fix = "drop min-torch until the wheel is on the stable ABI" if unstable else hit.fix
         yield hit._replace(message=f"{said}, but {hit.message}", fix=fix)
 
 
 def _above(subject: Subject, catalog: Catalog, promised: Version) -> Hit | None:
-    """Return what libraries miss in a release from the promised one on; None for nothing."""
+    """Return what libraries miss in releases from `promised` on; None if nothing."""
     fix = "raise min-torch"
     if promised >= catalog.promised_since:
         fix = f"build with -DTORCH_TARGET_VERSION={_target(promised)}, or raise min-torch"
@@ -441,7 +441,7 @@ def _above(subject: Subject, catalog: Catalog, promised: Version) -> Hit | None:
     ]
     if broken:
         releases = {release for release, _, _ in broken}
-        # What is missing from the oldest, which for a floor is all that is newer.
+        # What is missing from the oldest: for a floor, everything added later.
         of_oldest = [item for item in broken if item[0] == min(releases)]
         reasons = [reason for _, reason, _ in of_oldest]
         return Hit(
@@ -464,14 +464,14 @@ def _above(subject: Subject, catalog: Catalog, promised: Version) -> Hit | None:
 
 
 def _likeness(one: str, other: str) -> float:
-    from difflib import SequenceMatcher  # noqa: PLC0415 -- for bad news only
+    from difflib import SequenceMatcher  # noqa: PLC0415 -- only needed for bad news
 
     # Names can be hostile, and the comparison is quadratic.
     return SequenceMatcher(None, one[:_COMPARED], other[:_COMPARED], autojunk=False).ratio()
 
 
 def _where_it_loads(subject: Subject, catalog: Catalog, names: Sequence[str]) -> Fix | None:
-    """Return the requirement that admits the releases which the target loads with."""
+    """Return the requirement that allows the releases on which the target loads."""
     stable = subject.torch_abi is TorchAbi.STABLE
     if subject.torch_abi is TorchAbi.UNSTABLE:
         return _pin(subject, catalog)
@@ -480,7 +480,7 @@ def _where_it_loads(subject: Subject, catalog: Catalog, names: Sequence[str]) ->
         return None
     fix = _required(subject, requirement(loading, catalog.published, open_ended=stable))
     leaked = {name for item in subject.libraries for name in item.torch.leaked}
-    if leaked.issuperset(names):  # it is libstdc++'s: torch only happens to have it
+    if leaked.issuperset(names):  # from libstdc++: torch only happens to have them
         link = "put -lstdc++ before the torch libraries on the link line"
         return Fix(link) if fix is None else fix._replace(text=f"{fix.text}, or {link}")
     return fix
@@ -493,20 +493,20 @@ def _instead(
     missing: Sequence[Reason],
     release: Version,
 ) -> tuple[str, str]:
-    """Return a symbol that a release lacks, and what it has of the same name instead.
+    """Return a symbol that a release lacks, and what it has under the same name instead.
 
-    Most often another signature takes a symbol away.
+    Most often a symbol disappears because its signature changed.
     """
     of_path = (item.platform or "" for item in subject.libraries if item.path == path)
     platform = next(filter(None, map(catalog.platforms.get, of_path)), None)
     if platform is None:
-        return "", ""  # equivalent: only of a platform that is known symbols are missed
+        return "", ""  # equivalent: symbols are missing only on a known platform
     for reason in missing[:_COMPARED_SYMBOLS]:
         declared = qualified_name(reason.name)
         if declared is None:
             continue
         lacking = demangle(reason.name) or ""
-        # Constructors and destructors have several symbols of one declaration.
+        # Constructors and destructors have several symbols per declaration.
         overloads = {
             demangle(other) or ""
             for other in islice(
@@ -530,7 +530,7 @@ def _instead(
     '    dependencies = ["torch>=2.10"]',
 )
 def torch_floor_overstated(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
-    """Report releases that the wheel is guaranteed on and installers will not choose."""
+    """Report releases that the wheel is guaranteed on but that installers will not choose."""
     row = subject.matrix.row
     guaranteed = {r for r, cell in row.items() if cell.status is ReleaseStatus.GUARANTEED}
     if not subject.demands or subject.source is not DemandSource.METADATA:

@@ -1,1 +1,1 @@
-"""From findings to what passes: policy, verdict, ignores, and wheels of one release together."""
+"""From findings to results: policy, verdict, ignores, and wheels of one release together."""

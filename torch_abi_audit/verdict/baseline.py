@@ -33,7 +33,7 @@ _HASH = r"-[0-9a-f]{8}$"  # what auditwheel, delocate and delvewheel add to name
 
 
 def library_key(path: str) -> str:
-    """Return what a library is called whatever it was built for: without suffix and hash.
+    """Return the name of a library regardless of its build: without suffix and hash.
 
     ``x/_C`` for ``x/_C.cpython-312-x86_64-linux-gnu.so`` and ``x/_C.abi3.so``.
     """
@@ -45,7 +45,7 @@ def read_baseline(path: Path) -> Baseline:
     """Read a baseline from the JSON report of an earlier run.
 
     Raises:
-        AuditError: It can't be read, or is no such report.
+        AuditError: The file can't be read, or is not such a report.
     """
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -59,7 +59,7 @@ def read_baseline(path: Path) -> Baseline:
 
 
 def _target(document: Mapping[str, Any]) -> BaselineTarget:
-    """Return a target as the JSON report has it."""
+    """Return a target from its entry in the JSON report."""
     states = [
         LibraryState(
             _text(item["path"]),
@@ -70,7 +70,7 @@ def _target(document: Mapping[str, Any]) -> BaselineTarget:
         for item in document["libraries"]
         if item["torch"] is not None
     ]
-    # What was ignored was there too.
+    # Ignored findings existed too.
     found = [
         (
             _text(item["rule"]),
@@ -100,7 +100,7 @@ def _text(value: Any) -> str:
 
 
 def baseline_of(source: str, reports: Iterable[TargetReport]) -> Baseline:
-    """Return the baseline that the reports of an earlier wheel are."""
+    """Return the baseline made of the reports of an earlier wheel."""
     return Baseline(source, tuple(map(_of_report, reports)))
 
 
@@ -129,7 +129,7 @@ def _symbols(evidence: Iterable[Evidence]) -> Iterable[tuple[str | None, str]]:
 
 
 def _by_key(states: Iterable[LibraryState]) -> dict[str, LibraryState]:
-    """Return libraries by key; of several with one key, such as slices, the worst."""
+    """Return libraries by key; of several with the same key, such as slices, the worst."""
     found: dict[str, LibraryState] = {}
     for state in states:
         key = library_key(state.path)
@@ -153,9 +153,9 @@ def _known(
 
 
 def counterpart(baseline: Baseline, subject: Subject) -> BaselineTarget | None:
-    """Return the target of a baseline that is the same project, for the same platform if there is.
+    """Return the target of a baseline for the same project, and the same platform if possible.
 
-    Of several the one with most libraries in common; None where there is no such project.
+    Of several, the one with the most libraries in common; None if there is no such project.
     """
     keys = {library_key(item.path) for item in subject.libraries}
     same = [item for item in baseline.targets if item.name == subject.claims.name]
@@ -163,7 +163,7 @@ def counterpart(baseline: Baseline, subject: Subject) -> BaselineTarget | None:
 
 
 def compare(subject: Subject, before: BaselineTarget) -> Comparison:
-    """Compare a target with what it was."""
+    """Compare a target with its earlier state."""
     now = _by_key(_states(subject))
     known = {
         state.path: before.libraries[key] for key, state in now.items() if key in before.libraries
@@ -184,10 +184,10 @@ def compare(subject: Subject, before: BaselineTarget) -> Comparison:
 def split_known(
     findings: Iterable[Finding], before: BaselineTarget, source: str
 ) -> tuple[tuple[Finding, ...], tuple[Ignored, ...]]:
-    """Split findings into what is new, and what the baseline has already.
+    """Split findings into new ones and those already in the baseline.
 
-    A finding about symbols is new for those that it did not have; any other one for libraries
-    that it was not about.
+    A finding about symbols is new for symbols that are not in the baseline; any other finding,
+    for libraries that are not.
     """
     new: list[Finding] = []
     old: list[Ignored] = []
@@ -202,7 +202,7 @@ def split_known(
 
 
 def _fresh(finding: Finding, known: KnownFinding) -> Finding | None:
-    """Return what is new of a finding; None for nothing."""
+    """Return the new part of a finding; None if nothing is new."""
     symbols = [item for item in finding.evidence if item.kind is EvidenceKind.SYMBOL]
     if symbols and len(symbols) == len(finding.evidence) and known.symbols:
         left = [
@@ -224,7 +224,7 @@ def _fresh(finding: Finding, known: KnownFinding) -> Finding | None:
 
 
 def _without(finding: Finding, fresh: Finding) -> Finding:
-    """Return what is left of a finding without a part of it."""
+    """Return a finding without a part of it."""
     evidence = [item for item in finding.evidence if item not in fresh.evidence]
     paths = {item.library for item in evidence}
     others = set(finding.libraries) - set(fresh.libraries)

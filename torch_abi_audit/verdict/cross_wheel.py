@@ -51,13 +51,13 @@ if TYPE_CHECKING:
 
 
 class RunCollector:
-    """Takes the reports of a run one by one, and keeps of each what the whole needs.
+    """Collects the reports of a run one by one, keeping of each only what the whole run needs.
 
     Args:
-        catalog: What is known of torch, whichever release targets were judged against.
+        catalog: The full catalog, whichever releases the targets were checked against.
         ignores: What the user ignores.
         policy: What passes.
-        environment: The environment, where its packages are audited as a whole.
+        environment: The environment, if its packages are audited as a whole.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class RunCollector:
         self._present: set[Ignore] = set()
 
     def add(self, report: TargetReport) -> None:
-        """Take the next target."""
+        """Add the report of the next target."""
         self._outcomes.append(_outcome(report))
         if (package := self._package(report)) is not None:
             self._packages.append(package)
@@ -90,7 +90,7 @@ class RunCollector:
             self._wheels[claims.name, claims.version].append(_summary(report, report.subject))
 
     def finish(self) -> RunReport:
-        """Return what is true of all targets together."""
+        """Return the conclusions about all targets together."""
         releases = tuple(
             ProjectRelease(name, version, tuple(wheels), coverage(wheels))
             for (name, version), wheels in sorted(self._wheels.items())
@@ -100,7 +100,7 @@ class RunCollector:
         findings, ignored = split(found, self._ignores, self._catalog)
         for item in ignored:
             self._count(item.finding, ())
-        # What is ignored for nothing is known only now.
+        # Only now is it known which ignores match nothing.
         uses = tuple(map(self._use, self._ignores))
         stale = WholeRun(ignores=uses, strict_ignores=self._policy.strict_ignores)
         findings += self._policy.weigh(run_run_rules(stale, self._catalog))
@@ -109,9 +109,9 @@ class RunCollector:
         return RunReport(releases, findings, ignored, fails, conclusion)
 
     def _package(self, report: TargetReport) -> PackageOutcome | None:
-        """Return what is kept of a package that uses torch."""
+        """Return the outcome to keep for a package that uses torch."""
         subject = report.subject
-        # equivalent: without an environment nothing asks for them
+        # equivalent: without an environment nothing uses them
         if self._environment is None or subject is None or not subject.matrix.row:
             return None
         if subject.claims.name == "torch" or report.verdict is Verdict.ERROR:
@@ -120,7 +120,7 @@ class RunCollector:
         return PackageOutcome(cell, good_releases(subject), subject.claims.name)
 
     def _conclude(self, findings: Sequence[Finding]) -> Conclusion:
-        """Return what the run comes to; an environment by whether its packages load."""
+        """Return the result of the run; for an environment, whether its packages load."""
         if self._environment is None or self._policy.checks:
             return self._policy.conclude(self._outcomes, findings)
         unread = sum(item.verdict is Verdict.ERROR for item in self._outcomes)
@@ -136,7 +136,7 @@ class RunCollector:
         return concluded
 
     def _count_ignores(self, report: TargetReport) -> None:
-        """Count what each ignore names in a target, and what of it is a finding."""
+        """Count what each ignore names in a target, and how much of that is a finding."""
         folder = report.subject.folder if report.subject else ()
         read = {item.path for item in report.libraries}
         unread = {item.path for item in report.unreadable}
@@ -199,7 +199,7 @@ def _summary(report: TargetReport, subject: Subject) -> WheelSummary:
 def platforms_of(claims: Claims) -> tuple[str, ...]:
     """Return the systems and machines of the platform tags: ``linux x86_64``, ``any``.
 
-    Musl is a system of its own, ``linux-musl``. Tags that are not known stand for themselves.
+    Musl is a system of its own, ``linux-musl``. Unknown tags are returned as they are.
     """
     found = set()
     for tag in claims.tags:
@@ -209,7 +209,7 @@ def platforms_of(claims: Claims) -> tuple[str, ...]:
             continue
         musl = "-musl" if tag.platform.startswith("musllinux") else ""
         archs = platform.archs
-        if platform.system == "macos":  # nothing runs i386 any more, which `intel` also names
+        if platform.system == "macos":  # nothing runs i386, which `intel` also names, any more
             archs = tuple(arch for arch in archs if arch != "i686") or archs
         found |= {f"{platform.system}{musl} {arch}" for arch in archs}
     return tuple(sorted(found))
@@ -218,7 +218,7 @@ def platforms_of(claims: Claims) -> tuple[str, ...]:
 def coverage(wheels: Iterable[WheelSummary]) -> tuple[Coverage, ...]:
     """Return what wheels of one release cover: a row for each platform and set of releases.
 
-    Pythons with the same releases of torch share a row.
+    Python versions with the same torch releases share a row.
     """
     pythons: dict[tuple[str, tuple[Version, ...] | None], set[Interpreter]] = defaultdict(set)
     targets: dict[tuple[str, tuple[Version, ...] | None], list[str]] = defaultdict(list)

@@ -1,6 +1,6 @@
-"""What an environment comes to: which packages load, and what to do about those that do not.
+"""The result for an environment: which packages load, and what to do about those that do not.
 
-Advice is for who installs packages, not for who builds them.
+The advice is for users who install packages, not for those who build them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch_abi_audit.model import (
 from torch_abi_audit.verdict.policy import EXIT_ERROR, EXIT_SAFE, EXIT_UNSAFE
 from torch_abi_audit.wording import count, join, ranges, short
 
-_SEVERAL = 2  # packages that one release suits: one by one they have their own fixes
+_SEVERAL = 2  # packages that one release suits: a single one has its own fix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 
 class PackageOutcome(NamedTuple):
-    """What is kept of a package that uses torch, to conclude its environment.
+    """The facts of a package using torch that are kept for the result of its environment.
 
     Attributes:
-        cell: How it stands with the torch that is installed; None where there is none.
-        good: The known releases that it loads on, with layouts as it knows them, and allows.
+        cell: Whether it loads on the installed torch; None if there is none.
+        good: The known releases that it allows and loads on, with layouts as it expects them.
         name: Its name.
     """
 
@@ -47,18 +47,18 @@ class PackageOutcome(NamedTuple):
 
 
 def good_releases(subject: Subject) -> frozenset[Version]:
-    """Return the known releases of torch that suit a package: it loads there, and allows them."""
+    """Return the known torch releases that suit a package: it loads on them and allows them."""
     loading = {release for release, cell in subject.matrix.row.items() if cell.loads_unchanged}
     demands = subject.required or (None,)
     return frozenset(loading) & admitted_by_any(demands, tuple(loading))
 
 
 def remedy(subject: Subject, cell: Cell, torch: Version, catalog: Catalog) -> Remedy | None:
-    """Return what a user can do about a package; None where it loads, as far as is known.
+    """Return what a user can do about a package; None if it loads, as far as is known.
 
     Args:
-        subject: The package, against the releases of the catalog.
-        cell: The package against the torch that is installed.
+        subject: The package, checked against the releases in the catalog.
+        cell: Whether the package loads on the installed torch.
         torch: The version of that torch, with its local part.
         catalog: The known releases of torch.
     """
@@ -91,24 +91,24 @@ def remedy(subject: Subject, cell: Cell, torch: Version, catalog: Catalog) -> Re
         if build is not None and build.reasons:
             why += f"; nor does it load with the build on PyPI: {_told(build.reasons[0])}"
     if for_cuda and same:
-        # The build that the index has of this very release.
+        # The index's build of this same release.
         return Remedy(
             f"{why}; install the build with CUDA from PyPI",
-            # equivalent: there is no more than one
+            # equivalent: there is at most one
             f"pip install --force-reinstall torch=={same[0]}",
         )
     return Remedy(why, _install(good, catalog))
 
 
 def _install(good: frozenset[Version], catalog: Catalog) -> str:
-    """Return the command that installs the newest minor release of those that suit."""
+    """Return the command that installs the newest suitable minor release."""
     newest = max(good).release[:2]
     line = requirement([r for r in good if r.release[:2] == newest], catalog.published)
     return f'pip install "{line}"'
 
 
 def _missing(subject: Subject, cell: Cell, torch: Version) -> str:
-    """Say what the installed torch lacks; where it is too old, which release a package needs."""
+    """Say what the installed torch lacks; if it is too old, which release a package needs."""
     floor = subject.torch_floor
     if floor is not None and floor.release > Version(torch.base_version):
         needs = f"torch {short(floor.release)} or newer is needed"
@@ -117,7 +117,7 @@ def _missing(subject: Subject, cell: Cell, torch: Version) -> str:
 
 
 def _told(reason: Reason) -> str:
-    """Return why a package does not load, a symbol as it is declared."""
+    """Return why a package does not load, with symbols as declared in C++."""
     declared = demangle(reason.name) if reason.cause is Cause.SYMBOL else None
     return f"{declared or reason.name} ({reason.detail})"
 
@@ -130,14 +130,14 @@ def conclude_environment(
     *,
     strict: bool = False,
 ) -> Conclusion:
-    """Return what the audit of an environment comes to.
+    """Return the result of the audit of an environment.
 
     Args:
-        packages: Those that use torch.
+        packages: The packages that use torch.
         unread: How many packages could not be audited.
         environment: The environment.
         catalog: The known releases of torch.
-        strict: Whether changed layouts fail it too.
+        strict: Whether changed layouts also fail the environment.
     """
     broken = [p for p in packages if p.cell is None or p.cell.status is ReleaseStatus.BREAKS]
     changed = [p for p in packages if p.cell and p.cell.layout is LayoutStatus.CHANGED]
@@ -170,7 +170,7 @@ def conclude_environment(
 
 
 def with_failure(conclusion: Conclusion, why: str) -> Conclusion:
-    """Return what an environment comes to where something else fails the run too."""
+    """Return the result for an environment if something else also fails the run."""
     if conclusion.exit_code == EXIT_ERROR:
         return conclusion._replace(why=f"{conclusion.why}; {why}")
     return Conclusion("failed", f"{conclusion.why}; {why}", EXIT_UNSAFE)
@@ -187,7 +187,7 @@ def _advice(packages: Sequence[PackageOutcome], catalog: Catalog) -> str:
         none = "; no torch release on PyPI suits all of them"
         if most < _SEVERAL:
             return none
-        # Of those that suit as many the newest, and what is equal to it.
+        # Among releases that suit equally many, the newest, and those equal to it.
         best = max(releases)
         others = [package.name for package in packages if best not in package.good]
         same = frozenset(

@@ -30,7 +30,7 @@ def split(
 
     Args:
         findings: The findings of one target.
-        ignores: What is to be ignored.
+        ignores: What to ignore.
         catalog: The known releases of torch, with which ignores expire.
         folder: The folders that the target is in; see `names_library`.
     """
@@ -48,22 +48,22 @@ def split(
 
 
 def matched(ignore: Ignore, finding: Finding, folder: Sequence[str] = ()) -> Finding | None:
-    """Return what an ignore matches of a finding: some of its libraries or symbols, or nothing."""
+    """Return the part of a finding that an ignore matches: some libraries or symbols, or None."""
     return _divide(finding, ignore, folder)[0]
 
 
 def names_library(pattern: str, path: str, folder: Sequence[str] = ()) -> bool:
     """Whether a pattern names a library of a target.
 
-    It does from the root of site-packages and from the package's folder: `pkg/lib/_C*.so` and
-    `lib/_C*.so` name the same library of a wheel, of an installed package, of a build tree and
-    by itself.
+    Patterns apply from the root of site-packages and from the package's folder: `pkg/lib/_C*.so`
+    and `lib/_C*.so` name the same library, whether it is in a wheel, an installed package or a
+    build tree, or on its own.
 
     Args:
-        pattern: A shell pattern, in which `*` stands for folders too.
+        pattern: A shell pattern, in which `*` also matches folders.
         path: The path of the library in its target.
-        folder: The folders that the target is in on disk, from the root, where an installer
-            has not put it.
+        folder: The folders that the target is in on disk, from the root, unless an installer
+            put it there.
     """
     installed = installed_path(path)
     places = [path, installed, installed.partition("/")[2]]
@@ -74,9 +74,9 @@ def names_library(pattern: str, path: str, folder: Sequence[str] = ()) -> bool:
 def _divide(
     finding: Finding, ignore: Ignore, folder: Sequence[str]
 ) -> tuple[Finding | None, Finding | None]:
-    """Split a finding into what is ignored and what remains of it, None for nothing.
+    """Split a finding into the part that is ignored and the part that remains, each or None.
 
-    Evidence of no library in particular remains until all libraries are ignored.
+    Evidence without a particular library remains until all libraries are ignored.
     """
     if ignore.rule != finding.rule:
         return None, finding
@@ -99,13 +99,13 @@ def _divide(
 
 
 def _libraries_of(evidence: Iterable[Evidence], paths: Collection[str]) -> set[str]:
-    """Return the libraries that evidence was found in: any of them where it does not say."""
+    """Return the libraries that evidence was found in: all of them if it does not say."""
     found = {item.library for item in evidence}
     return set(paths) if None in found else {path for path in paths if path in found}
 
 
 def part_of(finding: Finding, paths: Collection[str], evidence: Iterable[Evidence]) -> Finding:
-    """Return a finding with some of its libraries and evidence only."""
+    """Return a finding with only some of its libraries and evidence."""
     libraries = tuple(path for path in finding.libraries if path in paths)
     return replace(finding, libraries=libraries, evidence=tuple(evidence))
 

@@ -1,4 +1,4 @@
-"""The fix of a target, made of those of its findings and proven."""
+"""The fix for a target, built from the fixes of its findings and proven."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _TO_THE_STABLE_ABI = (
 
 
 def candidates(findings: Iterable[Finding], tags: Iterable[Tag] = ()) -> list[MetadataChange]:
-    """Return the changes of metadata to try for findings: all of them at once.
+    """Return the metadata changes to try for findings, each of them fixing all at once.
 
-    Where findings want different requirements on torch each is tried: one may be the narrower.
+    If findings need different requirements on torch, each is tried: one may be narrower.
 
     Args:
         findings: The findings that make a target unsafe.
-        tags: The tags of the target; each of their parts may be changed by another finding.
+        tags: The tags of the target; different findings may change different parts of them.
     """
     fixes = [item.fix for item in findings if item.fix]
     changes = [change for fix in fixes for change in offered(fix)]
@@ -44,7 +44,7 @@ def candidates(findings: Iterable[Finding], tags: Iterable[Tag] = ()) -> list[Me
 
 
 def _joint(wanted: Iterable[str], tags: Iterable[Tag]) -> str:
-    """Return tags with what several changes want: of each part the first that is another."""
+    """Return tags that combine several changes: for each part, the first that differs."""
     parts = zip(*(text.split("-") for text in wanted), strict=True)
     return "-".join(
         next((part for part in of_part if part != before), before)
@@ -53,14 +53,14 @@ def _joint(wanted: Iterable[str], tags: Iterable[Tag]) -> str:
 
 
 def offered(fix: Fix) -> tuple[MetadataChange, ...]:
-    """Return the changes of metadata of which one is the fix."""
+    """Return the metadata changes, one of which is the fix."""
     return fix.choices if fix.change is None else (fix.change,)
 
 
 def with_proven_fixes(
     findings: Iterable[Finding], proven: Iterable[MetadataChange]
 ) -> tuple[Finding, ...]:
-    """Return findings without the changes of metadata that did not prove to help."""
+    """Return findings without the metadata changes that were not proven to help."""
     helping = set(proven)
     return tuple(
         replace(item, fix=None) if item.fix and not helping.issuperset(offered(item.fix)) else item
@@ -84,8 +84,8 @@ def plan(
     Args:
         subject: The target.
         found: The findings that make it fail.
-        tried: Changes of its metadata, and what it came to with each.
-        severities: What makes a target fail.
+        tried: Changes to its metadata, and the result with each.
+        severities: The severities that make a target fail.
     """
     passing = {change: again.verdict for change, again in tried if again.safe}
     if passing:
@@ -100,14 +100,14 @@ def plan(
 
 
 def cause(findings: Sequence[Finding]) -> Finding:
-    """Return the finding that tells most: of the gravest, one that says more than the ABI."""
+    """Return the most telling finding: of the most severe, one that is not just about the ABI."""
     worst = [item for item in findings if item.severity is findings[0].severity]
-    # equivalent: where all are of that rule, there is one
+    # equivalent: if all are of that rule, there is one
     return next((item for item in worst if item.rule != UNSTABLE_ABI), worst[0])
 
 
 def advice(made: Plan | None) -> tuple[str, ...]:
-    """Return the proven fix in few words: the lines to paste, or what to choose."""
+    """Return the proven fix in brief: the lines to paste, or the choices."""
     if made is None:
         return ()
     if made.choices:

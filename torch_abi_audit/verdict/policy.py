@@ -1,6 +1,6 @@
 """The policy of a run: what passes, what fails, with which exit code and closing sentence.
 
-It is made of the options and the configuration, once. Nothing else decides any of it.
+It is created once, from the options and the configuration; nothing else decides any of this.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NAMED = 3  # targets in the closing sentence
 
 
 class Outcome(NamedTuple):
-    """What is kept of a target to conclude the run.
+    """The facts of a target that are kept for the result of the run.
 
     Attributes:
         target: What the user named.
@@ -42,9 +42,9 @@ class Outcome(NamedTuple):
         verdict: The verdict.
         fails: Whether it makes the run fail.
         why: Why it is unsafe.
-        fix: The lines that are its proven fix.
-        unused: Whether it does not use torch, although it is required to.
-        broken: Whether it is a package that does not fit the torch that is installed.
+        fix: The lines of its proven fix.
+        unused: Whether it does not use torch although required to.
+        broken: Whether it is a package that does not fit the installed torch.
     """
 
     target: str
@@ -57,7 +57,7 @@ class Outcome(NamedTuple):
     broken: bool = False
 
 
-# What each check is about, of which it alone decides whether a target fails.
+# The rules that each check is about: only they decide whether a target fails.
 _RULES_OF = {
     Check.TORCH: frozenset({UNSTABLE_ABI}),
     Check.ABI3: frozenset(
@@ -68,7 +68,7 @@ _RULES_OF = {
 
 def _result(check: Check, subject: Subject, findings: Iterable[Finding]) -> CheckResult:
     if check is Check.TORCH:
-        # Not what is ignored: libraries that are still to be moved, for example.
+        # Without ignored findings: libraries still to be migrated, for example.
         found = [finding for finding in findings if finding.rule == UNSTABLE_ABI]
         symbols = sum(len(finding.evidence) for finding in found)
         paths = unique(path for finding in found for path in finding.libraries)
@@ -82,9 +82,9 @@ class Policy:
     """What passes and what fails.
 
     Attributes:
-        checks: What alone decides, instead of all that makes a wheel unsafe.
-        strict: Whether warnings fail too, and targets that are no wheels.
-        require_stable: Whether the unstable ABI fails even where the metadata allows for it.
+        checks: The checks that alone decide, instead of all that makes a wheel unsafe.
+        strict: Whether warnings fail too, and targets that are not wheels.
+        require_stable: Whether the unstable ABI fails even if the metadata allows for it.
         strict_ignores: Which ignores fail the run, whatever is checked.
     """
 
@@ -99,7 +99,7 @@ class Policy:
         return frozenset({Severity.ERROR, *([Severity.WARNING] if self.strict else [])})
 
     def weigh(self, findings: Sequence[Finding]) -> tuple[Finding, ...]:
-        """Return findings with the severity that they have here, the gravest first."""
+        """Return findings with their severity under this policy, the most severe first."""
         if self.require_stable:
             findings = [
                 replace(item, severity=Severity.ERROR) if item.rule == UNSTABLE_ABI else item
@@ -117,11 +117,11 @@ class Policy:
         return any(finding.rule in _RULES_OF[check] for check in self.checks)
 
     def results(self, subject: Subject, findings: Iterable[Finding]) -> tuple[CheckResult, ...]:
-        """Return what comes of each check, from what is not ignored."""
+        """Return the result of each check, from the findings that are not ignored."""
         return tuple(_result(check, subject, findings) for check in self.checks)
 
     def verdict(self, subject: Subject, findings: Iterable[Finding]) -> Verdict:
-        """Return the verdict for a target that could be opened, from what is not ignored."""
+        """Return the verdict for an opened target, from the findings that are not ignored."""
         if subject.unreadable:
             return Verdict.ERROR
         if any(finding.severity in self.failing for finding in findings):
@@ -136,8 +136,8 @@ class Policy:
     ) -> bool:
         """Whether a target makes the run fail.
 
-        What could not be audited always does. Otherwise a wheel that is unsafe, or what
-        `check` names; nothing but wheels fails by default.
+        A target that could not be audited always does. Otherwise an unsafe wheel does, or
+        whatever `check` names; by default only wheels can fail.
         """
         findings = tuple(findings)
         if verdict is Verdict.ERROR or any(item.rule == TORCH_UNUSED for item in findings):
@@ -147,9 +147,9 @@ class Policy:
         return (kind is TargetKind.WHEEL or self.strict) and verdict is Verdict.UNSAFE
 
     def fails_together(self, findings: Iterable[Finding]) -> bool:
-        """Whether what holds for all targets together fails the run.
+        """Whether the findings about all targets together fail the run.
 
-        Checks of one thing leave it out, but for ignores that must not be stale.
+        With `check` they are left out, except for ignores that must not be stale.
         """
         return any(finding.severity in self.failing for finding in self._together(findings))
 
@@ -161,7 +161,7 @@ class Policy:
         ]
 
     def conclude(self, outcomes: Sequence[Outcome], together: Sequence[Finding]) -> Conclusion:
-        """Return what a run comes to.
+        """Return the result of a run.
 
         Args:
             outcomes: The targets.
@@ -209,7 +209,7 @@ class Policy:
         return _passed(outcomes, noun, wheels=wheels)
 
     def _failed_together(self, noun: str, together: Sequence[Finding]) -> Conclusion:
-        """Return what a run comes to in which only what holds for all targets together fails."""
+        """Return the result of a run that fails only for findings about all targets together."""
         counted = self._together(together)
         failing = [item.rule for item in counted if item.severity in self.failing]
         if self.strict_ignores is not None and set(failing) == {STALE_IGNORE}:
@@ -221,10 +221,10 @@ class Policy:
         return Conclusion("unsafe", why, EXIT_UNSAFE)
 
     def _faults(self, bad: Sequence[Outcome], of_all: str, *, wheels: bool) -> list[str]:
-        """Say what is wrong with how many of the targets that fail."""
+        """Say what is wrong with the targets that fail, and with how many of them."""
         if not self.checks:
             return [f"{self._fault(wheels=wheels)} {len(bad)} {of_all}{_named(bad)}{_shared(bad)}"]
-        # What does not use torch passes the check, and fails for that.
+        # Targets that do not use torch pass the check but fail for that reason.
         unused = [item for item in bad if item.unused]
         rest = [item for item in bad if not item.unused]
         parts = []
@@ -248,7 +248,7 @@ class Policy:
 
 
 def _passed(outcomes: Sequence[Outcome], noun: str, *, wheels: bool) -> Conclusion:
-    """Return what a run comes to in which all targets pass."""
+    """Return the result of a run in which all targets pass."""
     total = len(outcomes)
     pinned = sum(item.verdict is Verdict.PINNED for item in outcomes)
     said = f"all {count(total, noun)}" if total > 1 else count(total, noun)
@@ -261,7 +261,7 @@ def _passed(outcomes: Sequence[Outcome], noun: str, *, wheels: bool) -> Conclusi
 
 
 def _shared(outcomes: Sequence[Outcome]) -> str:
-    """Say why targets are unsafe, and what to change, where it is the same for all of several."""
+    """Say why targets are unsafe, and what to change, if that is the same for all of several."""
     first = outcomes[0]
     if len(outcomes) == 1 or first.why is None:
         return ""
@@ -271,7 +271,7 @@ def _shared(outcomes: Sequence[Outcome]) -> str:
 
 
 def _named(outcomes: Sequence[Outcome]) -> str:
-    """Name targets, where they are few."""
+    """Name the targets if they are few."""
     if len(outcomes) > _NAMED:
         return ""
     return f" ({', '.join(last_part(item.target) for item in outcomes)})"

@@ -32,10 +32,11 @@ class Support(NamedTuple):
     """The torch releases that a target loads on, and those that its metadata allows.
 
     Attributes:
-        loads: The known releases that it loads on, with classes as it knows them.
+        loads: The known releases that it loads on, with classes as it expects them.
         guaranteed: Those of them that the stable ABI guarantees.
-        unknown: Known releases of which it is not known, for want of a build for its platform.
-        allowed: The known releases that it is checked against, by its metadata or the user.
+        unknown: Known releases without a build for its platform, so it is unclear if it loads.
+        allowed: The known releases that it is checked against: those that its metadata allows,
+            or the user's choice.
     """
 
     loads: frozenset[Version]
@@ -63,7 +64,7 @@ def support(subject: Subject) -> Support:
 
 
 def progress(uses: Iterable[TorchUse]) -> MigrationProgress:
-    """Count the libraries that use torch by its stable ABI, and those that do not yet."""
+    """Count the libraries that use torch through its stable ABI, and those that do not yet."""
     abis = [use.abi for use in uses]
     return MigrationProgress(abis.count(TorchAbi.STABLE), abis.count(TorchAbi.UNSTABLE))
 
@@ -78,16 +79,16 @@ def summarize(  # noqa: PLR0913 -- all that the sentence is about
     kind: TargetKind,
     plan: Plan | None = None,
 ) -> str:
-    """Say in one sentence what the verdict rests on.
+    """Say in one sentence what the verdict is based on.
 
     Args:
         subject: The target.
         catalog: The torch releases that it is checked against.
-        findings: The rules that apply, the gravest first.
+        findings: The rules that apply, the most severe first.
         ignored: The findings that the user ignores.
         verdict: The verdict.
         kind: What the target is.
-        plan: What to change, where it does not pass.
+        plan: What to change if it does not pass.
     """
     match verdict:
         case Verdict.ERROR:
@@ -148,19 +149,19 @@ def _where(subject: Subject, found: Support, catalog: Catalog) -> str:
 
 
 def _needs_cuda(subject: Subject) -> bool:
-    """Whether a library links to what only CUDA builds of torch have."""
+    """Whether a library links to libraries that only CUDA builds of torch have."""
     return any("cuda" in name for item in subject.libraries for name in item.torch.needed)
 
 
 def _required(subject: Subject, found: Support, catalog: Catalog) -> list[str]:
-    """Say what the metadata requires of torch, as far as it is not all that was said."""
+    """State the metadata's requirement on torch, unless it adds nothing to what was said."""
     required = subject.requires_torch
     if not subject.required:
         return []
     if required is None:
         return ["but torch is not declared"]
     if not found.allowed:
-        # Older or newer ones than the catalog has, or none at all.
+        # Only releases older or newer than those in the catalog, or none at all.
         return [f"torch{required} allows no known release"]
     if None in subject.required:
         return [f"torch{required} is only declared in part"]
@@ -173,7 +174,7 @@ def _required(subject: Subject, found: Support, catalog: Catalog) -> list[str]:
 
 
 def _installs(subject: Subject, kind: TargetKind) -> list[str]:
-    """Say on which Pythons a wheel can be installed."""
+    """Say on which Python versions a wheel can be installed."""
     if kind is not TargetKind.WHEEL:
         return []
     found = [str(item) for item in installing_interpreters(subject.claims)]
@@ -182,7 +183,7 @@ def _installs(subject: Subject, kind: TargetKind) -> list[str]:
 
 
 def _cause(findings: Sequence[Finding]) -> str:
-    """Say what is wrong: the finding that tells most, and which other rules fail it."""
+    """Say what is wrong: the most telling finding, and which other rules the target fails."""
     told = cause(findings)
     more = unique(
         item.rule
