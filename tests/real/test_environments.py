@@ -50,6 +50,6 @@ def test_packages_beside_torch_for_macos(
     output = capsys.readouterr().out
     assert "torchaudio 2.11.0 does not load with torch 2.8.0: torch 2.10 or newer is" in output
     assert output.splitlines()[-1] == (
-        "failed: 1 of 2 packages that use torch does not load with torch 2.8.0; no known torch"
-        " release suits all of them"
+        "failed: 1 of 2 packages that use torch does not load with torch 2.8.0; no torch"
+        " release on PyPI suits all of them"
     )
