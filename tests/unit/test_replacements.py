@@ -630,6 +630,11 @@ def test_of_one_symbol() -> None:
             ),
         ),
         (
+            "at::_ops::empty_like",
+            "at::_ops::empty_like: use torch::stable::empty_like (since torch 2.9)\n",
+        ),
+        ("at::_ops", "at::_ops: no stable replacement is known in torch 2.15\n"),
+        (
             "c10::MessageLogger::MessageLogger",
             "c10::MessageLogger::MessageLogger: no stable replacement is known in torch 2.15\n",
         ),
