@@ -16,9 +16,9 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     """Open a zip archive.
 
     Raises:
-        AuditError: It is none, or no file at all. A pipe is not waited for.
+        AuditError: It is not one, or not a file at all. A pipe is not waited for.
     """
-    # os.path answers for any string, where pathlib raises for some.
+    # os.path accepts any string, but pathlib raises for some.
     if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
         raise AuditError("not a file")
     try:
@@ -28,5 +28,5 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     except OSError as error:
         raise AuditError(error.strerror or str(error)) from error
     except Exception as error:
-        # Besides BadZipFile a damaged directory raises struct.error, ValueError and more.
+        # Besides BadZipFile, a damaged directory raises struct.error, ValueError and more.
         raise AuditError(f"not a zip archive: {error or type(error).__name__}") from error

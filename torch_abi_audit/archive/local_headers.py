@@ -29,8 +29,8 @@ class LocalHeader(NamedTuple):
     Attributes:
         flags: The general purpose bits.
         method: The method of compression.
-        packed: The compressed size, as its field says.
-        size: The inflated size, as its field says.
+        packed: The compressed size, according to its field.
+        size: The inflated size, according to its field.
         name: The name.
         extra_length: The length of the extra fields, which follow the name.
         length: The length of the whole header.
@@ -46,7 +46,7 @@ class LocalHeader(NamedTuple):
 
 
 def parse_local(data: bytes) -> LocalHeader | None:
-    """Parse what begins with a local header, without its extra fields; None for anything else."""
+    """Parse a local header at the start, without its extra fields; None for anything else."""
     if len(data) < LOCAL.size or data[:4] != b"PK\x03\x04":
         return None
     _, _, flags, method, *_, packed, size, length, extra_length = LOCAL.unpack_from(data)
@@ -57,13 +57,13 @@ def parse_local(data: bytes) -> LocalHeader | None:
 
 
 def is_plain(data: bytes, info: zipfile.ZipInfo) -> bool:
-    """Whether a header says just what the directory says, and has no extra fields.
+    """Whether a header says exactly what the directory says, and has no extra fields.
 
-    As nearly all have it, which need no closer look.
+    Nearly all headers are like that, and need no closer look.
 
     Args:
-        data: The header, as long as it then is.
-        info: The member, as the directory has it; its name is ASCII then.
+        data: The header, of the length that it then has.
+        info: The member, as the directory describes it; its name is then ASCII.
     """
     expected = LOCAL.pack(
         b"PK\x03\x04",
@@ -87,11 +87,11 @@ def is_plain(data: bytes, info: zipfile.ZipInfo) -> bool:
 
 
 class Extra(NamedTuple):
-    """The extra fields that say what the header also says; None where malformed.
+    """The extra fields that repeat what the header says.
 
     Attributes:
-        wide: The 8-byte numbers of the ZIP64 field, None without one.
-        names: What Info-ZIP's fields say that the name is; None for what is not UTF-8.
+        wide: The 8-byte numbers in the ZIP64 field; None without one.
+        names: The names in Info-ZIP's fields; None for one that is not UTF-8.
     """
 
     wide: tuple[int, ...] | None
@@ -99,7 +99,7 @@ class Extra(NamedTuple):
 
 
 def parse_extra(data: bytes) -> Extra | None:
-    """Parse extra fields; None where they overrun their space, or stand twice."""
+    """Parse extra fields; None if they overrun their space, or occur twice."""
     offset, wide = 0, None
     names: list[str | None] = []
     while offset < len(data):
@@ -110,7 +110,7 @@ def parse_extra(data: bytes) -> Extra | None:
         if offset + size > len(data):
             return None
         if field == _ZIP64:
-            # One of the lengths that the fields in it can have together.
+            # One of the lengths that its contents can have.
             if wide is not None or size not in (0, 8, 16, 24, 28):
                 return None
             wide = struct.unpack_from(f"<{size // 8}Q", data, offset)
@@ -126,7 +126,7 @@ def parse_extra(data: bytes) -> Extra | None:
 
 
 def without_zip64(data: bytes) -> bytes:
-    """Return extra fields without those that have the sizes and offsets of zip64."""
+    """Return extra fields without those that hold zip64 sizes and offsets."""
     kept, offset = b"", 0
     while offset + 4 <= len(data):
         field, size = struct.unpack_from("<2H", data, offset)
@@ -139,7 +139,7 @@ def without_zip64(data: bytes) -> bytes:
 def sizes(header: LocalHeader, extra: Extra) -> tuple[int, int] | None:
     """Return a member's compressed and inflated sizes, which ZIP64 keeps in an extra field.
 
-    None where the two contradict each other.
+    None if the two contradict each other.
     """
     packed, size, wide = header.packed, header.size, extra.wide
     if wide is None:
@@ -154,7 +154,7 @@ def sizes(header: LocalHeader, extra: Extra) -> tuple[int, int] | None:
 
 
 def after_descriptor(file: IO[bytes], position: int, info: zipfile.ZipInfo) -> int:
-    """Return where the data descriptor ends that follows a member, with or without signature."""
+    """Return where the data descriptor after a member ends, with or without a signature."""
     file.seek(position)
     data = file.read(24)
     start = 4 if data[:4] == b"PK\x07\x08" else 0
@@ -209,7 +209,7 @@ def directory_errors(file: IO[bytes], start: int, count: int) -> Iterator[str]:
 
 
 def _fills(file: IO[bytes], start: int, end: int) -> bool:
-    """Whether records of members, as long as they say, fill the central directory."""
+    """Whether the members' records, by the lengths they state, fill the central directory."""
     position = start
     file.seek(start)
     while position < end:

@@ -1,9 +1,9 @@
 """The members of a zip archive as random-access sources that are inflated as streams.
 
-A library can be a gigabyte of code for accelerators around a megabyte of tables. What is
-read ahead of is inflated and forgotten, but for the first bytes, where linkers put
-symbol tables, and the last ones; what follows the last byte that is asked for is not
-inflated at all.
+A library can be a gigabyte of accelerator code around a megabyte of tables. Bytes before
+those requested are inflated and discarded, except for the first bytes, where linkers put
+symbol tables, and the latest ones; bytes after the last one requested are not inflated
+at all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch_abi_audit.archive.local_headers import ENCRYPTED_FLAGS, LOCAL, parse_
 from torch_abi_audit.errors import AuditError, LibraryError
 from torch_abi_audit.formats.source import check_range
 
-try:  # Inflates libraries in half the time; there are wheels of it for common platforms only.
+try:  # Inflates libraries in half the time, but has wheels for common platforms only.
     from isal import isal_zlib as zlib
 except ImportError:
     import zlib  # type: ignore[no-redef]
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.budget import Budget
 
-_PREFIX = 16 << 20  # kept of the beginning
-_WINDOW = 4 << 20  # kept of what was read last
+_PREFIX = 16 << 20  # kept from the beginning
+_WINDOW = 4 << 20  # kept from what was read last
 _SKIPPED = 1 << 19  # inflated at once
 _READ = 1 << 18  # compressed bytes
 # Most members are only sniffed: their first bytes come with their header.
 _SNIFFED, _FIRST_READ, _USUAL_EXTRA = 64, 512, 32
 # Each step back beyond what is kept inflates the member again. Libraries have their tables
-# in two places at most; a file made to step back and forth is refused.
+# in two places at most; a file made to step back and forth is rejected.
 _MAX_PASSES = 8
 _READ_TO_THE_END = 4 << 20
 
@@ -56,26 +56,26 @@ class MemberSource(Protocol):
         """Check the member's length and checksum.
 
         Args:
-            whole: Whether to inflate all that is left, if need be again from the start.
-                Otherwise only what little is left is read.
+            whole: Whether to inflate all that is left, if necessary from the start again.
+                Otherwise the rest is read only if it is short.
 
         Returns:
             Whether they were checked.
 
         Raises:
-            LibraryError: Either is not what the archive's directory says.
+            LibraryError: Either differs from the archive's directory.
         """
 
     @property
     def digest(self) -> bytes:
-        """The hash of the whole member, once it was checked."""
+        """The hash of the whole member, once it has been checked."""
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
 
 
-def open_member(  # noqa: PLR0913 -- what a member is, and what is to be done with its bytes
+def open_member(  # noqa: PLR0913 -- what a member is, and what to do with its bytes
     archive: zipfile.ZipFile,
     info: zipfile.ZipInfo,
     file: IO[bytes],
@@ -87,12 +87,12 @@ def open_member(  # noqa: PLR0913 -- what a member is, and what is to be done wi
     """Open a member.
 
     Args:
-        archive: The archive, for its methods of compression that wheels do not use.
+        archive: The archive, for the compression methods that wheels do not use.
         info: The member.
-        file: The archive's bytes, in the hands of one thread.
-        algorithm: What to hash the member with while it is checked.
-        budget: Says when the time is over.
-        passing: Is shown the bytes that are inflated, in order, each once; none of a member
+        file: The archive's bytes, used by only one thread.
+        algorithm: The algorithm to hash the member with while it is checked.
+        budget: Limits the time.
+        passing: Receives the inflated bytes, in order, each once; not called for a member
             without compression, which can be read again.
     """
     raw = _Raw(info, file, budget)
@@ -133,10 +133,10 @@ class _Raw:
         return data
 
     def _first(self, size: int) -> bytes:
-        """Find where the data begins, which the local header alone says.
+        """Find where the data begins, which only the local header says.
 
         Returns:
-            The first bytes, where they were read with the header and are what is asked for.
+            The first bytes, if they were read with the header and are those requested.
         """
         info = self._info
         self._file.seek(info.header_offset)
@@ -194,7 +194,7 @@ class _Stored:
 
 
 class _Inflated:
-    """A compressed member: inflated from the start, and again for what was forgotten."""
+    """A compressed member: inflated from the start, and again for bytes that were discarded."""
 
     def __init__(
         self,
@@ -240,7 +240,7 @@ class _Inflated:
         offset += len(parts[0])
         if offset < self._position - self._kept:
             self._rewind()
-        # What of it lies in the window, and then what is inflated anew.
+        # First the part of it in the window, then what is newly inflated.
         start = self._position - self._kept
         for chunk in self._window:
             if start + len(chunk) > offset and start < end:
@@ -254,7 +254,7 @@ class _Inflated:
         return b"".join(parts)
 
     def _sniff(self) -> None:
-        """Inflate the first bytes alone, and let the stream begin with them again."""
+        """Inflate only the first bytes, and let the stream begin with them again."""
         if self._info.compress_type == zipfile.ZIP_DEFLATED:
             self._raw.seek(0)
             with contextlib.suppress(zlib.error):  # type: ignore[arg-type] # the stream says so
@@ -274,7 +274,7 @@ class _Inflated:
         return b"" if self._hasher is None else self._hasher.digest()
 
     def _next(self, wanted: int) -> bytes:
-        """Inflate the next bytes, and keep them for a while; nothing where they should end."""
+        """Inflate the next bytes, and keep them for a while; none where they should end."""
         try:
             if self._stream is None:
                 self._stream = self._inflate()
@@ -323,7 +323,7 @@ class _Inflated:
             yield chunk
 
     def _rewind(self) -> None:
-        """Begin anew."""
+        """Start over."""
         self._close()
         self._passes += 1
         if self._passes >= _MAX_PASSES:

@@ -1,6 +1,6 @@
 """Wheels on a package index, read in place over HTTP range requests.
 
-The network is used only where the user names an index: nothing here has a default URL.
+The network is used only if the user names an index: nothing here has a default URL.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class IndexFile:
     Attributes:
         filename: The file's name.
         url: Where it is.
-        yanked: Whether installers are to leave it out.
-        uploaded: The day on which it was uploaded; None where the index does not say.
+        yanked: Whether installers should ignore it.
+        uploaded: The day on which it was uploaded; None if the index does not say.
     """
 
     filename: str
@@ -53,7 +53,7 @@ def project_files(index_url: str, project: str) -> list[IndexFile]:
         project: The project's normalized name.
 
     Raises:
-        AuditError: The index does not answer, or not with such a page.
+        AuditError: The index does not answer, or does not answer with such a page.
     """
     page = urljoin(index_url.rstrip("/") + "/", f"{project}/")
     with _open(page, {"Accept": f"{_JSON}, text/html;q=0.5"}) as response:
@@ -78,7 +78,7 @@ def project_files(index_url: str, project: str) -> list[IndexFile]:
 
 
 def _day(time_stamp: str | None) -> date | None:
-    """Return the day, in UTC, of a time stamp of PEP 700."""
+    """Return the day, in UTC, of a PEP 700 timestamp."""
     try:
         return date.fromisoformat((time_stamp or "")[:10])
     except ValueError:
@@ -98,7 +98,7 @@ class _Links(HTMLParser):
 
 
 class RangeFile(io.RawIOBase):
-    """A remote file as a seekable stream that fetches blocks, and keeps the last few.
+    """A remote file as a seekable stream that fetches blocks and keeps the last few.
 
     Raises:
         AuditError: The server does not answer, or does not serve ranges.
@@ -135,7 +135,7 @@ class RangeFile(io.RawIOBase):
         return self._position
 
     def read(self, size: int = -1) -> bytes:
-        """Return the next `size` bytes, fewer at the end, all that is left when negative."""
+        """Return the next `size` bytes, fewer at the end, all that are left if negative."""
         end = self.size if size < 0 else min(self._position + size, self.size)
         parts = []
         while self._position < end:

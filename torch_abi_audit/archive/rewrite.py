@@ -1,7 +1,7 @@
-"""A zip archive written again with some members changed, all others as they are compressed.
+"""A zip archive rewritten with some members changed, and all others copied as compressed.
 
-What is copied keeps its bytes, its time, its attributes and its place in the order (PKWARE's
-APPNOTE.TXT 4.3). Sizes and checksums stand before the data, so that there are no descriptors.
+A copied member keeps its bytes, its time, its attributes and its place in the order (PKWARE's
+APPNOTE.TXT 4.3). Sizes and checksums come before the data, so that there are no descriptors.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import IO
 
-_MOST_BYTES, _MOST_MEMBERS = 0xFFFFFFFE, 0xFFFE  # what is one more says that zip64 has it
+_MOST_BYTES, _MOST_MEMBERS = 0xFFFFFFFE, 0xFFFE  # one more means that zip64 has the value
 _PIECE = 1 << 20
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class _Content(NamedTuple):
-    """What a member has in the new archive: where from, or the bytes."""
+    """A member's contents in the new archive; without `data`, they are copied."""
 
     crc: int
     size: int
@@ -41,7 +41,7 @@ class _Content(NamedTuple):
 
 
 class _Local(NamedTuple):
-    """Where the data of a member begin, and the extra fields of its own header."""
+    """Where the data of a member begins, and the extra fields of its own header."""
 
     start: int
     extra: bytes
@@ -52,11 +52,11 @@ def rewrite(archive: zipfile.ZipFile, output: IO[bytes], changed: Mapping[str, b
 
     Args:
         archive: The archive, open.
-        output: Where to, from its start.
+        output: Where to write it, from the start.
         changed: The new contents, by the names of members.
 
     Raises:
-        AuditError: It has what can't be copied: encrypted members, or it takes zip64.
+        AuditError: It can't be copied: it has encrypted members, or needs zip64.
         OSError: It can't be read or written.
     """
     source = archive.fp
@@ -96,7 +96,7 @@ def _require_narrow(position: int) -> None:
 
 
 def _content(info: zipfile.ZipInfo, data: bytes | None) -> _Content:
-    """Return what a member has in the new archive."""
+    """Return a member's contents in the new archive."""
     if info.flag_bits & ENCRYPTED_FLAGS:
         raise AuditError(f"{info.orig_filename}: encrypted")
     if data is None:
@@ -137,7 +137,7 @@ def _pieces(source: IO[bytes], local: _Local, info: zipfile.ZipInfo) -> Iterator
 
 
 def _time(info: zipfile.ZipInfo) -> tuple[int, int]:
-    """Return the time of a member, and its date, as MS-DOS has them."""
+    """Return the time and the date of a member in MS-DOS format."""
     year, month, day, hour, minute, second = info.date_time
     return hour << 11 | minute << 5 | second // 2, (year - 1980) << 9 | month << 5 | day
 

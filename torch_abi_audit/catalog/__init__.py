@@ -1,6 +1,6 @@
 """The catalog: what each torch release provides, as data measured from torch's own wheels.
 
-`build` makes the data; everything else only asks a loaded `Catalog`.
+`build` makes the data; everything else only queries a loaded `Catalog`.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class Shim(NamedTuple):
         header: The header that declares it, in the newest release that does.
         gate: The release that the header's `TORCH_FEATURE_VERSION` guard names, if any.
         condition: Other preprocessor conditions on it, such as ``USE_CUDA``.
-        promised: The stable ABI's promise names the header.
-        deprecated: The header is the one for deprecated shims.
+        promised: Whether the stable ABI's guarantee names the header.
+        deprecated: Whether the header is the one for deprecated shims.
         removed: The first release whose headers no longer declare it, if any.
-        changed: Releases that gave it other parameters or another return type.
+        changed: Releases that changed its parameters or its return type.
         exported: For each platform of the catalog whose builds export it, the library
             that does.
     """
@@ -72,8 +72,8 @@ class Shim(NamedTuple):
 class Platform:
     """The builds of torch for one platform, and what they export.
 
-    The parts are read when they are first asked for: a wheel that uses known shims
-    only never reads the export table.
+    The parts are read when first used: for a wheel that uses only known shims, the
+    export table is never read.
 
     Attributes:
         key: The name of the platform, e.g. ``linux_x86_64``.
@@ -99,12 +99,12 @@ class Platform:
 
     @cached_property
     def leaks(self) -> Mapping[str, Leak]:
-        """The names of libstdc++ that builds export."""
+        """The libstdc++ names that builds export."""
         return self._file.leaks()
 
     @cached_property
     def cuda_stems(self) -> frozenset[str]:
-        """The stems of CUDA's libraries that any build brings."""
+        """The stems of the CUDA libraries that come with any build."""
         names = {name for build in self.builds for name in build.cuda_libraries}
         return frozenset(parts[0] for name in names if (parts := cuda_library(name)))
 
@@ -120,10 +120,10 @@ class Platform:
         return frozenset([library for library, mask in masks.items() if mask & bit])
 
     def finds_leak(self, name: str, build: Build, tags: Collection[str]) -> bool:
-        """Whether a library finds a name of libstdc++ on every system it loads on with a build.
+        """Whether a library finds a libstdc++ name on every system it loads on with a build.
 
         Either torch's own libraries export it, or the system's libstdc++ is new enough:
-        both the library's tags and those of torch's wheels hold for that system, so the
+        both the library's tags and those of torch's wheels apply to that system, so the
         stricter one decides.
 
         Args:
@@ -137,7 +137,7 @@ class Platform:
         )
 
     def number(self, build: Build) -> int:
-        """Return the place of one of the builds, which masks count by."""
+        """Return the position of one of the builds, which is its bit in masks."""
         return self._numbers[build.version]
 
     @cached_property
@@ -165,10 +165,10 @@ class Catalog:
     Attributes:
         releases: The releases with data, oldest first.
         published: Every final release on the index, oldest first.
-        promised_since: The first release that the stable ABI's promise covers.
-        shims: Every C shim that any release of the catalog declares.
+        promised_since: The first release that the stable ABI's guarantee covers.
+        shims: Every C shim that any release in the catalog declares.
         platforms: The platforms that the index has builds for, by their keys.
-        released: The day on which each published release was first uploaded, where it is known.
+        released: The day on which each published release was first uploaded, if known.
     """
 
     releases: tuple[Version, ...]
@@ -185,7 +185,7 @@ class Catalog:
 
 
 class _PackagedShims(Mapping[str, Shim]):
-    """The packaged shims; each is made when it is first asked for, since few of them are."""
+    """The packaged shims; each is made when first used, since few of them are."""
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         self._headers = data["headers"]
@@ -228,7 +228,7 @@ class _PackagedShims(Mapping[str, Shim]):
 
 @cache
 def load_catalog() -> Catalog:
-    """Load the catalog that this package carries."""
+    """Load the catalog shipped in this package."""
     folder = Path(__file__).with_name(DATA_FOLDER)
     data = json.loads((folder / SHIMS_FILE).read_text(encoding="utf-8"))
     platforms = {}

@@ -1,4 +1,4 @@
-"""A catalog of one torch: an installed one, or a wheel, nightly and private builds included."""
+"""A catalog of one torch: installed or a wheel, including nightly and private builds."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def catalog_of(target: Path, base: Catalog) -> Catalog:
 
     Args:
         target: A torch wheel, a site-packages folder with torch in it, or the `torch`
-            folder in one.
-        base: The packaged catalog. It says since when torch has which shim.
+            folder in such a folder.
+        base: The packaged catalog, which says when torch added each shim.
 
     Raises:
         AuditError: There is no torch there, or it can't be read.

@@ -25,15 +25,15 @@ class Build(NamedTuple):
     Attributes:
         version: The release.
         cuda: The CUDA release it was built with; None for a build without CUDA.
-        libraries: Torch's libraries, each with the names of those that it needs.
-        others: Names of the other libraries that lie beside them.
-        requires: The requirements that bring CUDA's libraries on this platform.
-        cxx11: Whether its C++ names are in the new string ABI of libstdc++; None where
-            there is no other.
+        libraries: Torch's libraries, each with the names of the libraries that it needs.
+        others: Names of the other libraries in the same folder.
+        requires: The requirements that install CUDA's libraries on this platform.
+        cxx11: Whether its C++ names use the new string ABI of libstdc++; None if there is
+            no other.
         requires_python: Its ``Requires-Python``.
         pythons: The interpreter and ABI tags that the release has wheels for.
         platforms: The platform tags of these wheels, which say what every system that
-            installs one has.
+            installs such a wheel has.
     """
 
     version: Version
@@ -47,7 +47,7 @@ class Build(NamedTuple):
     platforms: tuple[str, ...] = ()
 
     def closure(self, needed: Sequence[str]) -> frozenset[str]:
-        """Return those of torch's libraries that are among the names, or needed by them."""
+        """Return torch's libraries that are among the names, or are needed by those that are."""
         found = [name for name in needed if name in self.libraries]
         for name in found:  # grows as it goes
             found += [
@@ -59,7 +59,7 @@ class Build(NamedTuple):
 
     @property
     def cuda_libraries(self) -> frozenset[str]:
-        """CUDA's libraries that torch needs: its requirements bring them, and it loads them."""
+        """CUDA's libraries that torch needs: its requirements install them, and it loads them."""
         return frozenset(
             name
             for needed in self.libraries.values()
@@ -72,7 +72,7 @@ class Leak(NamedTuple):
     """A name of libstdc++ that torch's libraries export too, without a version.
 
     Attributes:
-        mask: The builds that do, as a bit mask over their numbers.
+        mask: The builds whose libraries do, as a bit mask over the build numbers.
         version: The symbol version that libstdc++ itself gives the name, e.g.
             ``GLIBCXX_3.4.32``: the oldest libstdc++ that has it.
     """
@@ -83,17 +83,17 @@ class Leak(NamedTuple):
 
 @dataclass(frozen=True)
 class ExportTable:
-    """The names that torch's libraries export, in blocks that are read when one is asked for.
+    """The names that torch's libraries export, in blocks that are read on demand.
 
     A pattern says, for each library that exports a name, in which builds it does, as
-    a bit mask over their numbers. Few patterns serve all names.
+    a bit mask over the build numbers. A few patterns cover all names.
 
     Attributes:
         firsts: The first name of each block; blocks and names in them are sorted.
         read_block: Returns the names of a block.
         pattern_ids: For each name, over all blocks, the number of its pattern.
         patterns: The patterns: library to mask.
-        block_size: The names in each block but the last.
+        block_size: The number of names in each block but the last.
     """
 
     firsts: Sequence[str]
@@ -137,7 +137,7 @@ class ExportTable:
 
     def beginning_with(self, prefix: str) -> Iterator[tuple[str, Mapping[str, int]]]:
         """Yield the names that begin with a prefix, in order, with their exporters."""
-        # The first of them can be in the block before the one that begins with it.
+        # The first such name can be in the block before the one whose first name has the prefix.
         number = max(0, bisect_right(self.firsts, prefix) - 1)
         if number < len(self.firsts):
             for name, exporters in self._from(number, bisect_left(self._block(number), prefix)):
@@ -154,7 +154,7 @@ class ExportTable:
 
 
 def make_table(exports: Sequence[Mapping[str, Sequence[str]]]) -> ExportTable:
-    """Make the table from what each build's libraries export, in the order of the builds."""
+    """Make the table from the exports of each build's libraries, in the order of the builds."""
     masks: dict[str, dict[str, int]] = {}
     for number, libraries in enumerate(exports):
         for library, names in libraries.items():

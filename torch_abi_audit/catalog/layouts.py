@@ -1,8 +1,8 @@
 """Class layouts, enums and assertions of torch's releases: what changed, and since when.
 
 Measured from the headers in torch's own wheels (`build/layouts.py`). A library that inlined
-code of theirs may find every symbol in another release and still be wrong there: it reads a
-member where it was, calls a virtual function by its old slot, or passes an enum's old value.
+code from them may find every symbol in another release and still be wrong there: it reads a
+member at its old offset, calls a virtual function by its old slot, or passes an old enum value.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ NAMES, HEAD, IDS, STEPS, CHANGES, HOLDS, ASSERTIONS = (
     "holds.json",
     "assertions.json",
 )
-# A pattern has a character for each release of the platform: a letter for a layout, the same
-# for the same, or one of these.
+# A pattern has a character for each release of the platform: a letter for a layout (the same
+# letter for the same layout), or one of these.
 ABSENT, UNKNOWN = ".", "?"
 _NO_LAYOUT = ABSENT + UNKNOWN
 _INCLUDE = "torch/include/"
@@ -64,11 +64,11 @@ class Fact(NamedTuple):
         name: The member, base or virtual function; empty for the class itself.
         was: Before: bytes of a size or alignment, the offset of a base or member, the place
             of a virtual function among those that its class adds, an enum's value, or a
-            member's type. None where there was none.
-        now: The same after. An offset is in bytes, of bit fields with the bit behind a point.
+            member's type. None if there was none.
+        now: The same after. An offset is in bytes, for bit fields with the bit after a point.
 
-    Sizes and offsets are `UNKNOWN` on Windows, where Microsoft's standard library, whose
-    headers are not to be had, lays out other types than the one that stands in for it.
+    Sizes and offsets are `UNKNOWN` on Windows: the headers of Microsoft's standard library are
+    not available, and the library that stands in for it lays out types differently.
     """
 
     kind: Kind
@@ -84,8 +84,8 @@ class Change:
     Attributes:
         name: The class or enum.
         since: The first release with the new layout.
-        facts: What differs, the most telling first. Of many members only the first are
-            here; `count` has the number of all.
+        facts: What differs, the most telling first. If there are many members, only the first
+            are here; `count` counts them all.
         count: How many things differ.
     """
 
@@ -101,13 +101,13 @@ class Change:
 
 
 class Literal(NamedTuple):
-    """The text that an inlined assertion left in a library, taken apart.
+    """The string that an inlined assertion left in a library, taken apart.
 
     Attributes:
-        header: The header's path below ``include``, as `header_path` gives it.
+        header: The header's path below ``include``, as `header_path` returns it.
         line: The line.
-        text: What stands before `` INTERNAL ASSERT FAILED at``. Linkers merge strings, so
-            that other text may stand before it.
+        text: The text before `` INTERNAL ASSERT FAILED at``. Linkers merge strings, so
+            other text may come before it.
     """
 
     header: str
@@ -123,13 +123,13 @@ def header_path(path: str) -> str | None:
     >>> header_path(r"C:\\site-packages\\torch\\include\\c10/util/SmallVector.h")
     'c10/util/SmallVector.h'
     """
-    # In the text of an assertion a backslash stands twice.
+    # In the text of an assertion, backslashes are doubled.
     _, found, header = path.replace("\\", "/").replace("//", "/").rpartition(_INCLUDE)
     return header if found else None
 
 
 class Layouts:
-    """What changed in torch's headers. Each part is read when it is first asked for.
+    """What changed in torch's headers. Each part is read when first used.
 
     Args:
         open_file: Opens the file that holds the data.
@@ -153,7 +153,7 @@ class Layouts:
         return frozenset(name.partition("/")[0] for name in members if "/" in name)
 
     def of(self, platform: str) -> PlatformLayouts | None:
-        """Return the layouts of a platform, by its key; None where there are none."""
+        """Return the layouts of a platform, by its key; None if there are none."""
         if platform not in self._platforms:
             if platform not in self.platforms:
                 return None
@@ -172,7 +172,7 @@ class Layouts:
 
     @cached_property
     def holds(self) -> Mapping[str, Sequence[int]]:
-        """By the numbers of names: what contains what ever changed."""
+        """For each name, those it contains that changed or lead to a change, all by number."""
         found: dict[str, list[int]] = json.loads(self._read(HOLDS))
         return found
 
@@ -182,7 +182,7 @@ class Layouts:
         return Assertions(json.loads(self._read(ASSERTIONS)))
 
     def member(self, template: str, platform: str) -> bytes:
-        """Return a member of the file that is a platform's own."""
+        """Return a platform's own member of the file."""
         return self._read(template.format(platform))
 
     @cached_property
@@ -238,15 +238,15 @@ class PlatformLayouts:
         return pattern or UNKNOWN * len(self.releases)
 
     def has(self, name: str) -> bool:
-        """Whether a class or enum is of torch's, in any release."""
+        """Whether a class or enum belongs to torch, in any release."""
         return self._layouts.number(name) is not None
 
     def named(self, last: str) -> Sequence[str]:
-        """Return the classes and enums of a name, whatever their scopes; no templates."""
+        """Return the classes and enums with a name, whatever their scopes; no templates."""
         return self._layouts.by_last.get(last, ())
 
     def knows(self, name: str, *releases: Version) -> bool:
-        """Whether it is known how a class or enum was in these releases, absence included."""
+        """Whether the layout of a class or enum, or its absence, is known for these releases."""
         pattern = self._pattern(name)
         places = [self._places.get(release) for release in releases]
         return set(pattern) != {UNKNOWN} and all(
@@ -257,14 +257,14 @@ class PlatformLayouts:
         """Return how a class or enum differs between two releases.
 
         Args:
-            name: Its full name, with template arguments where it has some.
+            name: Its full name, with template arguments if it has any.
             since: The release that a library was built with.
-            to: The release that it meets: a newer or an older one.
+            to: The release that the library is used with: a newer or an older one.
 
         Returns:
-            The change next to `since`, told from the older release to the newer; None where
-            nothing differs for whoever knew the older, or it is not known: ask `knows`. A
-            new member of an enum is no change; a class that one of both lacks is.
+            The change closest to `since`, described from the older release to the newer; None
+            if nothing differs for code that knew the older, or if it is not known: see `knows`.
+            A new enum member is not a change; a class missing from one of the two is.
         """
         first, last = self._places.get(since), self._places.get(to)
         pattern = self._pattern(name)
@@ -297,8 +297,8 @@ class PlatformLayouts:
     def closure(self, name: str) -> frozenset[str]:
         """Return what a class depends on, as far as it ever changed on any platform.
 
-        That is itself, its bases, and what it has by value: members, elements of arrays and
-        of the containers of `std`, and the same of all of these.
+        That is the class itself, its bases, and what it holds by value: members, elements of
+        arrays and of `std` containers, and the same for all of these.
         """
         found = {name}
         number = self._layouts.number(name)
@@ -313,7 +313,7 @@ class PlatformLayouts:
 
 
 class Assertions:
-    """The assertions in torch's headers: which release has which in which line."""
+    """The assertions in torch's headers: which release has which assertion on which line."""
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         self.releases = tuple(map(Version, data["releases"]))
@@ -323,9 +323,9 @@ class Assertions:
         return sum(map(len, self._headers.values()))
 
     def releases_of(self, literal: Literal) -> frozenset[Version]:
-        """Return the releases whose headers have such an assertion in that line.
+        """Return the releases whose headers have such an assertion on that line.
 
-        Compilers differ in which line of a longer assertion they name: any of its lines counts.
+        Compilers differ in which line of a longer assertion they name, so any of its lines counts.
         """
         mask = 0
         for text, *places in self._headers.get(literal.header, ()):
@@ -338,7 +338,7 @@ class Assertions:
         )
 
     def built_with(self, literals: Iterable[Literal]) -> dict[Version, int]:
-        """Return for each release how many of a library's literals its headers explain."""
+        """Return, for each release, how many of a library's literals its headers explain."""
         counts = dict.fromkeys(self.releases, 0)
         for literal in set(literals):
             for release in self.releases_of(literal):
@@ -348,7 +348,7 @@ class Assertions:
 
 @cache
 def load_layouts() -> Layouts:
-    """Load the layouts that this package carries; nothing is read before it is asked for."""
+    """Load the layouts shipped in this package; nothing is read before it is needed."""
     from torch_abi_audit.catalog import DATA_FOLDER  # noqa: PLC0415 -- it may import this one
 
     path = Path(__file__).with_name(DATA_FOLDER) / LAYOUTS_FILE

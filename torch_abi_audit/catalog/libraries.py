@@ -1,12 +1,12 @@
-"""Names of libraries: which are torch's own, which are CUDA's, which are CPython's."""
+"""Library names: which are torch's own, which are CUDA's, which are CPython's."""
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
 
-# What torch's own wheels carry, on all three systems. Tools that copy libraries into a
-# wheel put a hash into the name: `libc10-3d9c5a1f.so`, `libc10.3d9c5a1f.so`.
+# The libraries in torch's own wheels, on all three systems. Tools that bundle libraries in
+# a wheel add a hash to the name: `libc10-3d9c5a1f.so`, `libc10.3d9c5a1f.so`.
 _STEM = (
     r"(?:torch(?:_cpu|_cuda|_cuda_cu|_cuda_cpp|_cuda_linalg|_python|_global_deps|_hip|_xpu"
     r"|_nvshmem)?|c10(?:_cuda|_hip|_xpu)?|caffe2_nvrtc)"
@@ -15,13 +15,14 @@ _HASH = r"(?:[-.][0-9a-f]{6,64})?"
 _TORCH_LIBRARY = re.compile(
     rf"lib{_STEM}{_HASH}(?:\.so(?:\.[0-9.]+)?|(?:\.[0-9.]+)?\.dylib)|{_STEM}{_HASH}\.dll"
 )
-# CUDA's, as Linux and Windows name them, with the number of their interface.
+# CUDA's libraries as named on Linux and Windows, with their interface number.
 _CUDA_LIBRARY = re.compile(
     r"lib(?P<linux>cu[a-zA-Z]+|nv[a-zA-Z]+|nccl)\.so\.(?P<number>[0-9]+)[0-9.]*"
     r"|(?P<windows>cu[a-z]+?|nv[a-z]+?)(?:64)?_(?P<n>[0-9]+)[0-9_]*\.dll",
     re.IGNORECASE,
 )
-# CPython's: `python312.dll`, `libpython3.12.so.1.0`, `Python.framework/Versions/3.12/Python`;
+# CPython's libraries: `python312.dll`, `libpython3.12.so.1.0`,
+# `Python.framework/Versions/3.12/Python`;
 # `python3.dll` and `libpython3.so` have the stable ABI only.
 _PYTHON_LIBRARY = re.compile(
     rf"(?:.*/)?(?P<lib>lib)?python3(?:\.?(?P<minor>[0-9]+))?(?P<free>t?)(?P<debug>_?d)?[mu]*{_HASH}"
@@ -61,10 +62,10 @@ def cuda_library(name: str) -> tuple[str, int] | None:
 
 @lru_cache(maxsize=4096)
 def python_library(path: str) -> str | None:
-    """Return which Python a library is the interpreter of; None for other libraries.
+    """Return the Python version that a library is the interpreter of; None for other libraries.
 
-    A letter after the version says what else it is: `t` free-threaded, `d` a debug build,
-    `m` a build of MinGW's, whose library no other Python for Windows has.
+    A letter after the version names the kind of build: `t` free-threaded, `d` debug, `m` MinGW,
+    whose library no other Python for Windows has.
 
     >>> python_library("python312.dll")
     '3.12'

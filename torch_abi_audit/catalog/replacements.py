@@ -1,4 +1,4 @@
-"""What torch's stable headers declare, and what of the unstable ABI that takes the place of.
+"""What torch's stable headers declare, and what that replaces in the unstable ABI.
 
 Measured from the headers in torch's own wheels (`build/replacements.py`).
 """
@@ -28,10 +28,10 @@ class StableName(NamedTuple):
     Attributes:
         kind: See `model.ReplacementKind`.
         since: The first release whose headers declare it.
-        floor: The oldest release that an extension which uses it can load on.
+        floor: The oldest release that an extension using it can load on.
         note: What to know about it.
         operators: The operators that it calls through the dispatcher.
-        calls: The shims that it calls, for whichever release it is built.
+        calls: The shims that it calls, whichever release it is built for.
     """
 
     kind: str
@@ -43,13 +43,13 @@ class StableName(NamedTuple):
 
 
 class Operator(NamedTuple):
-    """An operator of ATen.
+    """An ATen operator.
 
     Attributes:
-        name: Without the namespace, as ``sum``.
-        overload: Empty for the default one.
-        since: Since when the dispatcher's shim can call it; None where it can't, since a type
-            of its schema has no conversion.
+        name: Its name without the namespace, such as ``sum``.
+        overload: Its overload; empty for the default one.
+        since: The first release whose dispatcher shim can call it; None if it can't be called
+            because a type in its schema has no conversion.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Operator(NamedTuple):
 
     @property
     def struct(self) -> str:
-        """The name of its struct in ``at::_ops``, and of shims: ``sum_dim_IntList``."""
+        """The name of its struct in ``at::_ops``, and in shims: ``sum_dim_IntList``."""
         return f"{self.name}_{self.overload}" if self.overload else self.name
 
 
@@ -78,11 +78,11 @@ class StableApi:
         self._data = data
         self._version = cache(Version)
         self.releases: tuple[Version, ...] = tuple(map(Version, data["releases"]))
-        # For each class, function or namespace that has another name in the stable ABI, that;
-        # it stands for all that is in it. Empty for what nothing takes the place of.
+        # For each class, function or namespace, its name in the stable ABI, which applies to
+        # everything in it. Empty if nothing replaces it.
         self.concepts: Mapping[str, str] = data["concepts"]
-        # What comes with inlined code of another thing: where that is there, the same takes the
-        # place of both.
+        # Names that come with the inlined code of another: if the other is there, its
+        # replacement replaces both.
         self.companions: Mapping[str, str] = data["companions"]
 
     def __contains__(self, name: object) -> bool:
@@ -101,17 +101,17 @@ class StableApi:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All that is declared, sorted."""
+        """All declared names, sorted."""
         return tuple(self._data["names"])
 
     @cached_property
     def operators(self) -> Mapping[str, Operator]:
-        """The operators by their structs."""
+        """The operators, by their structs."""
         return {item.struct: item for group in self.overloads.values() for item in group}
 
     @cached_property
     def overloads(self) -> Mapping[str, tuple[Operator, ...]]:
-        """The operators by their names, the default overload first."""
+        """The operators, by their names, the default overload first."""
         found: dict[str, list[Operator]] = {}
         for since, group in self._data["operators"].items():
             release = self._version(since) if since else None
@@ -123,7 +123,7 @@ class StableApi:
 
     @cached_property
     def wrappers(self) -> Mapping[str, str]:
-        """The functions of torch::stable by the structs of the operators that they call."""
+        """The torch::stable functions, by the structs of the operators that they call."""
         found = {}
         for name, entry in self._data["names"].items():
             if entry["kind"] == "function":
@@ -134,7 +134,7 @@ class StableApi:
         return found
 
     def wrapped(self, name: str) -> tuple[str, ...]:
-        """Return the operators that a function of torch::stable calls, as schemas name them."""
+        """Return the operators that a torch::stable function calls, as named in schemas."""
         structs = [struct for struct, wrapper in self.wrappers.items() if wrapper == name]
         return tuple(
             sorted(self.operators[item].schema_name for item in structs if item in self.operators)
@@ -147,6 +147,6 @@ def _by_overload(operator: Operator) -> str:
 
 @cache
 def load_replacements() -> StableApi:
-    """Load the data that this package carries."""
+    """Load the data shipped in this package."""
     path = Path(__file__).with_name(DATA_FOLDER) / REPLACEMENTS_FILE
     return StableApi(json.loads(path.read_text(encoding="utf-8")))

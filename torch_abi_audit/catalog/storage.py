@@ -1,7 +1,7 @@
 """The file that holds one platform's builds and exports: a zip archive, read in parts.
 
 Members: `builds.json`, the builds and the patterns; `names/0`, `names/1` and so on, the
-exported names, sorted, a line each; `firsts.txt`, the first of each of these;
+exported names, sorted, one per line; `firsts.txt`, the first name in each of these;
 `patterns.bin`, for each name the number of its pattern as 16 bits; `leaks.json`, the
 names of libstdc++ among them.
 """
@@ -80,7 +80,7 @@ def write_archive(
 
 
 class PlatformFile:
-    """A platform's file, read in parts: each when it is first asked for.
+    """A platform's file, read in parts: each when first used.
 
     Args:
         open_file: Opens the file.
@@ -116,7 +116,7 @@ class PlatformFile:
         )
 
     def table(self) -> ExportTable:
-        """Return the export table, which reads a block when a name in it is asked for."""
+        """Return the export table, which reads a block when a name in it is needed."""
         libraries = self._head["libraries"]
         pattern_ids = array("H", self._archive.read(_PATTERNS))
         if sys.byteorder == "big":

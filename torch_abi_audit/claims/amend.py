@@ -1,4 +1,4 @@
-"""What a wheel would claim with a change of its metadata."""
+"""The claims that a wheel would make after a change to its metadata."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _EXTRA = re.compile(r"(?<![\"'\w])extra(?![\"'\w])")
 
 
 def amended(claims: Claims, change: MetadataChange) -> Claims:
-    """Return the claims of a wheel with a change of its metadata.
+    """Return the claims of a wheel after a change to its metadata.
 
-    A new requirement on torch takes the place of all others, except of those for an extra, and
-    asks for the extras of torch that they ask for.
+    A new requirement on torch replaces all others, except those for an extra, and keeps the
+    extras of torch that they require.
 
     Raises:
-        ValueError: The change is not valid: a requirement, a specifier or tags.
+        ValueError: A requirement, a specifier or tags in the change are not valid.
     """
     if change.torch is not None:
         new = Requirement(change.torch)

@@ -1,4 +1,4 @@
-"""NVIDIA's packages: which of CUDA's libraries a requirement brings."""
+"""NVIDIA's packages: which CUDA libraries a requirement installs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.model import Claims
 
-# What NVIDIA's packages hold, by the name without `nvidia-` and `-cu12`.
+# The libraries in NVIDIA's packages, by the name without `nvidia-` and `-cu12`.
 _CUDA_PACKAGES = {
     "cuda-runtime": ("cudart",),
     "cuda-nvrtc": ("nvrtc",),
@@ -35,7 +35,7 @@ _CUDA_PACKAGES = {
 }
 # The extras of cuda-toolkit that are not named after the package.
 _TOOLKIT = {"cudart": "cuda-runtime", "nvrtc": "cuda-nvrtc", "cupti": "cuda-cupti"}
-# Libraries whose interface has another number than CUDA 12 and 13.
+# Libraries whose interface number is not that of CUDA 12 or 13.
 _INTERFACES = {
     "cufft": {12: 11, 13: 12},
     "curand": {12: 10, 13: 10},
@@ -54,14 +54,13 @@ _ZERO = r"0(?:\.0)*(?:(?:a|b|rc|\.?dev|\.\*)[0-9]*)?"
 
 
 def brought_cuda(claims: Claims) -> frozenset[tuple[str, int]]:
-    """Return the stems and numbers of the CUDA libraries that the requirements bring everywhere.
+    """Return the stems and numbers of the CUDA libraries that the requirements install everywhere.
 
-    The packages of CUDA 12 and older end in its major number. Those of 13 do not, and the
-    `cuda-toolkit` of any release brings what its extras name.
+    Package names end in the major number for CUDA 12 and older, but not for 13. `cuda-toolkit`
+    of any release installs the packages that its extras name.
 
     Raises:
-        AuditError: A marker compares what can't be compared, or there are more than can be
-            evaluated.
+        AuditError: A marker has an invalid comparison, or there are too many to evaluate.
     """
     found: set[tuple[str, int]] = set()
     for requirement in applying_everywhere(claims, claims.cuda_requirements):
@@ -84,13 +83,13 @@ def brought_cuda(claims: Claims) -> frozenset[tuple[str, int]]:
 
 
 def _is_placeholder(requirement: Requirement) -> bool:
-    """Whether a requirement pins release zero, as which NVIDIA reserves names: it is empty."""
+    """Whether a requirement pins release zero, an empty one that NVIDIA reserves names with."""
     pins = [item.version for item in requirement.specifier if item.operator in ("==", "===")]
     return any(re.fullmatch(_ZERO, version) for version in pins)
 
 
 def _major(requirement: Requirement) -> int:
-    """Return the newest major release that a requirement asks for; 13 when it does not say."""
+    """Return the newest major release that a requirement names; 13 if it names none."""
     asked = (item for item in requirement.specifier if item.operator in ("==", ">=", "~="))
     majors = (Version(item.version.removesuffix(".*")).major for item in asked)
     return max(majors, default=13)

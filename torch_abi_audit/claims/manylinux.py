@@ -1,4 +1,4 @@
-"""Manylinux: what every system that such a tag promises has, by auditwheel's policies (PEP 600)."""
+"""Manylinux: what every system with such a tag provides, by auditwheel's policies (PEP 600)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # The newest symbol versions that a manylinux tag promises (auditwheel's policies, after
 # PEP 600): for glibc 2.N and newer, GLIBCXX_3.4.x, CXXABI_1.3.x and GCC_x. Where machines
-# differ it is the newest of them.
+# differ, the newest version counts.
 _POLICIES: tuple[tuple[int, Mapping[str, tuple[int, ...]]], ...] = tuple(
     (glibc, {"GLIBCXX": (3, 4, glibcxx), "CXXABI": (1, 3, cxxabi), "GCC": gcc})
     for glibc, glibcxx, cxxabi, gcc in (
@@ -32,16 +32,16 @@ _POLICIES: tuple[tuple[int, Mapping[str, tuple[int, ...]]], ...] = tuple(
 _SYMBOL_VERSION = re.compile(r"(GLIBC|GLIBCXX|CXXABI|GCC)_([0-9]+(?:\.[0-9]+){1,3})")
 
 
-# Markers that the linker adds, with the glibc that has them first.
+# Markers that the linker adds, with the first glibc that has them.
 _MARKERS = {"GLIBC_ABI_DT_RELR": 36, "GLIBC_ABI_GNU2_TLS": 42}
 
 
-# Newer than any policy that is known.
-BEYOND = 1000  # equivalent: one more or less is as far
+# Newer than any known policy.
+BEYOND = 1000  # equivalent: one more or less is just as far
 
 
-# What every Linux has (PEP 599 and 600): a library that needs anything else that is not
-# in its wheel loads only where somebody has installed that.
+# The libraries that every Linux has (PEP 599 and 600). If a library needs any other that is
+# not in its wheel, it loads only where somebody has installed that.
 _LINUX_LIBRARIES = frozenset(
     {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1"}
     | {"libnsl.so.1", "libresolv.so.2", "libcrypt.so.1", "libgcc_s.so.1", "libstdc++.so.6"}
@@ -52,7 +52,7 @@ _LINUX_LIBRARIES = frozenset(
 
 
 def is_linux_library(name: str) -> bool:
-    """Whether every system that a manylinux tag promises has a needed library."""
+    """Whether every system with a manylinux tag has a needed library."""
     return name in _LINUX_LIBRARIES or name.startswith("ld-linux")
 
 
@@ -74,8 +74,8 @@ def glibc_with(version: str, arch: str = "x86_64") -> int | None:
         arch: The machine.
 
     Returns:
-        None for versions that no policy speaks of, `BEYOND` for those that are newer
-        than any.
+        None for versions that no policy mentions, `BEYOND` for those that are newer
+        than any policy.
     """
     if version in _MARKERS:
         return _MARKERS[version]
@@ -97,7 +97,7 @@ def libstdcxx_is_promised(version: str, tags: Collection[str]) -> bool:
 
     Args:
         version: Such as ``GLIBCXX_3.4.29`` or ``CXXABI_1.3.13``.
-        tags: The platform tags. With several the lowest counts; a tag without a floor,
+        tags: The platform tags. With several, the lowest counts; a tag without a floor,
             like ``linux_x86_64``, promises nothing.
     """
     lowest = lowest_glibc(tags)

@@ -1,11 +1,11 @@
 """Markers: which requirements apply together in the environments that a wheel is installed in.
 
-A marker depends only on the variables that it names. Of those every value is tried that the tags
-and ``Requires-Python`` allow and that some comparison tells from another. Variables that belong
-together, as `sys_platform` and `platform_machine`, are tried together; the others are free of
-each other.
+A marker depends only on the variables that it names. For these, every value is tried that the
+tags and ``Requires-Python`` allow and that some comparison tells from another. Variables that
+belong together, such as `sys_platform` and `platform_machine`, are tried together; the others
+are independent of each other.
 
-Reference: the dependency specifiers (PEP 508), and what `packaging` makes of them.
+Reference: the dependency specifiers (PEP 508), and how `packaging` implements them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import combinations, product
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
-# Nothing public tells what a marker is made of: its text is ambiguous where a value has quotes.
+# No public API gives the parts of a marker, and its text is ambiguous if a value has quotes.
 from packaging._parser import Variable
 from packaging.markers import Marker
 from packaging.specifiers import InvalidSpecifier, Specifier
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
     Groups = tuple[tuple["Comparison | Groups", ...], ...]  # any of them, all of each
 
 _MAX_EVALUATIONS = 50_000  # of comparisons and markers, for a fraction of a second each
-# Comparisons of texts, or parts of markers, that take as long as one evaluation.
+# How many comparisons of strings, or parts of markers, take as long as one evaluation.
 _DIRECT_ONES = 20  # equivalent: measured, so one more or less is as good
-_LONGEST_TAKEN_APART = 64  # characters of a literal whose every part is tried
+_LONGEST_TAKEN_APART = 64  # characters of a literal of which every part is tried
 
-_JOINTS = ("", ".", "+", "-")  # with some of them a version stays one
+_JOINTS = ("", ".", "+", "-")  # joined with some of these, a version is still a version
 
 _SYSTEM = ("os_name", "sys_platform", "platform_system", "platform_machine")
 _PYTHON = (
@@ -59,7 +59,7 @@ _PYTHON = (
 )
 _TOGETHER = (_SYSTEM, _PYTHON, ("platform_release",), ("platform_version",), ("extra",))
 _PLACE = {variable: names for names in _TOGETHER for variable in names}
-# What `packaging` compares as versions.
+# The variables that `packaging` compares as versions.
 _VERSIONS = frozenset(
     {"implementation_version", "platform_release", "python_full_version", "python_version"}
 )
@@ -85,7 +85,7 @@ _IMPLEMENTATIONS = {
     "jython": "Jython",
     "pypy": "PyPy",
 }
-# Values of `_SYSTEM` but the machine.
+# Values of `_SYSTEM`, except for the machine.
 _SYSTEMS = {
     "linux": [("posix", "linux", "Linux")],
     "macos": [("posix", "darwin", "Darwin")],
@@ -95,8 +95,8 @@ _SYSTEMS = {
     "iossimulator": [("posix", "ios", "iOS"), ("posix", "ios", "iPadOS")],
 }
 _ARM = ("armv7l", "armv8l", "aarch64")
-# What `platform.machine()` calls machines, where it is not what the tag does. It names the
-# system's, not the interpreter's: an interpreter of 32 bits may be on one of 64.
+# What `platform.machine()` calls machines, if it differs from the tag. It names the system's
+# machine, not the interpreter's: a 32-bit interpreter may run on a 64-bit system.
 _MACHINES = {
     ("windows", "x86_64"): ("AMD64",),
     ("windows", "arm64"): ("ARM64",),
@@ -119,7 +119,7 @@ _UNIX = (
     *("x86_64", "aarch64", "armv6l", "armv7l", "armv8l", "i586", "i686", "loongarch64"),
     *("mips64", "ppc64", "ppc64le", "riscv64", "s390x"),
 )
-# Where a wheel for `any` platform, or one that is not known, may be installed.
+# Where a wheel for the platform `any`, or for an unknown one, may be installed.
 _ANYWHERE = tuple(
     (*names, machine)
     for systems, machines in (
@@ -148,9 +148,9 @@ class Comparison(NamedTuple):
 
     Attributes:
         variable: The variable's name.
-        operator: As it is written.
-        literal: The value that it is compared with.
-        literal_first: Whether the value stands to the left.
+        operator: The operator as written.
+        literal: The value that the variable is compared with.
+        literal_first: Whether the value is on the left.
     """
 
     variable: str
@@ -160,14 +160,14 @@ class Comparison(NamedTuple):
 
 
 class _Outcomes(NamedTuple):
-    """Every way that comparisons of variables that belong together turn out."""
+    """Every combination of results of comparisons whose variables belong together."""
 
     comparisons: tuple[Comparison, ...]
     truths: tuple[tuple[bool, ...], ...]
 
 
 class Work:
-    """What was evaluated so far."""
+    """Counts what was evaluated so far."""
 
     def __init__(self) -> None:
         self._evaluations = 0
@@ -186,11 +186,10 @@ class Work:
 def applying_together(
     claims: Claims, requirements: Sequence[Requirement], work: Work | None = None
 ) -> list[tuple[Requirement, ...]]:
-    """Return which of the requirements apply, for every environment and without extras.
+    """Return which of the requirements apply in each environment, without extras.
 
     Raises:
-        AuditError: A marker compares what can't be compared, or there are more than can be
-            evaluated.
+        AuditError: A marker has an invalid comparison, or there are too many to evaluate.
     """
     if not any(requirement.marker for requirement in requirements):
         return [tuple(requirements)]
@@ -199,7 +198,7 @@ def applying_together(
         tuple(_holds(group, truth) for group in groups)
         for truth in _truths(claims, requirements, work or Work())
     }
-    # No set: requirements are hashed by their texts, and not all have one.
+    # Not a set: requirements are hashed by their text, and not all have one.
     return [
         tuple(item for item, applies in zip(requirements, outcome, strict=True) if applies)
         for outcome in sorted(found)
@@ -212,12 +211,11 @@ def applying_everywhere(
     """Return the requirements that apply in every environment without extras.
 
     Raises:
-        AuditError: A marker compares what can't be compared, or there are more than can be
-            evaluated.
+        AuditError: A marker has an invalid comparison, or there are too many to evaluate.
     """
     work = Work()
     by_marker: dict[Groups, list[Requirement]] = {}
-    for requirement in requirements:  # many have the same
+    for requirement in requirements:  # many have the same marker
         by_marker.setdefault(_groups(requirement), []).append(requirement)
     everywhere = {
         groups
@@ -228,11 +226,10 @@ def applying_everywhere(
 
 
 def applying_extras(claims: Claims, requirements: Sequence[Requirement]) -> frozenset[str]:
-    """Return the extras that a requirement applies with where it does not without them.
+    """Return the extras that make a requirement apply where it otherwise would not.
 
     Raises:
-        AuditError: A marker compares what can't be compared, or there are more than can be
-            evaluated.
+        AuditError: A marker has an invalid comparison, or there are too many to evaluate.
     """
     work = Work()
     return frozenset().union(*(_extras(claims, item, work) for item in requirements))
@@ -262,7 +259,7 @@ def _extras(claims: Claims, requirement: Requirement, work: Work) -> set[str]:
 
 
 def _groups(requirement: Requirement) -> Groups:
-    """Return what a requirement's marker says; without one, what always holds."""
+    """Return a requirement's marker as groups; without a marker, groups that always hold."""
     if requirement.marker is None:
         return ((),)
     return _grouped(requirement.marker._markers)  # noqa: SLF001 - see the imports
@@ -313,7 +310,7 @@ def _holds(groups: Groups, truth: Truth) -> bool:
 
 
 def _truths(claims: Claims, requirements: Sequence[Requirement], work: Work) -> Iterator[Truth]:
-    """Yield every way that the comparisons in markers turn out in one environment or another."""
+    """Yield every combination of results of the comparisons in markers, over all environments."""
     found = _comparisons(requirements)
     outcomes: list[_Outcomes] = []
     for names in _TOGETHER:
@@ -335,7 +332,7 @@ def _truths(claims: Claims, requirements: Sequence[Requirement], work: Work) -> 
 def _outcomes(
     claims: Claims, names: tuple[str, ...], asked: dict[Comparison, Requirement], work: Work
 ) -> _Outcomes:
-    """Return how comparisons turn out, over all values that their variables have together."""
+    """Return the results of comparisons, over all values that their variables have together."""
     environments = _environments(claims, names, list(asked), work)
     places = [names.index(item.variable) for item in asked]
     tried = {place: {item[place] for item in environments} for place in set(places)}
@@ -366,7 +363,7 @@ def _compare(requirement: Requirement, comparison: Comparison, value: str) -> bo
     """Whether a comparison of a requirement's marker holds for a value of its variable."""
     variable, operator, literal, literal_first = comparison
     direct = _DIRECT.get(operator)
-    # equivalent: `packaging` comes to the same, slowly
+    # equivalent: `packaging` gives the same result, slowly
     if direct and (variable not in _VERSIONS or operator.endswith("in")):
         return direct(literal, value) if literal_first else direct(value, literal)
     return _by_packaging(requirement, comparison, {variable: value})
@@ -376,13 +373,13 @@ def _by_packaging(
     requirement: Requirement, comparison: Comparison, environment: dict[str, str]
 ) -> bool:
     try:
-        # Much the most common, and what evaluating a marker comes to.
+        # By far the most common case, and what evaluating a marker amounts to.
         if comparison.variable == "python_version" and not comparison.literal_first:
             specifier = _specifier(comparison.operator, comparison.literal)
             if specifier is not None:
                 return specifier.contains(environment["python_version"])
         return _marker(comparison).evaluate(environment)
-    except ValueError as error:  # not to be compared
+    except ValueError as error:  # not comparable
         raise _refusal(requirement, error) from error
 
 
@@ -397,14 +394,14 @@ def _refusal(requirement: Requirement, reason: object) -> AuditError:
 @lru_cache(maxsize=512)
 def _specifier(operator: str, literal: str) -> Specifier | None:
     try:
-        return Specifier(f"{operator}{literal}")  # equivalent: a marker says the same, slowly
+        return Specifier(f"{operator}{literal}")  # equivalent: a marker gives the same, slowly
     except InvalidSpecifier:
         return None
 
 
 @lru_cache(maxsize=512)
 def _marker(comparison: Comparison) -> Marker:
-    # Quotes can't be escaped but by their numbers.
+    # Quotes can only be escaped as code points.
     quoted = comparison.literal.encode("unicode_escape").decode().replace('"', r"\x22")
     if comparison.literal_first:
         return Marker(f'"{quoted}" {comparison.operator} {comparison.variable}')
@@ -412,10 +409,10 @@ def _marker(comparison: Comparison) -> Marker:
 
 
 def _is_disputed(comparison: Comparison) -> bool:
-    """Whether installers do not agree on a comparison.
+    """Whether installers disagree on a comparison.
 
-    One of order, of texts, is of the texts to some (PEP 508) and to `packaging` never of any
-    but equal ones. No extra at all is "" to `packaging`, which every text has in it.
+    For some installers, an ordering of strings compares them as such (PEP 508); for `packaging`
+    it holds only for equal ones. `packaging` treats no extra as "", which is in every string.
     """
     variable, operator = comparison.variable, comparison.operator
     if variable == "extra" and operator.endswith("in"):
@@ -424,7 +421,7 @@ def _is_disputed(comparison: Comparison) -> bool:
 
 
 def _compare_otherwise(comparison: Comparison, value: str) -> bool:
-    """Whether a disputed comparison holds to those who do not follow `packaging`."""
+    """Whether a disputed comparison holds for installers that do not follow `packaging`."""
     order = _ORDER.get(comparison.operator)
     if order is None:
         return comparison.operator == "not in"
@@ -438,7 +435,7 @@ def _compare_otherwise(comparison: Comparison, value: str) -> bool:
 def _environments(
     claims: Claims, names: tuple[str, ...], comparisons: Sequence[Comparison], work: Work
 ) -> Collection[tuple[str, ...]]:
-    """Return the values that variables have together, of those that comparisons tell apart."""
+    """Return the values that variables have together, as far as comparisons tell them apart."""
     if names == _SYSTEM:
         return _systems(claims)
     if names == _PYTHON:
@@ -469,11 +466,11 @@ def _systems(claims: Claims) -> set[tuple[str, ...]]:
 def _pythons(claims: Claims, comparisons: Sequence[Comparison], work: Work) -> set[tuple[str, ...]]:
     """Return the values of `_PYTHON` in the environments that install the wheel."""
     admitted = admitted_implementations(claims) or (("cpython", ANY_LATER),)
-    # equivalent: the others only have more releases tried that are alike
+    # equivalent: with the others, only more releases that are alike would be tried
     by_release = [item for item in comparisons if item.variable in _RELEASES]
     if not by_release:
         return {(name, _IMPLEMENTATIONS[name], "", str(p), "") for name, p in admitted}
-    # equivalent: the others only have more versions tried that are alike
+    # equivalent: with the others, only more versions that are alike would be tried
     of_implementation = [i for i in by_release if i.variable == "implementation_version"]
     versions = _free_values(of_implementation, work) if of_implementation else [""]
     found: set[tuple[str, ...]] = set()
@@ -490,15 +487,15 @@ def _pythons(claims: Claims, comparisons: Sequence[Comparison], work: Work) -> s
 def _told_apart(
     claims: Claims, python: PythonVersion, comparisons: Sequence[Comparison]
 ) -> list[str]:
-    """Return releases of a minor release of Python, one at least of each that are alike.
+    """Return releases of a minor release of Python, at least one of each group that is alike.
 
-    Releases are alike between two versions that comparisons or ``Requires-Python`` name.
+    Releases between two versions that comparisons or ``Requires-Python`` name are alike.
     """
     named = {_version(item.literal.removesuffix(".*")) for item in comparisons}
     named |= {_version(item.version.removesuffix(".*")) for item in claims.requires_python}
-    # equivalent: those of other minor releases only have more tried that are alike
+    # equivalent: with those of other minor releases, only more that are alike would be tried
     inside = [item for item in named if item is not None and _minor(item) == python]
-    # equivalent: for any other operator this only has more tried that are alike
+    # equivalent: for any other operator, only more that are alike would be tried
     as_text = any(i.operator.endswith("in") or i.operator == "===" for i in comparisons)
     if not inside and not as_text:
         return [f"{python}.0a0", f"{python}.0", f"{python}.39"]
@@ -516,7 +513,7 @@ def _told_apart(
     return texts + [f"{text}+" for text in texts] if as_text else texts
 
 
-_releases = lru_cache(maxsize=32)(releases)  # equivalent: of a cache only the size
+_releases = lru_cache(maxsize=32)(releases)  # equivalent: only the size of a cache
 
 
 def _minor(version: Version) -> tuple[int, int]:
@@ -524,10 +521,10 @@ def _minor(version: Version) -> tuple[int, int]:
 
 
 def _free_values(comparisons: Sequence[Comparison], work: Work) -> set[str]:
-    """Return values of a variable that may have any, enough for all that comparisons tell apart.
+    """Return values of a variable that can have any, enough for all that comparisons tell apart.
 
-    They are equal to each literal, below and above it as a version and as a text, hold it, are
-    part of it, and are something else, alone and together.
+    They are equal to each literal, below and above it as a version and as a string, contain it,
+    are part of it, and are something else, alone and together.
     """
     values = {"", "\N{REPLACEMENT CHARACTER}", "\U0010ffff", "0"}
     held = set()
@@ -541,11 +538,11 @@ def _free_values(comparisons: Sequence[Comparison], work: Work) -> set[str]:
                 held.add(literal)
             else:
                 values |= _parts(literal)
-    # equivalent: an estimate before there are too many to hold, which are counted once there are
+    # equivalent: an estimate, before there are too many to hold; they are counted exactly later
     work.add(len(values) * len(_JOINTS) * 2 ** len(held) // _DIRECT_ONES)
     joined = [
         ".".join(chosen)
-        for count in range(1, len(held) + 1)  # equivalent: of none, and of more, nothing is new
+        for count in range(1, len(held) + 1)  # equivalent: fewer or more would give nothing new
         for chosen in combinations(sorted(held), count)
     ]
     return values | {
@@ -554,21 +551,21 @@ def _free_values(comparisons: Sequence[Comparison], work: Work) -> set[str]:
 
 
 def _around(version: Version) -> Iterator[str]:
-    """Yield versions equal to one and just above it; those below it are above another."""
+    """Yield versions equal to a version and just above it; those below it are above another."""
     numbers = version.release
     yield str(version)
     yield version.base_version
     yield from (f"{version.base_version}{suffix}" for suffix in ("a0", ".post1", "+x", ".0.1"))
     for place, number in enumerate(numbers):
-        # equivalent: what is two above is alike
+        # equivalent: a version two above is alike
         yield ".".join(map(str, (*numbers[:place], number + 1)))
 
 
 def _parts(text: str) -> set[str]:
-    """Return the parts of a text: all of them, or the words of a long one."""
+    """Return the parts of a string: all of them, or the words of a long one."""
     if len(text) > _LONGEST_TAKEN_APART:
         return set(text.replace(",", " ").split())
-    # equivalent: a part that would end behind the text ends with it
+    # equivalent: a part that would end beyond the string ends with it
     return {text[i:j] for i, j in combinations(range(len(text) + 1), 2)}
 
 

@@ -1,4 +1,4 @@
-"""Platform tags: the system, the machines and the oldest system that they promise.
+"""Platform tags: the system, the machines and the oldest system release that they promise.
 
 References: PEP 425, 513, 571, 599, 600, 656, 730, 738 and the platform compatibility tags.
 """
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from torch_abi_audit.model import Library
 
 _LEGACY_MANYLINUX = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
-# How many numbers stand between a tag's name and its machine. No regular expressions: every
-# wheel asks, and to compile them takes longer than to audit a small one.
+# How many numbers there are between a tag's name and its machine. Not regular expressions: every
+# wheel needs this, and compiling them takes longer than auditing a small wheel.
 _NUMBERS = {"linux": 0, "win": 0, "android": 1, **dict.fromkeys(_LEGACY_MANYLINUX, 0)}
 _NUMBERS |= dict.fromkeys(("manylinux", "musllinux", "macosx", "ios", "pyemscripten"), 2)
 _LONGEST_NUMBER = 5  # digits
@@ -36,9 +36,9 @@ _ARCHS = {
 }
 
 
-# The platform tags that the package index takes (its upload checks, August 2026): whole ones,
-# and the machines of those with the number of a release in them. No regular expressions, since
-# these are asked for every wheel, and to compile them takes longer than to audit a small one.
+# The platform tags that the package index accepts (its upload checks, August 2026): whole tags,
+# and the machines of tags that contain a release number. Not regular expressions: every wheel
+# needs these, and compiling them takes longer than auditing a small wheel.
 _INDEXED = frozenset({"any", "win32", "win_amd64", "win_arm64", "linux_armv6l", "linux_armv7l"})
 _UNIX_ARCHS = frozenset({"x86_64", "i686", "aarch64", "armv7l", "ppc64le", "s390x", "riscv64"})
 _INDEXED_ARCHS = {
@@ -77,7 +77,7 @@ class PlatformTag(NamedTuple):
     Attributes:
         system: ``linux``, ``macos``, ``windows``, ``android``, ``ios`` or ``iossimulator``.
         archs: The machines, spelled as in `model.Library.arch`.
-        floor: The oldest C library (Linux) or system release, where the tag names one.
+        floor: The oldest C library (Linux) or system release, if the tag names one.
     """
 
     system: str
@@ -94,7 +94,7 @@ class _Parts(NamedTuple):
 
 
 def _split(tag: str) -> _Parts | None:
-    """Take a tag apart; None for one that is of no known form."""
+    """Take a tag apart; None if its form is not known."""
     name = tag.partition("_")[0]
     count = _NUMBERS.get(name)
     if count is None:
@@ -108,7 +108,7 @@ def _split(tag: str) -> _Parts | None:
 
 
 def parse_platform(tag: str) -> PlatformTag | None:
-    """Parse a platform tag; None for ``any`` and for what is not known."""
+    """Parse a platform tag; None for ``any`` and for unknown tags."""
     if tag == "win32":
         return PlatformTag("windows", ("i686",))
     parts = _split(tag)
@@ -128,7 +128,7 @@ def parse_platform(tag: str) -> PlatformTag | None:
 
 
 def tag_for(platform: PlatformTag, tag: str, arch: str) -> str | None:
-    """Return a platform tag for another machine of its system; None where it has no such tag.
+    """Return a platform tag for another machine of its system; None if there is no such tag.
 
     >>> tag_for(PlatformTag("linux", ("x86_64",), (2, 28)), "manylinux_2_28_x86_64", "aarch64")
     'manylinux_2_28_aarch64'
@@ -158,10 +158,10 @@ def accepted_by_index(tag: str) -> bool:
 
 
 def accepted_by_installers(tag: str) -> bool:
-    """Whether any installer takes a wheel with a platform tag.
+    """Whether any installer accepts a wheel with a platform tag.
 
-    Installers make no tag of a release of macOS from 11 on with a minor number, nor one for
-    arm64 before it.
+    Installers generate no tag with a minor number for macOS 11 and newer, and none for arm64
+    before it.
     """
     parts = _split(tag)
     if parts is not None:
@@ -173,7 +173,7 @@ def accepted_by_installers(tag: str) -> bool:
 
 
 def fits(library: Library, platform: PlatformTag) -> bool:
-    """Whether the system and one of the machines of a tag load a library."""
+    """Whether the system and one of the machines of a tag can load a library."""
     return (
         _FORMATS[platform.system] is library.format
         and library.arch in platform.archs
@@ -182,11 +182,11 @@ def fits(library: Library, platform: PlatformTag) -> bool:
 
 
 def catalog_key(library: Library, tags: Collection[str]) -> str | None:
-    """Return the key of the catalog's platform that a library is for.
+    """Return the key of the catalog platform that a library is for.
 
     Args:
         library: The facts.
-        tags: The platform tags of its target. Musl is a system of its own, for which
+        tags: The platform tags of its target. Musl is a separate system, for which
             there is no build of torch.
     """
     if tags and all(tag.startswith("musllinux") for tag in tags):
@@ -197,7 +197,7 @@ def catalog_key(library: Library, tags: Collection[str]) -> str | None:
 def lowest_macos(tags: Iterable[str], arch: str) -> tuple[int, int] | None:
     """Return the oldest macOS that tags promise for a machine; None without one.
 
-    No machine with arm64 runs anything older than macOS 11.
+    No arm64 machine runs anything older than macOS 11.
     """
     floors = [
         platform.floor

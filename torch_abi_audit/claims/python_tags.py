@@ -22,12 +22,12 @@ ANY_LATER = PYTHONS[-1]
 _PATCHES = range(40)
 _PRE_RELEASES = tuple(f"0{phase}{number}" for phase in ("a", "b", "rc") for number in range(10))
 _INTERPRETER = re.compile(r"([a-z]+)([0-9])([0-9]{0,3})")
-# What follows the version in CPython's own ABI tags: free-threaded, debug, and what ended
-# with 3.7 (pymalloc) and 3.2 (wide Unicode).
+# The flags after the version in CPython's own ABI tags: free-threaded, debug, and those that
+# ended with 3.7 (pymalloc) and 3.2 (wide Unicode).
 _ABI_FLAGS = re.compile(r"t?d?m?u?")
 _LAST_PYMALLOC, _LAST_WIDE = PythonVersion(3, 7), PythonVersion(3, 2)
 _IMPLEMENTATIONS = frozenset({"py", "cp", "pp", "ip", "jy", "graalpy"})
-# What implementations take a Python tag, as `sys.implementation.name` has them.
+# The implementations that accept a Python tag, by `sys.implementation.name`.
 _IMPLEMENTATION_NAMES = {
     "py": ("cpython", "graalpy", "pypy"),
     "cp": ("cpython",),
@@ -41,7 +41,7 @@ STABLE_ABIS = frozenset({"abi3", "abi3t"})
 
 
 def tag_parts(tags: Iterable[Tag]) -> tuple[str, str, str]:
-    """Return tags as a filename has them, part by part: ``cp315``, ``abi3.abi3t``, ``any``."""
+    """Return tags as in a filename, part by part: ``cp315``, ``abi3.abi3t``, ``any``."""
     named = {(tag.interpreter, tag.abi, tag.platform) for tag in tags}
     pythons, abis, platforms = (".".join(sorted(set(part))) for part in zip(*named, strict=True))
     return pythons, abis, platforms
@@ -62,7 +62,7 @@ def admitted_pythons(claims: Claims) -> tuple[PythonVersion, ...]:
     return _admitted(claims.tags, claims.requires_python)
 
 
-@lru_cache(maxsize=256)  # rules ask for it again and again, and wheels of a release alike
+@lru_cache(maxsize=256)  # called by many rules, and with the same tags for wheels of a release
 def _admitted(tags: frozenset[Tag], requires_python: SpecifierSet) -> tuple[PythonVersion, ...]:
     return tuple(
         python
@@ -75,8 +75,8 @@ def _admitted(tags: frozenset[Tag], requires_python: SpecifierSet) -> tuple[Pyth
 def admitted_implementations(claims: Claims) -> tuple[tuple[str, PythonVersion], ...]:
     """Return the implementations that install the wheel, by `sys.implementation.name`.
 
-    Each stands with every minor release of the language that it may have. A tag ``py3`` is
-    not CPython's alone.
+    Each comes with every minor release of the language that it may implement. The tag ``py3``
+    is not only for CPython.
     """
     return _implementations(claims.tags, claims.requires_python)
 
@@ -100,14 +100,14 @@ def _implementations(
 
 
 def releases(python: PythonVersion) -> tuple[Version, ...]:
-    """Return the releases of a minor release, pre-releases first, that there may ever be."""
+    """Return every release that a minor release may ever have, pre-releases first."""
     return tuple(Version(f"{python}.{patch}") for patch in (*_PRE_RELEASES, *_PATCHES))
 
 
 def admits_release(requires_python: SpecifierSet, release: Version) -> bool:
     """Whether ``Requires-Python`` lets a release of Python install the wheel.
 
-    Some installers take a pre-release for the release that it comes before.
+    Some installers treat a pre-release as the release that it precedes.
     """
     return requires_python.contains(release, prereleases=True) or requires_python.contains(
         release.base_version, prereleases=True
@@ -145,19 +145,19 @@ def _interpreters(claims: Claims, tags: Iterable[Tag]) -> tuple[Interpreter, ...
 
 
 def _builds(tag: Tag) -> tuple[bool, ...]:
-    """Return which builds of a release take a tag: with the GIL, free-threaded, or both."""
+    """Return which builds of a release accept a tag: with the GIL, free-threaded, or both."""
     if tag.abi == "none":
         return (False, True)
     return (_FREE_THREADED_ABI.fullmatch(tag.abi) is not None,)
 
 
 def is_installable(tag: Tag) -> bool:
-    """Whether any installer takes a tag: its Python and its ABI fit together (PEP 425).
+    """Whether any installer accepts a tag: its Python and its ABI fit together (PEP 425).
 
-    Of implementations other than CPython every tag is taken for one that fits.
+    For implementations other than CPython, every tag is assumed to fit.
     """
     match = _INTERPRETER.fullmatch(tag.interpreter)
-    # `cp315t`: free-threaded Python is in the ABI tag alone.
+    # `cp315t`: only the ABI tag says that a Python is free-threaded.
     if match is None or match[1] not in _IMPLEMENTATIONS:
         return False
     if match[1] not in ("py", "cp"):
@@ -171,7 +171,7 @@ def is_installable(tag: Tag) -> bool:
 
 
 def _is_cpythons(abi: str, python: PythonVersion) -> bool:
-    """Whether an ABI tag is one of a release of CPython."""
+    """Whether an ABI tag belongs to a release of CPython."""
     if abi == "none" or abi in STABLE_ABIS:
         return True
     flags = abi.removeprefix(f"cp{python.major}{python.minor}")
@@ -185,13 +185,13 @@ def _is_cpythons(abi: str, python: PythonVersion) -> bool:
 
 
 def _tag_admits(tag: Tag, python: PythonVersion) -> bool:
-    """Whether an interpreter of that release takes the tag (PEP 425, PEP 384, PEP 803)."""
+    """Whether an interpreter of that release accepts the tag (PEP 425, PEP 384, PEP 803)."""
     match = _INTERPRETER.fullmatch(tag.interpreter)
     if match is None:
         return False
     implementation, major, minor = match.groups()
-    tagged = (int(major), int(minor or 0))  # equivalent: none that is looked at is as old
-    # `py39` and `cp39-abi3` mean 3.9 and newer; `cp39-cp39` and `cp39-none` mean 3.9 alone.
+    tagged = (int(major), int(minor or 0))  # equivalent: no version considered is that old
+    # `py39` and `cp39-abi3` mean 3.9 and newer; `cp39-cp39` and `cp39-none` mean only 3.9.
     if implementation == "py" or tag.abi in STABLE_ABIS:
         return tagged <= python and tagged[0] == python.major
     return tagged == python

@@ -1,4 +1,4 @@
-"""What the metadata requires of torch, and which releases that allows."""
+"""The metadata's requirements on torch, and which releases they allow."""
 
 from __future__ import annotations
 
@@ -20,23 +20,22 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.model import Claims
 
-# Minor releases of torch to look ahead.
-_FUTURE = 100  # equivalent: one more or less is as far
+# How many minor releases of torch to look ahead.
+_FUTURE = 100  # equivalent: one more or less is just as far
 
 
 def torch_specifiers(claims: Claims) -> tuple[SpecifierSet | None, ...]:
-    """Return what the metadata requires of torch, over the environments that the wheel installs in.
+    """Return the requirements on torch, over the environments that the wheel installs in.
 
     Markers are evaluated for every environment that the tags and ``Requires-Python`` allow,
-    without extras: what those ask for comes on top.
+    without extras: their requirements come on top.
 
     Returns:
-        Each distinct demand, in a fixed order; None stands for an environment that
-        nothing is asked in.
+        Each distinct requirement, in a fixed order; None stands for an environment in
+        which torch is not required.
 
     Raises:
-        AuditError: A marker compares what can't be compared, or there are more than can be
-            evaluated.
+        AuditError: A marker has an invalid comparison, or there are too many to evaluate.
     """
     demands: set[SpecifierSet | None] = set()
     for applying in applying_together(claims, claims.torch_requirements):
@@ -48,11 +47,10 @@ def torch_specifiers(claims: Claims) -> tuple[SpecifierSet | None, ...]:
 
 
 def extras_with_torch(claims: Claims) -> tuple[str, ...]:
-    """Return the extras that ask for torch in some environment.
+    """Return the extras that require torch in some environment.
 
     Raises:
-        AuditError: A marker compares what can't be compared, or there are more than can be
-            evaluated.
+        AuditError: A marker has an invalid comparison, or there are too many to evaluate.
     """
     return tuple(sorted(applying_extras(claims, claims.torch_requirements)))
 
@@ -60,9 +58,9 @@ def extras_with_torch(claims: Claims) -> tuple[str, ...]:
 def admitted_torch(
     specifier: SpecifierSet | None, releases: Iterable[Version]
 ) -> tuple[Version, ...]:
-    """Return the releases that a demand allows; all of them when there is none.
+    """Return the releases that a specifier allows; all of them if there is none.
 
-    A pin to a local or a pre-release version, as `==2.9.0+cu128`, is one to its release.
+    A pin to a local or pre-release version, such as `==2.9.0+cu128`, counts as one to its release.
     """
     if specifier is None:
         return tuple(releases)
@@ -73,7 +71,7 @@ def admitted_torch(
 def admitted_by_any(
     demands: Iterable[SpecifierSet | None], releases: Sequence[Version]
 ) -> frozenset[Version]:
-    """Return the releases that one demand or another allows; see `admitted_torch`."""
+    """Return the releases that any of the specifiers allows; see `admitted_torch`."""
     return frozenset(r for demand in demands for r in admitted_torch(demand, releases))
 
 
@@ -92,7 +90,7 @@ def _released(specifier: Specifier) -> str:
 
 
 def future_torch(specifier: SpecifierSet | None, newest: Version) -> tuple[Version, ...]:
-    """Return releases that a demand will allow, newer than the newest that is known."""
+    """Return future releases, newer than the newest known one, that a specifier allows."""
     return admitted_torch(specifier, _after(newest))
 
 
@@ -107,9 +105,9 @@ def _after(newest: Version) -> tuple[Version, ...]:
 def pinned_torch(
     demands: Sequence[SpecifierSet | None], releases: Sequence[Version]
 ) -> frozenset[Version]:
-    """Return the releases that demands allow where these are of one series; else none.
+    """Return the releases that specifiers allow if all of these are of one series; else none.
 
-    A demand that no release is known for pins nothing that is known.
+    A specifier that allows no known release pins no known release.
     """
     if None in demands:
         return frozenset()
@@ -123,7 +121,7 @@ def pinned_torch(
 
 
 def names_other_build(specifier: SpecifierSet | None) -> bool:
-    """Whether a demand pins a local version: a build of torch that the index does not have."""
+    """Whether a specifier pins a local version: a build of torch that the index does not have."""
     return specifier is not None and any("+" in item.version for item in specifier)
 
 
@@ -141,14 +139,14 @@ def _specifier(requirement: Requirement) -> SpecifierSet:
 def requirement(
     releases: Iterable[Version], known: Sequence[Version], *, open_ended: bool = False
 ) -> str:
-    """Return the requirement that allows releases and no other that is known.
+    """Return the requirement that allows the given releases and no other known one.
 
-    Of releases with gaps between them it allows the newest run.
+    If there are gaps between the releases, it allows the newest run.
 
     Args:
         releases: The releases, at least one.
-        known: Every release that there is, oldest first.
-        open_ended: Whether newer releases than the newest known are allowed too.
+        known: Every known release, oldest first.
+        open_ended: Whether releases newer than the newest known one are allowed too.
     """
     wanted = set(releases)
     runs = number_runs(place for place, release in enumerate(known) if release in wanted)

@@ -1,6 +1,6 @@
 """Object formats: bytes in, facts (`model.Library`) out, one domain error each.
 
-A reader is imported when the first file of its format is met: most wheels have one.
+A reader is imported at the first file of its format: most wheels have only one format.
 """
 
 from __future__ import annotations
@@ -43,10 +43,9 @@ def sniff(head: bytes) -> Format | None:
     """Tell an object format from a file's first bytes (64 are enough).
 
     A Java class file shares the universal Mach-O magic. Its next word is the class version,
-    45 or more, where Mach-O has the number of slices; and eleven bytes on it has the kind of
-    its first constant, which is never 0, where a slice has a byte of its processor that is. A DOS
-    header is taken
-    for PE unless it is text, which has no NUL bytes.
+    45 or more, where Mach-O has the number of slices; and its eleventh byte is the kind of its
+    first constant, which is never 0, where Mach-O has a byte of the CPU type that always is. A
+    DOS header is taken for PE unless it is text, which has no NUL bytes.
     """
     magic = head[:4]
     if magic == _ELF_MAGIC:
@@ -67,18 +66,18 @@ def read_libraries(
 
     Args:
         source: The file's bytes.
-        name: Its name, which only decides whether a file that holds no library and is
-            no text should have been one.
-        budget: What may still be read for the target that it is of, shared by all its files;
-            without it the usual limits are the file's alone.
+        name: Its name, which only decides whether a file that is neither a library nor
+            text should have been a library.
+        budget: What may still be read for the file's target, shared by all its files;
+            without it, the default limits apply to this file alone.
 
     Returns:
         The facts: of one library, or of each slice of a universal Mach-O file; none for
         a file that is not a library.
 
     Raises:
-        LibraryError: It is a library, or should be, and can't be read.
-        LimitError: The libraries of the target are more than is read of one.
+        LibraryError: It is a library, or should be, but can't be read.
+        LimitError: The libraries of the target exceed the limits.
     """
     head = source.read_at(0, min(64, source.size))
     found: tuple[Library, ...] = ()
@@ -117,10 +116,10 @@ def read_libraries(
 
 
 def _check_text(head: bytes) -> None:
-    """Let linker scripts pass, which are text in the place of a library (GNU ld, 3.4).
+    """Accept linker scripts, which are text in place of a library (GNU ld, 3.4).
 
     Raises:
-        LibraryError: It is anything else.
+        LibraryError: The file is anything else.
     """
     if not _is_text(head):
         raise LibraryError("named like a library, but neither an object file nor text")
@@ -131,12 +130,12 @@ def _check_text(head: bytes) -> None:
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether a file begins as text does, like a linker script. An empty file does not."""
+    """Whether a file begins like text, as a linker script does. An empty file does not."""
     if not head or b"\0" in head:
         return False
     try:
         head.decode("utf-8")
     except UnicodeDecodeError as error:
-        # A character may be cut at the end of what was read.
+        # A character may be cut off at the end of what was read.
         return len(head) == _HEAD and error.start >= _HEAD - 3
     return True

@@ -1,7 +1,7 @@
-"""What inlined assertions left in a library: the file and the line of each.
+"""Traces of inlined assertions in a library: the file and the line of each.
 
-torch's `TORCH_INTERNAL_ASSERT` makes one text of its condition, its file and its line, which the
-compiler keeps among the constants of every library that has the code inlined
+torch's `TORCH_INTERNAL_ASSERT` makes one string of its condition, its file and its line, which
+the compiler keeps among the constants of every library that inlines the code
 (c10/util/Exception.h):
 
     !has_parent_ INTERNAL ASSERT FAILED at "/…/torch/csrc/autograd/function.h":283, please report …
@@ -24,18 +24,18 @@ _MARK = b' INTERNAL ASSERT FAILED at "'
 _PLACE = re.compile(rb'([^"\0\n]{1,600})":([0-9]{1,7}), ')
 _BEFORE, _AFTER = 512, 640  # bytes of the condition, and of the file and the line
 _EDGE = _BEFORE + len(_MARK) + _AFTER
-# Constants lie before or behind the code, and before what is for accelerators. In the wheels
-# that were looked at no assertion lies behind byte 31,000,000 of its library.
+# Constants lie before or after the host code, and before the accelerator code. In the wheels
+# examined, no assertion lies beyond byte 31,000,000 of its library.
 _SEARCHED = 32 << 20
 _CHUNK = 1 << 20
-_KEPT = 256  # bytes that one takes besides its texts
+_KEPT = 256  # bytes that an assertion takes in addition to its strings
 
 
 class AssertionScanner:
-    """Finds assertions in the bytes of a library that pass by, in order.
+    """Finds assertions in the bytes of a library as they stream past, in order.
 
     Args:
-        budget: What their texts are counted against.
+        budget: The budget that their strings count against.
     """
 
     def __init__(self, budget: Budget) -> None:
@@ -46,24 +46,24 @@ class AssertionScanner:
 
     @property
     def found(self) -> tuple[Assertion, ...]:
-        """The assertions so far, in the order of the file, each once."""
+        """The assertions found so far, in file order, each once."""
         return tuple(self._found)
 
     @property
     def wants(self) -> int:
-        """How many bytes are still looked at."""
+        """How many more bytes will be looked at."""
         return max(0, _SEARCHED - self._position)
 
     def feed(self, data: bytes) -> None:
         """Look at the next bytes.
 
         Raises:
-            LimitError: There are more of them than the limits allow.
+            LimitError: There are more assertions than the limits allow.
         """
         data = data[: self.wants]
         if not data:
             return
-        # A text can be cut in two by the end of a piece: what is near it is looked at together.
+        # A string can be split at the end of a piece, so the bytes around it are searched together.
         edge = self._tail + data[:_EDGE]
         self._search(edge, _BEFORE if len(self._tail) == _EDGE else 0)
         self._search(data, _BEFORE)
@@ -93,11 +93,11 @@ def _decoded(text: bytes) -> str:
 
 
 def scan(source: ByteSource, budget: Budget) -> tuple[Assertion, ...]:
-    """Return the assertions of a file that can be read again.
+    """Return the assertions in a file that can be read again.
 
     Raises:
-        LibraryError: It can't be read.
-        LimitError: There are more of them than the limits allow.
+        LibraryError: The file can't be read.
+        LimitError: There are more assertions than the limits allow.
     """
     scanner = AssertionScanner(budget)
     position = 0
@@ -110,5 +110,5 @@ def scan(source: ByteSource, budget: Budget) -> tuple[Assertion, ...]:
 def with_assertions(
     slices: tuple[Library, ...], found: tuple[Assertion, ...]
 ) -> tuple[Library, ...]:
-    """Return the libraries of a file with what was found in it."""
+    """Return the libraries of a file with the assertions found in it."""
     return tuple(replace(item, assertions=found) for item in slices) if found else slices

@@ -1,6 +1,6 @@
-"""What dyld reads of a Mach-O slice: chained fixups, bind opcodes and the export trie.
+"""The tables that dyld reads from a Mach-O slice: chained fixups, bind opcodes, the export trie.
 
-These, and not the symbol table, decide what is bound to what: a stripped library keeps
+These, not the symbol table, decide what is bound to what, so a stripped library keeps
 them. Each function takes the bytes of one table and works without the rest of the file.
 
 Reference: `mach-o/fixup-chains.h` and `mach-o/loader.h` of Apple's cctools and dyld.
@@ -32,7 +32,7 @@ _ULEB = rb"[\x80-\xff]{0,9}+[\x00-\x7f]"
 
 
 def _opcodes_of(others: bytes, binds: bytes) -> re.Pattern[bytes]:
-    """Return what matches an opcode: these two kinds of them, and those that say what is bound."""
+    """Return a pattern for an opcode: one of these two kinds, or one that says what is bound."""
     return re.compile(
         rb"(?P<done>\x00)"
         rb"|(?P<ordinal>[\x10-\x1f])"
@@ -41,7 +41,7 @@ def _opcodes_of(others: bytes, binds: bytes) -> re.Pattern[bytes]:
         rb"|(?P<flags>[\x40-\x4f])(?P<name>[^\0]*+)\0"
         rb"|(?:" + others + rb")++"
         rb"|(?P<bind>(?:" + binds + rb")++)"
-        rb"|(?P<wrong>.)",  # or else the next opcode would be searched for, from each byte anew
+        rb"|(?P<wrong>.)",  # otherwise every byte would start a search for the next opcode
         re.DOTALL,
     )
 
@@ -51,8 +51,8 @@ _OPCODES = _opcodes_of(
     rb"[\x50-\x5f]|[\x60-\x8f]" + _ULEB + rb"|\xd0" + _ULEB + rb"|\xd1",
     rb"[\x90-\x9f]|[\xa0-\xaf]" + _ULEB + rb"|[\xb0-\xbf]|[\xc0-\xcf]" + _ULEB + _ULEB,
 )
-# Over any other opcode dyld gives up when the name is first called (`lazyBindingInfo`), and
-# others read on.
+# At any other opcode dyld gives up when the name is first called (`lazyBindingInfo`), but
+# other readers go on.
 _LAZY_OPCODES = _opcodes_of(rb"[\x50-\x5f]|[\x70-\x7f]" + _ULEB, rb"[\x90-\x9f]")
 _WEAK_IMPORT = 0x1
 
@@ -96,7 +96,7 @@ def chained_imports(data: bytes, order: str, budget: Budget | None = None) -> It
     Args:
         data: The table.
         order: The byte order, as `struct` writes it.
-        budget: What the file may still have.
+        budget: The file's remaining budget.
 
     Raises:
         LibraryError: The table contradicts itself.
@@ -150,20 +150,20 @@ class Bind(Enum):
 def bound_symbols(
     data: bytes, table: Bind = Bind.EAGER, budget: Budget | None = None
 ) -> Iterator[Binding]:
-    """Yield what the opcodes of a bind table, as `LC_DYLD_INFO` has it, bind.
+    """Yield what the opcodes of an `LC_DYLD_INFO` bind table bind.
 
     A name that is bound in several places is yielded several times. In the lazy table the
-    end of each entry is marked, and dyld may begin at any of them. The weak one replaces
-    what is bound already by the first definition that any library has: where none has one,
+    end of each entry is marked, and dyld may begin at any entry. The weak table replaces
+    what is already bound with the first definition that any library has; if none has one,
     nothing happens.
 
     Args:
         data: The table.
-        table: Which it is.
-        budget: What the file may still have.
+        table: Which table it is.
+        budget: The file's remaining budget.
 
     Raises:
-        LibraryError: It has what is no opcode, or binds what has no name or no library.
+        LibraryError: A byte is not an opcode, or a binding has no name or no library.
     """
     budget = budget or Budget()
     weak_table = table is Bind.WEAK
@@ -202,19 +202,19 @@ def _opcodes(data: bytes, budget: Budget, pattern: re.Pattern[bytes]) -> Iterato
 def exported_symbols(trie: bytes, budget: Budget | None = None) -> Iterator[Export]:
     """Yield the names of an export trie.
 
-    dyld walks down from the root, along the first edge that fits, and never turns back: so
-    no edge may be the beginning of another one of its node. Some linkers put more of a
-    node's edges into another node, behind an empty edge, which then is the last.
+    dyld walks down from the root, along the first edge that matches, and never backtracks,
+    so no edge may be a prefix of another edge of the same node. Some linkers put more of a
+    node's edges into another node, behind an empty edge, which then comes last.
 
     Args:
         trie: Its bytes.
-        budget: What the file may still have.
+        budget: The file's remaining budget.
 
     Raises:
-        LibraryError: It is cut short, is no tree, or does not lead to all of its names.
+        LibraryError: It is cut short, is not a tree, or does not lead to all of its names.
     """
     budget = budget or Budget()
-    # Where a node is, its name, and the edges that dyld tries before those of the node.
+    # A node's place, its name, and the edges that dyld tries before those of the node.
     pending: list[tuple[int, bytes, list[bytes]]] = [(0, b"", [])] if trie else []
     seen = {0}
     try:
@@ -265,7 +265,7 @@ def _export(trie: bytes, place: int, end: int, name: bytes) -> Export:
 
 
 def _read_uleb(data: bytes, place: int) -> tuple[int, int]:
-    """Return a number in LEB128 and the place after it; IndexError outside the data."""
+    """Return a LEB128 number and the place after it; raises IndexError outside the data."""
     value = shift = 0
     while True:
         byte = data[place]

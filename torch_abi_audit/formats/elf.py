@@ -1,13 +1,13 @@
 """ELF: bytes to facts, from the program headers and the dynamic section alone.
 
 That is all the dynamic loader looks at, so a library whose section headers are
-stripped, or wrong, reads the same. What is read is what glibc's loader reads, in the
+stripped, or wrong, reads the same. This module reads what glibc's loader reads, in the
 memory that it maps (`elf_image`): which symbols it looks up (`elf_relocations`,
 `elf_symbols`), which it finds (`elf_hash`), and in which version (`elf_versions`). A file
-whose tables contradict each other is refused. The tables are decoded in bulk:
-`pyelftools`, which makes an object of each field, takes minutes for a large library, and to
-import it takes as long as to audit a small wheel. It names the machines that no tag does,
-and the tests hold this reader against it.
+whose tables contradict each other is rejected. The tables are decoded in bulk:
+`pyelftools`, which makes an object of each field, takes minutes for a large library, and
+importing it takes as long as auditing a small wheel. It is used to name machines that no
+tag names, and the tests check this reader against it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from torch_abi_audit.formats.source import ByteSource
 
 # Machines that a Python platform tag can name, in the tag's spelling: by e_machine, the
-# number of bits, and whether the low byte comes first.
+# number of bits, and whether it is little-endian.
 _MACHINES = {
     (62, 64, True): "x86_64",
     (62, 32, True): "x32",
@@ -54,12 +54,12 @@ _MACHINES = {
     (8, 32, True): "mipsel",
     (8, 32, False): "mips",
 }
-_DF_1_PIE = 0x08000000  # a program that can be loaded anywhere, static ones among them
+_DF_1_PIE = 0x08000000  # a position-independent program, including static ones
 
-_MAX_PATH = 1 << 12  # of a needed library, as PATH_MAX
+_MAX_PATH = 1 << 12  # of a needed library, like PATH_MAX
 _MAX_NEEDED = 1024
 
-# Code for accelerators comes as ELF too, and is data to the host: EM_CUDA, EM_AMDGPU, EM_BPF.
+# Accelerator code is ELF too, but just data to the host: EM_CUDA, EM_AMDGPU, EM_BPF.
 _DEVICES = frozenset({190, 224, 247})
 
 
@@ -70,8 +70,8 @@ def is_device_code(head: bytes) -> bool:
 
 
 def machine_name(head: bytes) -> str:
-    """Return what the ABI's registry calls the machine of an ELF file, from its first bytes."""
-    from elftools.elf.enums import ENUM_E_MACHINE  # noqa: PLC0415 -- for bad news only
+    """Return the ABI registry's name for the machine of an ELF file, from its first bytes."""
+    from elftools.elf.enums import ENUM_E_MACHINE  # noqa: PLC0415 -- for error messages only
 
     number = int.from_bytes(head[18:20], "big" if head[5:6] == b"\2" else "little")
     names = (name for name, value in ENUM_E_MACHINE.items() if value == number)
@@ -83,12 +83,12 @@ def read_elf(source: ByteSource, budget: Budget | None = None) -> Library | None
 
     Args:
         source: The file's bytes, beginning with the magic bytes.
-        budget: What may still be read for the target; without it the usual limits are the
-            file's alone.
+        budget: What may still be read for the target; without it, the default limits apply
+            to this file alone.
 
     Returns:
-        The facts, or None for an ELF file that no loader of a host loads: an
-        object file, a core dump, or code for a device.
+        The facts, or None for an ELF file that no loader on a host loads: an
+        object file, a core dump, or device code.
 
     Raises:
         LibraryError: The file is cut short, contradicts itself, or is larger in
@@ -121,7 +121,7 @@ def _read_library(image: Image, arch: str, budget: Budget) -> Library:
     return Library(
         format=Format.ELF,
         arch=arch,
-        # A library can name an interpreter too, to be run for its version.
+        # A library can name an interpreter too, so that running it prints its version.
         executable=image.headers.type == ET_EXEC
         or (image.headers.interpreted and soname is None)
         or bool((dynamic.get(Tag.DT_FLAGS_1) or 0) & _DF_1_PIE),

@@ -1,7 +1,7 @@
-"""The hash tables of ELF: which symbols of a library the loader finds by their name.
+"""ELF hash tables: which symbols of a library the loader finds by name.
 
-A symbol that the hash table does not lead to is no definition to anybody, the library that
-holds it included: what it is called there must come from elsewhere.
+A symbol that the hash table does not lead to defines nothing, not even for the library that
+contains it: the definition must come from elsewhere.
 
 References: System V gABI chapter 5; glibc's `elf/dl-setup_hash.c` and `do_lookup_x` in
 `elf/dl-lookup.c`.
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from torch_abi_audit.budget import Budget
     from torch_abi_audit.formats.elf_image import Dynamic, Image
 
-_STEPS_SYSV = 20  # that the old hash of a name is counted as, for how long it takes
+_STEPS_SYSV = 20  # counted for one old-style hash of a name, for the time it takes
 _CHUNK = 1 << 16
 
-# The hash of a name is, but for a constant, its value as a number in base 33 whose digits are
-# bytes. Python reads such numbers fast, but only with digits below 33, hence in two halves; and
-# in a time that grows with the square of their length, hence in parts.
+# Apart from a constant, the hash of a name is the name read as a base-33 number whose digits are
+# its bytes. Python parses such numbers fast, but only with digits below 33, hence the two halves,
+# and in time quadratic in their length, hence the parts.
 _DIGITS = b"0123456789abcdef"
 _HIGH = bytes(_DIGITS[byte >> 4] for byte in range(256))
 _LOW = bytes(_DIGITS[byte & 15] for byte in range(256))
@@ -53,7 +53,7 @@ def gnu_hash(name: bytes) -> int:
 
 
 def sysv_hash(name: bytes) -> int:
-    """Return the hash of a name in DT_HASH, and of a version."""
+    """Return the hash of a name in DT_HASH, or of a version."""
     value = 0
     for byte in name:
         value = (value << 4) + byte
@@ -89,7 +89,7 @@ class GnuHash:
         if last:
             self._chains = _read_chains(image, place, last - first, budget)
         self.address, self.size = address, place + 4 * len(self._chains) - address
-        # Where the chain of each symbol begins at the earliest: after the last that ends.
+        # The earliest place at which each symbol's chain can begin: after the last chain end.
         starts = []
         start = first
         for index, value in enumerate(self._chains, first):
@@ -100,15 +100,15 @@ class GnuHash:
 
     @property
     def count(self) -> int:
-        """How many symbols the table shows that there are, those before the first included."""
+        """The number of symbols that the table implies, including those before its first."""
         return self._first + len(self._chains) if self._chains else 0
 
     def holds(self, index: int) -> bool:
-        """Whether a symbol is in the table, under whatever name."""
+        """Whether a symbol is in the table, under any name."""
         return 0 <= index - self._first < len(self._chains)
 
     def finds(self, index: int, name: bytes) -> bool:
-        """Whether the loader comes upon a symbol when it looks for its name."""
+        """Whether the loader finds a symbol when it looks up its name."""
         place = index - self._first
         if not 0 <= place < len(self._chains):
             return False
@@ -123,7 +123,7 @@ class GnuHash:
 
 
 def _read_chains(image: Image, address: int, last: int, budget: Budget) -> array[int]:
-    """Read the chains, up to the end of the one that goes through a place."""
+    """Read the chains, up to the end of the one that contains a given place."""
     image.require(address, 4 * last)
     budget.spend(steps=last)
     words = image.words(address, last)
@@ -145,7 +145,7 @@ class SysvHash:
     """DT_HASH."""
 
     def __init__(self, image: Image, address: int, budget: Budget) -> None:
-        # On s390x the words are of 64 bits.
+        # On s390x the words have 64 bits.
         wide = image.is64 and image.machine == EM_S390
         kind, size = ("Q", 8) if wide else ("I", 4)
         head = struct.unpack(f"{image.order}2{kind}", image.read(address, 2 * size))
@@ -182,11 +182,11 @@ class SysvHash:
         return self._bucket_of.get(index)
 
     def holds(self, index: int) -> bool:
-        """Whether a symbol is in the table, under whatever name."""
+        """Whether a symbol is in the table, under any name."""
         return self._bucket(index) is not None
 
     def finds(self, index: int, name: bytes) -> bool:
-        """Whether the loader comes upon a symbol when it looks for its name."""
+        """Whether the loader finds a symbol when it looks up its name."""
         bucket = self._bucket(index)
         return bucket is not None and bucket == sysv_hash(name) % self._number
 
@@ -197,11 +197,11 @@ class NoHash:
     count = address = size = 0
 
     def holds(self, index: int) -> bool:  # noqa: ARG002 -- as the others
-        """Whether a symbol is in the table, under whatever name."""
+        """Whether a symbol is in the table, under any name."""
         return False
 
     def finds(self, index: int, name: bytes) -> bool:  # noqa: ARG002 -- as the others
-        """Whether the loader comes upon a symbol when it looks for its name."""
+        """Whether the loader finds a symbol when it looks up its name."""
         return False
 
 
@@ -212,7 +212,7 @@ def read_hash(image: Image, dynamic: Dynamic, budget: Budget) -> tuple[HashTable
     """Read the hash table that the loader uses.
 
     Returns:
-        The table, and how many symbols the hash tables together show that there are.
+        The table, and the number of symbols that the hash tables together imply.
     """
     old, new = dynamic.get(Tag.DT_HASH), dynamic.get(Tag.DT_GNU_HASH)
     sysv = None if old is None else SysvHash(image, old, budget)

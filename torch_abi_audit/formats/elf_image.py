@@ -1,9 +1,9 @@
 """The image that the dynamic loader makes of an ELF file, and the dynamic section in it.
 
 The loader maps the loadable segments in whole pages, the later ones over the earlier ones,
-and finds everything else by its address there. So does this module. Where a file means
-different things to different readers (segments that overlap, two dynamic sections) it is
-refused: no linker makes such a file.
+and finds everything else by its address there. So does this module. A file that means
+different things to different readers (segments that overlap, two dynamic sections) is
+rejected: no linker makes such a file.
 
 References: System V gABI chapters 4 and 5; glibc's `elf/dl-load.c`, `elf/dl-map-segments.h`
 and `elf/get-dynamic-info.h`.
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 EM_386, EM_MIPS, EM_S390, EM_X86_64 = 3, 8, 22, 62
 ET_EXEC, ET_DYN = 2, 3
 _PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
-# The sizes of pages that kernels are built with. x86 has one.
+# The page sizes that kernels are built with. x86 has only one.
 _PAGE = 1 << 12
 _PAGES = (1 << 12, 1 << 14, 1 << 16)
-# Values of EI_OSABI that glibc takes: System V, GNU, and those of Arm.
+# Values of EI_OSABI that glibc accepts: System V, GNU, and Arm's.
 _SYSTEMS = frozenset({0, 3, 64, 97})
 
 # Bounds against hostile files. libtorch_cpu, one of the largest libraries there are,
-# has 14 MB of names, the longest of some 20,000 bytes.
+# has 14 MB of names, the longest of about 20,000 bytes.
 _MAX_PROGRAM_HEADERS = 4096
 _MAX_DYNAMIC_BYTES = 1 << 20
 _MAX_STRING_TABLE_BYTES = 128 << 20
@@ -92,19 +92,19 @@ class Segment(NamedTuple):
     offset: int
     address: int
     size: int  # bytes in the file
-    memory: int  # bytes in memory: what is beyond those of the file is zero
+    memory: int  # bytes in memory; those beyond the file's are zero
 
     @property
     def distance(self) -> int:
-        """How far from its place in the file it is mapped."""
+        """How far its address is from its offset in the file."""
         return self.address - self.offset
 
     def first_page(self, page: int) -> int:
-        """Return where the first page that it is mapped to begins."""
+        """Return where the first page it is mapped to begins."""
         return self.address // page * page
 
     def end_page(self, page: int) -> int:
-        """Return where the last page that it is mapped to ends."""
+        """Return where the last page it is mapped to ends."""
         return -(-(self.address + self.memory) // page) * page
 
 
@@ -130,7 +130,7 @@ class Image:
         """Map the segments.
 
         Raises:
-            LibraryError: The loader refuses the file, or its segments are in each other's way.
+            LibraryError: The loader rejects the file, or its segments conflict.
         """
         self.headers = headers
         self.order = headers.order
@@ -166,10 +166,10 @@ class Image:
         return self.headers.source.read_at(segment.offset + address - segment.address, size)
 
     def require(self, address: int, size: int) -> Segment:
-        """Return the segment that has bytes, before it is counted what they cost.
+        """Return the segment that contains a range, before the cost of its bytes is counted.
 
         Raises:
-            LibraryError: None has them all.
+            LibraryError: No segment contains all of it.
         """
         segment = self._segment_of(address)
         if address - segment.address + size > segment.size:
@@ -183,7 +183,7 @@ class Image:
         return self.headers.source.read_at(segment.offset + start, min(limit, segment.size - start))
 
     def numbers(self, data: bytes, kind: str) -> array[int]:
-        """Return bytes as numbers of the file's byte order; `kind` is that of `array`."""
+        """Return bytes as numbers in the file's byte order; `kind` is a type code of `array`."""
         values = array(kind, data)
         if (self.order == "<") != (sys.byteorder == "little"):
             values.byteswap()
@@ -195,7 +195,7 @@ class Image:
 
 
 def read_headers(source: ByteSource) -> Headers:
-    """Read the ELF header and the program headers, whatever they say."""
+    """Read the ELF header and the program headers; `Image` checks what they say."""
     head = source.read_at(0, min(64, source.size))
     kind, encoding = head[4:5], head[5:6]
     if kind not in (b"\1", b"\2") or encoding not in (b"\1", b"\2"):
@@ -240,7 +240,7 @@ def read_headers(source: ByteSource) -> Headers:
 
 
 def _check_headers(headers: Headers) -> None:
-    """Refuse what glibc refuses: `open_verify`."""
+    """Reject what glibc's `open_verify` rejects."""
     version, system = headers.ident[6:8]
     if version != 1 or headers.version != 1:
         raise LibraryError("an ELF file of an unknown version")
@@ -251,7 +251,7 @@ def _check_headers(headers: Headers) -> None:
 
 
 def _check_segments(headers: Headers) -> None:
-    """Refuse segments of which one could hide what another holds."""
+    """Reject segments if one could hide the contents of another."""
     loads = headers.loads
     if not loads:
         raise LibraryError("no loadable segment")
@@ -262,7 +262,7 @@ def _check_segments(headers: Headers) -> None:
         if segment.distance % _PAGE:
             raise LibraryError("a loadable segment whose address does not match its offset")
     for page in _PAGES[:1] if headers.machine in (EM_386, EM_X86_64) else _PAGES:
-        # A kernel with pages that are too large does not load it.
+        # A kernel whose pages are too large for the file does not load it.
         if not any(segment.distance % page for segment in loads):
             _check_pages(loads, page)
 
@@ -286,17 +286,17 @@ class Dynamic:
         self._values = values
 
     def all(self, tag: Tag) -> list[int]:
-        """Return the values of a tag that may stand there several times."""
+        """Return the values of a tag that may occur several times."""
         return self._values.get(tag, [])
 
     def get(self, tag: Tag) -> int | None:
-        """Return the tag's value; where a tag stands twice the loader takes the last."""
+        """Return the tag's value; if a tag occurs twice, the loader takes the last."""
         found = self.all(tag)
         return found[-1] if found else None
 
 
 def read_dynamic(image: Image) -> Dynamic:
-    """Read the dynamic section, at its address as the loader does."""
+    """Read the dynamic section at its address, as the loader does."""
     dynamics = image.headers.dynamics
     if not dynamics:
         raise LibraryError("a shared library without a dynamic segment")
@@ -317,7 +317,7 @@ def read_dynamic(image: Image) -> Dynamic:
 
 
 class Strings:
-    """The string table, and what may still be taken from it."""
+    """The string table, and the budget for names read from it."""
 
     def __init__(self, image: Image, dynamic: Dynamic, budget: Budget) -> None:
         address, size = dynamic.get(Tag.DT_STRTAB), dynamic.get(Tag.DT_STRSZ)

@@ -1,8 +1,8 @@
-"""Relocations of ELF: which symbols the loader looks up, and what it writes where.
+"""ELF relocations: which symbols the loader looks up, and what it writes where.
 
-It looks up the symbols that a relocation names, whatever the hash tables say that there are,
-and it looks them up while it writes: a relocation that writes into the table of symbols, or
-of their names, changes what is looked up next. No linker makes one that does.
+The loader looks up every symbol that a relocation names, even one that no hash table lists, and
+it does so while it writes: a relocation that writes into the symbol table or the string table
+changes what is looked up next. No linker makes such a relocation.
 
 References: System V gABI chapter 4; glibc's `elf/do-rel.h` and `elf/dynamic-link.h`.
 """
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 _MAX_BYTES = 256 << 20
 _MAX_RELATIVE_BYTES = 16 << 20  # of DT_RELR, where 8 bytes stand for 63 relocations
 _CHUNK = 1 << 20
-_WIDEST = 16  # bytes that a relocation writes, but for copies
+_WIDEST = 16  # the most bytes that a relocation writes, except for copies
 # By machine, the types of relocations that write more than a word: a copy of a symbol's
-# bytes, and a descriptor of thread-local data.
+# bytes, and a descriptor for thread-local data.
 _COPY = {EM_386: 5, EM_X86_64: 5, 183: 1024, 40: 20, 21: 19, 20: 19, 22: 9, 243: 4, 258: 4}
 _COPY_MIPS = 126
 _SIZES = {EM_386: frozenset({38}), EM_X86_64: frozenset({32, 33})}
@@ -42,10 +42,10 @@ class _Table(NamedTuple):
 
 
 def _tables(image: Image, dynamic: Dynamic) -> Iterator[_Table]:
-    """Yield the tables of relocations.
+    """Yield the relocation tables.
 
     Raises:
-        LibraryError: What is said of one can't be.
+        LibraryError: The dynamic section describes an impossible table.
     """
     kind = dynamic.get(Tag.DT_PLTREL)
     if kind not in (None, Tag.DT_REL, Tag.DT_RELA):
@@ -75,9 +75,9 @@ class Relocations:
     """The relocations of a library.
 
     Attributes:
-        symbols: The indices of the symbols that they name.
-        sized: Those of which they take the size: without a definition the loader crashes,
-            weak or not.
+        symbols: The indices of the symbols that the relocations name.
+        sized: The indices of those whose size they use: without a definition the loader
+            crashes, whether the symbol is weak or not.
     """
 
     def __init__(self, image: Image, dynamic: Dynamic, budget: Budget) -> None:
@@ -91,15 +91,15 @@ class Relocations:
         self._sizes = _SIZES.get(image.machine, frozenset())
 
     def ranges(self) -> Iterator[Range]:
-        """Yield where the relocations themselves are."""
+        """Yield the addresses of the relocations themselves."""
         for table in self._tables:
             yield Range(table.address, table.address + table.size)
 
     def read(self, tables: Iterable[Range]) -> None:
-        """Read which symbols they name.
+        """Read which symbols the relocations name.
 
         Args:
-            tables: What the loader reads while it relocates.
+            tables: The tables that the loader reads while it relocates.
 
         Raises:
             LibraryError: A relocation writes into one of the tables, or outside of the image.
@@ -121,7 +121,7 @@ class Relocations:
         if image.is64:
             halves = image.numbers(data, "I")
             step = 2 * words
-            # r_info is the symbol above the type; on MIPS the symbol comes first.
+            # In r_info the symbol is above the type; on MIPS the symbol comes first.
             first, second = halves[2::step], halves[3::step]
             swapped = image.order == "<" and image.machine != EM_MIPS
             symbols, kinds = (second, first) if swapped else (first, second)
@@ -141,7 +141,7 @@ class Relocations:
                     self._check(offset, self._width(symbol, kind), ranges)
 
     def _suspects(self, offsets: Iterable[int], ranges: list[Range]) -> set[int]:
-        """Return the places that may reach into a table, or out of the image."""
+        """Return the offsets where a write may reach into a table, or outside of the image."""
         ordered = sorted(offsets)
         end = bisect_left(ordered, self._image.end - _WIDEST)
         suspects = {*ordered[: bisect_left(ordered, self._image.start)], *ordered[end:]}
@@ -151,7 +151,7 @@ class Relocations:
         return suspects
 
     def _width(self, symbol: int, kind: int) -> int:
-        """Return how many bytes a relocation writes at the most."""
+        """Return how many bytes a relocation writes at most."""
         if kind == self._copy:
             table = self._dynamic.get(Tag.DT_SYMTAB)
             if table is None:
@@ -176,7 +176,7 @@ class Relocations:
             raise LibraryError("a relocation that writes into the loader's tables")
 
     def _relative(self, ranges: list[Range]) -> None:
-        """Check DT_RELR: addresses, each with words of bits for those that follow it."""
+        """Check DT_RELR: addresses, each followed by bitmaps for the addresses after it."""
         address, size = self._dynamic.get(Tag.DT_RELR), self._dynamic.get(Tag.DT_RELRSZ)
         if address is None or not size:
             return

@@ -1,8 +1,8 @@
-"""The dynamic symbols of ELF: what a library takes from others, and what it gives them.
+"""ELF dynamic symbols: what a library imports from others, and what it exports to them.
 
-An import is what the loader looks for and does not find in the library itself: undefined
-symbols, and of those that relocations name also the ones that are defined in a way that the
-loader does not take for a definition. An export is what it finds there by its name.
+An import is a symbol that the loader looks up but does not find in the library itself: it is
+undefined, or a relocation names it and the loader does not accept its definition as one. An
+export is a symbol that the loader finds there by name.
 
 References: System V gABI chapter 4; glibc's `check_match` in `elf/dl-lookup.c` and
 `resolve_map` in `elf/dl-reloc.c`.
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from torch_abi_audit.formats.elf_versions import Versions
 
 _STB_WEAK = 2
-_FIRST_GLOBAL = 1 << 4  # st_info with a binding that is not STB_LOCAL
+_FIRST_GLOBAL = 1 << 4  # the lowest st_info with a binding that is not STB_LOCAL
 _UNSEEN = frozenset({1, 2})  # STV_INTERNAL, STV_HIDDEN
 _STT_TLS = 6
-# st_info of what can be a definition. Bindings: STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE. Types:
+# Values of st_info that can be a definition. Bindings: STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE. Types:
 # STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_COMMON, STT_TLS, STT_GNU_IFUNC.
 _DEFINING = frozenset(
     binding << 4 | kind for binding in (1, 2, 10) for kind in (0, 1, 2, 5, _STT_TLS, 10)
@@ -68,8 +68,8 @@ def read_symbols(image: Image, dynamic: Dynamic, strings: Strings, versions: Ver
     ]
     own = Range(dynamic.address, dynamic.address + dynamic.size)
     relocations.read([own, *others, *table.ranges(count)])
-    # A GNU hash table covers defined symbols only, and any can lie. What the loader looks
-    # up is what is relocated.
+    # A GNU hash table covers defined symbols only, and any hash table can lie. The loader
+    # looks up the symbols that relocations name.
     relocated = max(relocations.symbols, default=-1) + 1
     if relocated > count:
         count = relocated
@@ -85,7 +85,7 @@ def read_symbols(image: Image, dynamic: Dynamic, strings: Strings, versions: Ver
 
 
 class _Table:
-    """Where the symbols and the indices of their versions are."""
+    """The locations of the symbols and of their version indices."""
 
     def __init__(self, image: Image, dynamic: Dynamic) -> None:
         # Elf64_Sym: name, info, other, shndx, value, size; Elf32_Sym: name, value, size, info, …
@@ -100,14 +100,14 @@ class _Table:
         self._versions = dynamic.get(Tag.DT_VERSYM)
 
     def ranges(self, count: int) -> Iterator[Range]:
-        """Yield the addresses of the tables, for a number of symbols."""
+        """Yield the addresses of the tables for a number of symbols."""
         if self._address is not None:
             yield Range(self._address, self._address + count * self._layout.size)
         if self._versions is not None:
             yield Range(self._versions, self._versions + count * 2)
 
     def read(self, count: int, budget: Budget) -> tuple[Iterable[_Row], Sequence[int]]:
-        """Read a number of symbols, and the index of the version of each."""
+        """Read a number of symbols, and the version index of each."""
         if self._address is None:
             raise LibraryError("a dynamic section without a table of symbols")
         self._image.require(self._address, count * self._layout.size)
@@ -138,22 +138,22 @@ class _Reader:
         self._versioned = versions.defines
         self._shadows: set[str] = set()
 
-    def read(  # noqa: C901 -- a call for each part would double what it takes
+    def read(  # noqa: C901 -- a call for each part would double the time it takes
         self, rows: Iterable[_Row], version_indices: Sequence[int]
     ) -> Symbols:
-        """Decode symbols into imports and exports: some 100,000 times for a large wheel."""
+        """Decode symbols into imports and exports: about 100,000 of them in a large wheel."""
         imports: list[Symbol] = []
         exports: list[Symbol] = []
         strings, relocated, finds = self._strings, self._relocations.symbols, self._hashed.finds
         holds = self._hashed.holds
         data, find, versions = strings.data, strings.data.find, self._versions
-        new = tuple.__new__  # at half the price of `Symbol(…)`
+        new = tuple.__new__  # at half the cost of `Symbol(…)`
         spent = 0
         for index, ((offset, info, other, section, value, _), version_index) in enumerate(
             zip(rows, version_indices, strict=True)
         ):
-            # The loader looks for a local symbol at the most where it binds a call as late as
-            # possible. It looks for hidden ones up to glibc 2.27.
+            # The loader looks up a local symbol, if at all, only when it binds a call lazily.
+            # Up to glibc 2.27 it looks up hidden ones.
             if info < _FIRST_GLOBAL and (section or index not in relocated):
                 if section and holds(index):
                     self._shadow(offset)
@@ -194,14 +194,14 @@ class _Reader:
         return Symbols(tuple(imports), tuple(exports))
 
     def _shadow(self, offset: int) -> None:
-        """Remember what the loader may come upon by its name, and take for no definition."""
+        """Remember a name that the loader may find here, but not accept as a definition."""
         self._shadows.add(self._strings.text(offset))
 
     def _check_shadows(self, exports: Iterable[Symbol]) -> None:
-        """Refuse symbols of one name of which the loader takes none, or one.
+        """Reject symbols of the same name if the loader accepts only one of them, or none.
 
-        It looks no further in a library where it comes upon a hidden symbol, or upon two
-        versions that are both the default.
+        It stops searching a library when it finds a hidden symbol, or two versions that are
+        both the default.
         """
         seen: set[str] = set()
         if not self._shadows and not self._versioned:

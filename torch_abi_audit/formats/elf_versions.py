@@ -1,7 +1,7 @@
-"""Symbol versions of ELF: which version each index of the table of versions stands for.
+"""ELF symbol versions: which version each index in the version table stands for.
 
 References: the symbol versioning section of the Linux Standard Base; glibc's
-`elf/dl-version.c`, which follows the chains to their end and not the numbers beside them.
+`elf/dl-version.c`, which follows the chains to their end and ignores the counts next to them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BASE = 1  # VER_FLG_BASE: the entry is the library's own name, not a version
 
 
 class Version(NamedTuple):
-    """A version, and for one that is needed the library that is to have it."""
+    """A version and, for a needed one, the library that should define it."""
 
     name: str | None
     library: str | None
@@ -35,9 +35,9 @@ class Versions:
     """What the version tables say.
 
     Attributes:
-        by_index: The version of each index of the table of versions.
+        by_index: The version for each index in the version table.
         defines: Whether the library has versions of its own.
-        needs: For each needed library the versions asked of it.
+        needs: For each needed library, the versions required of it.
         ranges: The addresses of the tables.
     """
 
@@ -65,7 +65,7 @@ class Versions:
             (offset,) = struct.unpack_from(f"{self._image.order}I", data, place + aux)
             self._cover(place + aux + 8)
             if flags & _BASE:
-                # It is no version, and the index of what has none.
+                # The library's own name is not a version; its index is that of unversioned symbols.
                 if index != 1:
                     raise LibraryError(f"a library's own name with the version index {index}")
                 continue
@@ -104,16 +104,16 @@ class Versions:
         return data, number
 
     def _cover(self, end: int) -> None:
-        """Note how far the table that is read reaches."""
+        """Note how far the table being read extends."""
         start, known = self.ranges[-1]
         self.ranges[-1] = Range(start, max(known, self._address + end))
 
     def _chain(
         self, data: bytes, place: int, count: int, layout: str
     ) -> Iterator[tuple[int, tuple[int, ...]]]:
-        """Unpack a chain of records that each end with the distance to the next.
+        """Unpack a chain of records, each ending with the distance to the next.
 
-        Distances only ever lead forward, so the chain ends with the data at the latest.
+        Distances only lead forward, so the chain ends no later than the data does.
         """
         size = struct.calcsize(layout)
         for number in range(count):

@@ -1,6 +1,6 @@
 """Mach-O: bytes to facts, from the load commands and the tables that dyld reads.
 
-`macholib` names the constants and lays out the commands; its own loader is not used,
+`macholib` provides the constants and the layout of the commands; its own loader is not used,
 since it reads every section of a file and stops at the first command that it does not know.
 
 Reference: `mach-o/loader.h`, `mach-o/nlist.h` and `mach-o/fat.h` of Apple's cctools.
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.formats.source import ByteSource
 
-# The first bytes of a slice: byte order, and whether it is for 64 bits.
+# By the first bytes of a slice: its byte order, and whether it is 64-bit.
 _MAGICS = {
     bytes.fromhex("cffaedfe"): ("<", True),
     bytes.fromhex("cefaedfe"): ("<", False),
@@ -71,11 +71,11 @@ _LOADED = frozenset(
         mach_o.LC_LOAD_UPWARD_DYLIB,
     }
 )
-# Later additions to `loader.h`: of a library that is loaded at its first use, which linkers
-# number with the others and dyld does not.
+# A later addition to `loader.h`, for a library that is loaded at its first use: linkers number
+# it with the others, but dyld does not.
 _LC_LAZY_LOAD_DYLIB_INFO = 0x3A
 _NOT_NUMBERED = frozenset({mach_o.LC_LAZY_LOAD_DYLIB, _LC_LAZY_LOAD_DYLIB_INFO})
-# `dylib_use_command`, which stands for any of them: its mark, in the place of a time, and flags.
+# `dylib_use_command`, which can replace any of them: its mark, in place of a time, and its flags.
 _USE_MARK, _USE_SIZE, _USE_WEAK, _USE_REEXPORT = 0x1A741800, 28, 0x1, 0x2
 # Commands that dyld must know to load a file (LC_REQ_DYLD), and does.
 _REQUIRED = 0x80000000
@@ -88,7 +88,7 @@ _MINOS_COMMANDS = {
     mach_o.LC_VERSION_MIN_TVOS: "tvos",
     mach_o.LC_VERSION_MIN_WATCHOS: "watchos",
 }
-# PLATFORM_* of LC_BUILD_VERSION. A simulator is another platform than the device.
+# PLATFORM_* of LC_BUILD_VERSION. A simulator is a different platform from the device.
 _PLATFORMS = {1: "macos", 2: "ios", 3: "tvos", 4: "watchos", 6: "maccatalyst", 7: "iossimulator"}
 
 # Bounds against hostile files.
@@ -106,7 +106,7 @@ _LOOKUPS = frozenset({PROGRAM, FLAT_LOOKUP, WEAK_LOOKUP})
 _NOT_IN_C = "\1"
 _LINKERS_OWN = frozenset({b"dyld_stub_binder"})
 _LINKEDIT = b"__LINKEDIT"
-# Commands of which dyld takes one: each stands for all that say the same.
+# Commands of which dyld uses only one; those that say the same have the same value.
 _ONE_KIND = {
     mach_o.LC_ID_DYLIB: mach_o.LC_ID_DYLIB,
     mach_o.LC_SYMTAB: mach_o.LC_SYMTAB,
@@ -123,7 +123,7 @@ def read_macho(source: ByteSource, budget: Budget | None = None) -> tuple[Librar
 
     Args:
         source: The file's bytes.
-        budget: What its slices together may have.
+        budget: The budget for all its slices together.
 
     Returns:
         One library for each slice, in the order of the file; none for an object file,
@@ -144,7 +144,7 @@ def read_macho(source: ByteSource, budget: Budget | None = None) -> tuple[Librar
 
 
 def is_debug_file(source: ByteSource) -> bool:
-    """Whether a Mach-O file, or each slice of a universal one, holds debug symbols alone."""
+    """Whether a Mach-O file, or each slice of a universal one, holds only debug symbols."""
     starts = [0]
     layout = _FAT_MAGICS.get(source.read_at(0, 4))
     if layout is not None:
@@ -159,7 +159,7 @@ def is_debug_file(source: ByteSource) -> bool:
 
 
 def _filetype(source: ByteSource, start: int) -> int | None:
-    """Return the kind of file that a slice is; None for what is no slice."""
+    """Return the file type of a slice; None if it is not a slice."""
     if start + 16 > source.size:
         return None
     head = source.read_at(start, 16)
@@ -171,7 +171,7 @@ def _filetype(source: ByteSource, start: int) -> int | None:
 
 
 def _read_slices(source: ByteSource, layout: str, budget: Budget) -> tuple[Library, ...]:
-    """Read the slices of a universal file, which are all of one kind: dyld takes any of them."""
+    """Read the slices of a universal file, which must be of one kind: dyld may use any of them."""
     count = int.from_bytes(source.read_at(4, 4), "big")
     if not 0 < count <= _MAX_SLICES:
         raise LibraryError(f"a universal file of {count} slices")
@@ -211,7 +211,7 @@ def _arch(cpu: int, subtype: int) -> str:
 
 
 class _Window:
-    """A slice of a universal file: a source of its own."""
+    """A slice of a universal file, as a source of its own."""
 
     def __init__(self, source: ByteSource, start: int, size: int) -> None:
         check_range(source, start, size)
@@ -231,9 +231,9 @@ class _Slice(NamedTuple):
     Attributes:
         source: Its bytes.
         order: The byte order, as `struct` writes it.
-        is64: Whether it is for 64 bits.
-        flags: Those of its header.
-        budget: What the file may still have.
+        is64: Whether it is 64-bit.
+        flags: The flags in its header.
+        budget: The file's remaining budget.
     """
 
     source: ByteSource
@@ -244,7 +244,7 @@ class _Slice(NamedTuple):
 
 
 class _Segment(NamedTuple):
-    """What of a file is mapped where."""
+    """A part of the file, and where it is mapped."""
 
     name: bytes
     address: int
@@ -279,8 +279,8 @@ def _read_slice(
 
     Args:
         source: Its bytes.
-        budget: What the file may still have.
-        machine: What a universal file says that it is for: CPU and subtype.
+        budget: The file's remaining budget.
+        machine: The CPU and subtype that a universal file declares for it.
     """
     magic = source.read_at(0, 4)
     if magic not in _MAGICS:
@@ -303,7 +303,7 @@ def _read_slice(
     commands = _read_commands(source.read_at(start, size), count, order)
     if flags & _MH_NO_REEXPORTED_DYLIBS and commands.reexported:
         raise LibraryError("a header that says that no library is re-exported, but one is")
-    if commands.segments:  # without any, nothing loads it; its tables can be read all the same
+    if commands.segments:  # without any, nothing loads it, but its tables can still be read
         _check_segments(commands.segments, source.size)
         _check_tables(commands)
     bindings, exports = _read_tables(_Slice(source, order, is64, flags, budget), commands)
@@ -323,7 +323,7 @@ def _read_slice(
 
 
 def _check_segments(segments: list[_Segment], size: int) -> None:
-    """Raise `LibraryError` unless segments lie in a file of a size, one after the other."""
+    """Raise `LibraryError` unless segments follow each other in a file of the given size."""
     filled = sorted((item for item in segments if item.file_size), key=_offset)
     if not filled or filled[0].offset:
         raise LibraryError("a file whose header is outside of all segments")
@@ -339,7 +339,7 @@ def _check_segments(segments: list[_Segment], size: int) -> None:
 
 
 def _check_tables(commands: _Commands) -> None:
-    """Raise `LibraryError` unless tables lie in ``__LINKEDIT``: dyld reads them in memory."""
+    """Raise `LibraryError` unless tables are in ``__LINKEDIT``: dyld reads them in memory."""
     found = [item for item in commands.segments if item.name == _LINKEDIT]
     if len(found) != 1:
         raise LibraryError(f"{len(found)} segments for the tables")
@@ -364,8 +364,8 @@ def _imports(
 ) -> Iterator[Symbol]:
     """Yield each import once, with the library that its ordinal names.
 
-    A name that is exported from elsewhere is one too. What a library defines itself
-    (a weak definition, for which dyld looks around first) is none.
+    A re-exported name is an import too. A name that the library defines itself (a weak
+    definition, for which dyld searches other libraries first) is not.
     """
     own = {export.name for export in exports}
     passed_on = [export.reexport for export in exports if export.reexport is not None]
@@ -375,7 +375,7 @@ def _imports(
         if ordinal == SELF:
             if name in own:
                 continue
-            # dyld goes on to the libraries that it re-exports.
+            # dyld goes on to the libraries that this one re-exports.
             if not reexported:
                 raise LibraryError("a symbol that the library should define itself, but does not")
             library = reexported[0] if len(reexported) == 1 else None
@@ -395,9 +395,9 @@ def _imports(
 
 
 def _text(name: bytes) -> str:
-    """Return a name as C has it, without the underscore that compilers put before each.
+    """Return a name as written in C, without the underscore that compilers prefix.
 
-    One that has none is of another name: it is marked as LLVM does.
+    A name without an underscore is a different one: it is marked as LLVM marks it.
     """
     if not name or name == b"_":
         raise LibraryError("a symbol without a name")
@@ -459,7 +459,7 @@ def _read_needed(found: _Commands, command: int, body: bytes, order: str) -> Non
     if mark == _USE_MARK and start == _USE_SIZE:
         (flags,) = struct.unpack_from(f"{order}I", body, 24)
     found.needed.append(name)
-    # A dyld that does not know the mark goes by the command: it is optional if both say so.
+    # A dyld that does not know the mark goes by the command: both must say that it is optional.
     if command == mach_o.LC_LOAD_WEAK_DYLIB and (flags is None or flags & _USE_WEAK):
         found.optional.append(name)
     if command == mach_o.LC_REEXPORT_DYLIB or (flags or 0) & _USE_REEXPORT:
@@ -496,7 +496,7 @@ def _string(body: bytes, order: str, fixed: int) -> str:
     Args:
         body: The command.
         order: The byte order.
-        fixed: The size of what comes before any string.
+        fixed: The size of the fields before any string.
     """
     (start,) = struct.unpack_from(f"{order}I", body, 8)
     text, end, _ = body[start:].partition(b"\0")
@@ -506,7 +506,7 @@ def _string(body: bytes, order: str, fixed: int) -> str:
 
 
 def _read_tables(slice_: _Slice, commands: _Commands) -> tuple[list[Binding], list[Export]]:
-    """Return what is bound and what is exported, from the tables in the order of the file."""
+    """Return the bindings and the exports, reading the tables in file order."""
     bindings: list[Binding] = []
     anywhere: list[Binding] = []
     exports: list[Export] = []
@@ -530,7 +530,7 @@ def _read_tables(slice_: _Slice, commands: _Commands) -> tuple[list[Binding], li
                 exports += exported_symbols(data, budget)
     if commands.symtab is not None:
         bindings, exports = _without_tables(slice_, commands, bindings, exports)
-    # What is bound already, or defined, is only replaced by what the weak table binds.
+    # The weak table only replaces what is already bound, or defined.
     bound = {binding.name for binding in bindings}
     return bindings + [item for item in anywhere if item.name not in bound], exports
 
@@ -538,7 +538,7 @@ def _read_tables(slice_: _Slice, commands: _Commands) -> tuple[list[Binding], li
 def _without_tables(
     slice_: _Slice, commands: _Commands, bindings: list[Binding], exports: list[Export]
 ) -> tuple[list[Binding], list[Export]]:
-    """Replace by those of the symbol table what dyld has no table of its own for."""
+    """Use the symbol table for bindings or exports that dyld has no table of its own for."""
     binds = commands.fixups is not None or commands.bind is not None
     if commands.symtab is None or (binds and commands.trie is not None):
         return bindings, exports
@@ -570,7 +570,7 @@ def _read_symtab(slice_: _Slice, symtab: tuple[int, int, int, int]) -> Iterator[
         budget.spend(symbols=1, names=end - place)
         name = strings[place:end]
         if undefined:
-            # Without two levels no library is named. dyld's own tables go without that flag.
+            # Without two levels no library is named. dyld's own tables ignore that flag.
             ordinal = description >> 8 if slice_.flags & _MH_TWOLEVEL else _DYNAMIC_LOOKUP
             ordinal = _SYMTAB_LOOKUPS.get(ordinal, ordinal)
             yield Binding(name, ordinal, bool(description & _N_WEAK_REF))

@@ -1,12 +1,12 @@
 """PE: bytes to facts, from the import, delay-import and export directories.
 
-Names of libraries are in lower case: Windows compares them without case.
+Library names are in lower case: Windows ignores their case.
 
-No parser is used for want of a fitting one: `pefile`, the well-kept one, needs the whole
-file in memory and makes an object of each export (the tests hold this reader against it).
+No existing parser is suitable: `pefile`, the well-maintained one, needs the whole file in
+memory and makes an object of each export (the tests check this reader against it).
 
-Where Windows, or another program, would read a header in its own way, the file is refused:
-linkers write none of these.
+A file is rejected if Windows, or another program, would read one of its headers in its own
+way: linkers write no such headers.
 
 Reference: Microsoft's PE format specification.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _MACHINES = {0x8664: "x86_64", 0xAA64: "arm64", 0x014C: "i686", 0x01C4: "arm"}
 _64_BIT = frozenset({0x8664, 0xAA64})
-# Indices of data directories, of which there are sixteen.
+# Indices of the sixteen data directories.
 _EXPORTS, _IMPORTS, _BOUND_IMPORTS, _DELAY_IMPORTS, _CLR = 0, 1, 11, 13, 14
 _DIRECTORIES = 16
 _IL_ONLY = 0x1  # IMAGE_COR20_HEADER.Flags
@@ -45,11 +45,11 @@ _MAX_SECTIONS = 4096
 _MAX_DESCRIPTORS = 65536
 _MAX_NAME = 1 << 16
 _MAX_TABLE_BYTES = 128 << 20
-_ZEROS = bytes(64)  # what may be read of a section beyond its bytes in the file
+_ZEROS = bytes(64)  # the part of a section beyond its bytes in the file that may be read
 
 
 class _Section(NamedTuple):
-    address: int  # relative to the image, as all addresses here
+    address: int  # relative to the image, like all addresses here
     room: int  # bytes in memory
     size: int  # bytes of it that the file fills; the others are zero
     offset: int
@@ -61,9 +61,9 @@ class _Image:
     Args:
         source: The file.
         sections: Its sections.
-        tables: Where the tables begin: what lies before them in a section, which can be a
-            gigabyte of constants, is only read where they lead back to it.
-        budget: What the file may still have.
+        tables: The addresses of the tables: the part of a section before them, which can be
+            a gigabyte of constants, is only read if a table points back to it.
+        budget: The file's remaining budget.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class _Image:
         self.budget = budget
 
     def view(self, address: int) -> tuple[bytes, int]:
-        """Return bytes of the section that holds an address, and the address's place in them."""
+        """Return bytes of the section that contains an address, and its position in them."""
         for section in self._sections:
             if section.address <= address < section.address + section.room:
                 begin, data = self._loaded.get(section, (section.address + section.room, b""))
@@ -93,7 +93,7 @@ class _Image:
         raise LibraryError(f"no section has the address {address:#x} in the file")
 
     def _begin(self, section: _Section, address: int) -> int:
-        """Return the address of the first of the tables that lie in a section."""
+        """Return the address of the first table in a section."""
         return min([address, *(item for item in self._tables if item >= section.address)])
 
     def _load(self, section: _Section, skipped: int) -> bytes:
@@ -132,10 +132,10 @@ def read_pe(source: ByteSource, budget: Budget | None = None) -> Library | None:
 
     Args:
         source: The file's bytes, beginning with ``MZ``.
-        budget: What the file may have.
+        budget: The file's budget.
 
     Returns:
-        The facts; None for an assembly of .NET that holds no machine code.
+        The facts; None for a .NET assembly that contains no machine code.
 
     Raises:
         LibraryError: The file is cut short, contradicts itself, or is larger in
@@ -201,11 +201,11 @@ def _directories(header: bytes, place: int) -> list[tuple[int, int]]:
 
     Args:
         header: The optional header.
-        place: Where in it their number stands, which they follow.
+        place: The offset in it of their number, which comes just before them.
 
     Raises:
         LibraryError: The header's size and their number contradict each other. The loader
-            goes by the number, others by the size.
+            goes by the number, other programs by the size.
     """
     (count,) = struct.unpack_from("<I", header, place)
     begin, count = place + 4, min(count, _DIRECTORIES)
@@ -223,20 +223,20 @@ def _sections(source: ByteSource, header: bytes, start: int, count: int) -> list
     """Return the sections as Windows maps them.
 
     Linkers lay out pages in memory and sectors in the file, one section after the other.
-    For anything else Windows has rules of its own, and so has every other program.
+    For anything else Windows has rules of its own, and so does every other program.
 
     Args:
         source: The file.
-        header: The optional header, and the headers of the sections.
-        start: The size of the former.
-        count: The number of the latter.
+        header: The optional header and the section headers.
+        start: The size of the optional header.
+        count: The number of sections.
 
     Raises:
-        LibraryError: They are not laid out so.
+        LibraryError: The sections are not laid out that way.
     """
     alignment, file_alignment = struct.unpack_from("<2I", header, 32)
     whole, end = struct.unpack_from("<2I", header, 56)  # SizeOfImage, SizeOfHeaders
-    # A header of zeros says nothing of it; it is nothing that Windows loads.
+    # A header of zeros gives no alignment; Windows does not load such a file.
     if (alignment and alignment < _PAGE) or file_alignment % _SECTOR or alignment % _PAGE:
         raise LibraryError(
             f"a section alignment of {alignment} bytes, but {file_alignment} in the file"
@@ -261,11 +261,11 @@ def _sections(source: ByteSource, header: bytes, start: int, count: int) -> list
 
 
 def _imports(image: _Image, address: int, *, is64: bool) -> Iterator[tuple[str, list[str]]]:
-    """Yield each DLL with the names asked of it, and ordinals as ``#12``.
+    """Yield each DLL with the names imported from it; ordinals appear as ``#12``.
 
-    The loader goes on to the first descriptor without a name, whatever the size of the
-    directory. It stops at one without a table to fill, too: what follows is read all the
-    same, for want of a linker that writes such.
+    The loader reads up to the first descriptor without a name, whatever the size of the
+    directory. It also stops at one without a table to fill, but this function reads on:
+    no linker writes such a descriptor.
     """
     if not address:
         return
@@ -291,7 +291,7 @@ def _delay_imports(
         attributes, name, _, _, lookup, *_ = image.unpack("<8I", address)
         if not name:
             return
-        # Descriptors of old linkers hold absolute addresses, which have no room for 64 bits.
+        # Descriptors from old linkers hold absolute addresses, in fields too small for 64 bits.
         if is64 and not attributes & 1:
             raise LibraryError("a delayed import at an absolute address")
         base = 0 if attributes & 1 else image_base
@@ -312,7 +312,7 @@ def _thunks(image: _Image, address: int, *, is64: bool) -> list[str]:
             return names
         if value & by_ordinal:
             names.append(f"#{value & 0xFFFF}")
-        else:  # an address beyond 31 bits lies in no section
+        else:  # an address beyond 31 bits is in no section
             names.append(image.name(value + 2))
         position += layout.size
 
@@ -322,8 +322,8 @@ def _exports(
 ) -> tuple[str | None, tuple[Symbol, ...], list[Symbol]]:
     """Return the library's own name, its exports by name, and what it forwards elsewhere.
 
-    An export, with a name or without, whose address lies in the export directory itself is
-    forwarded: the address is that of a text such as ``OTHER.name`` or ``OTHER.#12``.
+    An export, with or without a name, whose address is inside the export directory itself is
+    forwarded: the address is that of a string such as ``OTHER.name`` or ``OTHER.#12``.
     """
     if not address:
         return None, (), []
@@ -348,7 +348,7 @@ def _exports(
 
 
 def _forwarded(text: str) -> Symbol:
-    """Return what an export is forwarded to. Two dots would say it in two ways."""
+    """Return the symbol an export is forwarded to. A text with two dots would be ambiguous."""
     match = _FORWARDED.fullmatch(text)
     if match is None:
         raise LibraryError("an export with an invalid forwarder")
@@ -356,11 +356,11 @@ def _forwarded(text: str) -> Symbol:
 
 
 def _dll(name: str) -> str:
-    """Return the file that a name stands for: the loader adds the suffix where there is none.
+    """Return the file that a name stands for: the loader adds the suffix if there is none.
 
     Raises:
-        LibraryError: It is a path, or is spelled in a way that Windows takes for another name,
-            or for another one on each system.
+        LibraryError: The name is a path, or is spelled so that Windows takes it for another
+            name, or for a different one on each system.
     """
     if not name or _NOT_IN_NAMES.search(name):
         raise LibraryError("a library name that Windows reads differently")

@@ -22,12 +22,12 @@ class ByteSource(Protocol):
         """Return exactly `size` bytes from `offset`.
 
         Raises:
-            LibraryError: The range does not lie in the file, or can't be read.
+            LibraryError: The range is not within the file, or can't be read.
         """
 
 
 def check_range(source: ByteSource, offset: int, size: int) -> None:
-    """Raise `LibraryError` unless the range lies in the source."""
+    """Raise `LibraryError` unless the range is within the source."""
     if offset < 0 or size < 0 or offset + size > source.size:
         raise LibraryError(
             f"truncated: bytes {offset} to {offset + size} are outside its {source.size} bytes"
@@ -35,7 +35,7 @@ def check_range(source: ByteSource, offset: int, size: int) -> None:
 
 
 class FileSource:
-    """A source over a file on disk, open while it is a context."""
+    """A source over a file on disk, which is open inside a `with` block."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

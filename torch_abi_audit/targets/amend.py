@@ -1,4 +1,4 @@
-"""The files of `.dist-info` with a change: only the lines that it is about are others."""
+"""The files of `.dist-info` after a change: only the lines that it concerns differ."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.model import Claims, MetadataChange
 
-# What a parser of mail takes for a header, with the lines that continue it.
+# What an email parser takes for a header, with its continuation lines.
 _HEADER = re.compile(
     rb"(?P<name>[!-9;-~]+):(?P<value>[^\r\n]*(?:(?:\r\n|\r|\n)[ \t][^\r\n]*)*)"
     rb"(?P<end>\r\n|\r|\n|\Z)"
@@ -34,7 +34,7 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 def amended_files(
     files: Mapping[str, bytes], claims: Claims, change: MetadataChange
 ) -> dict[str, bytes]:
-    """Return the files of `.dist-info` that a change makes others.
+    """Return the files of `.dist-info` that differ after a change.
 
     Args:
         files: ``METADATA``, ``WHEEL`` and ``RECORD``, by the names of the members.
@@ -42,7 +42,7 @@ def amended_files(
         change: The change.
 
     Raises:
-        AuditError: They are written so that they would not say what they should.
+        AuditError: The changed files would not say what they should.
     """
     wanted = amended(claims, change)
     paths = {path.rpartition("/")[2]: path for path in files}
@@ -65,12 +65,12 @@ def _in_order(claims: Claims) -> Claims:
 
 
 def amended_metadata(metadata: bytes, wanted: Claims, change: MetadataChange) -> bytes:
-    """Return ``METADATA`` with a change of the requirement on torch, or of ``Requires-Python``.
+    """Return ``METADATA`` with a change to the requirement on torch, or to ``Requires-Python``.
 
     Args:
         metadata: The file.
-        wanted: What it is to say.
-        change: What of that changes.
+        wanted: What it should say.
+        change: The part of that which changes.
     """
     if change.torch is not None:
         line = f"Requires-Dist: {wanted.torch_requirements[0]}"
@@ -94,7 +94,7 @@ def amended_record(record: bytes, files: Mapping[str, bytes]) -> bytes:
     """Return ``RECORD`` with the hashes and sizes of files that changed.
 
     Raises:
-        AuditError: It is no such file.
+        AuditError: It can't be parsed.
     """
     lines = []
     for line in record.splitlines(keepends=True):
@@ -119,7 +119,7 @@ def _end_of(line: bytes) -> str:
 
 
 def _is_torch(name: bytes, value: str) -> bool:
-    """Whether a header requires torch, whatever extras there are."""
+    """Whether a header requires torch, whichever extras are installed."""
     if name != b"requires-dist":
         return False
     try:
@@ -136,13 +136,13 @@ def _is_requires_python(name: bytes, _value: str) -> bool:
 def _with_header(
     data: bytes, lines: str, replaced: Callable[[bytes, str], bool], *, after: bytes
 ) -> bytes:
-    """Return a file with new headers in the place of the first of those that they replace.
+    """Return a file with new headers in place of the first of those that they replace.
 
     Args:
         data: The file.
         lines: The new headers.
-        replaced: Whether a header, by its name in lower case and its value, is to go.
-        after: Where there is none to replace, the name of the header to put them behind.
+        replaced: Whether to replace a header, by its lower-case name and its value.
+        after: If there is none to replace, the name of the header to put them after.
     """
     first_end = _LINE_END.search(data)
     end = first_end[0] if first_end else b"\n"

@@ -1,6 +1,6 @@
-"""What an installer writes about paths, read as on the system that it was written on.
+"""The paths that installers write, read as on the system that they were written on.
 
-Each function takes a path of that system: one of this host, or in a test a `PureWindowsPath`,
+Each function takes a path of that system: one of this host or, in a test, a `PureWindowsPath`,
 which reads such text the same everywhere.
 """
 
@@ -13,10 +13,10 @@ from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 _P = TypeVar("_P", bound=PurePath)
-# `/C:/src`, and `/C|/src` as it was written once.
+# `/C:/src`, and the old spelling `/C|/src`.
 _DRIVE = re.compile(r"/+(?P<letter>[A-Za-z])[:|](?=/|$)")
 _CODE = ("import ", "import\t")
-_LONGEST = 4096  # of what is taken for a path
+_LONGEST = 4096  # characters of anything taken for a path
 
 
 def path_of_url(url: str, like: _P) -> _P | None:
@@ -27,7 +27,7 @@ def path_of_url(url: str, like: _P) -> _P | None:
         like: A path of the system that the URL was written on.
 
     Raises:
-        ValueError: It is no URL.
+        ValueError: It is not a URL.
 
     >>> str(path_of_url("file:///C:/my%20src/x", PureWindowsPath()))
     'C:\\my src\\x'
@@ -52,8 +52,8 @@ def added_folders(text: str, site: _P) -> list[_P]:
     r"""Return the folders that a `.pth` file adds to `sys.path`, as `site` reads it.
 
     Args:
-        text: What is in the file. Lines of code are not run.
-        site: The folder that it lies in, which relative lines begin at.
+        text: The contents of the file. Lines of code are not run.
+        site: The folder that contains it, which relative paths start from.
 
     >>> site = PureWindowsPath(r"C:\venv\Lib\site-packages")
     >>> text = "import x\nD:\\src\n..\\y\n"
@@ -69,11 +69,11 @@ def added_folders(text: str, site: _P) -> list[_P]:
 
 
 def decode_pth(data: bytes, encoding: str | None = None) -> str:
-    """Return the text of a `.pth` file: UTF-8, or else as the locale has it.
+    """Return the text of a `.pth` file: UTF-8, or else in the locale's encoding.
 
     Args:
-        data: What is in the file.
-        encoding: The one of the locale; by default that of this host.
+        data: The contents of the file.
+        encoding: The locale's encoding; by default that of this host.
     """
     try:
         return data.decode("utf-8-sig")
@@ -82,7 +82,7 @@ def decode_pth(data: bytes, encoding: str | None = None) -> str:
 
 
 def recorded_name(name: str, like: PurePath) -> str:
-    r"""Return a file's name as RECORD has it, with slashes where the system takes either.
+    r"""Return a file's name in RECORD, with forward slashes where the system accepts either.
 
     >>> recorded_name(r"x\_C.pyd", PureWindowsPath())
     'x/_C.pyd'

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _INTERPRETER = re.compile(r"(?:python|pypy)(?P<version>3(?:\.\d+t?)?)?(?:\.exe)?", re.IGNORECASE)
-# Of an environment on Linux and macOS, of one of Debian's interpreters, and on Windows.
+# For an environment on Linux and macOS, for one of Debian's interpreters, and for Windows.
 _PATTERNS = (
     "lib/{python}/site-packages",
     "lib64/{python}/site-packages",
@@ -55,16 +55,16 @@ def _found(path: Path) -> Site:
 
 
 def current_site(environment: Mapping[str, str] = os.environ) -> tuple[Site, str | None]:
-    """Return the packages of the current environment, and a hint where it is the tool's own.
+    """Return the packages of the current environment, and a hint if it is the tool's own.
 
-    An environment that is activated, or that `uv run` and conda name, counts before the one that
-    the tool runs in.
+    An activated environment, or one that `uv run` or conda names, takes precedence over the one
+    that the tool runs in.
 
     Args:
-        environment: The variables of the process.
+        environment: The environment variables of the process.
 
     Raises:
-        AuditError: It can't be read.
+        AuditError: The environment can't be read.
     """
     for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
         named = environment.get(variable)
@@ -84,7 +84,7 @@ def current_site(environment: Mapping[str, str] = os.environ) -> tuple[Site, str
 
 
 def _site(folders: list[Path]) -> Site:
-    """Return the packages of folders, of which one may be a link to another, as lib64 is."""
+    """Return the packages of folders, one of which may be a link to another, as lib64 is."""
     return Site(list({folder.resolve(): folder for folder in reversed(folders)}.values())[::-1])
 
 
@@ -93,7 +93,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _of_interpreter(path: Path) -> Iterator[Path]:
-    """Yield the folders of an interpreter, by the version in its name or in what it links to."""
+    """Yield the folders of an interpreter, by the version in its name or in its link target's."""
     root = path.absolute().parent
     if root.name.lower() in ("bin", "scripts"):
         root = root.parent
@@ -107,7 +107,7 @@ def _of_interpreter(path: Path) -> Iterator[Path]:
 
 
 def _of_environment(root: Path, python: str) -> Iterator[Path]:
-    """Yield the site-packages folders of an environment, and those that it takes from its base."""
+    """Yield the site-packages folders of an environment, and those it takes from its base."""
     config = root / "pyvenv.cfg"
     for pattern in _PATTERNS:
         yield from sorted(path for path in root.glob(pattern.format(python=python)))

@@ -21,34 +21,34 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.model import Claims
 
-# What is rarely a library, and there are 10,000 of in a large package: the first bytes tell.
+# Files that are rarely libraries, 10,000 of them in a large package: the first bytes tell.
 _RARELY = frozenset(
     {".py", ".pyc", ".pyi", ".pyx", ".pxd", ".h", ".hpp", ".hh", ".cuh", ".c", ".cc", ".cpp"}
     | {".cu", ".txt", ".md", ".rst", ".json", ".yaml", ".yml", ".toml", ".cmake", ".html"}
     | {".css", ".js", ".csv", ".svg", ".png"}
 )
 _SNIFFED = 64
-# What projects keep beside their packages. Python imports nothing from a folder with a dot.
+# What projects keep next to their packages. Python imports nothing from a folder with a dot.
 _ASIDE = frozenset({".git", ".hg", ".svn", ".venv", ".tox", ".nox", ".eggs"})
 _MAX_SMALL = 64 << 20
 
 
 def read_files(files: Iterable[tuple[str, Path]], budget: Budget | None = None) -> Iterator[Member]:
-    """Yield the compiled ones of files, in the order of the paths that they are shown by.
+    """Yield the compiled files, in the order of the paths to display.
 
     Args:
-        files: The files, each with the path that it is shown by.
-        budget: What may be read of them; without one the usual limits.
+        files: The files, each with the path to display.
+        budget: What may be read of them; without one, the default limits.
 
     Raises:
-        LimitError: They are more than may be read.
+        LimitError: They exceed the limits.
     """
     budget = budget or Budget()
     for name, path in sorted(files, key=lambda item: item[0]):
         budget.check_time()
         if path.suffix.lower() in _RARELY and not _may_be_library(path):
             continue
-        if not path.is_file():  # nor is a pipe or a device opened
+        if not path.is_file():  # pipes and devices are not opened either
             if is_library_name(name):
                 yield Member(name, (), error="it is recorded, and no such file is there")
             continue
@@ -64,7 +64,7 @@ def read_files(files: Iterable[tuple[str, Path]], budget: Budget | None = None) 
 
 
 def _may_be_library(path: Path) -> bool:
-    """Whether a file begins like a library, whatever its name; or can't be opened to tell."""
+    """Whether a file begins like a library, whatever its name, or can't be opened to tell."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return False
@@ -79,19 +79,19 @@ def _may_be_library(path: Path) -> bool:
 def walk(
     folder: Path, budget: Budget | None = None, *, aside: frozenset[str] = _ASIDE
 ) -> Iterator[tuple[str, Path]]:
-    """Yield every file below a folder with its path from there.
+    """Yield every file below a folder, with its path relative to the folder.
 
-    Links to folders are followed, after all else, and each folder is gone through once.
+    Links to folders are followed, after everything else, and each folder is visited once.
 
     Args:
         folder: The folder.
-        budget: How many files it may hold; without one the usual limits.
-        aside: The names of folders that are left out: what projects keep beside their
-            packages, repositories, environments, caches.
+        budget: How many files it may hold; without one, the default limits.
+        aside: The names of folders to skip: those that projects keep next to their
+            packages, such as repositories, environments and caches.
 
     Raises:
         AuditError: A folder can't be read.
-        LimitError: It holds more files than may be read.
+        LimitError: It holds more files than the limits allow.
     """
 
     def fail(error: OSError) -> None:
@@ -103,7 +103,7 @@ def walk(
     while pending:
         for root, folders, names in os.walk(pending.popleft(), onerror=fail):
             try:
-                status = os.stat(root)  # noqa: PTH116 -- a link to it may have no end
+                status = os.stat(root)  # noqa: PTH116 -- a link to it may be endless
             except OSError as error:
                 fail(error)
             identity = status.st_dev, status.st_ino
@@ -122,7 +122,7 @@ def walk(
 
 
 def read_small(path: Path) -> bytes:
-    """Return the contents of a file that is to be small; no pipe or device is opened.
+    """Return the contents of a file that should be small; no pipe or device is opened.
 
     Raises:
         AuditError: It can't be read, or is not small.
@@ -140,7 +140,7 @@ def open_library(path: Path, budget: Budget | None = None) -> TargetContents:
     """Open a single library.
 
     Raises:
-        AuditError: It is none.
+        AuditError: It is not a library.
     """
     members = tuple(read_files([(path.name, path)], budget))
     if not members:
@@ -150,15 +150,15 @@ def open_library(path: Path, budget: Budget | None = None) -> TargetContents:
 
 
 def open_folder(folder: Path, budget: Budget | None = None) -> TargetContents:
-    """Open a folder: an unpacked wheel when it holds one `.dist-info`, else libraries alone.
+    """Open a folder: an unpacked wheel if it holds one `.dist-info`, otherwise just libraries.
 
     Raises:
-        AuditError: It holds several, or no compiled file.
+        AuditError: It holds several `.dist-info` folders, or no compiled file.
     """
     found = sorted(folder.glob("*.dist-info"))
     if len(found) > 1:
         raise AuditError(f"{len(found)} packages are installed in the folder: use --site-packages")
-    # An unpacked wheel is installed as it is, whatever its folders are called.
+    # All of an unpacked wheel is installed, whatever its folders are called.
     budget = budget or Budget()
     aside = frozenset[str]() if found else _ASIDE
     members = tuple(read_files(walk(folder, budget, aside=aside), budget))
@@ -172,10 +172,10 @@ def open_folder(folder: Path, budget: Budget | None = None) -> TargetContents:
 
 
 def claims_of(info: Path) -> Claims:
-    """Return the claims of a `.dist-info` folder, or of an `.egg-info`, which is a file at times.
+    """Return the claims of a `.dist-info` folder, or of an `.egg-info`, which can be a file.
 
     Raises:
-        AuditError: It has no metadata, or such that can't be parsed.
+        AuditError: It has no metadata, or metadata that can't be parsed.
     """
     metadata, wheel = info / "METADATA", info / "WHEEL"
     if info.suffix == ".egg-info":

@@ -1,6 +1,6 @@
 """Installed packages: found by name in site-packages folders, and never imported.
 
-Nothing of a package is run: its `RECORD`, its metadata and the files of an editable install
+No part of a package is run: its `RECORD`, its metadata and the files of an editable install
 are read as data, each package by itself, so that a broken one hides no other.
 """
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _SITE_PACKAGES = frozenset({"site-packages", "dist-packages"})
 _INFO = re.compile(r"(?P<name>[^~-][^-]*)(?:-.*)?\.(?:dist-info|egg-info|egg-link)")
-# Setuptools' finder of an editable install says where the packages are.
+# Setuptools' finder for an editable install says where the packages are.
 _MAPPING = re.compile(r"^MAPPING(?:: [^=]+)? = (\{.*\})$", re.MULTILINE)
 _MODULE_SUFFIX = re.compile(r"\..*$")
 
@@ -57,10 +57,10 @@ class Package:
 
     @cached_property
     def recorded(self) -> tuple[str, ...] | None:
-        """Its files, from the site-packages folder; None where nothing says which they are.
+        """Its files, relative to the site-packages folder; None if nothing lists them.
 
         Raises:
-            AuditError: What says it can't be read.
+            AuditError: The list can't be read.
         """
         record, listed = self.info / "RECORD", self.info / "installed-files.txt"
         if record.is_file():
@@ -79,7 +79,7 @@ class Package:
         """The packages and modules of an editable install, by import name (PEP 610, PEP 660).
 
         Raises:
-            AuditError: It is one, and none of them is there.
+            AuditError: It is an editable install, but none of them exists.
         """
         project = self._egg_linked() or self._project()
         if project is None:
@@ -91,8 +91,8 @@ class Package:
             for package in sorted(folder.iterdir())
             if (package / "__init__.py").is_file() or is_library_name(package.name)
         }
-        # Modules and namespace packages lie in the folders themselves. A loader that is not
-        # read, such as meson-python's, has what it built in the project.
+        # Modules and namespace packages are in the folders themselves. A loader that is not
+        # read, such as meson-python's, has its build results in the project.
         found = found or {folder.name: folder for folder in added}
         if not found and not is_root(project) and project.is_dir() and _has_libraries(project):
             found = {self.name: project}
@@ -119,7 +119,7 @@ class Package:
             return None
 
     def _mapped(self) -> Iterator[tuple[str, Path]]:
-        """Yield what a finder of setuptools maps; it is read, not run."""
+        """Yield what a setuptools finder maps; it is read, not run."""
         for item in self.recorded or ():
             name = basename(item)
             finder = self.info.parent / item
@@ -134,7 +134,7 @@ class Package:
                 path = Path(str(value))
                 if path.is_dir():
                     yield str(key), path
-                elif path.parent.is_dir():  # a module: its suffix is left out
+                elif path.parent.is_dir():  # a module, without its suffix
                     for module in path.parent.glob(f"{path.name}.*"):
                         yield str(key), module
 
@@ -144,7 +144,7 @@ class Package:
             return [project] if project.is_dir() else []
         site = self.info.parent
         folders = [
-            Path(os.path.normpath(folder))  # a relative one has its own name then
+            Path(os.path.normpath(folder))  # so that a relative one has its own name
             for item in self.recorded or ()
             if item.endswith(".pth") and (site / item).is_file()
             for folder in added_folders(decode_pth(read_small(site / item)), site)
@@ -153,7 +153,7 @@ class Package:
 
     @cached_property
     def import_names(self) -> frozenset[str]:
-        """The names that its modules are imported by, dotted ones for folders."""
+        """The names that its modules are imported by; dotted ones for folders."""
         names = {name.partition(".")[0] for name, _ in self.roots}
         names |= {name for name, _ in self.roots}
         for item in self._own(Budget()):
@@ -168,7 +168,7 @@ class Package:
         """Yield its files: those that are recorded, and those of an editable install.
 
         Raises:
-            AuditError: Which they are is not known.
+            AuditError: It is not known which files are its own.
         """
         folder = self.info.parent
         for item in self._own(budget):
@@ -181,7 +181,7 @@ class Package:
                 yield root.name, root
 
     def _own(self, budget: Budget) -> Sequence[str]:
-        """Return the recorded files, or without a record those of the package's folders."""
+        """Return the recorded files or, without a record, those in the package's folders."""
         if self.recorded is not None:
             return self.recorded
         if self.roots:
@@ -207,11 +207,11 @@ class Package:
         """Open it.
 
         Args:
-            folder: One that was named, and is looked through whatever the record says.
-            budget: What may be read of it; without one the usual limits.
+            folder: A folder named by the user, all of which is read whatever the record says.
+            budget: What may be read of it; without one, the default limits.
 
         Raises:
-            AuditError: Its metadata, or which files are its own, can't be read.
+            AuditError: Its metadata, or the list of its files, can't be read.
         """
         budget = budget or Budget()
         files = dict(self.files(budget))
@@ -241,27 +241,27 @@ class Site:
         for folder in self.folders:
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():
                 match = _INFO.fullmatch(path.name)
-                if match:  # the first on the path counts, and `~name` is what pip left behind
+                if match:  # the first on the path counts; `~name` is a leftover of pip
                     name = canonicalize_name(match["name"])
                     self.packages.setdefault(name, Package(name, path))
 
     @cached_property
     def library_names(self) -> frozenset[str]:
-        """The names of the libraries that the packages bring, as their `RECORD`s have them."""
+        """The names of the libraries in the packages, according to their `RECORD`s."""
         found = set()
         for package in self.packages.values():
             try:
                 names = {basename(item) for item in package.recorded or ()}
             except AuditError:
-                continue  # its own audit says so
+                continue  # its own audit reports it
             found |= {name for name in names if is_library_name(name)}
         return frozenset(found)
 
     def folder_of(self, name: str) -> Path | None:
-        """Return the folder that a package's own folder of that name lies in.
+        """Return the folder that contains a package's own folder of that name.
 
         Raises:
-            AuditError: It is installed, and not to be found.
+            AuditError: It is installed, but can't be found.
         """
         package = self.packages.get(name)
         if package is None:
@@ -271,7 +271,7 @@ class Site:
         )
 
     def version_of(self, name: str) -> Version | None:
-        """Return the version of a package, as the name of its metadata has it."""
+        """Return the version of a package, according to the name of its metadata."""
         package = self.packages.get(name)
         if package is None:
             return None
@@ -282,14 +282,14 @@ class Site:
             return None
 
     def find(self, name: str) -> list[str]:
-        """Return the packages that a name stands for: a distribution's, or an import name."""
+        """Return the packages for a name, which is a distribution's or an import name."""
         canonical = canonicalize_name(name)
         if canonical in self.packages:
             return [canonical]
         return sorted(item for item in self.packages if name in self._import_names(item))
 
     def owners(self, folder: Path) -> list[str]:
-        """Return the packages that have files in a folder below one of the folders."""
+        """Return the packages that have files in a folder below one of the site's folders."""
         for site in self.folders:
             for one, other in ((folder, site), (folder.resolve(), site.resolve())):
                 if one != other and one.is_relative_to(other):
@@ -301,11 +301,11 @@ class Site:
         try:
             return self.packages[name].import_names
         except (AuditError, OSError):
-            return frozenset()  # its own audit says so
+            return frozenset()  # its own audit reports it
 
 
 def active_site() -> Site:
-    """Return the packages of the interpreter that runs this."""
+    """Return the packages of the interpreter that runs this code."""
     return Site([Path(item) for item in sys.path if Path(item).name in _SITE_PACKAGES])
 
 

@@ -1,7 +1,7 @@
-"""The archive as such: whether every program that reads it sees the same members.
+"""The archive itself: whether every program that reads it sees the same members.
 
-Installers read an archive by its central directory, others by the headers that lie before
-each member. Where the two differ, what was audited is not what is installed. So the package
+Installers read an archive by its central directory, other programs by the headers before
+each member. If the two differ, what was audited is not what is installed. So the package
 index rejects such files, and others that installers can't handle.
 
 References: PKWARE's APPNOTE.TXT 4.3, the binary distribution format, and what the package
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     from typing import IO
 
 _CONTROL = r"[\x00-\x1f\x7f]"
-# What an ordinary name, in lower case, has none of: a part that is empty, ends with a dot or a
-# space, or is a device of Windows; a drive, a backslash, a character that no file there has.
+# What no ordinary name, in lower case, contains: a part that is empty, ends with a dot or a space,
+# or is a Windows device; a drive, a backslash, a character that Windows does not allow.
 _NOT_PLAIN = re.compile(
     r"[\x00-\x1f\x7f\\:<>\"|?*]|/\.{0,2}/|[. /](?:/|$)|^(?:/|\.{0,2}(?:/|$))"
     r"|(?:^|/)(?:con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$) *(?:[./]|$)"
 )
-# Of these, what is wrong on Windows alone, in one part of a name.
+# Of these, what is wrong only on Windows, in one part of a name.
 _NOT_ON_WINDOWS = re.compile(
     r"(?P<character>[:<>\"|?*])|(?P<end>[. ]$)"
     r"|(?P<device>^(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$) *(?:\.|$))",
@@ -59,19 +59,19 @@ _WHY_NOT = {
     "device": "a device name on Windows",
 }
 _DRIVE = r"[A-Za-z]:"
-SIGNATURES = ("RECORD.jws", "RECORD.p7s")  # of RECORD itself (PEP 427), which has no row of them
-# What RECORD may hash with: sha256 or better (PEP 427).
+SIGNATURES = ("RECORD.jws", "RECORD.p7s")  # of RECORD itself (PEP 427), which has no row for them
+# The hashes that RECORD may use: sha256 or better (PEP 427).
 HASHES = frozenset({"sha256", "sha384", "sha512"})
 _ENTRY_POINT = r"[\w.-]+"
-# What is surely understood: an empty line, a comment, a section, an entry.
+# A line that every parser understands: an empty line, a comment, a section, an entry.
 _ENTRY_LINE = re.compile(r"\s*(?:$|[#;]|\[.+\]|[^\s=][^=]*=)")
 _SHOWN = 1000  # defects of one kind that are kept
 
 
 class RecordRow(NamedTuple):
-    """What ``RECORD`` says of a file: the hash as ``sha256`` and its digest, and the size.
+    """What ``RECORD`` says about a file: the hash as ``sha256`` and its digest, and the size.
 
-    The digest is as it stands there, in base64 without padding: most are never looked at.
+    The digest is kept as written, in base64 without padding: most are never used.
     """
 
     algorithm: str
@@ -79,7 +79,7 @@ class RecordRow(NamedTuple):
     size: int | None
 
     def has(self, digest: bytes) -> bool:
-        """Whether its digest is that of a file."""
+        """Whether its digest is the same as a file's."""
         padded = self.digest + "=" * (-len(self.digest) % 4)
         try:
             return base64.urlsafe_b64decode(padded) == digest
@@ -90,12 +90,12 @@ class RecordRow(NamedTuple):
 def find_defects(
     archive: zipfile.ZipFile, file: IO[bytes], *, windows: bool = True
 ) -> Iterator[Defect]:
-    """Yield what is wrong with an archive whatever its members hold.
+    """Yield what is wrong with an archive, whatever its members contain.
 
     Args:
         archive: The archive, as its central directory describes it.
         file: Its bytes.
-        windows: Whether it is unpacked on Windows, too.
+        windows: Whether it is also unpacked on Windows.
     """
     infos = archive.infolist()
     yield from _bad_names(infos, windows=windows)
@@ -117,7 +117,7 @@ def find_defects(
 
 
 def is_folder(info: zipfile.ZipInfo) -> bool:
-    """Whether a member is a folder, as its name says."""
+    """Whether a member is a folder, according to its name."""
     return info.filename.endswith("/")
 
 
@@ -141,11 +141,10 @@ def _bad_names(infos: Sequence[zipfile.ZipInfo], *, windows: bool) -> Iterator[D
 
 
 def _folded(path: str) -> str:
-    """Return what is equal for all names that are one file on Windows or macOS.
+    """Return the same key for all names that are one file on Windows or macOS.
 
-    macOS sees no difference between the ways to write an accent, nor characters that do not
-    show; Windows none between a name and one with dots and spaces at its end, nor the stream
-    that holds the contents of a file.
+    macOS ignores how an accent is encoded, and invisible characters; Windows ignores dots and
+    spaces at the end of a name, and the name of the stream that holds the contents of a file.
     """
     path = normalize("NFD", normalize("NFD", path).casefold())
     path = "".join(character for character in path if category(character) != "Cf")
@@ -155,7 +154,7 @@ def _folded(path: str) -> str:
 
 def _inside_files(names: Collection[str]) -> Iterator[Defect]:
     """Yield the members that are files, but also folders of others."""
-    # Not by a set of all folders: a name of 60 kB can have 30,000, as long as it is.
+    # Not with a set of all folders: a name of 60 kB can have 30,000 of them, each as long.
     ordered = sorted(name.rstrip("/") for name in names)
     for name in sorted(names):
         place = bisect_left(ordered, f"{name}/")
@@ -164,7 +163,7 @@ def _inside_files(names: Collection[str]) -> Iterator[Defect]:
 
 
 def _unsafe(info: zipfile.ZipInfo, path: str, *, windows: bool) -> Iterator[Defect]:
-    """Yield what is wrong with one name; `path` is it without a slash at its end."""
+    """Yield what is wrong with one name; `path` is the name without a slash at its end."""
     kind, name = DefectKind.UNSAFE_NAME, info.filename
     if re.search(_CONTROL, name):
         yield Defect(kind, name, "control characters")
@@ -186,7 +185,7 @@ def _unsafe(info: zipfile.ZipInfo, path: str, *, windows: bool) -> Iterator[Defe
 
 
 def _headers(infos: Sequence[zipfile.ZipInfo], file: IO[bytes], end: int) -> Iterator[Defect]:
-    """Compare each member's local header with the central directory, and look between them."""
+    """Compare each local header with the central directory, and check for gaps between members."""
     position, before = 0, -1
     for info in sorted(infos, key=lambda info: info.header_offset):
         if info.header_offset == before:
@@ -245,7 +244,7 @@ def dist_info_defects(names: Iterable[str], stem: str) -> Iterator[Defect]:
 
     Args:
         names: The members' names.
-        stem: The name and the version as the filename spells them, ``x-1.0``.
+        stem: The name and the version as spelled in the filename, ``x-1.0``.
     """
     folders = {name.partition("/")[0] for name in names if "/" in name}
     found = sorted(folder for folder in folders if folder.endswith(".dist-info"))
@@ -257,14 +256,14 @@ def dist_info_defects(names: Iterable[str], stem: str) -> Iterator[Defect]:
 
 
 def parse_record(data: bytes, names: Iterable[str]) -> tuple[dict[str, RecordRow], list[Defect]]:
-    """Parse ``RECORD``: a row a file.
+    """Parse ``RECORD``, which has one row per file.
 
     Args:
         data: Its contents.
-        names: The members, whose rows are kept; of others there is only so much to say.
+        names: The members, whose rows are kept; other rows are only reported.
 
     Returns:
-        The rows, by path, and those that are of no member or not written as they should.
+        The rows, by path, and defects for rows of no member, or not written as they should be.
 
     Raises:
         AuditError: It is not such a file.
@@ -351,23 +350,22 @@ def entry_point_defects(data: bytes, name: str) -> Iterator[Defect]:
 
 
 def _wrong_line(text: str) -> int:
-    """Return the number of a line that no parser takes, or of one too many that some do not; or 0.
+    """Return the number of a line that no parser accepts, or of one doubtful line too many; or 0.
 
-    `configparser` goes on over lines that it does not understand, and takes for their number its
-    square in time.
+    `configparser` skips lines that it does not understand, in time quadratic in their number.
     """
     doubtful = 0
     for number, line in enumerate(io.StringIO(text), 1):
         if not _ENTRY_LINE.match(line):
             doubtful += 1
-            # Only an indented one may go on with the value before it.
+            # Only an indented line can continue the value before it.
             if not line[0].isspace() or doubtful > _SHOWN:
                 return number
     return 0
 
 
 def bounded(defects: Iterable[Defect]) -> tuple[Defect, ...]:
-    """Return defects, of each kind so many that a hostile archive takes no more memory."""
+    """Return defects, only so many of each kind, to bound the memory for a hostile archive."""
     kept: dict[DefectKind, list[Defect]] = {}
     for defect in defects:
         of_kind = kept.setdefault(defect.kind, [])

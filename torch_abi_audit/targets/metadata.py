@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from email.message import Message
 
-# Far more than any wheel has; each costs as much as all others, or is printed.
+# Far more than any wheel has; each item costs as much as all the others, or is printed.
 _MAX_TAGS, _MAX_REQUIREMENTS, _MAX_EXTRAS, _MAX_LINE = 1_000, 300, 2_000, 2_000
 _MAX_HEADER_BYTES = 1 << 20
-_SHOWN = 200  # characters of a line, in a complaint
+_SHOWN = 200  # characters of a line, in an error message
 _BLANK_LINE = re.compile(rb"(?:\A|(?>\r\n|\r|\n))(?>\r\n|\r|\n)")
 _TORCH = re.compile(r"torch")
 _CUDA = re.compile(r"nvidia-.*|cuda-toolkit")
@@ -41,7 +41,7 @@ class Filename(NamedTuple):
         name: The distribution's normalized name.
         version: Its version.
         tags: The tags, expanded.
-        stem: The name and the version as they are written, ``x-1.0``.
+        stem: The name and the version as written, ``x-1.0``.
         variant: The label of a variant wheel.
     """
 
@@ -56,10 +56,10 @@ def parse_filename(filename: str) -> Filename:
     """Take a wheel's filename apart.
 
     A variant label is the last part of a name with one part too many; a build tag, which
-    stands where a name without one has the Python tag, begins with a digit (PEP 825).
+    comes where a name without one has the Python tag, begins with a digit (PEP 825).
 
     Raises:
-        AuditError: It is not one.
+        AuditError: It is not a wheel's filename.
     """
     parts = filename.removesuffix(".whl").split("-")
     built = len(parts) > 2 and parts[2][:1].isdigit()
@@ -76,7 +76,7 @@ def parse_filename(filename: str) -> Filename:
 
 
 def parse_claims(filename: str, wheel: bytes, metadata: bytes) -> tuple[Claims, tuple[Defect, ...]]:
-    """Parse what a wheel promises.
+    """Parse what a wheel claims.
 
     Args:
         filename: The wheel's filename, without folders.
@@ -84,11 +84,11 @@ def parse_claims(filename: str, wheel: bytes, metadata: bytes) -> tuple[Claims, 
         metadata: The contents of its ``METADATA`` file.
 
     Returns:
-        The claims, and where the filename, ``WHEEL`` and ``METADATA`` do not fit together.
+        The claims, and defects if the filename, ``WHEEL`` and ``METADATA`` do not match.
 
     Raises:
-        AuditError: The name, a tag, ``Requires-Python`` or a requirement of torch is
-            not valid. Other requirements are not looked at.
+        AuditError: The name, a tag, ``Requires-Python`` or a requirement on torch is
+            not valid. Other requirements are not checked.
 
     Reference: the binary distribution format and the core metadata specification.
     """
@@ -106,7 +106,7 @@ def parse_claims(filename: str, wheel: bytes, metadata: bytes) -> tuple[Claims, 
 def license_files(metadata: bytes) -> tuple[str, ...]:
     """Return what ``License-File`` names: files below ``licenses`` in ``.dist-info`` (PEP 639).
 
-    Metadata older than 2.4 says nothing of where they are.
+    Metadata older than 2.4 does not say where they are.
     """
     headers = _headers(metadata)
     if _first(headers, "Metadata-Version") in _WITHOUT_LICENSE_FILES:
@@ -115,16 +115,16 @@ def license_files(metadata: bytes) -> tuple[str, ...]:
 
 
 def parse_installed(wheel: bytes, metadata: bytes) -> Claims:
-    """Parse what an installed distribution, or an unpacked wheel, promises.
+    """Parse what an installed distribution, or an unpacked wheel, claims.
 
     Its tags are those of ``WHEEL``, since there is no filename.
 
     Args:
-        wheel: The contents of its ``WHEEL`` file; empty where there is none.
+        wheel: The contents of its ``WHEEL`` file; empty if there is none.
         metadata: The contents of its ``METADATA`` file.
 
     Raises:
-        AuditError: As `parse_claims`.
+        AuditError: See `parse_claims`.
     """
     try:
         headers, tags = _headers(metadata), _wheel_tags(_headers(wheel))
@@ -135,7 +135,7 @@ def parse_installed(wheel: bytes, metadata: bytes) -> Claims:
 
 
 def without_metadata(name: str) -> Claims:
-    """Return the claims of what has no metadata: none."""
+    """Return empty claims, for a target without metadata."""
     return Claims(
         name=name,
         version=Version("0"),
@@ -186,7 +186,7 @@ def _claims(
 
 
 def _headers(data: bytes) -> Message:
-    """Parse the headers alone: what follows them is as long as a project's README."""
+    """Parse only the headers: the text after them is as long as a project's README."""
     end = _BLANK_LINE.search(data)
     data = data[: end.start()] if end else data
     if len(data) > _MAX_HEADER_BYTES:
@@ -210,7 +210,7 @@ def _wheel_tags(headers: Message) -> frozenset[Tag]:
         stands_for = prod(part.count(".") + 1 for part in parts)
         if stands_for > _MAX_TAGS:
             raise AuditError(f"WHEEL has a tag that stands for more than {_MAX_TAGS}")
-        expanded += stands_for  # the same ones, too, in another order
+        expanded += stands_for  # counting the same tags again, if in a different order
         if expanded > _MAX_TAGS:
             raise AuditError(f"WHEEL has more than {_MAX_TAGS} tags")
         tags |= parse_tag(tag)
@@ -218,7 +218,7 @@ def _wheel_tags(headers: Message) -> frozenset[Tag]:
 
 
 def _requirements(headers: Message, pattern: re.Pattern[str]) -> tuple[Requirement, ...]:
-    """Return the requirements of the projects whose normalized names a pattern matches."""
+    """Return the requirements on projects whose normalized names match a pattern."""
     requirements: list[Requirement] = []
     for line in map(str, headers.get_all("Requires-Dist", [])):
         name = _PROJECT_NAME.match(line)

@@ -30,11 +30,11 @@ class ResolvedTarget:
     """A target that was found.
 
     Attributes:
-        name: What to call it.
+        name: The name to show for it.
         open: Opens it, within a budget; raises `AuditError`.
         kind: What it is.
         site: For an installed package, where it is installed.
-        notice: What the user should know about which one was taken.
+        notice: What the user should know about which target was chosen.
     """
 
     name: str
@@ -45,17 +45,17 @@ class ResolvedTarget:
 
 
 def resolve(text: str, site: Callable[[], Site], *, verify: bool = False) -> list[ResolvedTarget]:
-    """Find what a text names.
+    """Find the targets that an argument names.
 
     Args:
         text: A path, or the name of an installed package.
-        site: Where packages are installed; only asked where a name is no path of a wheel.
+        site: Where packages are installed; called only if the name is not a wheel's path.
         verify: Whether wheels are read to the end; see `read_wheel`.
 
     Raises:
         AuditError: There is nothing of that name.
     """
-    # os.path answers for any string, where pathlib raises for some.
+    # os.path accepts any string, but pathlib raises for some.
     exists = os.path.exists(text)  # noqa: PTH110
     path = Path(text)
     is_bare = os.path.basename(text) == text  # noqa: PTH119 -- a name without a folder
@@ -67,7 +67,7 @@ def resolve(text: str, site: Callable[[], Site], *, verify: bool = False) -> lis
         if not exists:
             raise AuditError("no such file")
         return [ResolvedTarget(text, partial(read_wheel, path, verify=verify), TargetKind.WHEEL)]
-    # A folder of wheels is what `dist` means, whoever installs a module of that name.
+    # `dist` means a folder of wheels, even if a module of that name is installed.
     wheels = exists and path.is_dir() and any(path.glob("*.whl"))
     if text and is_bare and not wheels:
         packages = site().find(text)
@@ -86,18 +86,18 @@ def resolve(text: str, site: Callable[[], Site], *, verify: bool = False) -> lis
 
 
 def _require_readable(text: str) -> None:
-    """Raise where the system does not let one see whether a file is there."""
+    """Raise if the system does not allow checking whether a file exists."""
     try:
         os.stat(text)  # noqa: PTH116 -- for any string, as above
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return
     except OSError as error:
-        if error.errno != errno.EINVAL:  # no name of a file on Windows
+        if error.errno != errno.EINVAL:  # not a valid filename on Windows
             raise AuditError(reason_of(error, text)) from error
 
 
 def _not_found(name: str, site: Site) -> str:
-    """Say that there is no file or package of a name, where it was looked for, and what is."""
+    """Say that there is no such file or package, where it was looked for, and what is similar."""
     hint = did_you_mean(name, site.packages)
     where = ", ".join(map(str, site.folders)) or "any site-packages"
     return f"no such file, and no package of that name in {where}{f'; {hint}' if hint else ''}"

@@ -1,4 +1,4 @@
-"""Wheels, opened in memory: nothing is unpacked, members are inflated as a stream."""
+"""Wheels, opened in memory: nothing is unpacked, and members are inflated as streams."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ if TYPE_CHECKING:
     from torch_abi_audit.targets.integrity import RecordRow
 
 _DIST_INFO_FILE = re.compile(r"[^/]+\.dist-info/WHEEL")
-# METADATA has the project's README in it; RECORD has a line for each member.
+# METADATA contains the project's README; RECORD has a line for each member.
 _MAX_DIST_INFO_BYTES, _MAX_RECORD_BYTES = 4 << 20, 16 << 20
 _CHANGEABLE = {
     "METADATA": _MAX_DIST_INFO_BYTES,
     "WHEEL": _MAX_DIST_INFO_BYTES,
     "RECORD": _MAX_RECORD_BYTES,
 }
-# The package index refuses an archive that inflates to more than this and to more than fifty
-# times its size, the usual limit here, so no published wheel does.
+# The package index rejects an archive that inflates to more than this and to more than fifty
+# times its size (the default limit here), so no published wheel does.
 _BOMB_BYTES = 64 << 20
 _LARGE = 1 << 20  # bytes, compressed
 
@@ -58,19 +58,19 @@ _LARGE = 1 << 20  # bytes, compressed
 def read_wheel(path: Path, budget: Budget | None = None, *, verify: bool = False) -> TargetContents:
     """Read a wheel's claims, the facts of its compiled members, and what is wrong with the archive.
 
-    Members come in the order of their paths. One that can't be read is returned with its
-    error; the others are read all the same.
+    Members are ordered by path. A member that can't be read is returned with its error; the
+    others are still read.
 
     Args:
         path: The wheel.
-        budget: What may be read of it; without one the usual limits.
-        verify: Whether to inflate every member to its end, check it, and hold its hash
-            against ``RECORD``. Otherwise it is inflated to its end where little is left once
-            its tables were read.
+        budget: What may be read of it; without one, the default limits.
+        verify: Whether to inflate every member to its end, and check it and its hash in
+            ``RECORD``. Otherwise a member is inflated to its end only if little is left
+            after its tables.
 
     Raises:
         AuditError: The file is not a wheel that can be opened.
-        LimitError: It is more than may be read.
+        LimitError: It exceeds the limits.
     """
     budget = budget or Budget()
     if path.suffix != ".whl":
@@ -84,7 +84,7 @@ def read_wheel(path: Path, budget: Budget | None = None, *, verify: bool = False
         claims, found = parse_claims(path.name, wheel, metadata)
         rows, in_record = _record(archive, members, folder)
         reads = _read_members(archive, rows, budget, verify=verify)
-        # With the first of them the threads begin to inflate; the archive is looked at meanwhile.
+        # The first one starts the threads, which inflate while the archive is checked.
         first = list(islice(reads, 1))
         windows = any(
             tag.platform == "any" or tag.platform.startswith("win") for tag in claims.tags
@@ -107,13 +107,13 @@ def read_wheel(path: Path, budget: Budget | None = None, *, verify: bool = False
 
 
 def read_dist_info(path: Path, limits: Limits) -> dict[str, bytes]:
-    """Read the files of a wheel that say what it is: ``METADATA``, ``WHEEL`` and ``RECORD``.
+    """Read the files that describe a wheel: ``METADATA``, ``WHEEL`` and ``RECORD``.
 
     Returns:
         Their contents, by the names of the members.
 
     Raises:
-        AuditError: One of them can't be read, or is there twice, or the wheel is signed.
+        AuditError: One of them can't be read, or occurs twice, or the wheel is signed.
     """
     with _open_archive(path, Budget(limits)) as archive:
         names = Counter(info.orig_filename for info in archive.infolist())
@@ -132,10 +132,10 @@ def read_dist_info(path: Path, limits: Limits) -> dict[str, bytes]:
 
 
 def _by_name(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """Return the members by the names that the directory has, of several the last.
+    """Return the members by their names in the directory; the last one if a name is repeated.
 
-    Newer releases of Python take another name from an extra field, which older ones, and
-    other installers, do not: the report is to be the same on every host.
+    Newer Python releases take a different name from an extra field, but older ones and other
+    installers do not: the report should be the same on every host.
     """
     for info in archive.infolist():
         info.filename = info.orig_filename
@@ -143,9 +143,9 @@ def _by_name(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 
 def _newest_day(infos: Iterable[zipfile.ZipInfo]) -> date | None:
-    """Return the day of the newest time stamp.
+    """Return the day of the newest timestamp.
 
-    Midnight does not count: build tools that want the same bytes every time set a constant.
+    Midnight does not count: build tools set a constant time for reproducible archives.
     """
     for year, month, day, *time in sorted((info.date_time for info in infos), reverse=True):
         try:
@@ -157,14 +157,14 @@ def _newest_day(infos: Iterable[zipfile.ZipInfo]) -> date | None:
 
 
 class _Read(NamedTuple):
-    """A member that was read: as a compiled one, and against ``RECORD``."""
+    """The result of reading a member: the member if compiled, and a defect in ``RECORD``."""
 
     member: Member | None
     defect: Defect | None = None
 
 
 def _dist_info(names: Iterable[str], stem: str) -> str:
-    """Return the ``.dist-info`` folder: the filename's own, or else the only one."""
+    """Return the ``.dist-info`` folder: the one the filename names, or else the only one."""
     folders = {name.partition("/")[0] for name in names if _DIST_INFO_FILE.fullmatch(name)}
     own = f"{stem}.dist-info"
     if own in folders:
@@ -179,7 +179,7 @@ def _dist_info(names: Iterable[str], stem: str) -> str:
 def _record(
     archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], folder: str
 ) -> tuple[Mapping[str, RecordRow], Iterable[Defect]]:
-    """Return the rows of ``RECORD``, and where it and the archive disagree."""
+    """Return the rows of ``RECORD``, and where they disagree with the archive."""
     name = f"{folder}/RECORD"
     if name not in members:
         return {}, [Defect(DefectKind.RECORD, name, "not in the archive")]
@@ -212,7 +212,7 @@ def _licenses(metadata: bytes, names: Iterable[str], folder: str) -> Iterator[De
 def _read_members(
     archive: zipfile.ZipFile, rows: Mapping[str, RecordRow], budget: Budget, *, verify: bool
 ) -> Iterator[_Read]:
-    # A folder has no contents; one that has some is read as the file that others see.
+    # A folder with contents is read like a file, since other programs see it as one.
     infos = [info for info in archive.infolist() if info.file_size or not is_folder(info)]
     reading = partial(_read_member, archive, rows=rows if verify else None, budget=budget)
     yield from _in_threads(archive, sorted(infos, key=lambda i: i.filename), reading)
@@ -223,13 +223,13 @@ def _in_threads(
     infos: Sequence[zipfile.ZipInfo],
     reading: Callable[[zipfile.ZipInfo, IO[bytes]], _Read],
 ) -> Iterator[_Read]:
-    """Read members in order; large ones in threads, since what inflates runs in parallel."""
+    """Read members in order; large ones in threads, since inflating runs in parallel."""
     path = str(archive.filename)
     large = [info for info in infos if info.compress_size > _LARGE]
     threads = min(processors(), len(large))
     with ExitStack() as stack:
         file = stack.enter_context(_open_raw(path))
-        futures: dict[int, Future[_Read]] = {}  # by identity: names, and headers, can be twice
+        futures: dict[int, Future[_Read]] = {}  # by identity: names and headers can repeat
         if threads > 1:
             # Only for large wheels: the import costs as much as reading a small one.
             from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
@@ -277,7 +277,7 @@ def _read_small(
     name: str,
     limit: int = _MAX_DIST_INFO_BYTES,
 ) -> bytes:
-    """Return the contents of a member that is to be small.
+    """Return the contents of a member that should be small.
 
     Raises:
         AuditError: It can't be read, or is not small.
@@ -309,8 +309,8 @@ def _read_member(
     Args:
         archive: The archive.
         info: The member.
-        file: The archive's bytes, in the hands of one thread.
-        rows: Those of ``RECORD``, where every member is to be read to its end and checked.
+        file: The archive's bytes, used by only one thread.
+        rows: The rows of ``RECORD``, if every member is to be read to its end and checked.
         budget: What may still be read of the wheel.
     """
     verify = rows is not None
