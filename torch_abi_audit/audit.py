@@ -238,15 +238,23 @@ def _with_demands(subject: Subject, catalog: Catalog, options: Options) -> Subje
         raise AuditError(demangler.NEEDED)
     from torch_abi_audit.abi.built_with import built_with, with_date  # noqa: PLC0415
     from torch_abi_audit.abi.layouts import with_layouts  # noqa: PLC0415
-    from torch_abi_audit.abi.replacements import grouped  # noqa: PLC0415
 
     pinned = pinned_torch(required, catalog.published)
     built = built_with(subject.libraries, subject.matrix, pinned)
     matrix = with_layouts(subject.matrix, subject.libraries, built)
     # Last, so that no cell depends on a date.
     built = with_date(built, matrix, subject.day, catalog.released)
-    instead = grouped((name for i in subject.libraries for name in i.torch.unstable), catalog)
-    return replace(subject, built=built, matrix=matrix, replacements=instead)
+    return replace(subject, built=built, matrix=matrix)
+
+
+def _with_replacements(subject: Subject, catalog: Catalog) -> Subject:
+    """Add the replacements of unstable symbols, which no change of metadata changes."""
+    unstable = [name for item in subject.libraries for name in item.torch.unstable]
+    if not unstable:
+        return subject
+    from torch_abi_audit.abi.replacements import grouped  # noqa: PLC0415
+
+    return replace(subject, replacements=grouped(unstable, catalog))
 
 
 def conclude(  # noqa: PLR0913 -- everything that a report is made of
@@ -266,6 +274,7 @@ def conclude(  # noqa: PLR0913 -- everything that a report is made of
     Raises:
         LimitError: It takes more than the budget allows.
     """
+    subject = _with_replacements(subject, catalog)
     report = _checked(target, kind, subject, catalog, options, budget=budget)
     if report.safe and not any(item.fix and offered(item.fix) for item in report.findings):
         return report

@@ -66,6 +66,11 @@ def short(release: Version) -> str:
     return ".".join(map(str, release.release if release.micro else release.release[:2]))
 
 
+def first_of(names: Sequence[str]) -> str:
+    """Return ``a.so and 2 more``: the first of some names, and how many there are besides."""
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+
+
 def limited_api(python: tuple[int, int]) -> str:
     """Return a Python release as a value for the macro Py_LIMITED_API."""
     return "0x{:02x}{:02x}0000".format(*python)
@@ -96,12 +101,13 @@ def _run(first: Version, last: Version, known: Sequence[Version]) -> str:
     begins = first == min(r for r in known if r.release[:2] == first.release[:2])
     ends = last == max(r for r in known if r.release[:2] == last.release[:2])
     if first == last or (begins and ends and first.release[:2] == last.release[:2]):
-        return _minor(first) if begins and ends else str(first)
-    start = _minor(first) if begins and first.release[:2] != last.release[:2] else str(first)
-    return f"{start}-{_minor(last) if ends else last}"
+        return minor(first) if begins and ends else str(first)
+    start = minor(first) if begins and first.release[:2] != last.release[:2] else str(first)
+    return f"{start}-{minor(last) if ends else last}"
 
 
-def _minor(release: Version) -> str:
+def minor(release: Version) -> str:
+    """Return the minor release that a release is of: ``2.9`` for 2.9.1."""
     return f"{release.major}.{release.minor}"
 
 

@@ -71,16 +71,15 @@ class ProgressWriter:
 def _rows(target: TargetDocument) -> list[_Row]:
     """Return the libraries that use torch, those that are still to be moved first."""
     users = [
-        item
-        for item in summary.readable(target)
+        (name, item)
+        for name, item in summary.named_libraries(target)
         if item["torch"]["abi"] != TorchAbi.NONE or item["torch"]["needed"]
     ]
-    several = {item["path"] for item in users if summary.is_universal(target, item["path"])}
-    users.sort(key=lambda item: item["torch"]["abi"] != TorchAbi.UNSTABLE)
-    return [_row(target, item, with_arch=item["path"] in several) for item in users]
+    users.sort(key=lambda user: user[1]["torch"]["abi"] != TorchAbi.UNSTABLE)
+    return [_row(target, name, item) for name, item in users]
 
 
-def _row(target: TargetDocument, item: ReadableDocument, *, with_arch: bool) -> _Row:
+def _row(target: TargetDocument, name: str, item: ReadableDocument) -> _Row:
     torch = item["torch"]
     known = target["baseline"]
     before = known["libraries"].get(item["path"]) if known else None
@@ -88,7 +87,7 @@ def _row(target: TargetDocument, item: ReadableDocument, *, with_arch: bool) -> 
     shims = len(torch["shims"]) + len(torch["unknown_shims"])
     unstable = len(torch["unstable_symbols"])
     return _Row(
-        f"{item['path']} ({item['arch']})" if with_arch else item["path"],
+        name,
         torch["abi"],
         _PYTHONS.get(abi, abi.value),
         _changed(before and before["shims"], shims),

@@ -29,10 +29,10 @@ from torch_abi_audit.model import (
     Verdict,
 )
 from torch_abi_audit.rules import TORCH_UNUSED, UNSTABLE_ABI
-from torch_abi_audit.wording import count, does, join, last_part, pythons, ranges, short
+from torch_abi_audit.wording import count, does, first_of, join, last_part, pythons, ranges, short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from torch_abi_audit.report.shape import (
         BuiltWithDocument,
@@ -239,7 +239,7 @@ def _checked(result: CheckDocument, ignored: int) -> str:
             said = f"{some} the unstable ABI{symbols or but}"
         case _:
             which = count(number, "library") if number else "no library"
-            named = f" ({_some(result['libraries'])})" if number else ""
+            named = f" ({first_of(result['libraries'])})" if number else ""
             said = f"{which} {'is' if number <= 1 else 'are'} tied to one Python{named}"
     return f"--check {result['check']}: {said}"
 
@@ -395,9 +395,13 @@ def _unstable_symbols(findings: Iterable[FindingDocument]) -> int:
     return sum(len(item["evidence"]) for item in findings if item["rule"] == UNSTABLE_ABI)
 
 
-def is_universal(target: TargetDocument, path: str) -> bool:
-    """Whether a library is there for several machines, in one file."""
-    return sum(item["path"] == path for item in readable(target)) > 1
+def named_libraries(target: TargetDocument) -> Iterator[tuple[str, ReadableDocument]]:
+    """Yield the libraries that could be read by name; slices of a universal file with theirs."""
+    found = readable(target)
+    slices = Counter(item["path"] for item in found)
+    for item in found:
+        several = slices[item["path"]] > 1
+        yield f"{item['path']} ({item['arch']})" if several else item["path"], item
 
 
 def torch_in_short(target: TargetDocument) -> str:
@@ -473,17 +477,13 @@ def matrix(target: TargetDocument) -> MatrixTable | None:
     own = draw(row.values())
     rows = [(f"the whole {target['kind']}", own)]
     names: dict[tuple[MatrixCell, ...], list[str]] = {}
-    slices = Counter(item["path"] for item in readable(target))
-    for item in readable(target):
+    for name, item in named_libraries(target):
         cells = item["torch"]["releases"]
         if cells:
-            several = slices[item["path"]] > 1  # of a universal file
-            name = f"{item['path']} ({item['arch']})" if several else item["path"]
             names.setdefault(draw(cells.values()), []).append(name)
     if set(names) != {own}:  # one line says it all where all libraries agree
         for drawn, of_row in names.items():
-            more = f" and {len(of_row) - 1} more" if len(of_row) > 1 else ""
-            rows.append((f"{of_row[0]}{more}", drawn))
+            rows.append((first_of(of_row), drawn))
     major, columns = _fold(releases, [drawn for _, drawn in rows])
     return MatrixTable(
         major,
@@ -714,11 +714,6 @@ def coverage(release: ProjectReleaseDocument, known: Iterable[str]) -> list[tupl
         )
         for row in release["coverage"]
     ]
-
-
-def _some(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    return f"{paths[0]}{more}"
 
 
 def _set(names: Iterable[str]) -> str:

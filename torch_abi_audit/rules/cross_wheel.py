@@ -19,7 +19,7 @@ from torch_abi_audit.model import (
 )
 from torch_abi_audit.rules.evidence import files
 from torch_abi_audit.rules.registry import STALE_IGNORE, Hit, also_of_run, run_rule
-from torch_abi_audit.wording import count, does, join, pythons
+from torch_abi_audit.wording import count, does, first_of, join, pythons
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -60,7 +60,7 @@ def wheels_disagree(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
                 yield Hit(
                     f"{_title(release)}: the wheels have {len(said)} different values of {topic}",
                     evidence=tuple(
-                        Evidence(EvidenceKind.METADATA, text, detail=_some(names))
+                        Evidence(EvidenceKind.METADATA, text, detail=first_of(names))
                         for text, names in sorted(said.items())
                     ),
                     fix="build all wheels of a release from the same metadata, with markers",
@@ -210,8 +210,3 @@ def _title(release: ProjectRelease) -> str:
 
 def _file(wheel: WheelSummary) -> str:
     return wheel.claims.filename or wheel.target
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return f"{names[0]}{more}"

@@ -28,7 +28,8 @@ def _using(
     subject: Subject, names: Callable[[LibraryAudit], Sequence[str]]
 ) -> tuple[tuple[str, ...], tuple[Evidence, ...]]:
     """Return the libraries that use symbols of some kind, and these symbols as evidence."""
-    found = [(item.path, symbols(names(item))) for item in subject.libraries if names(item)]
+    each = ((item.path, symbols(names(item))) for item in subject.libraries)
+    found = [(path, evidence) for path, evidence in each if evidence]
     return unique(path for path, _ in found), of_libraries(found)
 
 

@@ -225,7 +225,8 @@ def _fresh(finding: Finding, known: KnownFinding) -> Finding | None:
 
 def _without(finding: Finding, fresh: Finding) -> Finding:
     """Return a finding without a part of it."""
-    evidence = [item for item in finding.evidence if item not in fresh.evidence]
+    new = set(fresh.evidence)
+    evidence = [item for item in finding.evidence if item not in new]
     paths = {item.library for item in evidence}
     others = set(finding.libraries) - set(fresh.libraries)
     inside = {path for path in finding.libraries if path in paths} | others

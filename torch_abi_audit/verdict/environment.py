@@ -20,7 +20,7 @@ from torch_abi_audit.model import (
     Remedy,
 )
 from torch_abi_audit.verdict.policy import EXIT_ERROR, EXIT_SAFE, EXIT_UNSAFE
-from torch_abi_audit.wording import count, join, ranges, short
+from torch_abi_audit.wording import count, join, minor, ranges, short
 
 _SEVERAL = 2  # packages that one release suits: a single one has its own fix
 
@@ -194,11 +194,7 @@ def _advice(packages: Sequence[PackageOutcome], catalog: Catalog) -> str:
             r for r in releases if all((r in p.good) == (best in p.good) for p in packages)
         )
         return (
-            f"{none}; torch {_minor(best)} suits {most}, but not {join(others)}:"
+            f"{none}; torch {minor(best)} suits {most}, but not {join(others)}:"
             f" {_install(same, catalog)}"
         )
-    return f"; torch {_minor(max(releases))} suits all of them: {_install(releases, catalog)}"
-
-
-def _minor(release: Version) -> str:
-    return f"{release.major}.{release.minor}"
+    return f"; torch {minor(max(releases))} suits all of them: {_install(releases, catalog)}"
