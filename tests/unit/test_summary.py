@@ -196,3 +196,31 @@ def test_headlines_name_no_files() -> None:
     )
     nothing: Any = {**document, "targets": []}
     assert summary.headline(nothing) == document["conclusion"]["why"]
+
+
+@pytest.mark.parametrize(
+    ("torch", "said"),
+    [
+        (
+            "==2.14.*",
+            "(the release that it was built with; with it the wheel is pinned, and passes)",
+        ),
+        (None, "(with it the wheel is pinned, and passes)"),  # new tags are of no release
+    ],
+)
+def test_only_a_pin_is_the_release_that_it_was_built_with(torch: str | None, said: str) -> None:
+    (target,) = _run()["targets"]
+    changed: Any = {
+        **target,
+        "torch": {**target["torch"], "built_with": {"sign": "assertions"}},
+        "fix": {
+            "metadata": {"requires_torch": torch, "requires_python": None, "tags": None},
+            "lines": ["line"],
+            "choices": [],
+            "passes": True,
+            "verdict": "pinned",
+            "why_not": None,
+            "build": [],
+        },
+    }
+    assert summary.fix_lines(changed)[1] == ("", said)

@@ -582,7 +582,8 @@ def fix_lines(target: TargetDocument) -> list[tuple[str, str]]:
     elif plan["passes"]:
         lines = [("fix", plan["lines"][0]), *(("", line) for line in plan["lines"][1:])]
         built, what = target["torch"]["built_with"], ""
-        if plan["verdict"] == Verdict.PINNED and built and built["sign"] != Sign.DATE:
+        pins = plan["metadata"] is not None and plan["metadata"]["requires_torch"] is not None
+        if pins and plan["verdict"] == Verdict.PINNED and built and built["sign"] != Sign.DATE:
             what = "the release that it was built with; "
         lines.append(("", f"({what}with it the wheel is {plan['verdict']}, and passes)"))
         lines.append(("", "or let `torch-abi-audit repair WHEEL` write that wheel"))
