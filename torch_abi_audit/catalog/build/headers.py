@@ -19,8 +19,8 @@ _PROMISED = re.compile(
 _DEPRECATED = re.compile(r".*/shim_deprecated\.h")
 
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
-_CONTINUATION = re.compile(r"\\\n")
-_DIRECTIVE = re.compile(r"[ \t]*#[ \t]*([a-z]*)[ \t]*(.*)")
+CONTINUATION = re.compile(r"\\\n")
+DIRECTIVE = re.compile(r"[ \t]*#[ \t]*([a-z]*)[ \t]*(.*)")
 _DECLARATION = re.compile(r"AOTI_TORCH_EXPORT\s+([\w\s*]+?[\s*])(\w+)\s*\(([^;{]*)\)\s*;")
 _GATE = re.compile(r"TORCH_FEATURE_VERSION\s*>=\s*TORCH_VERSION_(\d+)_(\d+)_(\d+)")
 _SPACE = re.compile(r"\s+")
@@ -63,12 +63,12 @@ def declarations(text: str) -> list[Declaration]:
     Raises:
         AuditError: Its preprocessor directives do not match.
     """
-    text = _COMMENT.sub(" ", _CONTINUATION.sub(" ", text))
+    text = _COMMENT.sub(" ", CONTINUATION.sub(" ", text))
     found: list[Declaration] = []
     conditions: list[str] = []
     lines: list[str] = []  # since the last directive
     for line in [*text.splitlines(), "#"]:
-        directive = _DIRECTIVE.match(line)
+        directive = DIRECTIVE.match(line)
         if directive is None:
             lines.append(line)
             continue

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import lzma
 import re
 import tempfile
 import zipfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch_abi_audit.archive.remote import RangeFile
 from torch_abi_audit.catalog.build.assertions import assertions
+from torch_abi_audit.catalog.build.packed import read_packed, write_packed
 from torch_abi_audit.catalog.build.parse import Parsed, choose_headers, parse_headers
 from torch_abi_audit.catalog.build.toolchain import compiler_arguments, is_for
 
@@ -43,14 +42,12 @@ class Headers:
 
     def save(self, path: Path) -> None:
         """Write it to a file, whole or not at all."""
-        temporary = path.with_suffix(".part")
-        temporary.write_bytes(lzma.compress(json.dumps(asdict(self)).encode(), preset=1))
-        temporary.replace(path)
+        write_packed(path, self)
 
     @classmethod
     def load(cls, path: Path) -> Headers:
         """Read it back."""
-        values: dict[str, Any] = json.loads(lzma.decompress(path.read_bytes()))
+        values = read_packed(path)
         parsed = values.pop("parsed")
         return cls(parsed=None if parsed is None else Parsed(**parsed), **values)
 

@@ -8,10 +8,9 @@ release declares it, and since when is measured.
 from __future__ import annotations
 
 import json
-import lzma
 import re
 import zipfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
@@ -19,6 +18,7 @@ from packaging.version import Version
 from torch_abi_audit.archive.remote import RangeFile
 from torch_abi_audit.catalog.build.headers import SHIM_HEADER, declarations, is_deprecated
 from torch_abi_audit.catalog.build.merge import HEADERS_PLATFORM, PROMISED_SINCE
+from torch_abi_audit.catalog.build.packed import read_packed, write_packed
 from torch_abi_audit.catalog.build.stable import STABLE_HEADER, Declared, stable_declarations
 from torch_abi_audit.catalog.replacements import DISPATCHER
 from torch_abi_audit.errors import AuditError
@@ -242,14 +242,12 @@ class StableHeaders:
 
     def save(self, path: Path) -> None:
         """Write it to a file, whole or not at all."""
-        temporary = path.with_suffix(".part")
-        temporary.write_bytes(lzma.compress(json.dumps(asdict(self)).encode(), preset=1))
-        temporary.replace(path)
+        write_packed(path, self)
 
     @classmethod
     def load(cls, path: Path) -> StableHeaders:
         """Read it back."""
-        values: dict[str, Any] = json.loads(lzma.decompress(path.read_bytes()))
+        values = read_packed(path)
         return cls(declared=list(map(_loaded, values.pop("declared"))), **values)
 
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from torch_abi_audit.catalog.build.headers import enter_condition
+from torch_abi_audit.catalog.build.headers import CONTINUATION, DIRECTIVE, enter_condition
 from torch_abi_audit.errors import AuditError
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ STABLE_HEADER = re.compile(
 _LITERAL_OR_COMMENT = re.compile(
     r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'(?!\w)|//[^\n]*|/\*.*?\*/', re.DOTALL
 )
-_CONTINUATION = re.compile(r"\\\n")
-_DIRECTIVE = re.compile(r"[ \t]*#[ \t]*([a-z]*)[ \t]*(.*)")
 _MACRO = re.compile(r"([A-Za-z_]\w*)")
 _TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])+\'|[A-Za-z_]\w*|\d[\w.\']*|::|->|\S')
 _AT_LEAST = re.compile(r"^TORCH_FEATURE_VERSION >= TORCH_VERSION_(\d+)_(\d+)_(\d+)$")
@@ -94,13 +92,13 @@ def stable_declarations(text: str) -> list[Declared]:
 
 def _tokens(text: str) -> tuple[list[_Token], list[Declared]]:
     """Return the tokens with the conditions that they are under, and the macros."""
-    text = _CONTINUATION.sub(" ", text)
+    text = CONTINUATION.sub(" ", text)
     text = _LITERAL_OR_COMMENT.sub(lambda m: m[0] if m[0][0] in "\"'" else " ", text)
     found: list[_Token] = []
     macros: list[Declared] = []
     conditions: list[str] = []
     for line in text.splitlines():
-        directive = _DIRECTIVE.match(line)
+        directive = DIRECTIVE.match(line)
         if directive is None:
             # Of other alternatives the first: two of them can open the same brace.
             if not any(_OTHERWISE.match(condition) for condition in conditions):
