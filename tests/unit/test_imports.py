@@ -15,6 +15,7 @@ ROOT = Path(torch_abi_audit.__file__).parent
 # From the bottom up. A room may import from itself, and from rooms below it.
 ROOMS = (
     "errors",
+    "index",
     "wording",
     "budget",
     "model",
