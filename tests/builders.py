@@ -15,6 +15,7 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.tags import parse_tag
+from packaging.utils import InvalidWheelFilename, NormalizedName, parse_wheel_filename
 from packaging.version import Version
 
 from torch_abi_audit.abi.cpython import library_kind
@@ -23,6 +24,7 @@ from torch_abi_audit.budget import Budget, Limits
 from torch_abi_audit.catalog import Catalog, Platform, Shim, ShimExport
 from torch_abi_audit.catalog.exports import Build, Leak, make_table
 from torch_abi_audit.catalog.storage import write_archive
+from torch_abi_audit.index.pages import FileKind, IndexFile
 from torch_abi_audit.loader.graph import LoadGraph
 from torch_abi_audit.model import (
     Claims,
@@ -324,6 +326,28 @@ def write_wheel(
         for member, data in members.items():
             archive.writestr(member, data)
     return path
+
+
+def published_file(filename: str, **more: Any) -> IndexFile:
+    """Return a file of an index, as its page describes it."""
+    try:
+        name, version, _, _ = parse_wheel_filename(filename)
+    except InvalidWheelFilename:
+        name, version = NormalizedName("x"), None
+    given: dict[str, Any] = {
+        "filename": filename,
+        "url": f"https://index.invalid/{filename}",
+        "project": name,
+        "version": version,
+        "kind": FileKind.WHEEL if filename.endswith(".whl") else FileKind.SDIST,
+        "sha256": None,
+        "size": None,
+        "yanked": False,
+        "uploaded": None,
+        "requires_python": None,
+        "metadata": None,
+    }
+    return IndexFile(**{**given, **more})
 
 
 def record_row(name: str, data: bytes) -> str:

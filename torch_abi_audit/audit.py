@@ -67,7 +67,7 @@ from torch_abi_audit.verdict.policy import Policy
 from torch_abi_audit.verdict.sentence import summarize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from packaging.version import Version
 
@@ -441,7 +441,7 @@ class Auditor:
         if isinstance(options.baseline, Path):
             options = replace(options, baseline=_baseline(options.baseline, options))
         self.catalog = catalog
-        self._options = options
+        self.options = options
         self._site = site
         self.hint: str | None = None
         self._budget = RunBudget(options.limits)
@@ -484,13 +484,13 @@ class Auditor:
         Args:
             environment: The environment, if its packages are audited as a whole.
         """
-        options = self._options
+        options = self.options
         return RunCollector(load_catalog(), options.ignore, options.policy, environment)
 
     def audit(self, target: str | Path) -> Iterator[TargetReport]:
         """Audit whatever a target names: one thing, or each wheel in a folder; see `audit`."""
         try:
-            found = resolve(str(target), lambda: self.site, verify=self._options.verify)
+            found = resolve(str(target), lambda: self.site, verify=self.options.verify)
         except AuditError as error:
             yield _failed(str(target), str(error))
             return
@@ -506,6 +506,16 @@ class Auditor:
                 notice = f"{target}: the torch installed alongside it can't be read: {unread}"
             yield replace(report, notice=notice)
 
+    def audit_contents(
+        self, name: str, opening: Callable[[Budget], TargetContents]
+    ) -> TargetReport:
+        """Audit a wheel that is opened by other means; see `ResolvedTarget.open`."""
+        return self._audit(ResolvedTarget(name, opening, TargetKind.WHEEL))
+
+    def refuse(self, name: str, reason: str) -> TargetReport:
+        """Return the report of a target that can't be audited."""
+        return _failed(name, reason)
+
     def package_names(self) -> list[str]:
         """Return the packages of the environment, in the order of their names."""
         return sorted(self.site.packages)
@@ -520,10 +530,10 @@ class Auditor:
         budget = self._budget.of_target()
         try:
             contents = found.open(budget)
-            subject = classify_contents(contents, self.catalog, self._options, budget=budget)
+            subject = classify_contents(contents, self.catalog, self.options, budget=budget)
             self._refuse_unknown(subject)
             report = conclude(
-                found.name, contents.kind, subject, self.catalog, self._options, budget=budget
+                found.name, contents.kind, subject, self.catalog, self.options, budget=budget
             )
             here = None
             if found.site is not None:
@@ -545,7 +555,7 @@ class Auditor:
 
     def _refuse_unknown(self, subject: Subject) -> None:
         """Raise an error if the torch to check against is for another platform."""
-        against = self._options.against
+        against = self.options.against
         row = subject.matrix.row.values()
         if against is not None and any(cell.status is ReleaseStatus.UNKNOWN for cell in row):
             keys = ", ".join(
@@ -561,7 +571,7 @@ class Auditor:
         if catalog is None or contents.claims.name == "torch":
             return None
         subject = classify_contents(
-            contents, catalog, self._options, present=site.library_names, budget=budget
+            contents, catalog, self.options, present=site.library_names, budget=budget
         )
         cell = subject.matrix.row.get(catalog.newest)
         if cell is None:

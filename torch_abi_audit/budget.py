@@ -45,6 +45,8 @@ class Limits:
     names: int = _limit(64 << 20, "bytes of names of symbols, versions and libraries")
     steps: int = _limit(4_000_000, "other table entries, and library lookups")
     seconds: int = _limit(300, "seconds")
+    download: int = _limit(4 << 30, "bytes of a wheel that is downloaded as a whole")
+    waiting: int = _limit(1800, "seconds of waiting for the index, besides")
     run_members: int = _limit(20_000_000, "members and files")
     run_inflated: int = _limit(1 << 40, "bytes that the members of archives inflate to")
     run_symbols: int = _limit(150_000_000, "dynamic symbols")
@@ -112,6 +114,7 @@ class Budget:
         self._members, self._inflated = cap["members"], cap["inflated"]
         self._symbols, self._names, self._steps = cap["symbols"], cap["names"], cap["steps"]
         self._end = monotonic() + cap["seconds"]
+        self._waiting = float(limits.waiting)
         self._lock = threading.Lock()
 
     @property
@@ -161,6 +164,27 @@ class Budget:
         """Raise LimitError if an archive inflates to too many times its size."""
         if inflated > self.limits.ratio * size:
             raise self._past("ratio", "the archive inflates to more than {} times its size")
+
+    def wait(self, seconds: float) -> None:
+        """Count the time that was spent on waiting for an index, which is not the audit's own.
+
+        Raises:
+            LimitError: It is more than the limits allow.
+        """
+        with self._lock:
+            self._end += seconds
+            self._waiting -= seconds
+        if self._waiting < 0:
+            raise self._past("waiting", "the index takes more than {} s to send the wheel")
+
+    def check_download(self, size: int) -> None:
+        """Raise LimitError if a file is too large to be downloaded.
+
+        Args:
+            size: Its length in bytes.
+        """
+        if size > self.limits.download:
+            raise self._past("download", "the wheel has more than {} bytes to download")
 
     def check_time(self) -> None:
         """Raise LimitError if the time that a target may take is up."""

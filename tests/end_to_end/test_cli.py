@@ -32,7 +32,8 @@ from tests.builders import (
 from torch_abi_audit import __version__, audit
 from torch_abi_audit.audit import Auditor
 from torch_abi_audit.catalog import load_catalog
-from torch_abi_audit.cli import expand, main
+from torch_abi_audit.cli import main
+from torch_abi_audit.commands.settings import expand
 from torch_abi_audit.model import TargetReport
 from torch_abi_audit.report import streams
 from torch_abi_audit.report.outputs import ReportFormat

@@ -24,19 +24,17 @@ import re
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from packaging.version import Version
+from torch_abi_audit.index.sources import find_sources
 
 from tests.builders import write_wheel
 from torch_abi_audit import audit
 from torch_abi_audit.abi.built_with import built_with
-from torch_abi_audit.archive.remote import RangeFile
+from torch_abi_audit.index.ranges import open_published
 from torch_abi_audit.model import BuiltWith, Cell, LayoutStatus, ReleaseStatus, TargetReport
 
 CACHE = Path(
@@ -196,9 +194,7 @@ def include(release: str) -> Path:
     if not folder.exists():
         url = found_by_pip(f"torch=={release}")
         part = folder.with_suffix(".part")
-        path = urlsplit(url)
-        local = url2pathname(path.path) if path.scheme == "file" else None
-        with zipfile.ZipFile(local or RangeFile(url)) as archive:
+        with open_published(url, find_sources()) as archive:
             names = [n for n in archive.namelist() if n.startswith("torch/include/")]
             archive.extractall(part, names)
         (part / "torch" / "include").rename(folder)

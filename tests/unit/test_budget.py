@@ -57,6 +57,7 @@ def test_limits_by_the_names_that_users_give() -> None:
     assert limits.symbols == Limits().symbols
     assert set(LIMITS) == {
         *("members", "inflated", "ratio", "symbols", "names", "steps", "seconds"),
+        *("download", "waiting"),
         *("run-members", "run-inflated", "run-symbols", "run-names", "run-steps", "run-seconds"),
     }
 

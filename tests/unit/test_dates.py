@@ -6,24 +6,24 @@ import io
 import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from packaging.version import Version
 
-from tests.builders import CATALOG, a_library, claims, library, write_wheel
+from tests.builders import CATALOG, a_library, claims, library, published_file, write_wheel
 from tests.unit.test_layouts import facts, parsed
 from torch_abi_audit.abi import built_with as built_with_module
 from torch_abi_audit.abi import layouts as layouts_module
 from torch_abi_audit.abi.built_with import with_date
-from torch_abi_audit.archive.remote import IndexFile
 from torch_abi_audit.audit import Options, classify_contents, conclude
 from torch_abi_audit.catalog import load_catalog
 from torch_abi_audit.catalog.build.history import layouts_file
 from torch_abi_audit.catalog.build.layouts import Headers
 from torch_abi_audit.catalog.build.wheels import find_published
 from torch_abi_audit.catalog.layouts import Layouts
+from torch_abi_audit.index.pages import IndexFile
 from torch_abi_audit.model import (
     Assertion,
     BuiltWith,
@@ -247,7 +247,9 @@ def test_what_is_told() -> None:
 def file(
     version: str, day: date | None, tag: str = "manylinux_2_28_x86_64", *, yanked: bool = False
 ) -> IndexFile:
-    return IndexFile(f"torch-{version}-cp311-cp311-{tag}.whl", "", yanked, day)
+    uploaded = None if day is None else datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+    name = f"torch-{version}-cp311-cp311-{tag}.whl"
+    return published_file(name, yanked=yanked, uploaded=uploaded)
 
 
 def test_a_release_is_published_with_its_first_wheel() -> None:

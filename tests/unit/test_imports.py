@@ -15,12 +15,13 @@ ROOT = Path(torch_abi_audit.__file__).parent
 # From the bottom up. A room may import from itself, and from rooms below it.
 ROOMS = (
     "errors",
-    "index",
     "wording",
     "budget",
     "model",
     "formats",
     "archive",
+    "cache",
+    "index",
     "claims",
     "catalog",
     "targets",
@@ -31,10 +32,12 @@ ROOMS = (
     "config",
     "audit",
     "repair",
+    "published",
     "compat",  # of 0.3.0, whose names `report` has to offer
     "report",
     "api",
     "arguments",
+    "commands",
     "cli",
 )
 ENTRIES = ("__init__", "__main__")  # the public API, and the command: nothing imports them

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from torch_abi_audit.archive.remote import IndexFile
+from tests.builders import published_file
 from torch_abi_audit.catalog import load_catalog
 from torch_abi_audit.catalog.build.assertions import Assertion, assertions
 from torch_abi_audit.catalog.build.compare import differences, layout_key, value_differences
@@ -277,9 +277,7 @@ def test_headers_are_cached_whole(tmp_path: Path) -> None:
 def test_what_the_cache_has_is_not_read_again(tmp_path: Path) -> None:
     headers = Headers("2.9.0", PLATFORM, parsed({"c10::T": OLD}))
     headers.save(tmp_path / "torch.whl.layouts.json.xz")
-    wheel = TorchWheel(
-        Version("2.9.0"), PLATFORM, IndexFile("torch.whl", "https://nowhere.invalid")
-    )
+    wheel = TorchWheel(Version("2.9.0"), PLATFORM, published_file("torch.whl"))
     assert read_headers(wheel, tmp_path).parsed == headers.parsed
 
 

@@ -1,179 +1,193 @@
-"""Wheels on a package index, read in place over HTTP range requests.
+"""An archive on a server, of which only the parts that readers ask for are fetched.
 
-The network is used only if the user names an index: nothing here has a default URL.
+Readers mostly go forward: through the headers of many small members, or through one large
+library. So what is fetched at once grows while a reader goes on where it stopped, and starts
+small again after a jump. What was fetched is kept for all readers, small parts the longest.
 """
 
 from __future__ import annotations
 
 import io
-import json
-import time
-import urllib.error
-import urllib.request
-from dataclasses import dataclass
-from datetime import date
-from html.parser import HTMLParser
-from typing import TYPE_CHECKING
-from urllib.parse import unquote, urldefrag, urljoin
+import threading
+import zlib
+from bisect import bisect_right, insort
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from torch_abi_audit.errors import AuditError
 
 if TYPE_CHECKING:
-    from http.client import HTTPResponse
+    import zipfile
+    from collections.abc import Callable
+    from typing import IO
 
-_JSON = "application/vnd.pypi.simple.v1+json"
-_BLOCK = 4 << 20
-_KEPT_BLOCKS = 8  # of a file: readers mostly go forward
-_TRIES = 4
-_TIMEOUT = 60.0  # seconds
+    from torch_abi_audit.budget import Budget
 
-
-@dataclass(frozen=True, slots=True)
-class IndexFile:
-    """One file of a project on an index.
-
-    Attributes:
-        filename: The file's name.
-        url: Where it is.
-        yanked: Whether installers should ignore it.
-        uploaded: The day on which it was uploaded; None if the index does not say.
-    """
-
-    filename: str
-    url: str
-    yanked: bool = False
-    uploaded: date | None = None
+_TAIL = 1 << 18  # the directory of most wheels, and their metadata
+_LEAST, _MOST = 1 << 17, 4 << 20  # bytes fetched at once
+_KEPT = 48 << 20  # bytes
+_SMALL = 1 << 20  # parts with headers of members; larger ones are of one library
 
 
-def project_files(index_url: str, project: str) -> list[IndexFile]:
-    """List a project's files, in the order of the index.
+class Fetched(NamedTuple):
+    """A part of a file: its bytes, where they begin, and how long the file is."""
+
+    data: bytes
+    first: int
+    total: int
+
+
+class Ranges(Protocol):
+    """What fetches parts of one file; raises `AuditError`."""
+
+    def tail(self, size: int) -> Fetched:
+        """Fetch the last bytes, the whole file if it has no more."""
+
+    def range(self, first: int, last: int, total: int) -> bytes:
+        """Fetch the bytes from `first` to `last`, which is included, of a file of that length."""
+
+
+class RemoteFile:
+    """A wheel on a server; see `files.ArchiveFile`.
 
     Args:
-        index_url: The root of a simple repository (PEP 503, PEP 691), as HTML or JSON.
-        project: The project's normalized name.
+        name: The filename.
+        ranges: What fetches its bytes.
+        budget: What waiting is counted against.
+        size: How long it is according to the index, in bytes; None if that does not say.
+        metadata: Fetches the copy of ``METADATA`` beside the wheel (PEP 658); None without one.
+
+    Attributes:
+        whole: The whole file, if all of it was fetched at once.
 
     Raises:
-        AuditError: The index does not answer, or does not answer with such a page.
-    """
-    page = urljoin(index_url.rstrip("/") + "/", f"{project}/")
-    with _open(page, {"Accept": f"{_JSON}, text/html;q=0.5"}) as response:
-        body = response.read()
-        kind = response.headers.get_content_type()
-    if kind == _JSON:
-        return [
-            IndexFile(
-                file["filename"],
-                urljoin(page, file["url"]),
-                bool(file.get("yanked")),
-                _day(file.get("upload-time")),
-            )
-            for file in json.loads(body)["files"]
-        ]
-    parser = _Links()
-    parser.feed(body.decode("utf-8", "replace"))
-    return [
-        IndexFile(unquote(urldefrag(href).url.rpartition("/")[2]), urljoin(page, href), yanked)
-        for href, yanked in parser.links
-    ]
-
-
-def _day(time_stamp: str | None) -> date | None:
-    """Return the day, in UTC, of a PEP 700 timestamp."""
-    try:
-        return date.fromisoformat((time_stamp or "")[:10])
-    except ValueError:
-        return None
-
-
-class _Links(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.links: list[tuple[str, bool]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        href = values.get("href")
-        if tag == "a" and href:
-            self.links.append((href, "data-yanked" in values))
-
-
-class RangeFile(io.RawIOBase):
-    """A remote file as a seekable stream that fetches blocks and keeps the last few.
-
-    Raises:
-        AuditError: The server does not answer, or does not serve ranges.
+        AuditError: The server does not serve it, or another file than the index names.
     """
 
-    def __init__(self, url: str) -> None:
+    remote = True
+
+    def __init__(
+        self,
+        name: str,
+        ranges: Ranges,
+        budget: Budget,
+        *,
+        size: int | None = None,
+        metadata: Callable[[], bytes | None] | None = None,
+    ) -> None:
+        self.name = name
+        self._ranges = ranges
+        self._budget = budget
+        self._metadata = metadata
+        self._lock = threading.Lock()
+        self._starts: list[int] = []
+        self._parts: dict[int, bytes] = {}  # by where they begin, the oldest first
+        self._kept = 0
+        started = monotonic()
+        tail = ranges.tail(_TAIL)
+        budget.wait(monotonic() - started)
+        self.size = tail.total
+        if size is not None and size != tail.total:
+            raise AuditError(f"the server has {tail.total} bytes, but the index says {size}")
+        self._tail = tail
+        self.whole = tail.data if len(tail.data) == tail.total else None
+
+    def open(self) -> IO[bytes]:
+        """See `ArchiveFile`."""
+        return cast("IO[bytes]", _Reader(self))
+
+    def metadata_of(self, info: zipfile.ZipInfo) -> bytes | None:
+        """Return the copy beside the wheel, if that is the member, and saves a request."""
+        if self._metadata is None or self.kept(info.header_offset) is not None:
+            return None
+        data = self._metadata()
+        same = data is not None and (len(data), zlib.crc32(data)) == (info.file_size, info.CRC)
+        return data if same else None
+
+    def kept(self, offset: int) -> tuple[int, bytes] | None:
+        """Return a part that has the byte at an offset, and where the part begins."""
+        if offset >= self._tail.first:
+            return self._tail.first, self._tail.data
+        with self._lock:
+            place = bisect_right(self._starts, offset)
+            start = self._starts[place - 1] if place else 0
+            data = self._parts.get(start, b"")
+            return (start, data) if offset < start + len(data) else None
+
+    def fetch(self, offset: int, size: int) -> bytes:
+        """Fetch bytes that are not kept: at least one, and at most up to the next kept part."""
+        with self._lock:
+            place = bisect_right(self._starts, offset)
+            end = self._starts[place] if place < len(self._starts) else self._tail.first
+        last = min(offset + size, end) - 1
+        started = monotonic()
+        data = self._ranges.range(offset, last, self.size)
+        self._budget.wait(monotonic() - started)
+        self._keep(offset, data)
+        return data
+
+    def _keep(self, offset: int, data: bytes) -> None:
+        with self._lock:
+            if offset in self._parts:
+                return
+            insort(self._starts, offset)
+            self._parts[offset] = data
+            self._kept += len(data)
+            while self._kept > _KEPT:
+                large = (start for start, part in self._parts.items() if len(part) > _SMALL)
+                oldest = next(large, next(iter(self._parts)))
+                self._kept -= len(self._parts.pop(oldest))
+                self._starts.remove(oldest)
+
+
+class _Reader(io.RawIOBase):
+    """A remote file as a stream, for one thread."""
+
+    def __init__(self, file: RemoteFile) -> None:
         super().__init__()
-        self._url = url
-        self._blocks: dict[int, bytes] = {}
+        self._file = file
         self._position = 0
-        with _open(url, {"Range": "bytes=0-0"}) as response:
-            total = response.headers.get("Content-Range", "").rpartition("/")[2]
-        if not total.isdigit():
-            raise AuditError(f"{url}: the server does not support range requests")
-        self.size = int(total)
-        self.fetched = 0  # bytes
+        self._part: tuple[int, bytes] = (0, b"")
+        self._at_once = _LEAST
+        self._fetched_to = 0
 
     def readable(self) -> bool:
-        """Always true."""
         return True
 
     def seekable(self) -> bool:
-        """Always true."""
         return True
 
     def tell(self) -> int:
-        """Return the position."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to an offset, as `io.IOBase.seek` does."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}
-        self._position = start[whence] + offset
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}
+        self._position = max(0, start[whence] + offset)
         return self._position
 
-    def read(self, size: int = -1) -> bytes:
-        """Return the next `size` bytes, fewer at the end, all that are left if negative."""
-        end = self.size if size < 0 else min(self._position + size, self.size)
-        parts = []
+    def read(self, size: int | None = -1) -> bytes:
+        """Return the next bytes, fewer at the end of the file, all that are left if negative."""
+        whole = size is None or size < 0
+        end = self._file.size if whole else min(self._position + (size or 0), self._file.size)
+        pieces = []
         while self._position < end:
-            number, start = divmod(self._position, _BLOCK)
-            part = self._block(number)[start : start + end - self._position]
-            self._position += len(part)
-            parts.append(part)
-        return b"".join(parts)
+            start, data = self._holding(end)
+            piece = data[self._position - start : end - start]
+            self._position += len(piece)
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _block(self, number: int) -> bytes:
-        if number not in self._blocks:
-            first = number * _BLOCK
-            last = min(first + _BLOCK, self.size) - 1
-            with _open(self._url, {"Range": f"bytes={first}-{last}"}) as response:
-                data: bytes = response.read()
-            if len(data) != last + 1 - first:
-                raise AuditError(f"{self._url}: the server sent {len(data)} bytes of a range")
-            self.fetched += len(data)
-            self._blocks[number] = data
-            if len(self._blocks) > _KEPT_BLOCKS:
-                del self._blocks[next(iter(self._blocks))]
-        return self._blocks[number]
+    def _holding(self, end: int) -> tuple[int, bytes]:
+        """Return a part with the next byte; what is fetched for it reaches to `end` or further."""
+        position = self._position
+        start, data = self._part
+        if not start <= position < start + len(data):
+            self._part = self._file.kept(position) or (position, self._fetch(end - position))
+        return self._part
 
-
-def _open(url: str, headers: dict[str, str]) -> HTTPResponse:
-    if not url.startswith(("https://", "http://")):
-        raise AuditError(f"{url}: not an HTTP address")
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 -- checked above
-    for attempt in range(_TRIES):
-        try:
-            response: HTTPResponse = urllib.request.urlopen(request, timeout=_TIMEOUT)  # noqa: S310
-        except urllib.error.HTTPError as error:
-            if error.code < 500 or attempt == _TRIES - 1:
-                raise AuditError(f"{url}: {error}") from error
-        except OSError as error:
-            if attempt == _TRIES - 1:
-                raise AuditError(f"{url}: {error}") from error
-        else:
-            return response
-        time.sleep(2**attempt)
-    raise AssertionError("unreachable")
+    def _fetch(self, size: int) -> bytes:
+        near = 0 <= self._position - self._fetched_to <= max(self._at_once, _LEAST)
+        self._at_once = min(self._at_once * 2, _MOST) if near else _LEAST
+        data = self._file.fetch(self._position, min(max(size, self._at_once), _MOST))
+        self._fetched_to = self._position + len(data)
+        return data

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache, cached_property
+from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -224,6 +225,15 @@ class _PackagedShims(Mapping[str, Shim]):
                 for platform, (library, since, until) in entry.get("exported", {}).items()
             },
         )
+
+
+@cache
+def catalog_digest() -> str:
+    """Return a digest of the catalog shipped in this package: what a judgement rests on."""
+    digest = sha256()
+    for path in sorted(Path(__file__).with_name(DATA_FOLDER).iterdir()):
+        digest.update(f"{path.name} {path.stat().st_size} ".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 @cache

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress as Bar
 
+    from torch_abi_audit.published.collect import Found
+
 _LONG = 50 << 20  # bytes: about half a second
 _MANY = 20  # targets
 
@@ -80,6 +82,20 @@ class ProgressBar:
                 self._bar.start()
             yield name
             self.hide()
+
+    def found(self, items: Iterable[Found]) -> Iterator[Found]:
+        """Yield wheels of an index as they come, and show how many bytes were fetched for them."""
+        fetched = 0
+        if self._bar is not None:
+            self._bar.start()
+        for number, item in enumerate(items, 1):
+            fetched += item.outcome.fetched
+            if self._bar is not None:
+                said = f"{fetched / 1e6:,.1f} MB fetched, {plain_text(item.file.filename)}"
+                self._bar.update(self._task, completed=number, description=said)
+            yield item
+            if self._bar is not None:
+                self._bar.start()
 
     def hide(self) -> None:
         """Clear the line, before something is printed."""

@@ -88,7 +88,7 @@ class RecordRow(NamedTuple):
 
 
 def find_defects(
-    archive: zipfile.ZipFile, file: IO[bytes], *, windows: bool = True
+    archive: zipfile.ZipFile, file: IO[bytes], *, windows: bool = True, headers: bool = True
 ) -> Iterator[Defect]:
     """Yield what is wrong with an archive, whatever its members contain.
 
@@ -96,6 +96,7 @@ def find_defects(
         archive: The archive, as its central directory describes it.
         file: Its bytes.
         windows: Whether it is also unpacked on Windows.
+        headers: Whether to read the headers of all members, not the directory alone.
     """
     infos = archive.infolist()
     yield from _bad_names(infos, windows=windows)
@@ -111,7 +112,8 @@ def find_defects(
             yield Defect(DefectKind.SYMLINK, name)
         if is_folder(info) and info.file_size:
             yield Defect(DefectKind.UNSAFE_NAME, name, "a folder with contents")
-    yield from _headers(infos, file, archive.start_dir)
+    if headers:
+        yield from _headers(infos, file, archive.start_dir)
     for detail in directory_errors(file, archive.start_dir, len(infos)):
         yield Defect(DefectKind.STRUCTURE, "", detail)
 

@@ -9,9 +9,11 @@ from contextlib import ExitStack, contextmanager
 from datetime import date
 from functools import partial
 from itertools import chain, islice
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.archive.directory import open_zip
+from torch_abi_audit.archive.files import LocalFile
 from torch_abi_audit.archive.members import open_member, processors
 from torch_abi_audit.budget import Budget
 from torch_abi_audit.errors import AuditError, LibraryError
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
+    from torch_abi_audit.archive.files import ArchiveFile
     from torch_abi_audit.budget import Limits
     from torch_abi_audit.targets.integrity import RecordRow
 
@@ -53,16 +56,35 @@ _CHANGEABLE = {
 # times its size (the default limit here), so no published wheel does.
 _BOMB_BYTES = 64 << 20
 _LARGE = 1 << 20  # bytes, compressed
+_SMALLEST_LIBRARY = 52  # bytes: the header of an ELF file of 32 bits
+# What neither Python nor a loader takes for a library.
+_NO_LIBRARIES = frozenset(
+    {
+        ".bat", ".c", ".cc", ".cfg", ".cmake", ".cpp", ".css", ".csv", ".cu", ".cuh", ".gif",
+        ".h", ".hh", ".hpp", ".html", ".ini", ".ipynb", ".jinja", ".jpg", ".js", ".json",
+        ".md", ".pem", ".png", ".proto", ".pxd", ".py", ".pyi", ".pyx", ".rst", ".sh", ".svg",
+        ".toml", ".tsv", ".txt", ".typed", ".xml", ".yaml", ".yml",
+    }
+)  # fmt: skip
+_TEXTS = frozenset({"AUTHORS", "COPYING", "LICENSE", "Makefile", "NOTICE", "README"})
 
 
 def read_wheel(path: Path, budget: Budget | None = None, *, verify: bool = False) -> TargetContents:
+    """Read a wheel on disk; see `read_archive`."""
+    return read_archive(LocalFile(path), budget, verify=verify)
+
+
+def read_archive(
+    file: ArchiveFile, budget: Budget | None = None, *, verify: bool = False
+) -> TargetContents:
     """Read a wheel's claims, the facts of its compiled members, and what is wrong with the archive.
 
     Members are ordered by path. A member that can't be read is returned with its error; the
-    others are still read.
+    others are still read. Of a remote wheel without a member that can be a library by its name,
+    only the directory and the metadata are read.
 
     Args:
-        path: The wheel.
+        file: The wheel.
         budget: What may be read of it; without one, the default limits.
         verify: Whether to inflate every member to its end, and check it and its hash in
             ``RECORD``. Otherwise a member is inflated to its end only if little is left
@@ -73,26 +95,27 @@ def read_wheel(path: Path, budget: Budget | None = None, *, verify: bool = False
         LimitError: It exceeds the limits.
     """
     budget = budget or Budget()
-    if path.suffix != ".whl":
+    if not file.name.endswith(".whl"):
         raise AuditError("not a wheel: the name does not end in .whl")
-    stem = parse_filename(path.name).stem
-    with _open_archive(path, budget) as archive, path.open("rb") as file:
-        members = _by_name(archive)
+    stem = parse_filename(file.name).stem
+    with _open_archive(file, budget) as archive, file.open() as raw:
+        wheel = _Wheel(file, archive, _by_name(archive))
+        members = wheel.members
         folder = _dist_info(members, stem)
-        wheel = _read_small(archive, members, f"{folder}/WHEEL")
-        metadata = _read_small(archive, members, f"{folder}/METADATA")
-        claims, found = parse_claims(path.name, wheel, metadata)
-        rows, in_record = _record(archive, members, folder)
-        reads = _read_members(archive, rows, budget, verify=verify)
+        metadata = wheel.read(f"{folder}/METADATA")
+        claims, found = parse_claims(file.name, wheel.read(f"{folder}/WHEEL"), metadata)
+        rows, in_record = _record(wheel, folder)
+        skipped = file.remote and not verify and not any(map(_may_be_compiled, members.values()))
+        reads = iter(()) if skipped else _read_members(wheel, rows, budget, verify=verify)
         # The first one starts the threads, which inflate while the archive is checked.
         first = list(islice(reads, 1))
         windows = any(
             tag.platform == "any" or tag.platform.startswith("win") for tag in claims.tags
         )
-        defects = [*find_defects(archive, file, windows=windows)]
+        defects = [*find_defects(archive, raw, windows=windows, headers=not skipped)]
         defects += [*dist_info_defects(members, stem), *found]
         defects += [*in_record, *_licenses(metadata, members, folder)]
-        defects += _entry_points(archive, members, folder)
+        defects += _entry_points(wheel, folder)
         libraries = []
         for read in chain(first, reads):
             libraries += [read.member] if read.member else []
@@ -115,20 +138,51 @@ def read_dist_info(path: Path, limits: Limits) -> dict[str, bytes]:
     Raises:
         AuditError: One of them can't be read, or occurs twice, or the wheel is signed.
     """
-    with _open_archive(path, Budget(limits)) as archive:
+    file = LocalFile(path)
+    with _open_archive(file, Budget(limits)) as archive:
         names = Counter(info.orig_filename for info in archive.infolist())
-        members = _by_name(archive)
+        wheel = _Wheel(file, archive, _by_name(archive))
+        members = wheel.members
         folder = _dist_info(members, parse_filename(path.name).stem)
         for name in SIGNATURES:
             if f"{folder}/{name}" in members:
                 raise AuditError(f"{folder}/{name}: a change would make the signature invalid")
         files = {}
         for name, limit in _CHANGEABLE.items():
-            file = f"{folder}/{name}"
-            if names[file] > 1:
-                raise AuditError(f"{file} is {names[file]} times in the archive")
-            files[file] = _read_small(archive, members, file, limit)
+            member = f"{folder}/{name}"
+            if names[member] > 1:
+                raise AuditError(f"{member} is {names[member]} times in the archive")
+            files[member] = wheel.read(member, limit)
         return files
+
+
+class _Wheel(NamedTuple):
+    """A wheel that is open: its file, its directory, and its members by their names."""
+
+    file: ArchiveFile
+    archive: zipfile.ZipFile
+    members: Mapping[str, zipfile.ZipInfo]
+
+    def read(self, name: str, limit: int = _MAX_DIST_INFO_BYTES) -> bytes:
+        """Return the contents of a member that should be small.
+
+        Raises:
+            AuditError: It can't be read, or is not small.
+        """
+        info = self.members.get(name)
+        if info is None:
+            raise AuditError(f"no {name} in the archive")
+        if info.file_size > limit:
+            raise AuditError(f"{name} of {info.file_size} bytes")
+        if name.endswith("/METADATA") and (data := self.file.metadata_of(info)) is not None:
+            return data
+        try:
+            with self.file.open() as raw, open_member(self.archive, info, raw) as source:
+                data = source.read_at(0, info.file_size)
+                source.verify(whole=True)
+                return data
+        except LibraryError as error:
+            raise AuditError(f"{name}: {error}") from error
 
 
 def _by_name(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -176,28 +230,23 @@ def _dist_info(names: Iterable[str], stem: str) -> str:
     return folders.pop()
 
 
-def _record(
-    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], folder: str
-) -> tuple[Mapping[str, RecordRow], Iterable[Defect]]:
+def _record(wheel: _Wheel, folder: str) -> tuple[Mapping[str, RecordRow], Iterable[Defect]]:
     """Return the rows of ``RECORD``, and where they disagree with the archive."""
     name = f"{folder}/RECORD"
-    if name not in members:
+    if name not in wheel.members:
         return {}, [Defect(DefectKind.RECORD, name, "not in the archive")]
     try:
-        data = _read_small(archive, members, name, _MAX_RECORD_BYTES)
-        rows, strange = parse_record(data, members)
+        rows, strange = parse_record(wheel.read(name, _MAX_RECORD_BYTES), wheel.members)
     except AuditError as error:
         return {}, [Defect(DefectKind.RECORD, name, str(error))]
-    return rows, [*record_defects(rows, archive.infolist(), folder), *strange]
+    return rows, [*record_defects(rows, wheel.archive.infolist(), folder), *strange]
 
 
-def _entry_points(
-    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], folder: str
-) -> Iterator[Defect]:
+def _entry_points(wheel: _Wheel, folder: str) -> Iterator[Defect]:
     name = f"{folder}/entry_points.txt"
-    if name in members:
+    if name in wheel.members:
         try:
-            yield from entry_point_defects(_read_small(archive, members, name), name)
+            yield from entry_point_defects(wheel.read(name), name)
         except AuditError as error:
             yield Defect(DefectKind.ENTRY_POINTS, name, str(error))
 
@@ -209,26 +258,33 @@ def _licenses(metadata: bytes, names: Iterable[str], folder: str) -> Iterator[De
             yield Defect(DefectKind.LICENSE, file, f"not below {folder}/licenses")
 
 
+def _may_be_compiled(info: zipfile.ZipInfo) -> bool:
+    """Whether a member can be a library, as far as its name and its size tell."""
+    path = PurePosixPath(info.filename)
+    if info.file_size < _SMALLEST_LIBRARY or path.parts[0].endswith(".dist-info"):
+        return False
+    return path.suffix.lower() not in _NO_LIBRARIES and path.name not in _TEXTS
+
+
 def _read_members(
-    archive: zipfile.ZipFile, rows: Mapping[str, RecordRow], budget: Budget, *, verify: bool
+    wheel: _Wheel, rows: Mapping[str, RecordRow], budget: Budget, *, verify: bool
 ) -> Iterator[_Read]:
     # A folder with contents is read like a file, since other programs see it as one.
-    infos = [info for info in archive.infolist() if info.file_size or not is_folder(info)]
-    reading = partial(_read_member, archive, rows=rows if verify else None, budget=budget)
-    yield from _in_threads(archive, sorted(infos, key=lambda i: i.filename), reading)
+    infos = [info for info in wheel.archive.infolist() if info.file_size or not is_folder(info)]
+    reading = partial(_read_member, wheel.archive, rows=rows if verify else None, budget=budget)
+    yield from _in_threads(wheel.file, sorted(infos, key=lambda i: i.filename), reading)
 
 
 def _in_threads(
-    archive: zipfile.ZipFile,
+    file: ArchiveFile,
     infos: Sequence[zipfile.ZipInfo],
     reading: Callable[[zipfile.ZipInfo, IO[bytes]], _Read],
 ) -> Iterator[_Read]:
     """Read members in order; large ones in threads, since inflating runs in parallel."""
-    path = str(archive.filename)
     large = [info for info in infos if info.compress_size > _LARGE]
     threads = min(processors(), len(large))
     with ExitStack() as stack:
-        file = stack.enter_context(_open_raw(path))
+        raw = stack.enter_context(file.open())
         futures: dict[int, Future[_Read]] = {}  # by identity: names and headers can repeat
         if threads > 1:
             # Only for large wheels: the import costs as much as reading a small one.
@@ -237,29 +293,27 @@ def _in_threads(
             pool = stack.enter_context(ThreadPoolExecutor(threads))
             # The largest first, so that no thread is left alone with it at the end.
             for info in sorted(large, key=lambda info: -info.compress_size):
-                futures[id(info)] = pool.submit(_read_apart, path, info, reading)
+                futures[id(info)] = pool.submit(_read_apart, file, info, reading)
         for info in infos:
             future = futures.pop(id(info), None)
-            yield reading(info, file) if future is None else future.result()
-
-
-def _open_raw(path: str) -> IO[bytes]:
-    return open(path, "rb", buffering=0)  # noqa: PTH123 -- closed by the caller
+            yield reading(info, raw) if future is None else future.result()
 
 
 def _read_apart(
-    path: str, info: zipfile.ZipInfo, reading: Callable[[zipfile.ZipInfo, IO[bytes]], _Read]
+    file: ArchiveFile,
+    info: zipfile.ZipInfo,
+    reading: Callable[[zipfile.ZipInfo, IO[bytes]], _Read],
 ) -> _Read:
     """Read a member in a thread of its own, through a file of its own."""
-    with _open_raw(path) as file:
-        return reading(info, file)
+    with file.open() as raw:
+        return reading(info, raw)
 
 
 @contextmanager
-def _open_archive(path: Path, budget: Budget) -> Iterator[zipfile.ZipFile]:
+def _open_archive(file: ArchiveFile, budget: Budget) -> Iterator[zipfile.ZipFile]:
     try:
-        with open_zip(path) as archive:
-            infos, size = archive.infolist(), path.stat().st_size
+        with file.open() as raw, open_zip(raw) as archive:
+            infos, size = archive.infolist(), file.size
             inflated = sum(info.file_size for info in infos)
             budget.open(members=len(infos), inflated=inflated)
             if inflated > _BOMB_BYTES:
@@ -267,33 +321,10 @@ def _open_archive(path: Path, budget: Budget) -> Iterator[zipfile.ZipFile]:
             if any(not 0 <= i.header_offset <= size - i.compress_size for i in infos):
                 raise AuditError("a member outside of the archive")
             yield archive
+    except FileNotFoundError as error:
+        raise AuditError("no such file") from error
     except OSError as error:
         raise AuditError(error.strerror or str(error)) from error
-
-
-def _read_small(
-    archive: zipfile.ZipFile,
-    members: Mapping[str, zipfile.ZipInfo],
-    name: str,
-    limit: int = _MAX_DIST_INFO_BYTES,
-) -> bytes:
-    """Return the contents of a member that should be small.
-
-    Raises:
-        AuditError: It can't be read, or is not small.
-    """
-    info = members.get(name)
-    if info is None:
-        raise AuditError(f"no {name} in the archive")
-    if info.file_size > limit:
-        raise AuditError(f"{name} of {info.file_size} bytes")
-    try:
-        with _open_raw(str(archive.filename)) as file, open_member(archive, info, file) as source:
-            data = source.read_at(0, info.file_size)
-            source.verify(whole=True)
-            return data
-    except LibraryError as error:
-        raise AuditError(f"{name}: {error}") from error
 
 
 def _read_member(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import Progress
 
-from torch_abi_audit.archive.remote import project_files
 from torch_abi_audit.catalog import DATA_FOLDER, SHIMS_FILE
 from torch_abi_audit.catalog.build.history import layouts_file
 from torch_abi_audit.catalog.build.layouts import read_headers
@@ -47,6 +47,9 @@ from torch_abi_audit.catalog.replacements import REPLACEMENTS_FILE
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.formats import BytesSource
 from torch_abi_audit.formats.elf import read_elf
+from torch_abi_audit.index.pages import project_files
+from torch_abi_audit.index.session import Session
+from torch_abi_audit.index.sources import find_sources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,7 +89,13 @@ def build(options: argparse.Namespace, console: Console) -> None:
     libstdcxx = read_elf(BytesSource(options.libstdcxx.read_bytes()))
     if libstdcxx is None:
         raise AuditError(f"{options.libstdcxx}: not a shared library")
-    files = project_files(options.index_url, "torch")
+    # Of what pip is configured to use, only how servers are reached: the catalog is of one index.
+    sources = replace(find_sources(), indexes=(options.index_url,), find_links=())
+    with Session(sources) as session:
+        found = project_files(session, sources, "torch")
+    if found.errors:
+        raise AuditError("; ".join(found.errors))
+    files = found.files
     published = find_published(files)
     wheels = find_wheels(files)
     cache.mkdir(parents=True, exist_ok=True)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 import tempfile
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.archive.remote import RangeFile
 from torch_abi_audit.catalog.build.assertions import assertions
 from torch_abi_audit.catalog.build.packed import read_packed, write_packed
 from torch_abi_audit.catalog.build.parse import Parsed, choose_headers, parse_headers
 from torch_abi_audit.catalog.build.toolchain import compiler_arguments, is_for
+from torch_abi_audit.catalog.build.wheels import open_wheel
 
 if TYPE_CHECKING:
+    import zipfile
     from collections.abc import Iterable
 
     from torch_abi_audit.catalog.build.wheels import TorchWheel
@@ -59,7 +59,7 @@ def read_headers(wheel: TorchWheel, cache: Path) -> Headers:
         return Headers.load(path)
     with tempfile.TemporaryDirectory() as folder:
         include = Path(folder, "include")
-        with zipfile.ZipFile(RangeFile(wheel.file.url)) as archive:
+        with open_wheel(wheel) as archive:
             names = _extract(archive, include)
         found = headers_of(str(wheel.version), wheel.platform, include, names)
     found.save(path)

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
-from torch_abi_audit.archive.remote import RangeFile
 from torch_abi_audit.catalog.build.headers import SHIM_HEADER, declarations, is_deprecated
 from torch_abi_audit.catalog.build.merge import HEADERS_PLATFORM, PROMISED_SINCE
 from torch_abi_audit.catalog.build.packed import read_packed, write_packed
 from torch_abi_audit.catalog.build.stable import STABLE_HEADER, Declared, stable_declarations
+from torch_abi_audit.catalog.build.wheels import open_wheel
 from torch_abi_audit.catalog.replacements import DISPATCHER
 from torch_abi_audit.errors import AuditError
 
@@ -266,7 +265,7 @@ def read_stable_headers(wheel: TorchWheel, cache: Path) -> StableHeaders:
     path = cache / f"{wheel.file.filename}.stable.json.xz"
     if path.exists():
         return StableHeaders.load(path)
-    with zipfile.ZipFile(RangeFile(wheel.file.url)) as archive:
+    with open_wheel(wheel) as archive:
         texts = {
             name: archive.read(name).decode("utf-8") for name in archive.namelist() if is_read(name)
         }

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
-from torch_abi_audit.archive.remote import IndexFile, RangeFile
 from torch_abi_audit.catalog.build.collect import Provided, WheelTree, collect
 from torch_abi_audit.catalog.build.merge import HEADERS_PLATFORM, WheelTags
+from torch_abi_audit.index.ranges import open_published
+from torch_abi_audit.index.sources import find_sources
 
 if TYPE_CHECKING:
+    import zipfile
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
     from datetime import date
     from pathlib import Path
 
     from packaging.tags import Tag
+
+    from torch_abi_audit.index.pages import IndexFile
 
 # The oldest release that is read: shims of the stable headers are older than the promise,
 # and wheels on the unstable ABI go back further than that.
@@ -81,7 +85,7 @@ def find_published(files: Iterable[IndexFile]) -> dict[Version, date | None]:
         if platform_of(tag) == HEADERS_PLATFORM:
             days = found.setdefault(version, [])
             if file.uploaded is not None:
-                days.append(file.uploaded)
+                days.append(file.uploaded.date())
     return {version: min(days, default=None) for version, days in sorted(found.items())}
 
 
@@ -104,12 +108,17 @@ def find_tags(files: Iterable[IndexFile]) -> dict[str, dict[str, WheelTags]]:
     }
 
 
+def open_wheel(wheel: TorchWheel) -> AbstractContextManager[zipfile.ZipFile]:
+    """Open a wheel in place, as pip is configured to reach its server."""
+    return open_published(wheel.file.url, find_sources())
+
+
 def read_wheel(wheel: TorchWheel, cache: Path) -> Provided:
     """Read a wheel, or what the cache has of it."""
     path = cache / f"{wheel.file.filename}.json.xz"
     if path.exists():
         return Provided.load(path)
-    with zipfile.ZipFile(RangeFile(wheel.file.url)) as archive:
+    with open_wheel(wheel) as archive:
         provided = collect(wheel.platform, wheel.file.filename, WheelTree(archive))
     provided.save(path)
     return provided

@@ -1,0 +1,145 @@
+"""The arguments of the commands that read an index: `index`, `compat`, `survey` and `cache`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch_abi_audit.archive.members import processors
+from torch_abi_audit.arguments.checking import add_checking, add_deciding, add_judging
+from torch_abi_audit.arguments.parser import Parser, parsed
+from torch_abi_audit.arguments.reports import add_reports
+from torch_abi_audit.errors import AuditError
+from torch_abi_audit.published.select import ALL, HOST, parse_platforms, parse_python
+
+if TYPE_CHECKING:
+    import argparse
+
+_MOST_JOBS = 4
+_MOST_DIGITS = 7
+
+
+def make_index_parser() -> Parser:
+    """Return the parser of `torch-abi-audit index`."""
+    parser = Parser(
+        prog="torch-abi-audit index",
+        description="Audit the wheels that are published on a package index, read in place: only"
+        " the parts that the audit needs are fetched.",
+        epilog="Exit code: as of an audit of the same files; 2 also where an index or a wheel"
+        " could not be read, or nothing matches",
+    )
+    parser.add_argument(
+        "requirements",
+        nargs="+",
+        metavar="REQUIREMENT",
+        help="which releases of which package, such as 'xformers>=0.0.30'",
+    )
+    _add_selection(parser, ALL)
+    add_sources(parser)
+    add_deciding(parser)
+    add_reports(parser)
+    parser.set_defaults(all=False)
+    add_checking(parser)
+    add_judging(parser)
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="download wheels, check the hash of the index, and read every file in full",
+    )
+    return parser
+
+
+def _number(text: str) -> int:
+    """Parse a number of things, of which there is at least one."""
+    if not (text.isascii() and text.isdecimal() and len(text) < _MOST_DIGITS and int(text)):
+        raise AuditError(f"{text!r} is not a number greater than 0")
+    return int(text)
+
+
+def _add_selection(parser: argparse.ArgumentParser, platform: str) -> None:
+    """Add the options that choose wheels."""
+    chosen = parser.add_argument_group("wheels")
+    chosen.add_argument(
+        "--platform",
+        dest="platforms",
+        type=parsed(parse_platforms),
+        default=parse_platforms(platform) if platform == ALL else None,
+        metavar="PLATFORM",
+        help=f"only wheels for this platform: linux_x86_64, macos_arm64, ..., {HOST}, or {ALL}"
+        f" (default: {platform})",
+    )
+    chosen.add_argument(
+        "--python",
+        type=parsed(parse_python),
+        metavar="RELEASE",
+        help="only wheels that this Python installs, such as 3.12 or 3.13t",
+    )
+    chosen.add_argument(
+        "--latest",
+        type=parsed(_number),
+        metavar="N",
+        help="only the newest N releases of each package",
+    )
+
+
+def add_sources(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where to look, and what is kept."""
+    sources = parser.add_argument_group("index")
+    sources.add_argument(
+        "-i",
+        "--index-url",
+        metavar="URL",
+        help="the package index (default: the one that pip or uv is configured to use)",
+    )
+    sources.add_argument(
+        "--extra-index-url",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="another package index; may be given several times",
+    )
+    sources.add_argument(
+        "-f",
+        "--find-links",
+        action="append",
+        default=[],
+        metavar="LOCATION",
+        help="a page or folder with links to wheels; may be given several times",
+    )
+    sources.add_argument(
+        "--no-index", action="store_true", help="use no package index, only --find-links"
+    )
+    sources.add_argument(
+        "--no-cache", action="store_true", help="neither use nor keep results of earlier runs"
+    )
+    _add_cache_folder(sources)
+    jobs = min(_MOST_JOBS, processors())
+    sources.add_argument(
+        "-j",
+        "--jobs",
+        type=parsed(_number),
+        default=jobs,
+        metavar="N",
+        help=f"how many wheels to read at the same time (default here: {jobs})",
+    )
+
+
+def make_cache_parser() -> Parser:
+    """Return the parser of `torch-abi-audit cache`."""
+    parser = Parser(
+        prog="torch-abi-audit cache",
+        description="Show or delete the results that `index`, `compat` and `survey` keep, so that"
+        " no published wheel is read twice.",
+    )
+    parser.add_argument("action", choices=("show", "clear"), help="what to do with them")
+    _add_cache_folder(parser)
+    return parser
+
+
+def _add_cache_folder(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    parser.add_argument(
+        "--cache-dir",
+        type=Path,
+        metavar="DIR",
+        help="where results are kept (default: the user's cache folder)",
+    )

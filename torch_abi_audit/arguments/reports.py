@@ -1,0 +1,62 @@
+"""The arguments that say which reports are written, and how."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch_abi_audit.arguments.parser import COLORS, choice, destination
+from torch_abi_audit.report.outputs import ReportFormat
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_reports(parser: argparse.ArgumentParser) -> None:
+    """Add the options of reports."""
+    output = parser.add_argument_group("reports")
+    output.add_argument(
+        "--format",
+        type=choice(ReportFormat),
+        choices=list(ReportFormat),
+        default=ReportFormat.TEXT,
+        help="the format of the printed report (default: text)",
+    )
+    output.add_argument(
+        "--json",
+        action="store_const",
+        const=ReportFormat.JSON,
+        dest="format",
+        help="the same as --format json",
+    )
+    output.add_argument(
+        "-o",
+        "--output",
+        type=destination,
+        action="append",
+        default=[],
+        metavar="FORMAT=FILE",
+        help="also write a report to a file; may be given several times",
+    )
+    output.add_argument(
+        "--github-summary",
+        action="store_true",
+        help="append the report to the job summary, $GITHUB_STEP_SUMMARY",
+    )
+    output.add_argument(
+        "-q",
+        "--quiet",
+        action="store_true",
+        help="print only the summary table and the conclusion, and nothing if all is well",
+    )
+    output.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="print every symbol, note and library, also of clean wheels",
+    )
+    output.add_argument(
+        "--color",
+        choices=COLORS,
+        default="auto",
+        help="when to use colors (default: auto, on a terminal unless NO_COLOR is set)",
+    )

@@ -1,0 +1,95 @@
+"""What the commands that read an index share: which wheels, how they are reached, and the cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from torch_abi_audit.cache.store import Cache, default_folder
+from torch_abi_audit.commands.messages import complain
+from torch_abi_audit.errors import AuditError
+from torch_abi_audit.index.pages import IndexFile, project_files
+from torch_abi_audit.index.sources import Sources, find_sources
+from torch_abi_audit.published.select import Selection, Wanted, select
+from torch_abi_audit.published.task import Task
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from packaging.requirements import Requirement
+
+    from torch_abi_audit.budget import Limits
+    from torch_abi_audit.index.session import Session
+
+_AT_ONCE = 6  # requests to one host, of all processes together
+
+
+class Asked(NamedTuple):
+    """What a requirement comes to on the indexes.
+
+    Attributes:
+        requirement: The requirement.
+        selection: The wheels; none if the project could not be read.
+        errors: What could not be read, a line each.
+    """
+
+    requirement: Requirement
+    selection: Selection
+    errors: tuple[str, ...] = ()
+
+
+def sources_of(options: argparse.Namespace) -> Sources:
+    """Return where to look.
+
+    Raises:
+        AuditError: What pip is configured to use can't be read.
+    """
+    return find_sources(
+        options.index_url,
+        options.extra_index_url,
+        options.find_links,
+        no_index=options.no_index,
+    )
+
+
+def cache_folder(options: argparse.Namespace) -> Path | None:
+    """Return the folder of the cache; None for no cache."""
+    if options.no_cache:
+        return None
+    found: Path = options.cache_dir or default_folder()
+    return found
+
+
+def cache_of(options: argparse.Namespace) -> Cache:
+    """Open the cache."""
+    return Cache(cache_folder(options), complain)
+
+
+def ask(
+    requirements: Iterable[Requirement], sources: Sources, session: Session, wanted: Wanted
+) -> list[Asked]:
+    """Look up what requirements come to; whatever goes wrong is in what is returned."""
+    found = []
+    for requirement in requirements:
+        try:
+            files = project_files(session, sources, requirement.name)
+        except AuditError as error:
+            found.append(Asked(requirement, Selection(()), (str(error),)))
+        else:
+            found.append(Asked(requirement, select(files.files, requirement, wanted), files.errors))
+    return found
+
+
+def task_of(
+    file: IndexFile,
+    sources: Sources,
+    limits: Limits,
+    options: argparse.Namespace,
+    *,
+    judge: bool = False,
+) -> Task:
+    """Return the task of reading a wheel."""
+    verify = getattr(options, "verify", False)
+    at_once = max(1, _AT_ONCE // options.jobs)
+    return Task(file, sources, verify, limits, at_once, judge)

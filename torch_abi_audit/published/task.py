@@ -1,0 +1,123 @@
+"""Reading one published wheel: a task that any process, on any machine, can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from torch_abi_audit.audit import Auditor, Options
+from torch_abi_audit.budget import Budget, Limits
+from torch_abi_audit.cache.facts import decode_facts, encode_facts
+from torch_abi_audit.errors import AuditError
+from torch_abi_audit.index.session import Session
+from torch_abi_audit.targets.published import read_published
+
+if TYPE_CHECKING:
+    from torch_abi_audit.index.pages import IndexFile
+    from torch_abi_audit.index.sources import Sources
+    from torch_abi_audit.model import TargetContents
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A wheel to read.
+
+    Attributes:
+        file: The wheel.
+        sources: How to reach it: credentials, proxies and certificates.
+        verify: Whether to read all of it, and check its hash.
+        limits: What it may cost.
+        at_once: How many requests one host is sent at the same time.
+        judge: Whether to judge the wheel as well.
+        facts: Its facts, if they are known: then nothing is fetched.
+        hashed: For known facts, whether the file had the hash that the index gives.
+    """
+
+    file: IndexFile
+    sources: Sources
+    verify: bool = False
+    limits: Limits = Limits()  # noqa: RUF009 -- frozen
+    at_once: int = 4
+    judge: bool = False
+    facts: bytes | None = None
+    hashed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a task.
+
+    Attributes:
+        facts: The facts and claims; see `cache.facts`. None if it could not be read.
+        error: Why it could not be read.
+        hashed: Whether the file has the hash that the index gives.
+        fetched: The bytes that were fetched of it.
+        requests: How many requests that took.
+        seconds: How long it took.
+        record: What the wheel is judged to be, if the task was to judge it; see `survey.wheel`.
+    """
+
+    facts: bytes | None
+    error: str | None = None
+    hashed: bool = False
+    fetched: int = 0
+    requests: int = 0
+    seconds: float = 0.0
+    record: bytes | None = None
+
+    def contents(self) -> TargetContents:
+        """Return the facts and claims.
+
+        Raises:
+            AuditError: The wheel could not be read.
+        """
+        if self.facts is None:
+            raise AuditError(self.error or "not read")
+        try:
+            return decode_facts(self.facts)
+        except ValueError as error:
+            raise AuditError(str(error)) from error
+
+
+def perform(task: Task) -> Outcome:
+    """Read a wheel, and judge it; whatever goes wrong is in what is returned."""
+    started = monotonic()
+    session = _session(task.sources, task.at_once)
+    fetched, requests = session.fetched, session.requests
+    facts, hashed, record, reason = task.facts, task.hashed, None, None
+    try:
+        if facts is None:
+            budget = Budget(task.limits)
+            found = read_published(task.file, session, budget, verify=task.verify)
+            facts, hashed = encode_facts(found.contents), found.hashed
+        record = _judged(task, facts) if task.judge else None
+    except AuditError as error:
+        reason = str(error)
+    except Exception as error:  # noqa: BLE001 -- a bug: say so, and read the other wheels
+        reason = f"internal error, please report it: {type(error).__name__}: {error}"
+    return Outcome(
+        facts,
+        reason,
+        hashed,
+        session.fetched - fetched,
+        session.requests - requests,
+        monotonic() - started,
+        record,
+    )
+
+
+def _judged(task: Task, facts: bytes) -> bytes:
+    """Return the record of a wheel."""
+    outcome = Outcome(facts)
+    file = task.file
+    auditor = Auditor(Options(limits=task.limits))
+    report = auditor.audit_contents(file.filename, lambda _: outcome.contents())
+    raise NotImplementedError(report, file)
+
+
+@lru_cache(maxsize=4)
+def _session(sources: Sources, at_once: int) -> Session:
+    """Return the session of this process, which keeps its connections open."""
+    return Session(sources, at_once=at_once)

@@ -1,0 +1,145 @@
+"""Wheels on a package index: read in place, or downloaded where that is asked for, or needed."""
+
+from __future__ import annotations
+
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from torch_abi_audit.archive.files import LocalFile
+from torch_abi_audit.archive.remote import RemoteFile
+from torch_abi_audit.errors import AuditError
+from torch_abi_audit.index.ranges import FileRanges
+from torch_abi_audit.index.session import NoRanges
+from torch_abi_audit.targets.wheel import read_archive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch_abi_audit.budget import Budget
+    from torch_abi_audit.index.pages import IndexFile
+    from torch_abi_audit.index.session import Session
+    from torch_abi_audit.model import TargetContents
+
+_MOST_METADATA = 4 << 20  # bytes
+_PIECE = 1 << 20
+
+
+class Published(NamedTuple):
+    """A published wheel that was read.
+
+    Attributes:
+        contents: Its claims and facts.
+        hashed: Whether the file has the hash that the index gives: all of it was read.
+    """
+
+    contents: TargetContents
+    hashed: bool
+
+
+def read_published(
+    file: IndexFile, session: Session, budget: Budget, *, verify: bool = False
+) -> Published:
+    """Read a wheel on an index.
+
+    Only what the readers ask for is fetched. Where the server does not serve ranges, and with
+    `verify`, the wheel is downloaded to a temporary file, and its hash checked.
+
+    Args:
+        file: The wheel.
+        session: What fetches.
+        budget: What may be read of it, and how long that may take.
+        verify: Whether to read all of it; see `wheel.read_archive`.
+
+    Raises:
+        AuditError: It can't be fetched, is another file than the index says, or no wheel.
+    """
+    if urlsplit(file.url).scheme == "file":
+        return _read_local(file, budget, verify=verify)
+    if not verify:
+        try:
+            remote = RemoteFile(
+                file.filename,
+                FileRanges(session, file.url),
+                budget,
+                size=file.size,
+                metadata=lambda: _metadata(file, session),
+            )
+            hashed = False
+            if remote.whole is not None and file.sha256 is not None:
+                _require_hash(file, sha256(remote.whole).hexdigest())
+                hashed = True
+            return Published(read_archive(remote, budget), hashed)
+        except NoRanges:
+            pass
+    return _download(file, session, budget, verify=verify)
+
+
+def _metadata(file: IndexFile, session: Session) -> bytes | None:
+    """Fetch the copy of ``METADATA`` beside a wheel, if it has the hash that the index gives."""
+    if file.metadata is None:
+        return None
+    try:
+        data = session.get(file.metadata.url, most=_MOST_METADATA).body
+    except AuditError:
+        return None  # the wheel has it too
+    known = file.metadata.sha256
+    return data if known is None or sha256(data).hexdigest() == known else None
+
+
+def _read_local(file: IndexFile, budget: Budget, *, verify: bool) -> Published:
+    """Read a wheel of an index that is a folder."""
+    path = Path(url2pathname(urlsplit(file.url).path))
+    try:
+        if verify and file.sha256 is not None:
+            with path.open("rb") as stream:
+                digest = sha256()
+                while piece := stream.read(_PIECE):
+                    digest.update(piece)
+                    budget.check_time()
+            _require_hash(file, digest.hexdigest())
+    except OSError as error:
+        raise AuditError(error.strerror or str(error)) from error
+    contents = read_archive(LocalFile(path, file.filename), budget, verify=verify)
+    return Published(contents, verify and file.sha256 is not None)
+
+
+def _download(file: IndexFile, session: Session, budget: Budget, *, verify: bool) -> Published:
+    """Read a wheel from a temporary file."""
+    budget.check_download(file.size or 0)
+    try:
+        with tempfile.TemporaryDirectory(prefix="torch-abi-audit-") as folder:
+            path = Path(folder) / "wheel"
+            digest, size = sha256(), 0
+            with path.open("xb") as output:
+                for piece in _waiting(
+                    session.stream(file.url, most=budget.limits.download), budget
+                ):
+                    output.write(piece)
+                    digest.update(piece)
+                    size += len(piece)
+            if file.size not in (None, size):
+                raise AuditError(f"the server has {size} bytes, but the index says {file.size}")
+            _require_hash(file, digest.hexdigest())
+            contents = read_archive(LocalFile(path, file.filename), budget, verify=verify)
+            return Published(contents, file.sha256 is not None)
+    except OSError as error:
+        raise AuditError(error.strerror or str(error)) from error
+
+
+def _waiting(pieces: Iterator[bytes], budget: Budget) -> Iterator[bytes]:
+    """Yield what comes from a server, and count the time that it takes."""
+    started = monotonic()
+    for piece in pieces:
+        budget.wait(monotonic() - started)
+        yield piece
+        started = monotonic()
+
+
+def _require_hash(file: IndexFile, digest: str) -> None:
+    if file.sha256 not in (None, digest):
+        raise AuditError(f"the file has another hash (sha256={digest}) than the index says")
