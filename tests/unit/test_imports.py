@@ -32,6 +32,7 @@ ROOMS = (
     "repair",
     "compat",  # of 0.3.0, whose names `report` has to offer
     "report",
+    "survey",
     "api",
     "arguments",
     "cli",
