@@ -145,16 +145,10 @@ def _state(
     published: Sequence[str],
 ) -> PackageState:
     by_version = _by_version(records)
-    newest, *older = _final(by_version)
+    newest = _final(by_version)[0]
     wheels = sorted(by_version[newest], key=lambda wheel: wheel.filename)
-    progress, since = _progress(wheels), None
-    if progress is Progress.COMPLETE:
-        since = newest
-        for version in older:
-            if _progress(by_version[version]) is not Progress.COMPLETE:
-                break
-            since = version
-    more = since is not None and needed_next(records, published) is not None
+    progress = _progress(wheels)
+    since, more = _since(by_version, published)
     days = [wheel.uploaded for wheel in wheels if wheel.uploaded is not None]
     users = [wheel for wheel in wheels if wheel.releases]
     return PackageState(
@@ -164,7 +158,7 @@ def _state(
         version=str(newest),
         uploaded=min(days, default=None),
         since=None if since is None else str(since),
-        declared=unique_of(wheel.requires_torch for wheel in users),
+        declared=_declared(wheel.requires_torch for wheel in users),
         loads=_by_platform(users, lambda wheel: loads_on(wheel, releases)),
         pythons=tuple(sorted({p for w in wheels for p in w.pythons}, key=python_key)),
         cuda=_by_platform(wheels, cuda_in_short),
@@ -173,7 +167,21 @@ def _state(
     )
 
 
-def unique_of(values: Iterable[str | None]) -> tuple[str | None, ...]:
+def _since(
+    read: Mapping[Version, Sequence[WheelRecord]], published: Iterable[str]
+) -> tuple[Version | None, bool]:
+    """Return the oldest release from which on all are complete, and if older ones may be too."""
+    since = None
+    for version in _final([*read, *map(Version, published)]):
+        if version not in read:
+            return since, since is not None
+        if _progress(read[version]) is not Progress.COMPLETE:
+            break
+        since = version
+    return since, False
+
+
+def _declared(values: Iterable[str | None]) -> tuple[str | None, ...]:
     """Return what wheels declare without repetition, in a fixed order."""
     return tuple(sorted(set(values), key=lambda value: (value is not None, value or "")))
 
