@@ -148,6 +148,14 @@ class Printer:
         self.count += 1
         self.console.print(line, soft_wrap=True, highlight=False)
 
+    def pieces(self, pieces: Iterable[tuple[str, str]]) -> None:
+        """Print one line of pieces that are escaped already, each with its style."""
+        line = Text()
+        for text, style in pieces:
+            line.append(text, style or None)
+        line.rstrip()
+        self.text(line)
+
     def prose(
         self, text: str, *, head: int | None = None, style: str = "", indent: int = 0
     ) -> None:

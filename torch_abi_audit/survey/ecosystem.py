@@ -161,7 +161,7 @@ def _state(
         declared=_declared(wheel.requires_torch for wheel in users),
         loads=_by_platform(users, lambda wheel: loads_on(wheel, releases)),
         pythons=tuple(sorted({p for w in wheels for p in w.pythons}, key=python_key)),
-        cuda=_by_platform(wheels, cuda_in_short),
+        cuda=_by_platform(wheels, lambda wheel: cuda_in_short(wheel.cuda, build=wheel.cuda_build)),
         errors=_errors(wheels),
         wheels=len(wheels),
     )

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 _LONGEST_NAME = 60  # characters of what is named in a sentence
 
 
-def cuda_in_short(record: WheelRecord) -> str:
-    """Return the CUDA that a wheel needs: ``12``, ``any`` for any CUDA build of torch, or none."""
-    return ", ".join(map(str, record.cuda)) or ("any" if record.cuda_build else "")
+def cuda_in_short(majors: Iterable[int], *, build: bool) -> str:
+    """Return the CUDA that wheels need: ``12``, ``any`` for any CUDA build of torch, or none."""
+    return ", ".join(map(str, majors)) or ("any" if build else "")
 
 
 def loads_on(record: WheelRecord, known: Sequence[Version]) -> str:
@@ -60,10 +60,9 @@ def differences(record: WheelRecord, known: Sequence[Version]) -> tuple[str, ...
     changed = [r for r in allowed if record.cell(r).layout is LayoutStatus.CHANGED]
     why, what = (_named(record, releases) for releases in (breaks, changed))
     if record.requires_torch is None:
-        said = ["torch is not declared"]
-        said += [f"does not load on {ranges(breaks, known)}{why}"] if breaks else []
+        said = [f"does not load on {ranges(breaks, known)}{why}"] if breaks else []
         said += [f"class layouts changed on {ranges(changed, known)}{what}"] if changed else []
-        return (", ".join(said),)
+        return (": ".join(["torch is not declared", *(["; ".join(said)] if said else [])]),)
     found = []
     if breaks:
         found.append(f"allows {ranges(breaks, known)}, does not load there{why}")
