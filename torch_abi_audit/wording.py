@@ -122,12 +122,13 @@ def number_runs(numbers: Iterable[int]) -> list[list[int]]:
     return runs
 
 
-def pythons(names: Iterable[str], newest: int) -> str:
+def pythons(names: Iterable[str], newest: int, *, to: str = " to ") -> str:
     """Return builds of CPython in brief: ``3.10 to 3.12``, ``3.9 and newer``, ``3.13t, 3.14t``.
 
     Args:
         names: The builds, such as ``3.13`` and ``3.13t``.
         newest: The minor release that stands for any later one.
+        to: What stands between the first and the last of consecutive ones.
     """
     parts = []
     names = list(names)
@@ -139,7 +140,7 @@ def pythons(names: Iterable[str], newest: int) -> str:
         )
         for run in number_runs(minors):
             first, last = f"3.{run[0]}{letter}", f"3.{run[-1]}{letter}"
-            joint = f"{first} and newer" if run[-1] == newest else f"{first} to {last}"
+            joint = f"{first} and newer" if run[-1] == newest else f"{first}{to}{last}"
             parts.append(joint if len(run) > 1 else first)
     return ", ".join(parts)
 

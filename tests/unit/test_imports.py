@@ -35,6 +35,7 @@ ROOMS = (
     "published",
     "compat",  # of 0.3.0, whose names `report` has to offer
     "report",
+    "survey",
     "api",
     "arguments",
     "commands",

@@ -50,6 +50,9 @@ _INTERFACES = {
 }
 
 
+# A DLL's number has the minor release too where the interface changes with it: `cudart64_110.dll`.
+_WITH_MINOR = 100
+
 _ZERO = r"0(?:\.0)*(?:(?:a|b|rc|\.?dev|\.\*)[0-9]*)?"
 
 
@@ -80,6 +83,25 @@ def brought_cuda(claims: Claims) -> frozenset[tuple[str, int]]:
         for stem in stems:
             found.add((stem, _INTERFACES.get(stem, {}).get(major, major)))
     return frozenset(found)
+
+
+def cuda_major(library: tuple[str, int]) -> int | None:
+    """Return the major release of CUDA that has a library; None if its number does not tell.
+
+    Args:
+        library: Its stem and number; see `catalog.libraries.cuda_library`.
+
+    >>> cuda_major(("cudart", 13)), cuda_major(("cufft", 11)), cuda_major(("nccl", 2))
+    (13, 12, None)
+    """
+    stem, number = library
+    interfaces = _INTERFACES.get(stem)
+    if interfaces is not None:
+        majors = [major for major, interface in interfaces.items() if interface == number]
+        return majors[0] if len(interfaces) > 1 and len(majors) == 1 else None
+    if not any(stem in stems for stems in _CUDA_PACKAGES.values()):
+        return None
+    return number // 10 if number >= _WITH_MINOR else number
 
 
 def _is_placeholder(requirement: Requirement) -> bool:

@@ -93,13 +93,15 @@ def markdown_text(text: str) -> str:
 
 def markdown_cell(text: str) -> str:
     """Return text for a cell of a table in Markdown."""
-    return _markdown(text, markdown_cell_code)
+    return _markdown(text, markdown_cell_code, in_cell=True)
 
 
-def _markdown(text: str, code: Callable[[str], str]) -> str:
+def _markdown(text: str, code: Callable[[str], str], *, in_cell: bool = False) -> str:
     words = _SPACES.split(clean(text).lstrip())
     return "".join(
-        code(word) if _LIVE.search(word) else _markdown_word(word, first=place == 0)
+        code(word)
+        if _LIVE.search(word)
+        else _markdown_word(word, first=place == 0 and not in_cell)  # no list begins in one
         for place, word in enumerate(words)
     )
 

@@ -6,19 +6,17 @@ and any style or script but the page's own. The script only serves the buttons t
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 import textwrap
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
 from torch_abi_audit.report import summary
 from torch_abi_audit.report.escape import html_text
-from torch_abi_audit.rules import PROJECT_URL, RULES
+from torch_abi_audit.report.page import footer, image, legend, page, sign
+from torch_abi_audit.rules import RULES
 from torch_abi_audit.wording import count, ranges
 
 if TYPE_CHECKING:
@@ -44,23 +42,12 @@ def render_html(document: Document, *, in_ascii: bool = False) -> str:
         document: The document.
         in_ascii: Whether to write other characters as references, for any encoding.
     """
-    page = "\n".join(_page(document)) + "\n"
-    return page.encode("ascii", "xmlcharrefreplace").decode("ascii") if in_ascii else page
+    return page(_title(document), _body(document), in_ascii=in_ascii)
 
 
-def _page(document: Document) -> Iterator[str]:
+def _body(document: Document) -> Iterator[str]:
     targets = summary.failures_first(document["targets"])
     known = document["catalog"]["torch_releases"]
-    style, script = _part("page.css"), _part("page.js")
-    yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
-    yield (
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; base-uri'
-        f" 'none'; form-action 'none'; style-src {_hash(style)}; script-src {_hash(script)}\">"
-    )
-    yield '<meta name="referrer" content="no-referrer">'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<title>torch-abi-audit: {html_text(_title(document))}</title>"
-    yield f"<style>{style}</style>\n</head>\n<body>"
     yield from _headline(document)
     yield "<main>"
     if len(targets) > 1:
@@ -78,22 +65,8 @@ def _page(document: Document) -> Iterator[str]:
         for release in document["releases"]:
             yield from _release(release, known)
         yield "</section>"
-    newest = f", with symbol data up to torch {known[-1]}" if known else ""
-    yield f'</main>\n<footer class="dim"><a href="{PROJECT_URL}">torch-abi-audit</a>'
-    yield f"{html_text(document['tool']['version'] + newest)}</footer>"
-    yield '<p id="said" class="hidden" role="status"></p>'
-    yield f"<script>{script}</script>\n</body>\n</html>"
-
-
-def _part(name: str) -> str:
-    """Return a part of the page that is a file beside this one."""
-    return Path(__file__).with_name(name).read_text(encoding="ascii")
-
-
-def _hash(part: str) -> str:
-    """Return the source that lets a part of the page through its own policy."""
-    digest = hashlib.sha256(part.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
+    yield "</main>"
+    yield footer(document["tool"]["version"], known)
 
 
 def _title(document: Document) -> str:
@@ -146,7 +119,7 @@ def _overview(targets: Sequence[TargetDocument], known: Sequence[str]) -> Iterat
         empty = '<td class="cell"></td>' * len(labels)
         yield ("".join(map(_cell, cells, labels)) or empty) + "</tr>"
     yield "</tbody>\n</table>\n</div>"
-    yield from _legend(summary.legend(table), allowed="narrow")  # where cells have labels
+    yield from legend(summary.legend(table), allowed="narrow")  # where cells have labels
     yield "</section>"
 
 
@@ -154,36 +127,16 @@ def _here(target: TargetDocument) -> str:
     if target["here"] is None:
         return '<td class="here"></td>'
     mark = summary.Mark(target["here"]["status"])
-    said = f'<span class="cell {mark}"><span>{_sign(mark)}</span> {summary.LEGEND[mark]}</span>'
+    said = f'<span class="cell {mark}"><span>{sign(mark)}</span> {summary.LEGEND[mark]}</span>'
     return f'<td class="here" data-label="here">{said}</td>'
 
 
-def _legend(marks: Sequence[summary.Mark], *, allowed: str | None) -> Iterator[str]:
-    """Yield what marks mean; `allowed` is the class of what says which releases are, if any."""
-    items = [
-        f'<span class="cell {mark}"><span>{_sign(mark)}</span> {summary.LEGEND[mark]}</span>'
-        for mark in marks
-    ]
-    if items and allowed is not None:
-        items.append(
-            f'<span class="{allowed}"><span class="allowed">2.x</span> allowed by metadata or'
-            " --torch</span>"
-        )
-    if items:
-        yield f'<p class="legend">{"".join(items)}</p>'
-
-
 def _cell(cell: summary.MatrixCell, release: str) -> str:
-    said = summary.LEGEND[cell.mark]
     allowed = " asked" if cell.asked else ""
     return (
         f'<td class="cell {cell.mark}{allowed}" data-release="{html_text(release)}">'
-        f'<span role="img" aria-label="{said}" title="{said}">{_sign(cell.mark)}</span></td>'
+        f"{image(cell.mark)}</td>"
     )
-
-
-def _sign(mark: summary.Mark) -> str:
-    return summary.sign(mark, in_ascii=False)
 
 
 def _release(release: ProjectReleaseDocument, known: Sequence[str]) -> Iterator[str]:
@@ -269,7 +222,7 @@ def _matrix(target: TargetDocument, known: Sequence[str]) -> Iterator[str]:
         yield f'<tr>{"".join(map(_cell, cells, labels))}<th scope="row">{html_text(name)}</th></tr>'
     yield "</tbody>\n</table>\n</div>"
     allowed = any(cell.asked for cell in table.rows[0][1])
-    yield from _legend(summary.legend(table), allowed="" if allowed else None)
+    yield from legend(summary.legend(table), allowed="" if allowed else None)
     for text in summary.alternatives(target):
         yield f'<p class="dim">{html_text(text)}</p>'
     yield from _reasons(target, known)

@@ -1,4 +1,4 @@
-"""The JSON Schema of the report, made of its types (JSON Schema 2020-12)."""
+"""The JSON Schemas of the documents, made of their types (JSON Schema 2020-12)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
 
-from torch_abi_audit.report import shape
+from torch_abi_audit.report import shape, survey_shape
 
 _PLAIN: dict[Any, dict[str, Any]] = {
     str: {"type": "string"},
@@ -17,18 +17,30 @@ _PLAIN: dict[Any, dict[str, Any]] = {
 }
 
 
-def schema_text() -> str:
-    """Return the schema as JSON."""
-    return json.dumps(make_schema(), indent=2) + "\n"
+_DOCUMENTS = {
+    "report": shape.Document,
+    "compat": survey_shape.CompatibilityDocument,
+    "survey": survey_shape.SurveyDocument,
+}
+DocumentName = Literal["report", "compat", "survey"]
 
 
-def make_schema() -> dict[str, Any]:
-    """Return the schema that every report keeps. It allows no key that the types do not have."""
+def schema_text(name: DocumentName = "report") -> str:
+    """Return the schema of a document as JSON."""
+    return json.dumps(make_schema(name), indent=2) + "\n"
+
+
+def make_schema(name: DocumentName = "report") -> dict[str, Any]:
+    """Return the schema that every report keeps. It allows no key that the types do not have.
+
+    Args:
+        name: The document: the report of an audit, or what `compat` or `survey` print.
+    """
     definitions: dict[str, Any] = {}
-    document = _object(shape.Document, definitions)
+    document = _object(_DOCUMENTS[name], definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "torch-abi-audit report",
+        "title": f"torch-abi-audit {name}",
         **document,
         "$defs": dict(sorted(definitions.items())),
     }

@@ -289,12 +289,19 @@ def facts(target: TargetDocument) -> list[Fact]:
         asked = claims["requires_torch"]
         python = claims["requires_python"]
         claimed = [
-            "not declared" if asked is None else f"torch{asked}" if asked else "any release",
+            required_torch(asked),
             _set(f"{tag[0]}-{tag[1]}" for tag in tags)
             + (f", Requires-Python {python}" if python else ""),
             _set(tag[2] for tag in tags),
         ]
     return [Fact(topic, said, claim) for (topic, said), claim in zip(found, claimed, strict=True)]
+
+
+def required_torch(required: str | None) -> str:
+    """Return what the metadata requires of torch: None for nothing, "" for any release."""
+    if required is None:
+        return "not declared"
+    return f"torch{required}" if required else "any release"
 
 
 def readable(target: TargetDocument) -> list[ReadableDocument]:
@@ -454,13 +461,18 @@ def _asked(target: TargetDocument, releases: Iterable[str]) -> list[bool]:
     return [release in asked for release in releases]
 
 
-def _drawn(cell: CellDocument, *, asked: bool) -> MatrixCell:
-    mark = Mark(cell["status"])
-    if mark is Mark.LINKS and cell["layout"] == LayoutStatus.CHANGED:
+def drawn(status: ReleaseStatus, layout: LayoutStatus | None, *, asked: bool) -> MatrixCell:
+    """Return what is drawn for a release, given whether the metadata allows it."""
+    mark = Mark(status)
+    if mark is Mark.LINKS and layout == LayoutStatus.CHANGED:
         mark = Mark.CHANGED
     elif mark is Mark.BREAKS and not asked:  # nobody installs it there
         mark = Mark.EXCLUDED
     return MatrixCell(mark, asked)
+
+
+def _drawn(cell: CellDocument, *, asked: bool) -> MatrixCell:
+    return drawn(cell["status"], cell["layout"], asked=asked)
 
 
 def matrix(target: TargetDocument) -> MatrixTable | None:
@@ -484,7 +496,7 @@ def matrix(target: TargetDocument) -> MatrixTable | None:
     if set(names) != {own}:  # one line says it all where all libraries agree
         for drawn, of_row in names.items():
             rows.append((first_of(of_row), drawn))
-    major, columns = _fold(releases, [drawn for _, drawn in rows])
+    major, columns = fold(releases, [drawn for _, drawn in rows])
     return MatrixTable(
         major,
         [label for label, _ in columns],
@@ -492,7 +504,7 @@ def matrix(target: TargetDocument) -> MatrixTable | None:
     )
 
 
-def _fold(
+def fold(
     releases: Sequence[Version], rows: Sequence[Sequence[MatrixCell]]
 ) -> tuple[str, list[tuple[str, int]]]:
     """Return the columns to print, each with its label and the place of its release.
@@ -536,7 +548,7 @@ def overview(targets: Sequence[TargetDocument], known: Sequence[str]) -> MatrixT
     drawn = [cells for _, cells in rows if cells]
     if not drawn:
         return MatrixTable("", [], rows)
-    major, columns = _fold(list(map(Version, known)), drawn)
+    major, columns = fold(list(map(Version, known)), drawn)
     return MatrixTable(
         major,
         [label for label, _ in columns],

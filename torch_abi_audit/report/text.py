@@ -76,7 +76,7 @@ def _word_style(word: str) -> str:
     return _VERDICT_STYLES[Verdict(word)]
 
 
-_STATUS_STYLES: dict[summary.Mark, str] = {
+MARK_STYLES: dict[summary.Mark, str] = {
     summary.Mark.GUARANTEED: "bold green",
     summary.Mark.LINKS: "bold yellow",
     summary.Mark.CHANGED: "bold magenta",
@@ -118,13 +118,18 @@ def text_writer(
         head: What stands before the targets; see `document.head_document`.
         style: How much, and how.
     """
-    printer = _Printer(_Console(stream, style.color))
+    printer = open_printer(stream, style)
     if head["environment"] is None:
         return TerminalWriter(printer, head, style)
     return EnvironmentWriter(printer, head["environment"], style)
 
 
-class _Printer:
+def open_printer(stream: TextIO, style: Style) -> Printer:
+    """Return what prints to a stream."""
+    return Printer(_Console(stream, style.color))
+
+
+class Printer:
     """Prints lines and sentences, with all escaped that would be more than text."""
 
     def __init__(self, console: _Console) -> None:
@@ -142,6 +147,14 @@ class _Printer:
         """Print a line that has styles of its own."""
         self.count += 1
         self.console.print(line, soft_wrap=True, highlight=False)
+
+    def pieces(self, pieces: Iterable[tuple[str, str]]) -> None:
+        """Print one line of pieces that are escaped already, each with its style."""
+        line = Text()
+        for text, style in pieces:
+            line.append(text, style or None)
+        line.rstrip()
+        self.text(line)
 
     def prose(
         self, text: str, *, head: int | None = None, style: str = "", indent: int = 0
@@ -166,7 +179,7 @@ class _Printer:
 class TerminalWriter:
     """Prints a report target by target, and what they come to together at the end."""
 
-    def __init__(self, printer: _Printer, head: HeadDocument, style: Style) -> None:
+    def __init__(self, printer: Printer, head: HeadDocument, style: Style) -> None:
         self._out = printer
         self._head = head
         self._style = style
@@ -321,7 +334,7 @@ class TerminalWriter:
             line = Text(" " * 13)
             for (mark, _), width in zip(cells, widths, strict=True):
                 sign = summary.sign(mark, in_ascii=in_ascii)
-                line.append(sign.rjust(width), _STATUS_STYLES[mark])
+                line.append(sign.rjust(width), MARK_STYLES[mark])
                 line.append(" ")
             line.append(f" {plain_text(name)}")
             self._out.text(line)
@@ -524,7 +537,7 @@ def _shown(libraries: int, room: int) -> int:
 class EnvironmentWriter:
     """Prints a row for each package of an environment, those that do not load first."""
 
-    def __init__(self, printer: _Printer, environment: EnvironmentDocument, style: Style) -> None:
+    def __init__(self, printer: Printer, environment: EnvironmentDocument, style: Style) -> None:
         self._out = printer
         self._environment = environment
         self._everything = style.everything or style.verbose

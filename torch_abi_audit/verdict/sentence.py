@@ -144,11 +144,11 @@ def _where(subject: Subject, found: Support, catalog: Catalog) -> str:
     promise = ""
     if subject.torch_abi is TorchAbi.STABLE and not of_concern <= found.guaranteed:
         promise = " without ABI guarantee"
-    builds = "CUDA builds of " if _needs_cuda(subject) else ""
+    builds = "CUDA builds of " if needs_cuda(subject) else ""
     return f"loads on {builds}torch {shown}{promise}"
 
 
-def _needs_cuda(subject: Subject) -> bool:
+def needs_cuda(subject: Subject) -> bool:
     """Whether a library links to libraries that only CUDA builds of torch have."""
     return any("cuda" in name for item in subject.libraries for name in item.torch.needed)
 
