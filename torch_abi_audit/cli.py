@@ -7,6 +7,7 @@ import gc
 import signal
 import sys
 import threading
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.commands.messages import complain, refuse
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
+# Of each command, the module with its arguments, and what makes the parser of them.
+_COMMANDS = {
+    "repair": ("repair", "make_repair_parser"),
+    "index": ("published", "make_index_parser"),
+    "compat": ("published", "make_compat_parser"),
+    "survey": ("published", "make_survey_parser"),
+    "cache": ("published", "make_cache_parser"),
+}
 # As shells count a process that a signal ended.
 EXIT_INTERRUPTED = 130
 EXIT_SIGNALLED = 128  # and the number of the signal
@@ -87,35 +96,20 @@ def _told_to_end() -> Iterator[None]:
 
 
 def _run(given: list[str]) -> int:
-    """Run what is asked for; of the commands, only its own module is imported."""
-    match given:
-        case ["explain", *names]:
-            from torch_abi_audit.commands.explain import explain_names  # noqa: PLC0415
+    """Run what is asked for; of the commands, only its own modules are imported."""
+    name, more = (given[0], given[1:]) if given else ("", [])
+    if name in ("explain", "schema"):
+        from torch_abi_audit.commands import explain  # noqa: PLC0415
 
-            return explain_names(names)
-        case ["schema", *more]:
-            from torch_abi_audit.commands.explain import print_schema  # noqa: PLC0415
+        return (explain.explain_names if name == "explain" else explain.print_schema)(more)
+    if name in _COMMANDS:
+        arguments, maker = _COMMANDS[name]
+        parser = getattr(import_module(f"torch_abi_audit.arguments.{arguments}"), maker)()
+        run = import_module(f"torch_abi_audit.commands.{name}").run
+        code: int = run(parser.parse_args(more), parser)
+        return code
+    from torch_abi_audit.arguments.audit import make_parser  # noqa: PLC0415
+    from torch_abi_audit.commands import audit  # noqa: PLC0415
 
-            return print_schema(more)
-        case ["repair", *more]:
-            from torch_abi_audit.arguments.repair import make_repair_parser  # noqa: PLC0415
-            from torch_abi_audit.commands import repair  # noqa: PLC0415
-
-            return repair.run(make_repair_parser().parse_args(more))
-        case ["index", *more]:
-            from torch_abi_audit.arguments.published import make_index_parser  # noqa: PLC0415
-            from torch_abi_audit.commands import index  # noqa: PLC0415
-
-            of_index = make_index_parser()
-            return index.run(of_index.parse_args(more), of_index)
-        case ["cache", *more]:
-            from torch_abi_audit.arguments.published import make_cache_parser  # noqa: PLC0415
-            from torch_abi_audit.commands import cache  # noqa: PLC0415
-
-            return cache.run(make_cache_parser().parse_args(more))
-        case _:
-            from torch_abi_audit.arguments.audit import make_parser  # noqa: PLC0415
-            from torch_abi_audit.commands import audit  # noqa: PLC0415
-
-            parser = make_parser()
-            return audit.run(parser.parse_args(["--help"] if given == ["help"] else given), parser)
+    of_audit = make_parser()
+    return audit.run(of_audit.parse_args(["--help"] if given == ["help"] else given), of_audit)

@@ -32,10 +32,10 @@ ROOMS = (
     "config",
     "audit",
     "repair",
-    "published",
     "compat",  # of 0.3.0, whose names `report` has to offer
     "report",
     "survey",
+    "published",
     "api",
     "arguments",
     "commands",

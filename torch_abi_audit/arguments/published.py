@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 from torch_abi_audit.archive.members import processors
 from torch_abi_audit.arguments.checking import add_checking, add_deciding, add_judging
 from torch_abi_audit.arguments.parser import Parser, parsed
-from torch_abi_audit.arguments.reports import add_reports
+from torch_abi_audit.arguments.reports import add_reports, add_tables
+from torch_abi_audit.budget import parse_limit
+from torch_abi_audit.config import parse_release
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.published.select import ALL, HOST, parse_platforms, parse_python
 
 if TYPE_CHECKING:
     import argparse
 
-_MOST_JOBS = 4
+_MOST_JOBS = 8
 _MOST_DIGITS = 7
 
 
@@ -113,7 +115,7 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         "--no-cache", action="store_true", help="neither use nor keep results of earlier runs"
     )
     _add_cache_folder(sources)
-    jobs = min(_MOST_JOBS, processors())
+    jobs = min(_MOST_JOBS, 2 * processors())  # they wait for the index half of the time
     sources.add_argument(
         "-j",
         "--jobs",
@@ -122,6 +124,90 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"how many wheels to read at the same time (default here: {jobs})",
     )
+
+
+def make_compat_parser() -> Parser:
+    """Return the parser of `torch-abi-audit compat`."""
+    parser = Parser(
+        prog="torch-abi-audit compat",
+        description="Show which releases of a package work with which torch releases, from its"
+        " published wheels; or, with --torch, which release to install next to a torch.",
+        epilog="Exit code: 0 all could be read, and with --torch or --for-env a release that works"
+        " was found for each package; 1 none was found for one; 2 usage error, or an index or a"
+        " wheel could not be read",
+    )
+    parser.add_argument(
+        "packages",
+        nargs="*",
+        metavar="PACKAGE",
+        help="the name of a package, or which of its releases, such as 'xformers>=0.0.30'",
+    )
+    parser.add_argument(
+        "--torch",
+        type=parsed(parse_release),
+        metavar="RELEASE",
+        help="answer which release works with this torch, such as 2.10 or 2.13.0",
+    )
+    parser.add_argument(
+        "--for-env",
+        action="store_true",
+        help="answer that for each package of the current environment that does not fit its torch",
+    )
+    parser.add_argument(
+        "--site-packages",
+        type=Path,
+        metavar="DIR",
+        help="the same for another environment: its interpreter, its folder or its site-packages",
+    )
+    _add_selection(parser, HOST)
+    add_sources(parser)
+    add_tables(parser)
+    _add_limits(parser)
+    return parser
+
+
+def make_survey_parser() -> Parser:
+    """Return the parser of `torch-abi-audit survey`."""
+    parser = Parser(
+        prog="torch-abi-audit survey",
+        description="Show the state of many packages: how far each has moved to the stable ABI,"
+        " which torch releases its newest wheels support, and what is wrong with their metadata.",
+        epilog="What was read is kept: a survey that was cut off goes on where it stopped. Exit"
+        " code: 0 all could be read; 2 usage error, or an index or a wheel could not be read",
+    )
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="a file with the name of a package on each line"
+    )
+    _add_selection(parser, HOST)
+    add_sources(parser)
+    engine = parser.add_argument_group("engine")
+    engine.add_argument(
+        "--engine",
+        choices=("local", "dask"),
+        default="local",
+        help="where wheels are read: in processes of this machine, or on a Dask cluster"
+        " (default: local)",
+    )
+    engine.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="the scheduler of a running Dask cluster (default: a cluster on this machine)",
+    )
+    add_tables(parser)
+    _add_limits(parser)
+    return parser
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--limit",
+        type=parsed(parse_limit),
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="raise or lower what reading a wheel may take; as of an audit",
+    )
+    parser.set_defaults(verify=False)
 
 
 def make_cache_parser() -> Parser:

@@ -10,6 +10,13 @@ from torch_abi_audit.report.outputs import ReportFormat
 if TYPE_CHECKING:
     import argparse
 
+TABLE_FORMATS = (
+    ReportFormat.TEXT,
+    ReportFormat.MARKDOWN,
+    ReportFormat.JSON,
+    ReportFormat.HTML,
+)
+
 
 def add_reports(parser: argparse.ArgumentParser) -> None:
     """Add the options of reports."""
@@ -60,3 +67,39 @@ def add_reports(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="when to use colors (default: auto, on a terminal unless NO_COLOR is set)",
     )
+
+
+def add_tables(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what is a table, and no report of targets."""
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--format",
+        type=choice(ReportFormat),
+        choices=TABLE_FORMATS,
+        default=ReportFormat.TEXT,
+        help="the format of what is printed (default: text)",
+    )
+    output.add_argument(
+        "--json",
+        action="store_const",
+        const=ReportFormat.JSON,
+        dest="format",
+        help="the same as --format json",
+    )
+    output.add_argument(
+        "-o",
+        "--output",
+        type=destination,
+        action="append",
+        default=[],
+        metavar="FORMAT=FILE",
+        help="also write it to a file; may be given several times",
+    )
+    output.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    output.add_argument(
+        "--color",
+        choices=COLORS,
+        default="auto",
+        help="when to use colors (default: auto, on a terminal unless NO_COLOR is set)",
+    )
+    parser.set_defaults(github_summary=False, verbose=False, all=False)

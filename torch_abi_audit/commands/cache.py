@@ -12,8 +12,10 @@ from torch_abi_audit.wording import count
 if TYPE_CHECKING:
     import argparse
 
+    from torch_abi_audit.arguments.parser import Parser
 
-def run(options: argparse.Namespace) -> int:
+
+def run(options: argparse.Namespace, _parser: Parser) -> int:
     """Say what is in the cache, or delete it; return the exit code."""
     try:
         folder = options.cache_dir or default_folder()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch_abi_audit.audit import Auditor
 from torch_abi_audit.commands.messages import complain, refuse
-from torch_abi_audit.commands.published import ask, cache_of, sources_of, task_of
+from torch_abi_audit.commands.published import ask, cache_of, sources_of, task_of, watched
 from torch_abi_audit.commands.reporting import Reporting
 from torch_abi_audit.commands.settings import configuration, destinations, options_of
 from torch_abi_audit.errors import AuditError
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace, parser: Parser) -> int:
 
         def reports() -> Iterator[TargetReport]:
             yield from _unread(asked, auditor)
-            for found in in_order(progress.found(collect(tasks, engine, cache))):
+            for found in in_order(watched(collect(tasks, engine, cache), progress)):
                 yield auditor.audit_contents(found.file.filename, _opening(found.outcome))
 
         return reporting.write(reports(), progress)

@@ -14,15 +14,17 @@ from torch_abi_audit.published.task import Task
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from packaging.requirements import Requirement
 
     from torch_abi_audit.budget import Limits
     from torch_abi_audit.index.session import Session
+    from torch_abi_audit.published.collect import Found
+    from torch_abi_audit.report.progress import ProgressBar
 
-_AT_ONCE = 6  # requests to one host, of all processes together
+_AT_ONCE = 8  # requests to one host, of all processes together
 
 
 class Asked(NamedTuple):
@@ -79,6 +81,16 @@ def ask(
         else:
             found.append(Asked(requirement, select(files.files, requirement, wanted), files.errors))
     return found
+
+
+def watched(found: Iterable[Found], progress: ProgressBar) -> Iterator[Found]:
+    """Yield wheels as they come, and show how many bytes were fetched for them."""
+    fetched = 0
+    progress.show(0, "reading")
+    for number, item in enumerate(found, 1):
+        fetched += item.outcome.fetched
+        progress.show(number, f"{fetched / 1e6:,.1f} MB fetched, {item.file.filename}")
+        yield item
 
 
 def task_of(

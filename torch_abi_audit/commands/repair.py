@@ -18,11 +18,13 @@ from torch_abi_audit.wording import last_part
 if TYPE_CHECKING:
     import argparse
 
+    from torch_abi_audit.arguments.parser import Parser
+
     from torch_abi_audit.audit import Options
     from torch_abi_audit.repair import Repair
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, _parser: Parser) -> int:
     """Write the wheels that are named with metadata that fits."""
     chosen = None if options.require_torch is None else f"torch{options.require_torch}"
     try:

@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.published.task import Outcome, perform
@@ -165,7 +165,7 @@ class DaskEngine:
         waiting = iter(enumerate(tasks))
         numbers = {}
 
-        def give(most: int) -> list[object]:
+        def give(most: int) -> list[Any]:
             futures = []
             for number, task in islice(waiting, most):
                 # Not pure: a task that was done is not to be remembered by the cluster.

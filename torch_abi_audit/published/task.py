@@ -12,6 +12,7 @@ from torch_abi_audit.budget import Budget, Limits
 from torch_abi_audit.cache.facts import decode_facts, encode_facts
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.index.session import Session
+from torch_abi_audit.survey.wheel import record_of
 from torch_abi_audit.targets.published import read_published
 
 if TYPE_CHECKING:
@@ -114,7 +115,9 @@ def _judged(task: Task, facts: bytes) -> bytes:
     file = task.file
     auditor = Auditor(Options(limits=task.limits))
     report = auditor.audit_contents(file.filename, lambda _: outcome.contents())
-    raise NotImplementedError(report, file)
+    uploaded = None if file.uploaded is None else file.uploaded.date()
+    record = record_of(report, filename=file.filename, size=file.size, uploaded=uploaded)
+    return record.to_json().encode()
 
 
 @lru_cache(maxsize=4)

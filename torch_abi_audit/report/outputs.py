@@ -146,6 +146,46 @@ class Destination(NamedTuple):
     append: bool = False
 
 
+def write_all(
+    destinations: Iterable[Destination],
+    write: Callable[[ReportFormat, TextIO], None],
+    complain: Callable[[str], None],
+) -> bool:
+    """Write what is ready to each destination; return whether one can't be written.
+
+    Args:
+        destinations: Where to, in which format.
+        write: What writes a format to a stream.
+        complain: What says that something can't be written.
+    """
+    failed = False
+    for destination in destinations:
+        try:
+            sink = open_sink(destination.path, append=destination.append)
+            try:
+                if destination.path is None:
+                    show_all(sink.stream)
+                write(destination.format, sink.stream)
+                sink.commit()
+            except BaseException:
+                sink.discard()
+                raise
+        except OSError as error:
+            name = _STANDARD_OUTPUT if destination.path is None else str(destination.path)
+            failed |= _refused(name, error, complain)
+    return failed
+
+
+def _refused(name: str, error: OSError, complain: Callable[[str], None]) -> bool:
+    """Say why something can't be written; return whether that is a failure."""
+    if is_closed_pipe(error):
+        if name == _STANDARD_OUTPUT:
+            give_up_output()
+        return False
+    complain(f"{name} can't be written: {error.strerror or error}")
+    return True
+
+
 class Outputs:
     """All reports of a run.
 
@@ -230,12 +270,7 @@ class Outputs:
             yield
         except OSError as error:
             self._drop(name)
-            if is_closed_pipe(error):
-                if name == _STANDARD_OUTPUT:
-                    give_up_output()
-                return
-            self.failed = True
-            self._complain(f"{name} can't be written: {error.strerror or error}")
+            self.failed |= _refused(name, error, self._complain)
 
     def _drop(self, name: str) -> None:
         for sink in [sink for sink in self._sinks if sink[0] == name]:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress as Bar
 
-    from torch_abi_audit.published.collect import Found
-
 _LONG = 50 << 20  # bytes: about half a second
 _MANY = 20  # targets
 
@@ -77,25 +75,15 @@ class ProgressBar:
         """Yield names, each shown while whoever takes it is busy with it."""
         for number, name in enumerate(names):
             if self._bar is not None:
-                said = plain_text(last_part(name))
-                self._bar.update(self._task, completed=number, description=said)
-                self._bar.start()
+                self.show(number, last_part(name))
             yield name
             self.hide()
 
-    def found(self, items: Iterable[Found]) -> Iterator[Found]:
-        """Yield wheels of an index as they come, and show how many bytes were fetched for them."""
-        fetched = 0
+    def show(self, number: int, said: str) -> None:
+        """Show how many are done, and what is known of the work."""
         if self._bar is not None:
+            self._bar.update(self._task, completed=number, description=plain_text(said))
             self._bar.start()
-        for number, item in enumerate(items, 1):
-            fetched += item.outcome.fetched
-            if self._bar is not None:
-                said = f"{fetched / 1e6:,.1f} MB fetched, {plain_text(item.file.filename)}"
-                self._bar.update(self._task, completed=number, description=said)
-            yield item
-            if self._bar is not None:
-                self._bar.start()
 
     def hide(self) -> None:
         """Clear the line, before something is printed."""

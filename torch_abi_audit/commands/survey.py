@@ -1,0 +1,152 @@
+"""`torch-abi-audit survey`: the state of many packages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from packaging.version import Version
+
+from torch_abi_audit import __version__
+from torch_abi_audit.abi import demangler
+from torch_abi_audit.budget import Limits
+from torch_abi_audit.catalog import load_catalog
+from torch_abi_audit.commands.messages import complain, refuse
+from torch_abi_audit.commands.published import ask, cache_of, sources_of
+from torch_abi_audit.commands.records import Records
+from torch_abi_audit.commands.tables import table_destinations, today, write_tables
+from torch_abi_audit.errors import AuditError, reason_of
+from torch_abi_audit.index.session import Session
+from torch_abi_audit.published.engine import DaskEngine, make_engine
+from torch_abi_audit.published.select import (
+    HOST,
+    Wanted,
+    parse_platforms,
+    parse_requirement,
+)
+from torch_abi_audit.report.progress import ProgressBar
+from torch_abi_audit.survey.documents import survey_document
+from torch_abi_audit.survey.ecosystem import needed_next, survey
+from torch_abi_audit.survey.pages import survey_page
+from torch_abi_audit.verdict.policy import EXIT_ERROR, EXIT_SAFE
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from packaging.requirements import Requirement
+
+    from torch_abi_audit.arguments.parser import Parser
+    from torch_abi_audit.commands.published import Asked
+    from torch_abi_audit.published.engine import Engine
+    from torch_abi_audit.survey.wheel import WheelRecord
+
+_MOST_BYTES = 1 << 20
+_MOST_JOBS = 1 << 16  # of an engine that has not been given any tasks yet
+
+
+def run(options: argparse.Namespace, parser: Parser) -> int:
+    """Print the state of the packages in a file; return the exit code."""
+    if options.scheduler is not None and options.engine != "dask":
+        parser.error("--scheduler requires --engine dask")
+    try:
+        platforms = parse_platforms(HOST) if options.platforms is None else options.platforms
+        requirements = read_names(options.file)
+        sources, to = sources_of(options), table_destinations(options)
+        engine = _engine(options)
+    except AuditError as error:
+        return refuse(str(error))
+    if not demangler.AVAILABLE:
+        complain(demangler.NOTICE)
+    catalog = load_catalog()
+    limits = Limits().with_values(dict(options.limit))
+    wanted = Wanted(platforms, options.python, options.latest)
+    with engine, cache_of(options) as cache:
+        with Session(sources) as session:
+            asked = {
+                str(item.requirement.name): item
+                for item in ask(requirements, sources, session, wanted)
+            }
+        records = Records(options, sources, limits, engine, cache)
+        read = _read(asked, records, quiet=options.quiet)
+    failed = records.failed
+    for item in asked.values():
+        for error in item.errors:
+            complain(f"{item.requirement}: {error}")
+            failed = True
+    document = survey_document(
+        survey(read, catalog.releases, notes=_notes(asked), published=_published(asked)),
+        releases=catalog.releases,
+        version=__version__,
+        day=today(),
+    )
+    failed |= write_tables(document, survey_page(document), to, options)
+    return EXIT_ERROR if failed else EXIT_SAFE
+
+
+def read_names(path: Path) -> list[Requirement]:
+    """Read the packages that a file names: one a line, without comments.
+
+    Raises:
+        AuditError: It can't be read, or has something else.
+    """
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise AuditError(f"{path}: larger than {_MOST_BYTES} bytes")
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise AuditError(f"{path}: {reason_of(error, path)}") from error
+    except UnicodeDecodeError as error:
+        raise AuditError(f"{path}: not UTF-8") from error
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
+    found = [parse_requirement(line) for line in dict.fromkeys(filter(None, lines))]
+    if not found:
+        raise AuditError(f"{path}: names no package")
+    return found
+
+
+def _engine(options: argparse.Namespace) -> Engine:
+    if options.engine == "dask":
+        return DaskEngine(options.scheduler, options.jobs)
+    return make_engine(options.jobs, _MOST_JOBS)
+
+
+def _read(
+    asked: Mapping[str, Asked], records: Records, *, quiet: bool
+) -> dict[str, list[WheelRecord]]:
+    """Read the newest release of each package, then older ones as far as they are of interest."""
+    read: dict[str, list[WheelRecord]] = {name: [] for name in asked}
+    published = _published(asked)
+    while True:
+        following = {name: needed_next(read[name], published[name]) for name in asked}
+        files = [
+            file
+            for name, version in following.items()
+            if version is not None
+            for file in asked[name].selection.wheels
+            if file.version == Version(version)
+        ]
+        if not files:
+            return read
+        for record in records.of(files, ProgressBar(len(files), shown=not quiet)):
+            read[record.project].append(record)
+
+
+def _published(asked: Mapping[str, Asked]) -> dict[str, list[str]]:
+    """Return the releases of each package that have wheels."""
+    return {
+        name: list(dict.fromkeys(str(file.version) for file in item.selection.wheels))
+        for name, item in asked.items()
+    }
+
+
+def _notes(asked: Mapping[str, Asked]) -> dict[str, str]:
+    """Say of the packages without wheels why there are none."""
+    notes = {}
+    for name, item in asked.items():
+        if item.errors:
+            notes[name] = "could not be looked up"
+        elif not item.selection.wheels:
+            has = item.selection.left_out or item.selection.releases
+            notes[name] = "no wheels that match" if has else "no release that matches"
+    return notes
