@@ -209,9 +209,7 @@ def test_pip_reads_the_same(folders: dict[str, Path]) -> None:
     if done.returncode:
         pytest.skip("no pip")
     found = find_sources(environ={})
-    assert done.stdout.strip() == repr(
-        (found.indexes[0], list(found.find_links), found.timeout)
-    ).replace("3.0", "3.0")
+    assert done.stdout.strip() == repr((found.indexes[0], list(found.find_links), found.timeout))
 
 
 @pytest.mark.parametrize(
@@ -232,7 +230,7 @@ def test_a_file_that_is_broken(folders: dict[str, Path], text: str, why: str) ->
 def test_a_file_that_is_no_text(folders: dict[str, Path]) -> None:
     folders["site"].parent.mkdir()
     folders["site"].write_bytes(b"[global]\nindex-url = \xff\xfe\n")
-    with pytest.raises(AuditError, match="not a text file in the encoding utf-8$"):
+    with pytest.raises(AuditError, match=r"not a text file in the encoding utf-8$"):
         find_sources(environ={})
 
 
