@@ -50,6 +50,14 @@ class Fault:
     chunked: bool = False
     endless: bool = False  # the body, again and again, in chunks
 
+    def __str__(self) -> str:
+        """Name what is wrong, for the name of a test."""
+        right = vars(Fault())
+        changed = (
+            f"{key}={value}"[:60] for key, value in vars(self).items() if value != right[key]
+        )
+        return " ".join(changed)
+
 
 @dataclass
 class Page:

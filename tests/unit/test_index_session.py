@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-import ssl
 import sys
 import threading
 import time
@@ -397,9 +396,11 @@ def test_nobody_listens() -> None:
         port = listener.getsockname()[1]
     with session() as http, pytest.raises(AuditError) as caught:
         http.get(f"http://127.0.0.1:{port}/simple/torch/", most=1)
-    assert str(caught.value) == (
-        f"cannot read torch from 127.0.0.1:{port}: Connection refused (3 attempts)"
-    )
+    begin, end = f"cannot read torch from 127.0.0.1:{port}: ", " (3 attempts)"
+    text = str(caught.value)
+    assert text.startswith(begin)
+    assert text.endswith(end)
+    assert "refused" in text  # as the system says it
 
 
 def test_a_host_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -437,9 +438,9 @@ def test_no_answer_to_a_tls_handshake() -> None:
 def test_a_plain_server_where_tls_is_expected(server: Server) -> None:
     with session() as http:
         url = server.url("/f.whl").replace("http:", "https:")
-        assert said(lambda: http.get(url, most=1), server) == (
-            "cannot read f.whl from HOST: TLS failed: WRONG_VERSION_NUMBER (3 attempts)"
-        ) or ssl.OPENSSL_VERSION_INFO < (3,)
+        text = said(lambda: http.get(url, most=1), server)
+    # Versions of OpenSSL differ in what they say.
+    assert re.fullmatch(r"cannot read f.whl from HOST: TLS failed: [A-Z_]+ \(3 attempts\)", text)
 
 
 def test_a_certificate_that_cannot_be_read() -> None:

@@ -17,6 +17,7 @@ from torch_abi_audit.index import sources as module
 from torch_abi_audit.index.sources import Sources, find_sources
 
 NO_FILES = {"PIP_CONFIG_FILE": os.devnull}
+GLOBAL_FOLDERS = module._global_folders  # noqa: SLF001
 DEFAULT = pypi_simple.PYPI_SIMPLE_ENDPOINT
 
 
@@ -29,11 +30,10 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_CONFIG_DIRS", f"{tmp_path}/xdg1:{tmp_path}/xdg2")
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
-    global_folders = module._global_folders  # noqa: SLF001
     monkeypatch.setattr(
-        module, "_global_folders", lambda: [f for f in global_folders() if f != Path("/etc")]
+        module, "_global_folders", lambda: [f for f in GLOBAL_FOLDERS() if f != Path("/etc")]
     )
-    assert global_folders()[-1] == Path("/etc")
+    assert GLOBAL_FOLDERS()[-1] == Path("/etc")
     return {
         "xdg1": tmp_path / "xdg1/pip/pip.conf",
         "xdg2": tmp_path / "xdg2/pip/pip.conf",
@@ -193,7 +193,8 @@ def test_sections_and_spellings(folders: dict[str, Path]) -> None:
     assert find_sources(environ=environ).find_links == ("uv",)
 
 
-def test_pip_reads_the_same(folders: dict[str, Path]) -> None:
+def test_pip_reads_the_same(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_global_folders", GLOBAL_FOLDERS)
     write(folders["xdg1"], "[global]\nindex-url = https://a\ntimeout = 3\n")
     write(folders["legacy"], "[download]\nindex_url = https://b\n")
     write(folders["user"], "[global]\nindex-url = https://c\nfind-links = x y\n")

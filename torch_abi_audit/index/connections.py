@@ -219,7 +219,8 @@ class _Adapter(HTTPAdapter):
         return manager
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        super().cert_verify(conn, url, verify if self._verified else False, cert)
+        parent: Any = super()  # not typed in all versions
+        parent.cert_verify(conn, url, verify if self._verified else False, cert)
         if self._context:
             # The context has the certificates of the system; requests' own would come on top.
             conn.ca_certs = None
