@@ -219,10 +219,18 @@ class _Adapter(HTTPAdapter):
         return manager
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        super().cert_verify(conn, url, verify if self._verified else False, cert)
+        parent: Any = super()  # not typed in all versions
+        parent.cert_verify(conn, url, verify if self._verified else False, cert)
         if self._context:
             # The context has the certificates of the system; requests' own would come on top.
             conn.ca_certs = None
+
+
+class _OneByOne(requests.Session):
+    """Leaves redirects alone; to prepare the next request, it would read a body without end."""
+
+    def resolve_redirects(self, *_: Any, **__: Any) -> Any:
+        return iter(())
 
 
 def http_session(sources: Sources, seconds: float, at_once: int) -> requests.Session:
@@ -239,7 +247,7 @@ def http_session(sources: Sources, seconds: float, at_once: int) -> requests.Ses
     for path in (sources.certificate, sources.client_certificate):
         if path and not os.access(path, os.R_OK):
             raise AuditError(f"{path}: the configured certificate cannot be read")
-    http = requests.Session()
+    http = _OneByOne()
     http.trust_env = False  # proxies, certificates and netrc are looked up here
     http.headers["User-Agent"] = _USER_AGENT
     http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))

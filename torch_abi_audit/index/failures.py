@@ -70,10 +70,10 @@ def failure(url: str, why: str) -> AuditError:
     return AuditError(f"cannot read {name} from {host}: {why}")
 
 
-def shown(text: str) -> str:
+def shown(text: str, longest: int = _LONGEST_NAME) -> str:
     """Return text of a server's, short and in printable ASCII."""
     plain = "".join(letter if " " <= letter <= "~" else "?" for letter in text)
-    return plain if len(plain) <= _LONGEST_NAME else plain[: _LONGEST_NAME - 3] + "..."
+    return plain if len(plain) <= longest else plain[: longest - 3] + "..."
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -115,7 +115,13 @@ def why(error: BaseException, timeout: float) -> str:
         error: What `requests` or urllib3 raised.
         timeout: The time-out that was set, in seconds.
     """
-    return next(filter(None, (_said(cause, timeout) for cause in _chain(error))), _BROKEN_OFF)
+    causes = [
+        cause
+        for cause in _chain(error)
+        # A time-out to urllib3; what caused it says more.
+        if not isinstance(cause, of_urllib3.NewConnectionError)
+    ]
+    return next(filter(None, (_said(cause, timeout) for cause in causes)), _BROKEN_OFF)
 
 
 def _said(cause: BaseException, timeout: float) -> str | None:

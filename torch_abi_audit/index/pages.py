@@ -43,6 +43,7 @@ _MOST_PAGE = 64 << 20  # bytes
 _MOST_FILES = 200_000  # of a page
 _LONGEST_PARSE = 30.0  # seconds
 _MOST_DROPPED = 5  # files of a source that get a line each
+_LONGEST_TAG = 1 << 15  # characters
 _CHUNK = 1 << 14
 _JSON = "application/vnd.pypi.simple.v1+json"
 # A dash more costs pypi-simple's patterns a multiple of the time; no name of a package has 24.
@@ -320,6 +321,9 @@ def _from_html(
     def chunks() -> Iterator[str]:
         # Only names and addresses count, which are ASCII.
         text = body.decode("utf-8", "replace")
+        # Python's parser takes quadratic time for a tag that does not end.
+        if max(map(len, text.split(">"))) > _LONGEST_TAG:
+            raise AuditError("not a page of a package index")
         for start in range(0, len(text), _CHUNK):
             if time.monotonic() > until:
                 raise AuditError(f"parsing takes longer than {_LONGEST_PARSE:g} s")

@@ -340,8 +340,7 @@ class Session:
         """Send a request, follow redirects, and yield the answer that is none."""
         target = url
         for _ in range(_MOST_REDIRECTS + 1):
-            if urlsplit(target).scheme not in {"http", "https"}:
-                raise failure(url, "the server redirects to an address that is not HTTP")
+            _check_address(target, url)
             with self._slot(target, tries), self._answer(target, headers) as response:
                 to = self._http.get_redirect_target(response)
                 if to is None:
@@ -351,10 +350,9 @@ class Session:
                     yield response
                     return
                 self._drain(response)
-            try:
-                target = urljoin(str(response.url), to)
-            except ValueError as error:
-                raise failure(url, "the server redirects to a malformed address") from error
+            with contextlib.suppress(ValueError):  # then it is checked as it came
+                to = urljoin(str(response.url), to)
+            target = to
         raise failure(url, f"more than {_MOST_REDIRECTS} redirects")
 
     @contextlib.contextmanager
@@ -487,6 +485,17 @@ class Session:
             raise _Again(failure(url, "the connection broke off after 0 bytes"))
 
 
+def _check_address(target: str, url: str) -> None:
+    """Check that a URL, or where it redirects to, is an HTTP address."""
+    what = "the address" if target == url else "the address that the server redirects to"
+    try:
+        scheme = urlsplit(target).scheme
+    except ValueError as error:
+        raise failure(url, f"{what} is malformed") from error
+    if scheme not in {"http", "https"}:
+        raise failure(url, f"{what} is not HTTP")
+
+
 def _encoding(response: requests.Response) -> str:
     return response.headers.get("Content-Encoding", "").strip().lower()
 
@@ -503,7 +512,7 @@ def _content_range(response: requests.Response, url: str) -> tuple[int, int, int
     header = response.headers.get("Content-Range", "")
     match = _CONTENT_RANGE.fullmatch(header.strip())
     if match is None:
-        said = f"Content-Range {shown(header)!r}" if header else "no Content-Range"
+        said = f"Content-Range {shown(header, 40)!r}" if header else "no Content-Range"
         raise failure(url, f"the server sent a range with {said}")
     if match[3] == "*":
         raise NoRanges(str(failure(url, "the server does not say how large the file is")))
