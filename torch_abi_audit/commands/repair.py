@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import argparse
 
     from torch_abi_audit.arguments.parser import Parser
-
     from torch_abi_audit.audit import Options
     from torch_abi_audit.repair import Repair
 

@@ -31,7 +31,7 @@ from torch_abi_audit.verdict.policy import EXIT_ERROR, EXIT_SAFE
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from packaging.requirements import Requirement
@@ -71,11 +71,11 @@ def run(options: argparse.Namespace, parser: Parser) -> int:
         read = _read(asked, records, quiet=options.quiet)
     failed = records.failed
     for item in asked.values():
-        for error in item.errors:
-            complain(f"{item.requirement}: {error}")
+        for line in item.errors:
+            complain(f"{item.requirement}: {line}")
             failed = True
     document = survey_document(
-        survey(read, catalog.releases, notes=_notes(asked), published=_published(asked)),
+        survey(read, catalog.releases, notes=_notes(asked, platforms), published=_published(asked)),
         releases=catalog.releases,
         version=__version__,
         day=today(),
@@ -140,13 +140,13 @@ def _published(asked: Mapping[str, Asked]) -> dict[str, list[str]]:
     }
 
 
-def _notes(asked: Mapping[str, Asked]) -> dict[str, str]:
+def _notes(asked: Mapping[str, Asked], platforms: Sequence[str]) -> dict[str, str]:
     """Say of the packages without wheels why there are none."""
     notes = {}
     for name, item in asked.items():
         if item.errors:
             notes[name] = "could not be looked up"
         elif not item.selection.wheels:
-            has = item.selection.left_out or item.selection.releases
-            notes[name] = "no wheels that match" if has else "no release that matches"
+            where = f" for {', '.join(platforms)}" if platforms else ""
+            notes[name] = f"no wheels{where}"
     return notes

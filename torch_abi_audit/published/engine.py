@@ -6,11 +6,13 @@ it had been given is done again by another, but not for ever.
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import TYPE_CHECKING, Any, Protocol
 
 from torch_abi_audit.errors import AuditError
@@ -114,13 +116,25 @@ class ProcessEngine:
         if self._pool is None:
             # Not a fork: progress bars and sessions have threads.
             context = get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._jobs, context, initializer=_leave_ctrl_c)
+            self._pool = ProcessPoolExecutor(self._jobs, context, initializer=_begin)
         return self._pool.submit(perform, task)
 
 
-def _leave_ctrl_c() -> None:
-    """Leave it to the process that gives out the tasks what Ctrl-C does."""
+def _begin() -> None:
+    """Make a process that does tasks end with the one that gives them out, and not before.
+
+    Ctrl-C reaches both, and only the latter has something to say. If that is killed, nobody is
+    left to end the others.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+
+        def follow() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=follow, daemon=True).start()
 
 
 class DaskEngine:
