@@ -24,22 +24,31 @@ from torch_abi_audit.budget import Budget, Limits
 from torch_abi_audit.catalog import Catalog, Platform, Shim, ShimExport
 from torch_abi_audit.catalog.exports import Build, Leak, make_table
 from torch_abi_audit.catalog.storage import write_archive
+from torch_abi_audit.claims.python_tags import installing_interpreters
 from torch_abi_audit.index.pages import FileKind, IndexFile
 from torch_abi_audit.loader.graph import LoadGraph
 from torch_abi_audit.model import (
+    Cause,
     Claims,
     DemandSource,
     DeploymentTarget,
     Finding,
     Format,
+    LayoutStatus,
     Library,
     Member,
+    Reason,
+    ReleaseStatus,
     Subject,
     Symbol,
     TargetContents,
     TargetKind,
+    TorchAbi,
+    Verdict,
 )
-from torch_abi_audit.report.schema import schema_text
+from torch_abi_audit.report.schema import DocumentName, schema_text
+from torch_abi_audit.survey import TorchCell, WheelRecord
+from torch_abi_audit.verdict.cross_wheel import platforms_of
 
 NAME = "x-1.0-py39-none-manylinux_2_28_x86_64.whl"
 METADATA = "Metadata-Version: 2.4\nName: x\nVersion: 1.0\n"
@@ -283,8 +292,58 @@ def tags_of(finding: Finding) -> str | None:
     return finding.fix.change.tags if finding.fix and finding.fix.change else None
 
 
-def load_schema() -> Any:
-    return json.loads(schema_text())
+def load_schema(name: DocumentName = "report") -> Any:
+    return json.loads(schema_text(name))
+
+
+_LETTERS = {
+    "g": TorchCell(ReleaseStatus.GUARANTEED),
+    "l": TorchCell(ReleaseStatus.LINKS, LayoutStatus.UNCHANGED),
+    "u": TorchCell(ReleaseStatus.LINKS, LayoutStatus.UNKNOWN),
+    "c": TorchCell(
+        ReleaseStatus.LINKS,
+        LayoutStatus.CHANGED,
+        (Reason(Cause.LAYOUT, "c10::TensorImpl", "184 to 176 bytes since 2.11.0"),),
+    ),
+    "x": TorchCell(
+        ReleaseStatus.BREAKS,
+        reasons=(Reason(Cause.LIBRARY, "libcudart.so.12", "torch ships libcudart.so.13"),),
+    ),
+    "?": TorchCell(ReleaseStatus.UNKNOWN),
+}
+
+
+def record(
+    version: str = "1.0",
+    cells: str = "",
+    torch: str | None = None,
+    *,
+    tag: str = "cp312-cp312-manylinux_2_28_x86_64",
+    project: str = "x",
+    **values: Any,
+) -> WheelRecord:
+    """A record of a wheel: a letter for each of `RELEASES`, and what it requires of torch."""
+    tags = claims(tag)
+    releases = {name: _LETTERS[letter] for name, letter in zip(RELEASES, cells, strict=False)}
+    allowed = SpecifierSet(torch or "").filter(RELEASES)
+    plain: dict[str, Any] = {
+        "filename": f"{project}-{version}-{tag}.whl",
+        "project": project,
+        "version": version,
+        "pythons": tuple(map(str, installing_interpreters(tags))),
+        "platforms": platforms_of(tags),
+        "verdict": Verdict.SAFE,
+        "summary": "stable ABI",
+        "abi": TorchAbi.NONE if not cells else TorchAbi.UNSTABLE,
+        "unstable": 1 if cells else 0,
+        "libraries": 1,
+        "requires_torch": torch,
+        "releases": releases,
+        "asked": tuple(allowed) if cells else (),
+    }
+    if "g" in cells:
+        plain |= {"abi": TorchAbi.STABLE, "stable": 1, "unstable": 0}
+    return WheelRecord(**{**plain, **values})
 
 
 def member_of(scenario: str, path: str) -> bytes:

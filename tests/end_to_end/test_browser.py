@@ -14,14 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from packaging.version import Version
 
-from tests.builders import TEST_WHEELS
+from tests.builders import RELEASES, TEST_WHEELS, record
 from torch_abi_audit import audit
 from torch_abi_audit.model import Verdict
-from torch_abi_audit.report import summary
+from torch_abi_audit.report import summary, tables
 from torch_abi_audit.report.document import report_document
 from torch_abi_audit.report.html import render_html
 from torch_abi_audit.report.shape import Document
+from torch_abi_audit.survey.compatibility import best_release, compatibility
+from torch_abi_audit.survey.documents import compatibility_document, survey_document
+from torch_abi_audit.survey.ecosystem import survey
+from torch_abi_audit.survey.pages import compatibility_page, survey_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -64,9 +69,10 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
     """Open a report in a page of its own; it loads nothing, and has no errors."""
     contexts, said, loaded = [], [], []
 
-    def opened(document: Document, *, scripts: bool = True, **options: Any) -> Page:
+    def opened(document: Document | str, *, scripts: bool = True, **options: Any) -> Page:
         path = tmp_path / "report.html"
-        path.write_text(render_html(document), encoding="utf-8")
+        text = document if isinstance(document, str) else render_html(document)
+        path.write_text(text, encoding="utf-8")
         context = browser.new_context(java_script_enabled=scripts, **options)
         contexts.append(context)
         page = context.new_page()
@@ -257,3 +263,34 @@ def test_a_hundred_wheels(open_page: Open, document: Document) -> None:
     headline = page.locator("h1").inner_text()
     assert ".whl" not in headline
     assert page.evaluate("document.querySelector('h1').offsetHeight") < 60  # one line
+
+
+def _published() -> list[str]:
+    """Return the pages about published wheels, with names as long as they get."""
+    known = tuple(map(Version, RELEASES))
+    long = "4long" * 50
+    records = [
+        record("2.0", "xgggx", ">=2.9", cuda=(12, 13), error=None),
+        record("1.0", "xcl?x", f"==2.9.{9 * 10**60}"),
+        record("0.9", error=f"_ZN2at{long} can't be read"),
+    ]
+    answer = best_release("x", records, Version("2.10"), known)
+    compat = compatibility_document(
+        [compatibility("x", records, known)], [answer], releases=known, version="1.0"
+    )
+    state = survey_document(survey({"x": records}, known), releases=known, version="1.0")
+    return [tables.html(compatibility_page(compat)), tables.html(survey_page(state))]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 320])
+def test_tables_of_published_wheels_fit(open_page: Open, scheme: str, width: int) -> None:
+    for text in _published():
+        page = open_page(text, viewport=_view(width), color_scheme=scheme)
+        assert _overflow(page) <= 0
+        assert _violations(page) == []
+        assert page.locator("thead").is_visible()
+        if width == 320:  # the table is wider, and scrolls
+            assert page.evaluate(
+                "(box => box.scrollWidth > box.clientWidth)(document.querySelector('.scroll'))"
+            )

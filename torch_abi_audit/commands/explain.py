@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from torch_abi_audit.commands.messages import complain, refuse, say_it
 from torch_abi_audit.report.explain import explain, explain_symbol, is_symbol, list_rules
-from torch_abi_audit.report.schema import schema_text
+from torch_abi_audit.report.schema import DocumentName, schema_text
 from torch_abi_audit.rules import RULES
 from torch_abi_audit.verdict.policy import EXIT_ERROR, EXIT_SAFE
 from torch_abi_audit.wording import did_you_mean
@@ -34,8 +34,12 @@ def explain_names(names: Sequence[str]) -> int:
 
 
 def print_schema(more: Sequence[str]) -> int:
-    """Print the JSON Schema of the report."""
-    if more:
-        said = "usage: torch-abi-audit schema"
-        return say_it(said) if {"-h", "--help"} & set(more) else refuse(said)
-    return say_it(schema_text().rstrip())
+    """Print the JSON Schema of the report, or of another document."""
+    names = get_args(DocumentName)
+    said = f"usage: torch-abi-audit schema [{' | '.join(names)}]"
+    if {"-h", "--help"} & set(more):
+        return say_it(said)
+    name = more[0] if more else names[0]
+    if len(more) > 1 or name not in names:
+        return refuse(said)
+    return say_it(schema_text(name).rstrip())

@@ -4,6 +4,6 @@ Everything here is a pure function over records of audited wheels; who fetches t
 where records are kept, is of no concern.
 """
 
-from torch_abi_audit.survey.wheel import TorchCell, WheelRecord, record_of
+from torch_abi_audit.survey.wheel import FailedRule, TorchCell, WheelRecord, record_of
 
-__all__ = ["TorchCell", "WheelRecord", "record_of"]
+__all__ = ["FailedRule", "TorchCell", "WheelRecord", "record_of"]

@@ -44,7 +44,9 @@ def _table(package: PackageDocument, known: Sequence[str], platform: str | None)
     rows = package["rows"]
     cells = [_cells(row, known) for row in rows]
     users = [of_row for of_row in cells if of_row]
-    major, places = fold(list(map(Version, known)), users) if users else ("", [])
+    # Columns agree by their marks: which releases are allowed is not drawn here.
+    marks = [[cell._replace(asked=False) for cell in of_row] for of_row in users]
+    major, places = fold(list(map(Version, known)), marks) if users else ("", [])
     several = len({tuple(row["platforms"]) for row in rows}) > 1 or platform is None
     columns = [
         Column("release", ColumnKind.HEAD),
