@@ -35,11 +35,11 @@ def explain_names(names: Sequence[str]) -> int:
 
 def print_schema(more: Sequence[str]) -> int:
     """Print the JSON Schema of the report, or of another document."""
-    names = get_args(DocumentName)
+    names: tuple[DocumentName, ...] = get_args(DocumentName)
     said = f"usage: torch-abi-audit schema [{' | '.join(names)}]"
     if {"-h", "--help"} & set(more):
         return say_it(said)
-    name = more[0] if more else names[0]
-    if len(more) > 1 or name not in names:
+    chosen = [name for name in names if name == (more[0] if more else names[0])]
+    if len(more) > 1 or not chosen:
         return refuse(said)
-    return say_it(schema_text(name).rstrip())
+    return say_it(schema_text(chosen[0]).rstrip())
