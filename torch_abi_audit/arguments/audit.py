@@ -15,14 +15,13 @@ def make_parser() -> Parser:
         prog="torch-abi-audit",
         description="Audit wheels of PyTorch extensions before you upload them: which PyTorch and"
         " Python versions and platforms they support, and whether their metadata says the same.",
-        epilog="Other commands: `torch-abi-audit repair WHEEL` writes wheels with metadata that"
-        " fits; `index REQUIREMENT` audits what is published, `compat PACKAGE` shows which of its"
-        " releases work with which torch, `survey FILE` the state of many packages, and `cache`"
-        " what these keep; `torch-abi-audit explain RULE` tells what a finding means and how to fix it, and"
-        " `explain SYMBOL` what the stable ABI has instead of a C++ symbol;"
-        " `torch-abi-audit schema` prints the JSON Schema of the report. Exit code: 0 all safe,"
-        " pinned or not applicable; 1 a wheel is unsafe; 2 usage error, or a target could not be"
-        " audited",
+        epilog="Other commands: `repair WHEEL` writes wheels with metadata that fits; `index"
+        " REQUIREMENT` audits what is published, `compat PACKAGE` shows which of its releases work"
+        " with which torch, `survey FILE` shows the state of many packages, and `cache` what these"
+        " keep; `explain RULE` tells what a finding means and how to fix it, and `explain SYMBOL`"
+        " what the stable ABI has instead of a C++ symbol; `schema` prints the JSON Schema of the"
+        " report. Exit code: 0 all safe, pinned or not applicable; 1 a wheel is unsafe; 2 usage"
+        " error, or a target could not be audited",
     )
     parser.add_argument(
         "targets",
