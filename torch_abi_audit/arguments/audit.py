@@ -47,6 +47,12 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--all", action="store_true", help="also list packages that do not use torch"
     )
+    parser.add_argument(
+        "--index",
+        action="store_true",
+        help="allow the network: look up on the package index what to install instead of packages"
+        " that do not fit the installed torch",
+    )
     add_deciding(parser)
     add_reports(parser)
     add_checking(parser)

@@ -60,7 +60,15 @@ def _audit(options: argparse.Namespace, *, whole: bool) -> int:
     if environment is not None and unread:
         complain(f"the installed torch can't be read: {environment.error}")
     reports = (report for name in progress.targets(targets) for report in audit(name))
-    code = reporting.write(reports, progress)
+    if not options.index:
+        return EXIT_ERROR if unread else reporting.write(reports, progress)
+    # Only where the network is allowed; it needs an extra.
+    from torch_abi_audit.commands.answers import advised  # noqa: PLC0415
+
+    try:
+        code = reporting.write(advised(reports, auditor), progress)
+    except AuditError as error:
+        return refuse(str(error))
     return EXIT_ERROR if unread else code
 
 
