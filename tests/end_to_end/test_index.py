@@ -54,7 +54,7 @@ class Index:
         self._capsys = capsys
 
     def __call__(self, *arguments: str) -> Ran:
-        more = () if "--config" in arguments else ("--no-config",)
+        more: tuple[str, ...] = () if "--config" in arguments else ("--no-config",)
         more += ("-i", self.server.index, "-j", "1", "--cache-dir", str(self.cache))
         return self.run("index", *more, *arguments)
 
@@ -199,6 +199,14 @@ def test_what_was_not_verified_is_read_again_to_verify_it(index: Index) -> None:
     assert index("stable-2.10").code == 0
     assert index("--verify", "stable-2.10").code == 0
     assert len(index.server.asked(path)) == 2
+
+
+def test_the_configuration_can_ask_to_verify(index: Index, tmp_path: Path) -> None:
+    (path,) = offer(index.server, [SAFE])["stable-2-10"]
+    config = tmp_path / "pyproject.toml"
+    config.write_text("[tool.torch-abi-audit]\nverify = true\n", encoding="utf-8")
+    assert index("--config", str(config), "stable-2.10").code == 0
+    assert ["Range" in request.headers for request in index.server.asked(path)] == [False]
 
 
 def test_a_cache_that_cannot_be_used(index: Index, tmp_path: Path) -> None:

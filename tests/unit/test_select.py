@@ -310,7 +310,7 @@ def test_releases_that_are_all_left_out() -> None:
     selection = chosen([wheel("1.0", yanked=True)])
     assert (selection.wheels, list(map(str, selection.releases))) == ((), ["1.0"])
     assert selection.left_out == ("1 yanked file not audited: x-1.0-py3-none-any.whl",)
-    assert chosen([]) == Selection((), (), ())
+    assert chosen([]) == Selection(())
 
 
 def test_many_files_are_not_all_named() -> None:
