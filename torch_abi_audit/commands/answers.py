@@ -14,7 +14,7 @@ from torch_abi_audit.commands.published import Way
 from torch_abi_audit.commands.records import reading
 from torch_abi_audit.index.sources import find_sources
 from torch_abi_audit.published.engine import DEFAULT_JOBS
-from torch_abi_audit.published.select import Wanted, host_platform, host_python
+from torch_abi_audit.published.select import Wanted, host_platform, host_python, spelled
 from torch_abi_audit.report.progress import ProgressBar
 from torch_abi_audit.survey.compatibility import AnswerKind, best_release
 
@@ -132,7 +132,7 @@ class Adviser:
         if asked.errors:
             self.failed = True
             return None
-        question = Question(self._torch, str(self._python), self._platform.replace("_", " ", 1))
+        question = Question(self._torch, str(self._python), spelled(self._platform))
         progress = ProgressBar(len(asked.selection.wheels), shown=False)
         return answer(asked, question, self._reader.records, self._catalog, progress)
 

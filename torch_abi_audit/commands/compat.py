@@ -21,6 +21,7 @@ from torch_abi_audit.published.select import (
     host_python,
     parse_platforms,
     parse_requirement,
+    spelled,
 )
 from torch_abi_audit.report.progress import ProgressBar
 from torch_abi_audit.survey.compatibility import compatibility
@@ -80,7 +81,7 @@ def run(options: argparse.Namespace, parser: Parser) -> int:
             else:
                 python = options.python or host_python()
                 wanted = Wanted(platforms, python, options.latest)
-                question = Question(options.torch, str(python), _spelled(platforms[0]))
+                question = Question(options.torch, str(python), spelled(platforms[0]))
                 found = _answers(requirements, wanted, question, reader, quiet=options.quiet)
             failed = reader.records.failed
     except AuditError as error:
@@ -91,7 +92,7 @@ def run(options: argparse.Namespace, parser: Parser) -> int:
         releases=load_catalog().releases,
         version=__version__,
         day=today(),
-        platform=_spelled(platforms[0]) if len(platforms) == 1 else None,
+        platform=spelled(platforms[0]) if len(platforms) == 1 else None,
     )
     failed |= write_tables(document, compatibility_page(document), to, options) or found.failed
     if failed:
@@ -163,11 +164,6 @@ def _site(path: Path | None) -> Site:
         AuditError: There is none.
     """
     return find_site(path) if path is not None else current_site()[0]
-
-
-def _spelled(platform: str) -> str:
-    """Return a platform as coverage spells it: ``linux x86_64``."""
-    return platform.replace("_", " ", 1)
 
 
 def _complain_of(asked: Sequence[Asked]) -> bool:

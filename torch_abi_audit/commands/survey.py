@@ -23,6 +23,7 @@ from torch_abi_audit.published.select import (
     Wanted,
     parse_platforms,
     parse_requirement,
+    spelled,
 )
 from torch_abi_audit.report.progress import ProgressBar
 from torch_abi_audit.survey.documents import survey_document
@@ -158,6 +159,6 @@ def _notes(asked: Mapping[str, Asked], platforms: Sequence[str]) -> dict[str, st
         if item.errors:
             notes[name] = "could not be looked up"
         elif not item.selection.wheels:
-            where = f" for {', '.join(platforms)}" if platforms else ""
+            where = f" for {', '.join(map(spelled, platforms))}" if platforms else ""
             notes[name] = f"no wheels{where}"
     return notes

@@ -129,6 +129,15 @@ def host_platform() -> str:
     return found
 
 
+def spelled(platform: str) -> str:
+    """Return a platform as coverage spells it.
+
+    >>> spelled("linux_x86_64")
+    'linux x86_64'
+    """
+    return platform.replace("_", " ", 1)
+
+
 def host_python() -> Interpreter:
     """Return the build of Python that this runs on."""
     free_threaded = "free-threading" in sys.version
