@@ -223,3 +223,16 @@ def test_a_survey_that_is_killed_goes_on_where_it_stopped(survey: Survey) -> Non
     assert len(survey.server.asked(last)) == 2
     fresh = survey(names, "--json", "--no-cache")
     assert fresh.report == found.report
+
+
+def test_a_survey_on_a_dask_cluster(survey: Survey, tmp_path: Path) -> None:
+    """It says the same, and keeps the same, as one on this machine."""
+    dask = pytest.importorskip("dask")
+    pytest.importorskip("distributed")
+    here = survey(NAMES, "--json", "--no-cache")
+    with dask.config.set({"temporary-directory": str(tmp_path / "dask")}):
+        there = survey(NAMES, "--json", "--engine", "dask", "-j", "2")
+    assert (there.code, there.report) == (here.code, here.report)
+    asked = len(survey.server.requests)
+    assert survey(NAMES, "--json").report == here.report
+    assert pages_only(survey.server, asked)
