@@ -168,6 +168,11 @@ class Server:
         """Answer a path wrongly: so many times, or always. Faults are used up in order."""
         self._faults.setdefault(path, []).append((fault, times))
 
+    def mend(self) -> None:
+        """Answer everything rightly from now on."""
+        with self._lock:
+            self._faults.clear()
+
     def asked(self, path: str) -> list[Request]:
         """Return the requests for a path."""
         return [request for request in self.requests if request.path == path]

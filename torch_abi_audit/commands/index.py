@@ -49,7 +49,7 @@ def run(options: argparse.Namespace, parser: Parser) -> int:
     progress = ProgressBar(number, shown=not options.quiet)
     way = Way(sources, auditor.options.limits, options.jobs)
     files = {file.url: file for item in asked for file in item.selection.wheels}
-    tasks = [task_of(file, way, verify=options.verify) for file in files.values()]
+    tasks = [task_of(file, way, verify=auditor.options.verify) for file in files.values()]
     with cache_of(options) as cache, make_engine(options.jobs, len(tasks)) as engine:
 
         def reports() -> Iterator[TargetReport]:

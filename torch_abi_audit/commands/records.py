@@ -62,16 +62,23 @@ class Records:
         reason = outcome.error
         if outcome.record is not None:
             try:
-                return WheelRecord.from_json(outcome.record)
+                record = WheelRecord.from_json(outcome.record)
             except ValueError as error:
                 reason = f"its record is not one: {error}"
-        self.failed = True
-        progress.hide()
-        complain(f"{name}: {reason}")
+            else:
+                if record.error is not None:
+                    self._fail(name, record.error, progress)
+                return record
+        self._fail(name, str(reason), progress)
         try:
             return record_of(self._auditor.refuse(name, str(reason)), filename=name)
         except ValueError:
             return None  # the name says nothing of where the wheel belongs
+
+    def _fail(self, name: str, reason: str, progress: ProgressBar) -> None:
+        self.failed = True
+        progress.hide()
+        complain(f"{name}: {reason}")
 
 
 class Reader(NamedTuple):

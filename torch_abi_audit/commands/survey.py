@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from torch_abi_audit import __version__
@@ -63,8 +64,8 @@ def run(options: argparse.Namespace, parser: Parser) -> int:
     wanted = Wanted(platforms, options.python, options.latest)
     with engine, cache_of(options) as cache:
         with Session(sources) as session:
-            asked = {
-                str(item.requirement.name): item
+            asked: dict[str, Asked] = {
+                canonicalize_name(item.requirement.name): item
                 for item in ask(requirements, sources, session, wanted)
             }
         records = Records(Way(sources, limits, options.jobs), engine, cache)
@@ -85,7 +86,7 @@ def run(options: argparse.Namespace, parser: Parser) -> int:
 
 
 def read_names(path: Path) -> list[Requirement]:
-    """Read the packages that a file names: one a line, without comments.
+    """Read the packages that a file names, each once: one a line, without comments.
 
     Raises:
         AuditError: It can't be read, or has something else.
@@ -99,10 +100,18 @@ def read_names(path: Path) -> list[Requirement]:
     except UnicodeDecodeError as error:
         raise AuditError(f"{path}: not UTF-8") from error
     lines = (line.partition("#")[0].strip() for line in text.splitlines())
-    found = [parse_requirement(line) for line in dict.fromkeys(filter(None, lines))]
+    found: dict[str, Requirement] = {}
+    for line in filter(None, lines):
+        try:
+            requirement = parse_requirement(line)
+        except AuditError as error:
+            raise AuditError(f"{path}: {error}") from error
+        first = found.setdefault(canonicalize_name(requirement.name), requirement)
+        if first.specifier != requirement.specifier:
+            raise AuditError(f"{path}: names {requirement.name} twice: {first} and {requirement}")
     if not found:
         raise AuditError(f"{path}: names no package")
-    return found
+    return [*found.values()]
 
 
 def _engine(options: argparse.Namespace) -> Engine:
@@ -117,19 +126,22 @@ def _read(
     """Read the newest release of each package, then older ones as far as they are of interest."""
     read: dict[str, list[WheelRecord]] = {name: [] for name in asked}
     published = _published(asked)
+    tried: set[str] = set()
     while True:
         following = {name: needed_next(read[name], published[name]) for name in asked}
-        files = [
-            file
+        files = {
+            file.filename: file
             for name, version in following.items()
             if version is not None
             for file in asked[name].selection.wheels
-            if file.version == Version(version)
-        ]
+            # One without a record would be the next for ever.
+            if file.version == Version(version) and file.filename not in tried
+        }
         if not files:
             return read
-        for record in records.of(files, ProgressBar(len(files), shown=not quiet)):
-            read[record.project].append(record)
+        tried |= files.keys()
+        for record in records.of(files.values(), ProgressBar(len(files), shown=not quiet)):
+            read[files[record.filename].project].append(record)
 
 
 def _published(asked: Mapping[str, Asked]) -> dict[str, list[str]]:

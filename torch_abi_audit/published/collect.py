@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch_abi_audit import __version__
 from torch_abi_audit.cache.facts import FACTS_VERSION
 from torch_abi_audit.catalog import catalog_digest
+from torch_abi_audit.errors import AuditError
 from torch_abi_audit.published.task import Outcome, Task
+from torch_abi_audit.survey.wheel import WheelRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,7 +53,7 @@ def collect(tasks: Sequence[Task], engine: Engine, cache: Cache) -> Iterator[Fou
     left: list[int] = []
     for number, task in enumerate(tasks):
         known = _known(task, cache)
-        if known is not None and (known.record is not None or not task.judge):
+        if known is not None and _suffices(known, task):
             yield Found(number, task.file, known, cached=True)
         else:
             left.append(number)
@@ -69,8 +71,10 @@ def collect(tasks: Sequence[Task], engine: Engine, cache: Cache) -> Iterator[Fou
     for index, outcome in engine.run(given()):
         number = left[index]
         task = tasks[number]
-        _keep(task, outcome, cache, with_facts=number not in rejudged)
-        yield Found(number, task.file, outcome, cached=number in rejudged)
+        # What was kept may turn out to be no facts: then the wheel was read.
+        cached = number in rejudged and not outcome.requests
+        _keep(task, outcome, cache, with_facts=not cached)
+        yield Found(number, task.file, outcome, cached)
 
 
 def in_order(found: Iterator[Found]) -> Iterator[Found]:
@@ -92,6 +96,17 @@ def _known(task: Task, cache: Cache) -> Outcome | None:
             record = cache.get(_RECORDS, _of_catalog(key)) if task.judge else None
             return Outcome(facts, hashed=hashed, record=record)
     return None
+
+
+def _suffices(known: Outcome, task: Task) -> bool:
+    """Whether what is kept of a wheel is what is asked for, and not something else."""
+    try:
+        if not task.judge:
+            known.contents()
+            return True
+        return known.record is not None and bool(WheelRecord.from_json(known.record))
+    except (AuditError, ValueError):
+        return False
 
 
 def _keep(task: Task, outcome: Outcome, cache: Cache, *, with_facts: bool) -> None:

@@ -20,7 +20,7 @@ from torch_abi_audit.errors import AuditError
 from torch_abi_audit.published.task import Outcome, perform
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
     from typing import Self
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 DEFAULT_JOBS = min(8, 2 * processors())  # they wait for the index half of the time
 _AHEAD = 3  # tasks given out for each worker, so that none waits
 _RETRIES = 2
+_PATIENCE = 30  # seconds for a scheduler to answer
 _KILLED = "the process that read it was killed, perhaps for lack of memory"
 
 
@@ -49,7 +50,14 @@ class Engine(Protocol):
 
 
 class HereEngine:
-    """Does one task after the other, in this process."""
+    """Does one task after the other, in this process.
+
+    Args:
+        work: What does a task.
+    """
+
+    def __init__(self, work: Callable[[Task], Outcome] = perform) -> None:
+        self._work = work
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +68,7 @@ class HereEngine:
     def run(self, tasks: Iterable[Task]) -> Iterator[tuple[int, Outcome]]:
         """See `Engine`."""
         for number, task in enumerate(tasks):
-            yield number, perform(task)
+            yield number, self._work(task)
 
 
 class ProcessEngine:
@@ -68,10 +76,12 @@ class ProcessEngine:
 
     Args:
         jobs: How many.
+        work: What does a task; a function that processes can import.
     """
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, jobs: int, work: Callable[[Task], Outcome] = perform) -> None:
         self._jobs = jobs
+        self._work = work
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:
@@ -79,8 +89,9 @@ class ProcessEngine:
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
+            processes = [*(self._pool._processes or {}).values()]  # noqa: SLF001 -- shutdown drops it
             self._pool.shutdown(wait=False, cancel_futures=True)
-            for process in list((self._pool._processes or {}).values()):  # noqa: SLF001
+            for process in processes:
                 process.terminate()  # what it reads is of no use to anyone any more
 
     def run(self, tasks: Iterable[Task]) -> Iterator[tuple[int, Outcome]]:
@@ -88,16 +99,18 @@ class ProcessEngine:
         waiting = iter(enumerate(tasks))
         running: dict[Future[Outcome], tuple[int, Task]] = {}
         suspects: list[tuple[int, Task]] = []
+        alone = False
         while True:
             # One of the suspects ends the process that does it: alone, each shows whether it is it.
-            room = (not running) if suspects else self._jobs * _AHEAD - len(running)
-            given = suspects[:room] if suspects else list(islice(waiting, room))
-            del suspects[:room]
-            for number, task in given:
-                running[self._submit(task)] = number, task
-            if not running:
+            if not running and suspects:
+                alone, given = True, [suspects.pop(0)]
+            elif not (running and alone):
+                alone, given = False, list(islice(waiting, self._jobs * _AHEAD - len(running)))
+            refused = self._give(given, running)
+            given = []
+            if not running and not refused:
                 return
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            done = set(running) if refused else wait(running, return_when=FIRST_COMPLETED).done
             lost = []
             for future in done:
                 number, task = running.pop(future)
@@ -105,21 +118,33 @@ class ProcessEngine:
                     yield number, future.result()
                 except BrokenProcessPool:
                     lost.append((number, task))
-            if lost:
-                lost += running.values()
-                running.clear()
+            if lost or refused:
                 self._pool = None
-                if len(lost) == 1:
+                if alone and lost:
                     yield lost[0][0], Outcome(None, _KILLED)
                 else:
-                    suspects += sorted(lost, key=lambda item: item[0])
+                    left = [*lost, *refused, *running.values()]
+                    suspects = sorted([*suspects, *left], key=lambda item: item[0])
+                running.clear()
+
+    def _give(
+        self, tasks: Iterable[tuple[int, Task]], running: dict[Future[Outcome], tuple[int, Task]]
+    ) -> list[tuple[int, Task]]:
+        """Give tasks to processes; return those that nobody takes, as a process has just died."""
+        refused = []
+        for number, task in tasks:
+            try:
+                running[self._submit(task)] = number, task
+            except BrokenProcessPool:
+                refused.append((number, task))
+        return refused
 
     def _submit(self, task: Task) -> Future[Outcome]:
         if self._pool is None:
             # Not a fork: progress bars and sessions have threads.
             context = get_context("spawn")
             self._pool = ProcessPoolExecutor(self._jobs, context, initializer=_begin)
-        return self._pool.submit(perform, task)
+        return self._pool.submit(self._work, task)
 
 
 def _begin() -> None:
@@ -145,12 +170,16 @@ class DaskEngine:
     Args:
         scheduler: The address of a running one; None starts a cluster on this machine.
         jobs: How many workers that has.
+        work: What does a task; a function that workers can import.
 
     Raises:
         AuditError: Dask is not installed, or the scheduler does not answer.
     """
 
-    def __init__(self, scheduler: str | None, jobs: int) -> None:
+    def __init__(
+        self, scheduler: str | None, jobs: int, work: Callable[[Task], Outcome] = perform
+    ) -> None:
+        self._work = work
         try:
             from distributed import Client, LocalCluster  # noqa: PLC0415 -- an extra
         except ImportError as error:
@@ -162,7 +191,7 @@ class DaskEngine:
                 self._cluster = LocalCluster(
                     n_workers=jobs, threads_per_worker=1, dashboard_address=None
                 )
-            self._client = Client(self._cluster or scheduler, timeout=30)
+            self._client = Client(self._cluster or scheduler, timeout=_PATIENCE)
         except (OSError, ValueError) as error:
             raise AuditError(f"the Dask scheduler {scheduler}: {error}") from error
 
@@ -179,27 +208,42 @@ class DaskEngine:
         from distributed import as_completed  # noqa: PLC0415 -- an extra
 
         waiting = iter(enumerate(tasks))
-        numbers = {}
+        given: dict[Any, tuple[int, Task]] = {}
+        suspects: list[tuple[int, Task]] = []
 
         def give(most: int) -> list[Any]:
             futures = []
             for number, task in islice(waiting, most):
-                # Not pure: a task that was done is not to be remembered by the cluster.
-                future = self._client.submit(perform, task, pure=False, retries=_RETRIES)
-                numbers[future] = number
+                future = self._submit(task)
+                given[future] = number, task
                 futures.append(future)
             return futures
 
         workers = sum(self._client.nthreads().values()) or 1
         completed = as_completed(give(workers * _AHEAD))
         for future in completed:
-            number = numbers.pop(future)
-            error = future.exception()
-            outcome = future.result() if error is None else Outcome(None, _reason(error))
-            future.release()
+            number, task = given.pop(future)
+            outcome = _outcome(future)
             for more in give(1):
                 completed.add(more)
-            yield number, outcome
+            if outcome.error == _KILLED:
+                suspects.append((number, task))  # or only queued behind what ends workers
+            else:
+                yield number, outcome
+        for number, task in suspects:
+            yield number, _outcome(self._submit(task))
+
+    def _submit(self, task: Task) -> Any:
+        # Not pure: a task that was done is not to be remembered by the cluster.
+        return self._client.submit(self._work, task, pure=False, retries=_RETRIES)
+
+
+def _outcome(future: Any) -> Outcome:
+    """Return what came of a task on the cluster, which then forgets it."""
+    error = future.exception()
+    outcome: Outcome = future.result() if error is None else Outcome(None, _reason(error))
+    future.release()
+    return outcome
 
 
 def _reason(error: BaseException) -> str:

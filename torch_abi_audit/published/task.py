@@ -32,7 +32,7 @@ class Task:
         limits: What it may cost.
         at_once: How many requests one host is sent at the same time.
         judge: Whether to judge the wheel as well.
-        facts: Its facts, if they are known: then nothing is fetched.
+        facts: Its facts, if they are known: then nothing is fetched, unless they are damaged.
         hashed: For known facts, whether the file had the hash that the index gives.
     """
 
@@ -87,13 +87,16 @@ def perform(task: Task) -> Outcome:
     started = monotonic()
     session = _session(task.sources, task.at_once)
     fetched, requests = session.fetched, session.requests
-    facts, hashed, record, reason = task.facts, task.hashed, None, None
+    facts, hashed, record, reason = None, False, None, None
     try:
-        if facts is None:
+        contents = _decoded(task.facts)
+        if contents is not None:
+            facts, hashed = task.facts, task.hashed
+        else:
             budget = Budget(task.limits)
-            found = read_published(task.file, session, budget, verify=task.verify)
-            facts, hashed = encode_facts(found.contents), found.hashed
-        record = _judged(task, facts) if task.judge else None
+            contents, hashed = read_published(task.file, session, budget, verify=task.verify)
+            facts = encode_facts(contents)
+        record = _judged(task, contents) if task.judge else None
     except AuditError as error:
         reason = str(error)
     except Exception as error:  # noqa: BLE001 -- a bug: say so, and read the other wheels
@@ -109,12 +112,19 @@ def perform(task: Task) -> Outcome:
     )
 
 
-def _judged(task: Task, facts: bytes) -> bytes:
+def _decoded(facts: bytes | None) -> TargetContents | None:
+    """Return the facts and claims that bytes hold; None for none, and for what is damaged."""
+    try:
+        return None if facts is None else decode_facts(facts)
+    except ValueError:
+        return None
+
+
+def _judged(task: Task, contents: TargetContents) -> bytes:
     """Return the record of a wheel."""
-    outcome = Outcome(facts)
     file = task.file
     auditor = Auditor(Options(limits=task.limits))
-    report = auditor.audit_contents(file.filename, lambda _: outcome.contents())
+    report = auditor.audit_contents(file.filename, lambda _: contents)
     uploaded = None if file.uploaded is None else file.uploaded.date()
     record = record_of(report, filename=file.filename, size=file.size, uploaded=uploaded)
     return record.to_json().encode()

@@ -31,7 +31,11 @@ def compatibility_page(document: CompatibilityDocument) -> TablePage:
     named = ", ".join(dict.fromkeys(answer["project"] for answer in document["answers"]))
     return TablePage(
         f"PyTorch releases for {names or named}",
-        tuple(_table(item, known, document["platform"]) for item in document["packages"]),
+        tuple(
+            _table(item, known, document["platform"])
+            for item in document["packages"]
+            if item["rows"]
+        ),
         tuple(Advice(answer["why"], answer["command"]) for answer in document["answers"]),
         document["day"],
         document["tool"]["version"],

@@ -13,6 +13,7 @@ from urllib.request import url2pathname
 from torch_abi_audit.archive.files import LocalFile
 from torch_abi_audit.archive.remote import RemoteFile
 from torch_abi_audit.errors import AuditError
+from torch_abi_audit.index.failures import place_of
 from torch_abi_audit.index.ranges import FileRanges
 from torch_abi_audit.index.session import NoRanges
 from torch_abi_audit.targets.wheel import read_archive
@@ -60,6 +61,18 @@ def read_published(
     """
     if urlsplit(file.url).scheme == "file":
         return _read_local(file, budget, verify=verify)
+    try:
+        return _read_remote(file, session, budget, verify=verify)
+    except AuditError as error:
+        # Reports name the wheel already.
+        named = f"cannot read {place_of(file.url)[1]} from "
+        if not str(error).startswith(named):
+            raise
+        raise AuditError(f"cannot be read from {str(error).removeprefix(named)}") from error
+
+
+def _read_remote(file: IndexFile, session: Session, budget: Budget, *, verify: bool) -> Published:
+    """Read a wheel on a server."""
     if not verify:
         try:
             remote = RemoteFile(
