@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _AHEAD = 3  # tasks given out for each worker, so that none waits
 _RETRIES = 2
+_MOST_PROCESSES = 61  # Windows can't wait for more
 _KILLED = "the process that read it was killed, perhaps for lack of memory"
 
 
@@ -69,7 +70,7 @@ class ProcessEngine:
     """
 
     def __init__(self, jobs: int) -> None:
-        self._jobs = jobs
+        self.jobs = jobs
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:
@@ -77,8 +78,10 @@ class ProcessEngine:
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
+            # The pool forgets them when it is shut down.
+            processes = list((self._pool._processes or {}).values())  # noqa: SLF001
             self._pool.shutdown(wait=False, cancel_futures=True)
-            for process in list((self._pool._processes or {}).values()):  # noqa: SLF001
+            for process in processes:
                 process.terminate()  # what it reads is of no use to anyone any more
 
     def run(self, tasks: Iterable[Task]) -> Iterator[tuple[int, Outcome]]:
@@ -86,13 +89,15 @@ class ProcessEngine:
         waiting = iter(enumerate(tasks))
         running: dict[Future[Outcome], tuple[int, Task]] = {}
         suspects: list[tuple[int, Task]] = []
+        tried: set[int] = set()  # of them, those that were given out again
         while True:
             # One of the suspects ends the process that does it: alone, each shows whether it is it.
-            room = (not running) if suspects else self._jobs * _AHEAD - len(running)
+            room = (not running) if suspects else self.jobs * _AHEAD - len(running)
             given = suspects[:room] if suspects else list(islice(waiting, room))
+            tried |= {number for number, _ in suspects[:room]}
             del suspects[:room]
             for number, task in given:
-                running[self._submit(task)] = number, task
+                running[self._submit(task, alone=not running)] = number, task
             if not running:
                 return
             done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -107,17 +112,29 @@ class ProcessEngine:
                 lost += running.values()
                 running.clear()
                 self._pool = None
-                if len(lost) == 1:
+                if len(lost) == 1 and lost[0][0] in tried:
                     yield lost[0][0], Outcome(None, _KILLED)
                 else:
                     suspects += sorted(lost, key=lambda item: item[0])
 
-    def _submit(self, task: Task) -> Future[Outcome]:
+    def _submit(self, task: Task, *, alone: bool) -> Future[Outcome]:
+        """Give out a task; it is lost with the others if a process has died since the last one."""
+        try:
+            return self._running_pool().submit(perform, task)
+        except BrokenProcessPool as error:
+            if alone:  # no other task tells, and this one is not to blame
+                self._pool = None
+                return self._running_pool().submit(perform, task)
+            lost: Future[Outcome] = Future()
+            lost.set_exception(error)
+            return lost
+
+    def _running_pool(self) -> ProcessPoolExecutor:
         if self._pool is None:
             # Not a fork: progress bars and sessions have threads.
             context = get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._jobs, context, initializer=_begin)
-        return self._pool.submit(perform, task)
+            self._pool = ProcessPoolExecutor(self.jobs, context, initializer=_begin)
+        return self._pool
 
 
 def _begin() -> None:
@@ -214,5 +231,5 @@ def make_engine(jobs: int, tasks: int) -> Engine:
         jobs: How many processes at most.
         tasks: How many tasks there are.
     """
-    used = min(jobs, tasks)
+    used = min(jobs, tasks, _MOST_PROCESSES)
     return ProcessEngine(used) if used > 1 else HereEngine()
