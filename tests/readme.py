@@ -2,20 +2,25 @@
 
     python -m tests.readme --table    updates the tables
     python -m tests.readme            updates the reports too, which downloads published wheels
+    python -m tests.readme --index    updates the tables of what is published, as of today
 
-Tests fail if README.md differs from what this generates.
+Tests fail if README.md differs from what the first two generate.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+from contextlib import redirect_stdout
 from dataclasses import fields
+from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.real.download import download
 from torch_abi_audit import __version__, audit
 from torch_abi_audit.budget import Limits
+from torch_abi_audit.cli import main as main_of_command
 from torch_abi_audit.report.document import report_document
 from torch_abi_audit.report.outputs import ReportFormat, render
 from torch_abi_audit.report.style import Style
@@ -27,6 +32,7 @@ _OUTPUT = re.compile(
 )
 _TABLE = re.compile(r"(\| rule \| severity \| reported when \|\n\|---\|---\|---\|\n)((?:\|.*\n)*)")
 
+_PUBLISHED = re.compile(r"(<!-- published: (\w+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 _LIMITS = re.compile(r"(\| limit \| default \| .*\n\|---\|---\|---\|---\|\n)((?:\|.*\n)*)")
 
 
@@ -65,6 +71,23 @@ def printed(name: str) -> str:
     return text.replace(str(wheel), wheel.name).rstrip() + "\n"
 
 
+def published(name: str) -> str:
+    """Return what the command prints of what is published today for Linux x86_64."""
+    with TemporaryDirectory() as folder:
+        output = Path(folder) / "output"
+        if name == "compat":
+            arguments = ["compat", "torchcodec", "--latest", "100", "-o", f"text={output}"]
+        else:
+            names = str(README.parent / "tests" / "real" / "ecosystem.txt")
+            arguments = ["survey", names, "-o", f"markdown={output}"]
+        with redirect_stdout(StringIO()):
+            assert main_of_command([*arguments, "--platform", "linux_x86_64", "--quiet"]) == 0
+        text = output.read_text(encoding="utf-8")
+    if name == "compat":
+        return f"```text\n{text}```\n"
+    return text.partition("\n\n")[2]  # the README has a heading of its own
+
+
 def recipe(name: str) -> str:
     """Return the code of a recipe."""
     pattern = rf"<!-- recipe: {name} -->\n```\w+\n(.*?)```\n"
@@ -84,15 +107,23 @@ def with_outputs(text: str) -> str:
     return _OUTPUT.sub(lambda match: f"{match[1]}{printed(match[2])}{match[4]}", text)
 
 
+def with_published(text: str) -> str:
+    """Return the README with the tables of what is published today."""
+    return _PUBLISHED.sub(lambda match: f"{match[1]}{published(match[2])}{match[3]}", text)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Update README.md."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.readme", description="Update the generated parts of README.md."
     )
     parser.add_argument("--table", action="store_true", help="only the tables, without the network")
+    parser.add_argument("--index", action="store_true", help="only the tables of an index")
     options = parser.parse_args(arguments)
     text = with_table(README.read_text(encoding="utf-8"))
-    if not options.table:
+    if options.index:
+        text = with_published(text)
+    elif not options.table:
         text = with_outputs(text)
     README.write_text(text, encoding="utf-8", newline="\n")
 

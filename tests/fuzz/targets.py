@@ -24,7 +24,9 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
+from packaging.requirements import Requirement
 from packaging.version import Version
 
 from tests.builders import METADATA, NAME, TEST_WHEELS
@@ -38,12 +40,16 @@ from torch_abi_audit.abi import mangling, modules
 from torch_abi_audit.archive.directory import open_zip
 from torch_abi_audit.archive.rewrite import rewrite
 from torch_abi_audit.budget import Budget, Limits
+from torch_abi_audit.cache.facts import decode_facts, encode_facts
 from torch_abi_audit.claims import markers, platform_tags, python_tags, torch_requirement
 from torch_abi_audit.claims.cuda_packages import brought_cuda
 from torch_abi_audit.cli import main
 from torch_abi_audit.config import parse_config, read_config
 from torch_abi_audit.errors import AuditError, LibraryError, LimitError
 from torch_abi_audit.formats import BytesSource, dyld, read_libraries
+from torch_abi_audit.index.pages import project_files
+from torch_abi_audit.index.session import Answer, Session
+from torch_abi_audit.index.sources import Sources
 from torch_abi_audit.model import (
     MAIN_EXECUTABLE,
     Format,
@@ -52,7 +58,9 @@ from torch_abi_audit.model import (
     MetadataChange,
     PythonVersion,
 )
+from torch_abi_audit.published.select import Wanted, parse_python, select
 from torch_abi_audit.report.outputs import ReportFormat
+from torch_abi_audit.survey.wheel import WheelRecord, record_of
 from torch_abi_audit.targets import integrity, metadata
 from torch_abi_audit.targets.amend import amended_files
 from torch_abi_audit.targets.wheel import read_dist_info, read_wheel
@@ -506,6 +514,74 @@ def _baseline_seeds() -> list[bytes]:
     return [json.dumps(small).encode(), b'{"targets": []}', b"[]"]
 
 
+class _Page:
+    """Answers every request with one page."""
+
+    def __init__(self, kind: str, body: bytes) -> None:
+        self._kind = kind
+        self._body = body
+
+    def get(self, url: str, _accept: str, *, most: int) -> Answer:
+        if len(self._body) > most:
+            raise AuditError("too large")
+        return Answer(url, self._body, self._kind)
+
+
+def _page(data: bytes) -> object:
+    """Read the page of a project, as JSON or HTML, and choose among its files."""
+    kind = "application/vnd.pypi.simple.v1+json" if data[:1] == b"{" else "text/html"
+    session = cast("Session", _Page(kind, data))
+    try:
+        found = project_files(session, Sources(("https://index.invalid/simple",), ()), "x")
+        wanted = Wanted(("linux_x86_64",), parse_python("3.12"), latest=2)
+        chosen = select(found.files, Requirement("x"), wanted)
+    except AuditError as error:
+        return _reason(error)
+    for file in found.files:
+        if "/" in file.filename or not file.filename.isprintable():
+            raise FuzzError("a name that is no filename")
+        if not file.url.startswith(("http://", "https://")):
+            raise FuzzError("a file that is not on a server")
+    return found, chosen
+
+
+def _page_seeds() -> list[bytes]:
+    wheel = b"x-1.0-cp312-cp312-manylinux_2_28_x86_64.whl"
+    return [
+        b'<!DOCTYPE html><base href="https://files.invalid/"><a href="' + wheel
+        + b"#sha256=" + b"0" * 64 + b'" data-requires-python="&gt;=3.9" data-yanked="">x</a>'
+        b'<a href="../x-1.0.tar.gz" data-core-metadata="sha256=1">x-1.0.tar.gz</a>',
+        b'{"meta": {"api-version": "1.1"}, "name": "x", "files": [{"filename": "'
+        + wheel + b'", "url": "../' + wheel + b'", "hashes": {"sha256": "' + b"0" * 64 + b'"},'
+        b' "size": 12, "yanked": false, "upload-time": "2026-01-02T03:04:05Z",'
+        b' "requires-python": ">=3.9", "core-metadata": true}]}',
+    ]  # fmt: skip
+
+
+def _kept(data: bytes) -> object:
+    """Read what a cache holds: facts, or a record."""
+    try:
+        if data[:1] == b"{":
+            record = WheelRecord.from_json(data)
+            if WheelRecord.from_json(record.to_json()) != record:
+                raise FuzzError("a record that does not come back")
+            return record
+        contents = decode_facts(zlib.compress(data[1:]))
+        if decode_facts(encode_facts(contents)) != contents:
+            raise FuzzError("facts that do not come back")
+    except ValueError as error:
+        return type(error).__name__
+    return contents
+
+
+def _kept_seeds() -> list[bytes]:
+    path = next(iter(sorted((TEST_WHEELS / "stable-2.11").glob("*.whl"))))
+    contents = read_wheel(path)
+    facts = b"z" + zlib.decompress(encode_facts(contents))
+    report = audit(path).targets[0]
+    return [facts, record_of(report, filename=path.name).to_json().encode()]
+
+
 def _text(words: Sequence[bytes]) -> Mutator:
     def mutate(rng: random.Random, data: bytes) -> bytes:
         return mutators.change_text(rng, data, words)
@@ -524,6 +600,8 @@ TARGETS: dict[str, Target] = {
     "claims": Target(_claims, _claims_seeds, _text(mutators.METADATA_WORDS), share=3),
     "config": Target(_config, _config_seeds, _text(mutators.CONFIG_WORDS), 2048),
     "baseline": Target(_baseline, _baseline_seeds, _text(mutators.CONFIG_WORDS), 8192),
+    "page": Target(_page, _page_seeds, _text(mutators.METADATA_WORDS), 4096, share=2),
+    "kept": Target(_kept, _kept_seeds, _text(mutators.METADATA_WORDS), 65536, share=2),
     "names": Target(_names, _names_seeds, _text(mutators.NAME_WORDS), 1024, share=2),
     "command": Target(_command, seeds.wheel_seeds, mutators.change_wheel, 16_000, share=8),
     "report": Target(check_report, report_seeds, _text(mutators.HOSTILE_WORDS), 1024, share=3),

@@ -207,9 +207,11 @@ def test_the_oldest_make_room(
     with Cache(tmp_path, said.append) as cache:
         for number in range(40):
             cache.put("facts", f"{number:02}", os.urandom(4000))
+            cache.put("records", f"{number:02}", b"small")
     with Cache(tmp_path, said.append) as cache:
         kept = [number for number in range(40) if cache.get("facts", f"{number:02}")]
         assert kept == list(range(11, 40))
+        assert cache.usage.entries == {"facts": 29, "records": 40}
         assert cache.usage.size < 150_000
     assert said == []
 

@@ -79,10 +79,11 @@ class RemoteFile:
         self._ranges = ranges
         self._budget = budget
         self._metadata = metadata
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._starts: list[int] = []
         self._parts: dict[int, bytes] = {}  # by where they begin, the oldest first
         self._kept = 0
+        self._coming: dict[int, int] = {}  # where parts begin and end that are being fetched
         started = monotonic()
         tail = ranges.tail(_TAIL)
         budget.wait(monotonic() - started)
@@ -98,38 +99,56 @@ class RemoteFile:
 
     def metadata_of(self, info: zipfile.ZipInfo) -> bytes | None:
         """Return the copy beside the wheel, if that is the member, and saves a request."""
-        if self._metadata is None or self.kept(info.header_offset) is not None:
+        if self._metadata is None or self._is_kept(info.header_offset):
             return None
         data = self._metadata()
         same = data is not None and (len(data), zlib.crc32(data)) == (info.file_size, info.CRC)
         return data if same else None
 
-    def kept(self, offset: int) -> tuple[int, bytes] | None:
-        """Return a part that has the byte at an offset, and where the part begins."""
+    def _is_kept(self, offset: int) -> bool:
+        with self._lock:
+            return self._kept_part(offset) is not None
+
+    def part(self, offset: int, size: int) -> tuple[int, bytes]:
+        """Return a part that has the byte at an offset, and where the part begins.
+
+        Args:
+            offset: The offset.
+            size: How much to fetch from there if that is not kept: at most up to the next part.
+        """
+        with self._lock:
+            while (found := self._kept_part(offset)) is None:
+                if not any(start <= offset < end for start, end in self._coming.items()):
+                    break
+                self._lock.wait()  # another reader fetches it
+            if found is not None:
+                return found
+            place = bisect_right(self._starts, offset)
+            following = [start for start in self._coming if start > offset]
+            following += [self._tail.first, *self._starts[place : place + 1]]
+            end = min(offset + size, *following)
+            self._coming[offset] = end
+        try:
+            started = monotonic()
+            data = self._ranges.range(offset, end - 1, self.size)
+            self._budget.wait(monotonic() - started)
+            self._keep(offset, data)
+        finally:
+            with self._lock:
+                del self._coming[offset]
+                self._lock.notify_all()
+        return offset, data
+
+    def _kept_part(self, offset: int) -> tuple[int, bytes] | None:
         if offset >= self._tail.first:
             return self._tail.first, self._tail.data
-        with self._lock:
-            place = bisect_right(self._starts, offset)
-            start = self._starts[place - 1] if place else 0
-            data = self._parts.get(start, b"")
-            return (start, data) if offset < start + len(data) else None
-
-    def fetch(self, offset: int, size: int) -> bytes:
-        """Fetch bytes that are not kept: at least one, and at most up to the next kept part."""
-        with self._lock:
-            place = bisect_right(self._starts, offset)
-            end = self._starts[place] if place < len(self._starts) else self._tail.first
-        last = min(offset + size, end) - 1
-        started = monotonic()
-        data = self._ranges.range(offset, last, self.size)
-        self._budget.wait(monotonic() - started)
-        self._keep(offset, data)
-        return data
+        place = bisect_right(self._starts, offset)
+        start = self._starts[place - 1] if place else 0
+        data = self._parts.get(start, b"")
+        return (start, data) if offset < start + len(data) else None
 
     def _keep(self, offset: int, data: bytes) -> None:
         with self._lock:
-            if offset in self._parts:
-                return
             insort(self._starts, offset)
             self._parts[offset] = data
             self._kept += len(data)
@@ -149,7 +168,7 @@ class _Reader(io.RawIOBase):
         self._position = 0
         self._part: tuple[int, bytes] = (0, b"")
         self._at_once = _LEAST
-        self._fetched_to = 0
+        self._read_to = 0
 
     def readable(self) -> bool:
         return True
@@ -181,13 +200,11 @@ class _Reader(io.RawIOBase):
         """Return a part with the next byte; what is fetched for it reaches to `end` or further."""
         position = self._position
         start, data = self._part
-        if not start <= position < start + len(data):
-            self._part = self._file.kept(position) or (position, self._fetch(end - position))
+        if start <= position < start + len(data):
+            return self._part
+        near = 0 <= position - self._read_to <= max(self._at_once, _LEAST)
+        at_once = min(self._at_once * 2, _MOST) if near else _LEAST
+        self._part = self._file.part(position, min(max(end - position, at_once), _MOST))
+        if self._part[0] == position:  # it was fetched for this
+            self._at_once, self._read_to = at_once, position + len(self._part[1])
         return self._part
-
-    def _fetch(self, size: int) -> bytes:
-        near = 0 <= self._position - self._fetched_to <= max(self._at_once, _LEAST)
-        self._at_once = min(self._at_once * 2, _MOST) if near else _LEAST
-        data = self._file.fetch(self._position, min(max(size, self._at_once), _MOST))
-        self._fetched_to = self._position + len(data)
-        return data

@@ -15,12 +15,13 @@ def make_parser() -> Parser:
         prog="torch-abi-audit",
         description="Audit wheels of PyTorch extensions before you upload them: which PyTorch and"
         " Python versions and platforms they support, and whether their metadata says the same.",
-        epilog="Other commands: `torch-abi-audit repair WHEEL` writes wheels with metadata that"
-        " fits; `torch-abi-audit explain RULE` tells what a finding means and how to fix it, and"
-        " `explain SYMBOL` what the stable ABI has instead of a C++ symbol;"
-        " `torch-abi-audit schema` prints the JSON Schema of the report. Exit code: 0 all safe,"
-        " pinned or not applicable; 1 a wheel is unsafe; 2 usage error, or a target could not be"
-        " audited",
+        epilog="Other commands: `repair WHEEL` writes wheels with metadata that fits; `index"
+        " REQUIREMENT` audits what is published, `compat PACKAGE` shows which of its releases work"
+        " with which torch, `survey FILE` shows the state of many packages, and `cache` what these"
+        " keep; `explain RULE` tells what a finding means and how to fix it, and `explain SYMBOL`"
+        " what the stable ABI has instead of a C++ symbol; `schema` prints the JSON Schema of the"
+        " report. Exit code: 0 all safe, pinned or not applicable; 1 a wheel is unsafe; 2 usage"
+        " error, or a target could not be audited",
     )
     parser.add_argument(
         "targets",
@@ -46,6 +47,12 @@ def make_parser() -> Parser:
     )
     parser.add_argument(
         "--all", action="store_true", help="also list packages that do not use torch"
+    )
+    parser.add_argument(
+        "--index",
+        action="store_true",
+        help="allow the network: look up on the package index what to install instead of packages"
+        " that do not fit the installed torch",
     )
     add_deciding(parser)
     add_reports(parser)

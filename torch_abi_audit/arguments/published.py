@@ -5,19 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.archive.members import processors
 from torch_abi_audit.arguments.checking import add_checking, add_deciding, add_judging
 from torch_abi_audit.arguments.parser import Parser, parsed
 from torch_abi_audit.arguments.reports import add_reports, add_tables
 from torch_abi_audit.budget import parse_limit
 from torch_abi_audit.config import parse_release
 from torch_abi_audit.errors import AuditError
+from torch_abi_audit.published.engine import DEFAULT_JOBS
 from torch_abi_audit.published.select import ALL, HOST, parse_platforms, parse_python
 
 if TYPE_CHECKING:
     import argparse
 
-_MOST_JOBS = 8
 _MOST_DIGITS = 7
 
 
@@ -115,14 +114,13 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         "--no-cache", action="store_true", help="neither use nor keep results of earlier runs"
     )
     _add_cache_folder(sources)
-    jobs = min(_MOST_JOBS, 2 * processors())  # they wait for the index half of the time
     sources.add_argument(
         "-j",
         "--jobs",
         type=parsed(_number),
-        default=jobs,
+        default=DEFAULT_JOBS,
         metavar="N",
-        help=f"how many wheels to read at the same time (default here: {jobs})",
+        help=f"how many wheels to read at the same time (default here: {DEFAULT_JOBS})",
     )
 
 

@@ -25,7 +25,7 @@ _NAME = "results.sqlite"
 _BESIDE = ("", "-journal", "-wal", "-shm")  # what SQLite writes
 _WAIT = 10.0  # seconds for another process
 _MOST_BYTES = 2 << 30
-_DROPPED = 0.25  # of the entries, the oldest, where there are more bytes than that
+_DROPPED = 0.25  # of the entries of a kind, where there are more bytes than that
 _TABLE = """
 create table if not exists entries (
     kind text not null, key text not null, data blob not null,
@@ -163,12 +163,16 @@ class Cache:
 
     @staticmethod
     def _shrink(database: sqlite3.Connection) -> None:
-        """Delete the oldest entries, and give their space back."""
+        """Delete the oldest entries of the kind that takes most, and give their space back."""
+        (kind,) = database.execute(
+            "select kind from entries group by kind order by sum(length(data)) desc"
+        ).fetchone()
         with database as transaction:
             transaction.execute(
-                "delete from entries where written <= (select written from entries order by written"
-                " limit 1 offset (select cast(count(*) * ? as integer) from entries))",
-                (_DROPPED,),
+                "delete from entries where kind = :kind and written <= (select written from entries"
+                " where kind = :kind order by written limit 1 offset (select"
+                " cast(count(*) * :dropped as integer) from entries where kind = :kind))",
+                {"kind": kind, "dropped": _DROPPED},
             )
         database.execute("vacuum")
 

@@ -14,9 +14,11 @@ from torch_abi_audit.verdict.policy import EXIT_ERROR
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from torch_abi_audit.arguments.parser import Parser
+    from torch_abi_audit.model import TargetReport
     from torch_abi_audit.targets.installed import Site
 
 
@@ -60,8 +62,19 @@ def _audit(options: argparse.Namespace, *, whole: bool) -> int:
     if environment is not None and unread:
         complain(f"the installed torch can't be read: {environment.error}")
     reports = (report for name in progress.targets(targets) for report in audit(name))
-    code = reporting.write(reports, progress)
+    try:
+        code = reporting.write(_advised(reports, auditor) if options.index else reports, progress)
+    except AuditError as error:  # of the index
+        return refuse(str(error))
     return EXIT_ERROR if unread else code
+
+
+def _advised(reports: Iterable[TargetReport], auditor: Auditor) -> Iterator[TargetReport]:
+    """Yield reports with the releases to install of packages that do not fit."""
+    # Only where the network is allowed; it needs an extra.
+    from torch_abi_audit.commands.answers import advised  # noqa: PLC0415
+
+    return advised(reports, auditor)
 
 
 def _site(path: Path | None) -> Site | None:

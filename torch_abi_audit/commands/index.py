@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch_abi_audit.audit import Auditor
 from torch_abi_audit.commands.messages import complain, refuse
-from torch_abi_audit.commands.published import ask, cache_of, sources_of, task_of, watched
+from torch_abi_audit.commands.published import Way, ask, cache_of, sources_of, task_of, watched
 from torch_abi_audit.commands.reporting import Reporting
 from torch_abi_audit.commands.settings import configuration, destinations, options_of
 from torch_abi_audit.errors import AuditError
@@ -47,9 +47,9 @@ def run(options: argparse.Namespace, parser: Parser) -> int:
             complain(f"{item.requirement}: {line}")
     number = sum(len(item.selection.wheels) for item in asked)
     progress = ProgressBar(number, shown=not options.quiet)
-    limits = auditor.options.limits
+    way = Way(sources, auditor.options.limits, options.jobs)
     files = {file.url: file for item in asked for file in item.selection.wheels}
-    tasks = [task_of(file, sources, limits, options) for file in files.values()]
+    tasks = [task_of(file, way, verify=options.verify) for file in files.values()]
     with cache_of(options) as cache, make_engine(options.jobs, len(tasks)) as engine:
 
         def reports() -> Iterator[TargetReport]:

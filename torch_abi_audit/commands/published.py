@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch_abi_audit.published.collect import Found
     from torch_abi_audit.report.progress import ProgressBar
 
+MANY = 1 << 16  # tasks, of an engine that has not been given any yet
 _AT_ONCE = 8  # requests to one host, of all processes together
 
 
@@ -39,6 +40,20 @@ class Asked(NamedTuple):
     requirement: Requirement
     selection: Selection
     errors: tuple[str, ...] = ()
+
+
+class Way(NamedTuple):
+    """How wheels are read.
+
+    Attributes:
+        sources: How indexes are reached.
+        limits: What reading a wheel may take.
+        jobs: How many wheels are read at the same time.
+    """
+
+    sources: Sources
+    limits: Limits
+    jobs: int
 
 
 def sources_of(options: argparse.Namespace) -> Sources:
@@ -93,15 +108,7 @@ def watched(found: Iterable[Found], progress: ProgressBar) -> Iterator[Found]:
         yield item
 
 
-def task_of(
-    file: IndexFile,
-    sources: Sources,
-    limits: Limits,
-    options: argparse.Namespace,
-    *,
-    judge: bool = False,
-) -> Task:
-    """Return the task of reading a wheel."""
-    verify = getattr(options, "verify", False)
-    at_once = max(1, _AT_ONCE // options.jobs)
-    return Task(file, sources, verify, limits, at_once, judge)
+def task_of(file: IndexFile, way: Way, *, verify: bool = False, judge: bool = False) -> Task:
+    """Return the task of reading a wheel, and of judging it."""
+    at_once = max(1, _AT_ONCE // way.jobs)
+    return Task(file, way.sources, verify, way.limits, at_once, judge)

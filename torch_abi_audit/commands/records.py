@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.audit import Auditor, Options
+from torch_abi_audit.cache.store import Cache
 from torch_abi_audit.commands.messages import complain
-from torch_abi_audit.commands.published import task_of, watched
+from torch_abi_audit.commands.published import MANY, ask, task_of, watched
+from torch_abi_audit.index.session import Session
 from torch_abi_audit.published.collect import collect
+from torch_abi_audit.published.engine import make_engine
 from torch_abi_audit.survey.wheel import WheelRecord, record_of
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
-    from torch_abi_audit.budget import Limits
-    from torch_abi_audit.cache.store import Cache
+    from packaging.requirements import Requirement
+
+    from torch_abi_audit.commands.published import Asked, Way
     from torch_abi_audit.index.pages import IndexFile
     from torch_abi_audit.index.sources import Sources
     from torch_abi_audit.published.collect import Found
     from torch_abi_audit.published.engine import Engine
+    from torch_abi_audit.published.select import Wanted
     from torch_abi_audit.report.progress import ProgressBar
 
 
@@ -27,9 +33,7 @@ class Records:
     """Reads and judges published wheels, and remembers whether all could be read.
 
     Args:
-        options: The arguments.
-        sources: How indexes are reached.
-        limits: What reading a wheel may take.
+        way: How wheels are read.
         engine: What reads.
         cache: What was read before.
 
@@ -37,27 +41,16 @@ class Records:
         failed: Whether a wheel could not be read.
     """
 
-    def __init__(
-        self,
-        options: argparse.Namespace,
-        sources: Sources,
-        limits: Limits,
-        engine: Engine,
-        cache: Cache,
-    ) -> None:
-        self._options = options
-        self._sources = sources
-        self._limits = limits
+    def __init__(self, way: Way, engine: Engine, cache: Cache) -> None:
+        self._way = way
         self._engine = engine
         self._cache = cache
-        self._auditor = Auditor(Options(limits=limits))
+        self._auditor = Auditor(Options(limits=way.limits))
         self.failed = False
 
     def of(self, files: Iterable[IndexFile], progress: ProgressBar) -> list[WheelRecord]:
         """Return the records of wheels, those that could not be read included."""
-        tasks = [
-            task_of(file, self._sources, self._limits, self._options, judge=True) for file in files
-        ]
+        tasks = [task_of(file, self._way, judge=True) for file in files]
         found = watched(collect(tasks, self._engine, self._cache), progress)
         try:
             return [record for item in found if (record := self._record(item, progress))]
@@ -79,3 +72,31 @@ class Records:
             return record_of(self._auditor.refuse(name, str(reason)), filename=name)
         except ValueError:
             return None  # the name says nothing of where the wheel belongs
+
+
+class Reader(NamedTuple):
+    """What reads an index: its pages, and its wheels."""
+
+    sources: Sources
+    session: Session
+    records: Records
+
+    def ask(self, requirements: Iterable[Requirement], wanted: Wanted) -> list[Asked]:
+        """Look up what requirements come to; see `published.ask`."""
+        return ask(requirements, self.sources, self.session, wanted)
+
+
+@contextmanager
+def reading(way: Way, folder: Path | None) -> Iterator[Reader]:
+    """Read in processes of this machine, through a cache.
+
+    Args:
+        way: How wheels are read.
+        folder: Where the cache is; None for none.
+    """
+    with (
+        Session(way.sources) as session,
+        Cache(folder, complain) as cache,
+        make_engine(way.jobs, MANY) as engine,
+    ):
+        yield Reader(way.sources, session, Records(way, engine, cache))

@@ -11,7 +11,7 @@ from torch_abi_audit.abi import demangler
 from torch_abi_audit.budget import Limits
 from torch_abi_audit.catalog import load_catalog
 from torch_abi_audit.commands.messages import complain, refuse
-from torch_abi_audit.commands.published import ask, cache_of, sources_of
+from torch_abi_audit.commands.published import MANY, Way, ask, cache_of, sources_of
 from torch_abi_audit.commands.records import Records
 from torch_abi_audit.commands.tables import table_destinations, today, write_tables
 from torch_abi_audit.errors import AuditError, reason_of
@@ -22,6 +22,7 @@ from torch_abi_audit.published.select import (
     Wanted,
     parse_platforms,
     parse_requirement,
+    spelled,
 )
 from torch_abi_audit.report.progress import ProgressBar
 from torch_abi_audit.survey.documents import survey_document
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from torch_abi_audit.survey.wheel import WheelRecord
 
 _MOST_BYTES = 1 << 20
-_MOST_JOBS = 1 << 16  # of an engine that has not been given any tasks yet
 
 
 def run(options: argparse.Namespace, parser: Parser) -> int:
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace, parser: Parser) -> int:
                 str(item.requirement.name): item
                 for item in ask(requirements, sources, session, wanted)
             }
-        records = Records(options, sources, limits, engine, cache)
+        records = Records(Way(sources, limits, options.jobs), engine, cache)
         read = _read(asked, records, quiet=options.quiet)
     failed = records.failed
     for item in asked.values():
@@ -108,7 +108,7 @@ def read_names(path: Path) -> list[Requirement]:
 def _engine(options: argparse.Namespace) -> Engine:
     if options.engine == "dask":
         return DaskEngine(options.scheduler, options.jobs)
-    return make_engine(options.jobs, _MOST_JOBS)
+    return make_engine(options.jobs, MANY)
 
 
 def _read(
@@ -147,6 +147,6 @@ def _notes(asked: Mapping[str, Asked], platforms: Sequence[str]) -> dict[str, st
         if item.errors:
             notes[name] = "could not be looked up"
         elif not item.selection.wheels:
-            where = f" for {', '.join(platforms)}" if platforms else ""
+            where = f" for {', '.join(map(spelled, platforms))}" if platforms else ""
             notes[name] = f"no wheels{where}"
     return notes

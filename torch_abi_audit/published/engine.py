@@ -15,6 +15,7 @@ from itertools import islice
 from multiprocessing import get_context, parent_process
 from typing import TYPE_CHECKING, Any, Protocol
 
+from torch_abi_audit.archive.members import processors
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.published.task import Outcome, perform
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.published.task import Task
 
+DEFAULT_JOBS = min(8, 2 * processors())  # they wait for the index half of the time
 _AHEAD = 3  # tasks given out for each worker, so that none waits
 _RETRIES = 2
 _MOST_PROCESSES = 61  # Windows can't wait for more

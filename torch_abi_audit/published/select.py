@@ -55,13 +55,14 @@ class Selection:
 
     Attributes:
         wheels: The wheels, the newest release first.
-        releases: Every release that matches and has a file, the newest first, with what is left
-            of it: no wheel at all, wheels for other platforms, or yanked ones.
+        releases: Every release that matches and has a file, the newest first.
+        more: Whether older releases that match were not looked at.
         left_out: One line for each reason to leave files out, with their names.
     """
 
     wheels: tuple[IndexFile, ...]
     releases: tuple[Version, ...] = ()
+    more: bool = False
     left_out: tuple[str, ...] = ()
 
 
@@ -128,6 +129,15 @@ def host_platform() -> str:
     return found
 
 
+def spelled(platform: str) -> str:
+    """Return a platform as coverage spells it.
+
+    >>> spelled("linux_x86_64")
+    'linux x86_64'
+    """
+    return platform.replace("_", " ", 1)
+
+
 def host_python() -> Interpreter:
     """Return the build of Python that this runs on."""
     free_threaded = "free-threading" in sys.version
@@ -155,8 +165,10 @@ def select(files: Iterable[IndexFile], requirement: Requirement, wanted: Wanted)
     yanked: list[IndexFile] = []
     others: list[IndexFile] = []
     chosen: list[Version] = []
+    more = False
     for release in matching:
         if wanted.latest is not None and len(chosen) == wanted.latest:
+            more = True
             break
         of_release = by_release[release]
         found = [f for f in of_release if f.kind is FileKind.WHEEL and not f.yanked]
@@ -173,7 +185,7 @@ def select(files: Iterable[IndexFile], requirement: Requirement, wanted: Wanted)
         *_left_out("source distribution", sdists),
         *_left_out("other file", [*rest, *nameless]),
     )
-    return Selection(tuple(wheels), tuple(matching), lines)
+    return Selection(tuple(wheels), tuple(matching), more, lines)
 
 
 def claims_of(file: IndexFile) -> Claims | None:

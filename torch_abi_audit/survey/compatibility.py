@@ -276,6 +276,7 @@ def best_release(  # noqa: PLR0913 -- all that an installer goes by
         return question.answer(AnswerKind.UNKNOWN, why)
     found = [_release(version, of, question.wanted) for version, of in wheels.items()]
     other = {v for v, of in wheels.items() if not all(_fits_build(w, torch.local) for w in of)}
+    elsewhere = [item for item in found if item.version in other and item.suits]
     found = [i._replace(fit=min(i.fit, _Fit.BREAKS)) if i.version in other else i for i in found]
     suiting = [item for item in found if item.suits]
     if suiting:
@@ -284,6 +285,10 @@ def best_release(  # noqa: PLR0913 -- all that an installer goes by
     why = f"no release of {project}{having} is known to work with torch {torch}"
     if any(item.error is not None for of in wheels.values() for item in of):
         why += ", but not all wheels could be read"
+    if elsewhere:
+        best = max(elsewhere, key=_preference).version
+        why += f"; nearest: {best} loads with the build of torch {torch.public} on PyPI"
+        return question.answer(AnswerKind.NONE, why)
     return question.answer(AnswerKind.NONE, f"{why}{_nearest(question, found, wheels)}")
 
 

@@ -23,7 +23,13 @@ from packaging.version import InvalidVersion, Version
 from torch_abi_audit.budget import Budget
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.formats import is_library_name
-from torch_abi_audit.model import TargetContents, TargetKind, basename
+from torch_abi_audit.model import (
+    Interpreter,
+    PythonVersion,
+    TargetContents,
+    TargetKind,
+    basename,
+)
 from torch_abi_audit.targets.editable import (
     added_folders,
     decode_pth,
@@ -36,6 +42,7 @@ from torch_abi_audit.targets.files import claims_of, read_files, read_small, wal
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+_PYTHON_FOLDER = re.compile(r"python(3)\.(\d{1,2})(t?)")
 _SITE_PACKAGES = frozenset({"site-packages", "dist-packages"})
 _INFO = re.compile(r"(?P<name>[^~-][^-]*)(?:-.*)?\.(?:dist-info|egg-info|egg-link)")
 # Setuptools' finder for an editable install says where the packages are.
@@ -256,6 +263,16 @@ class Site:
                 continue  # its own audit reports it
             found |= {name for name in names if is_library_name(name)}
         return frozenset(found)
+
+    @cached_property
+    def python(self) -> Interpreter | None:
+        """The build of CPython that the folders are for, if their paths tell."""
+        for folder in self.folders:
+            for part in reversed(folder.parts):
+                if match := _PYTHON_FOLDER.fullmatch(part):
+                    python = PythonVersion(int(match[1]), int(match[2]))
+                    return Interpreter(python, free_threaded=bool(match[3]))
+        return None
 
     def folder_of(self, name: str) -> Path | None:
         """Return the folder that contains a package's own folder of that name.

@@ -1,0 +1,171 @@
+"""Which published release of a package works with a torch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from packaging.requirements import Requirement
+
+from torch_abi_audit.cache.store import default_folder
+from torch_abi_audit.commands.messages import complain
+from torch_abi_audit.commands.published import Way
+from torch_abi_audit.commands.records import reading
+from torch_abi_audit.index.sources import find_sources
+from torch_abi_audit.published.engine import DEFAULT_JOBS
+from torch_abi_audit.published.select import Wanted, host_platform, host_python, spelled
+from torch_abi_audit.report.progress import ProgressBar
+from torch_abi_audit.survey.compatibility import AnswerKind, best_release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from packaging.version import Version
+
+    from torch_abi_audit.audit import Auditor
+    from torch_abi_audit.catalog import Catalog
+    from torch_abi_audit.commands.published import Asked
+    from torch_abi_audit.commands.records import Reader, Records
+    from torch_abi_audit.index.pages import IndexFile
+    from torch_abi_audit.model import TargetReport
+    from torch_abi_audit.survey.compatibility import Answer
+    from torch_abi_audit.survey.wheel import WheelRecord
+    from torch_abi_audit.targets.installed import Site
+
+WORKING = (AnswerKind.GUARANTEED, AnswerKind.LOADS)
+
+
+class Question(NamedTuple):
+    """For which torch, Python and platform a release is looked for.
+
+    Attributes:
+        torch: A torch release, or a minor release.
+        python: The build of CPython, such as ``3.12``.
+        platform: The system and the machine, such as ``linux x86_64``.
+    """
+
+    torch: Version
+    python: str
+    platform: str
+
+
+def answer(
+    asked: Asked, question: Question, records: Records, catalog: Catalog, progress: ProgressBar
+) -> Answer:
+    """Return which release of a package works with a torch.
+
+    Releases are read from the newest on, until an older one can't be better: one that is
+    guaranteed to work was found, or what is older was built before that torch was there.
+    """
+    name = asked.requirement.name
+    read: list[WheelRecord] = []
+    found = _best(name, read, question, catalog)
+    since = [
+        day
+        for release, day in catalog.released.items()
+        if release.release[:2] == question.torch.release[:2]
+    ]
+    for files in _releases(asked.selection.wheels):
+        read += records.of(files, progress)
+        found = _best(name, read, question, catalog)
+        uploaded = [file.uploaded.date() for file in files if file.uploaded is not None]
+        older = bool(since and uploaded) and max(uploaded) < min(since)
+        if found.kind is AnswerKind.GUARANTEED or (found.kind in WORKING and older):
+            break
+    return found
+
+
+def _best(name: str, read: Sequence[WheelRecord], question: Question, catalog: Catalog) -> Answer:
+    return best_release(
+        name,
+        read,
+        question.torch,
+        catalog.releases,
+        python=question.python,
+        platform=question.platform,
+    )
+
+
+def _releases(files: Sequence[IndexFile]) -> Iterator[list[IndexFile]]:
+    """Yield the wheels of a few releases after the other, so that processes have work."""
+    some: list[IndexFile] = []
+    for _, of_release in groupby(files, key=lambda file: file.version):
+        some += of_release
+        if len(some) >= DEFAULT_JOBS:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+class Adviser:
+    """Looks up what to install instead of packages that do not fit the installed torch.
+
+    Args:
+        reader: What reads the index.
+        catalog: The known torch releases.
+        site: Where the packages are installed.
+        torch: The version of the torch that is installed there.
+
+    Attributes:
+        failed: Whether something could not be looked up.
+
+    Raises:
+        AuditError: Torch has no wheels for this host.
+    """
+
+    def __init__(self, reader: Reader, catalog: Catalog, site: Site, torch: Version) -> None:
+        self._reader = reader
+        self._catalog = catalog
+        self._platform = host_platform()
+        self._python = site.python or host_python()
+        self._torch = torch
+        self.failed = False
+
+    def answer(self, name: str) -> Answer | None:
+        """Return which release of a package to install; None if it could not be looked up."""
+        wanted = Wanted((self._platform,), self._python)
+        (asked,) = self._reader.ask([Requirement(name)], wanted)
+        for line in asked.errors:
+            complain(f"{name}: {line}")
+        if asked.errors:
+            self.failed = True
+            return None
+        question = Question(self._torch, str(self._python), spelled(self._platform))
+        progress = ProgressBar(len(asked.selection.wheels), shown=False)
+        return answer(asked, question, self._reader.records, self._catalog, progress)
+
+    def advise(self, report: TargetReport) -> TargetReport:
+        """Return the report of a package with the release to install instead as its remedy."""
+        here = report.here
+        if here is None or here.remedy is None or report.claims is None:
+            return report
+        found = self.answer(report.claims.name)
+        if found is None:
+            return report
+        old = here.remedy
+        new = old._replace(why=f"{old.why}; {found.why}")
+        if found.kind in WORKING:
+            new = new._replace(command=found.command)
+        summary = f"{new.why}; {report.summary.removeprefix(f'{old.why}; ')}"
+        return replace(report, here=here._replace(remedy=new), summary=summary)
+
+
+def advised(reports: Iterable[TargetReport], auditor: Auditor) -> Iterator[TargetReport]:
+    """Yield reports, those of packages that do not fit with the release to install instead.
+
+    Raises:
+        AuditError: What pip is configured to use can't be read, or torch has no wheels for this
+            host.
+    """
+    adviser = None
+    way = Way(find_sources(), auditor.options.limits, DEFAULT_JOBS)
+    with reading(way, default_folder()) as reader:
+        for report in reports:
+            torch = auditor.site.version_of("torch") if report.here is not None else None
+            if torch is None:
+                yield report
+                continue
+            adviser = adviser or Adviser(reader, auditor.catalog, auditor.site, torch)
+            yield adviser.advise(report)
