@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from torch_abi_audit import __version__
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.arguments.parser import Parser
     from torch_abi_audit.commands.published import Asked
+    from torch_abi_audit.index.pages import IndexFile
     from torch_abi_audit.published.engine import Engine
     from torch_abi_audit.survey.wheel import WheelRecord
 
@@ -64,7 +66,7 @@ def run(options: argparse.Namespace, parser: Parser) -> int:
     with engine, cache_of(options) as cache:
         with Session(sources) as session:
             asked = {
-                str(item.requirement.name): item
+                str(canonicalize_name(item.requirement.name)): item
                 for item in ask(requirements, sources, session, wanted)
             }
         records = Records(Way(sources, limits, options.jobs), engine, cache)
@@ -88,7 +90,7 @@ def read_names(path: Path) -> list[Requirement]:
     """Read the packages that a file names: one a line, without comments.
 
     Raises:
-        AuditError: It can't be read, or has something else.
+        AuditError: It can't be read, has something else, or different releases of one package.
     """
     try:
         if path.stat().st_size > _MOST_BYTES:
@@ -99,10 +101,14 @@ def read_names(path: Path) -> list[Requirement]:
     except UnicodeDecodeError as error:
         raise AuditError(f"{path}: not UTF-8") from error
     lines = (line.partition("#")[0].strip() for line in text.splitlines())
-    found = [parse_requirement(line) for line in dict.fromkeys(filter(None, lines))]
+    found: dict[str, Requirement] = {}
+    for requirement in map(parse_requirement, filter(None, lines)):
+        first = found.setdefault(canonicalize_name(requirement.name), requirement)
+        if first.specifier != requirement.specifier:
+            raise AuditError(f"{path}: names both {first} and {requirement}")
     if not found:
         raise AuditError(f"{path}: names no package")
-    return found
+    return [*found.values()]
 
 
 def _engine(options: argparse.Namespace) -> Engine:
@@ -117,19 +123,24 @@ def _read(
     """Read the newest release of each package, then older ones as far as they are of interest."""
     read: dict[str, list[WheelRecord]] = {name: [] for name in asked}
     published = _published(asked)
+    given: set[IndexFile] = set()
     while True:
         following = {name: needed_next(read[name], published[name]) for name in asked}
-        files = [
-            file
+        # Metadata may name another release, or package, than the filename: no file is read twice.
+        owners = {
+            file: name
             for name, version in following.items()
             if version is not None
             for file in asked[name].selection.wheels
-            if file.version == Version(version)
-        ]
-        if not files:
+            if file.version == Version(version) and file not in given
+        }
+        if not owners:
             return read
-        for record in records.of(files, ProgressBar(len(files), shown=not quiet)):
-            read[record.project].append(record)
+        given |= owners.keys()
+        projects = {file.filename: name for file, name in owners.items()}
+        for record in records.of(owners, ProgressBar(len(owners), shown=not quiet)):
+            if record.filename in projects:  # not if somebody else has written to the cache
+                read[projects[record.filename]].append(record)
 
 
 def _published(asked: Mapping[str, Asked]) -> dict[str, list[str]]:
