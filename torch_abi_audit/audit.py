@@ -241,10 +241,9 @@ def _with_demands(subject: Subject, catalog: Catalog, options: Options) -> Subje
 
     pinned = pinned_torch(required, catalog.published)
     built = built_with(subject.libraries, subject.matrix, pinned)
-    matrix = with_layouts(subject.matrix, subject.libraries, built)
-    # Last, so that no cell depends on a date.
-    built = with_date(built, matrix, subject.day, catalog.released)
-    return replace(subject, built=built, matrix=matrix)
+    dated = with_date(built, subject.matrix, subject.day, catalog.released)
+    matrix = with_layouts(subject.matrix, subject.libraries, built, dated)
+    return replace(subject, built=dated, matrix=matrix)
 
 
 def _with_replacements(subject: Subject, catalog: Catalog) -> Subject:

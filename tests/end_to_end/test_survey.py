@@ -74,7 +74,7 @@ def test_the_state_of_packages(survey: Survey) -> None:
         "unstable": "not-started",
     }
     assert packages["stable-2-10"]["abi"] == "stable: complete since 1.0"
-    assert packages["macos-stable"]["abi"] == "no wheels for linux_x86_64"
+    assert packages["macos-stable"]["abi"] == "no wheels for linux x86_64"
     assert packages["unstable"]["errors"]
     asked = len(survey.server.requests)
     assert survey(NAMES, "--json") == found

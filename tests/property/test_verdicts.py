@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.builders import CATALOG, claims, library, subject
@@ -115,8 +115,17 @@ OPTIONS = st.builds(
 )
 
 
+# Several libraries for each release, which lack the same ones.
+SIDE_BY_SIDE = {
+    f"x/torch-{release}/{name}": library(needed=("libtorch.so",))
+    for release in ("2.9", "2.10")
+    for name in ("libx.so", "libz.so")
+}
+
+
 @settings(max_examples=500, deadline=None)
 @given(libraries(), CLAIMS, OPTIONS)
+@example(SIDE_BY_SIDE, claims("py39-none-manylinux_2_28_x86_64"), Options())
 def test_nothing_in_a_report_contradicts_the_rest(
     items: dict[str, Library], promised: Claims, options: Options
 ) -> None:

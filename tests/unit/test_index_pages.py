@@ -345,3 +345,10 @@ def test_a_page_that_is_too_large(server: Server, monkeypatch: pytest.MonkeyPatc
     assert files_of(server, b" " * 1001).errors == (
         f"cannot read demo-pkg from {server.host}: the server sent more than 1000 bytes",
     )
+
+
+def test_credentials_of_an_address_without_a_scheme_are_not_shown(tmp_path: Path) -> None:
+    errors = found("user:secret@x/simple", links=("me:secret@x/links",)).errors
+    assert errors == ("x/simple: no such folder", "x/links: no such file or folder")
+    folder = tmp_path / "a@b"
+    assert found(str(folder)).errors == (f"{folder}: no such folder",)

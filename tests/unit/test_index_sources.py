@@ -248,3 +248,9 @@ def test_the_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AuditError) as caught:
         import_module("torch_abi_audit.index.session")
     assert str(caught.value) == message
+
+
+def test_credentials_are_in_no_representation() -> None:
+    """Dask writes the arguments of what fails into its logs."""
+    address = "https://user:secret@x/"
+    assert "secret" not in repr(Sources((address,), (address,), proxy=address))

@@ -397,6 +397,45 @@ def test_rows(
     assert letters(found.row) == row
 
 
+V9_1 = Version("2.9.1")
+
+
+@pytest.mark.parametrize(
+    ("imports", "built", "left", "row"),
+    [
+        # Of 2.10.0 and 2.11.0, which differ, the date leaves one.
+        ((UNDEFINED,), (V10, V11), (V10,), "?=?x"),
+        ((UNDEFINED,), (V10, V11), (V11,), "??=x"),
+        # Nothing that the other signs show depends on it.
+        ((UNDEFINED,), (V9, V10), (V9,), "==xx"),
+        ((UNDEFINED,), (V9,), (V9,), "==xx"),
+        # It leaves several minor releases: neither is the one of the build.
+        ((UNDEFINED,), (V9, V10, V11), (V9, V10), "???x"),
+        # Nor is it known which it was if all that it gives is the newest possible one.
+        ((UNDEFINED,), (V10, V11), (), "???x"),
+        # It was built with a release of which no layouts are known.
+        ((UNDEFINED,), (V9_1, V10), (V9_1,), "????"),
+        ((UNDEFINED,), (V9_1, V10), (V9, V9_1), "????"),
+        # The other one is not known, but this is.
+        ((UNDEFINED,), (V10, Version("2.3.0")), (V10,), "?=??"),
+    ],
+)
+def test_what_a_date_leaves(
+    made_up: Layouts,
+    imports: tuple[str, ...],
+    built: tuple[Version, ...],
+    left: tuple[Version, ...],
+    row: str,
+) -> None:
+    subject = item(*imports)
+    known = BuiltWith(built, Sign.ASSERTIONS, 1, 1)
+    dated = {subject.path: known._replace(releases=left)}
+    found = with_layouts(matrix(subject), [subject], {subject.path: known}, dated)
+    assert letters(found.libraries[subject.path]) == letters(found.row) == row
+    without = with_layouts(matrix(subject), [subject], {subject.path: known}, {subject.path: None})
+    assert "=" not in letters(without.row) or letters(without.row) == row
+
+
 def test_what_changed(made_up: Layouts) -> None:
     cell = judged(item(ITERATOR, LIBRARY, UNDEFINED), V9).row[V12]
     assert cell.changes == (

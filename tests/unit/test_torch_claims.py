@@ -238,7 +238,31 @@ def test_no_alternative_for_a_release() -> None:
     (found,) = of_rule("torch-symbol-missing", item)
     assert found.message == "the metadata allows torch 2.11, but no library of */_C.so is for that"
     assert found.libraries == ("torch-2.10/_C.so", "torch-2.9/_C.so")
-    assert fix_of(found) == "add a library for each of these releases, or exclude them"
+    assert fix_of(found) == "add libraries for torch 2.11, or exclude that release"
+
+
+def test_several_libraries_have_no_alternative_for_a_release() -> None:
+    """Those that lack the same releases are one finding, with one fix."""
+    old = library("aoti_torch_old", needed=TORCH)
+    libraries = {
+        f"torch-{release}/{name}.so": old
+        for release in ("2.9", "2.10")
+        for name in ("_A", "_B", "_C")
+    }
+    libraries |= {"torch-2.10/_D.so": old, "torch-2.11/_D.so": old}
+    promised = claims(torch=("torch>=2.9",))
+    other, found = of_rule("torch-symbol-missing", subject(libraries, promised))
+    assert found.message == (
+        "the metadata allows torch 2.11, but no library of */_A.so or 2 others is for that"
+    )
+    assert len(found.libraries) == 6
+    assert fix_of(found) == "add libraries for torch 2.11, or exclude that release"
+    assert other.message == "the metadata allows torch 2.9, but no library of */_D.so is for that"
+    del libraries["torch-2.9/_C.so"], libraries["torch-2.10/_C.so"]
+    _, found = of_rule("torch-symbol-missing", subject(libraries, promised))
+    assert found.message == (
+        "the metadata allows torch 2.11, but no library of */_A.so or */_B.so is for that"
+    )
 
 
 @pytest.mark.parametrize(

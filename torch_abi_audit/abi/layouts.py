@@ -190,7 +190,10 @@ def dependences(item: LibraryAudit, layouts: PlatformLayouts) -> dict[str, Depen
 
 
 def with_layouts(
-    matrix: Matrix, items: Iterable[LibraryAudit], built: Mapping[str, BuiltWith | None]
+    matrix: Matrix,
+    items: Iterable[LibraryAudit],
+    built: Mapping[str, BuiltWith | None],
+    dated: Mapping[str, BuiltWith | None] | None = None,
 ) -> Matrix:
     """Return a matrix whose cells also say whether layouts are as the libraries expect them.
 
@@ -198,12 +201,19 @@ def with_layouts(
         matrix: The cells; what they say about layouts is replaced.
         items: The libraries.
         built: What each was built with, by path.
+        dated: The same, narrowed by the date of the target. A date alone never shows a change:
+            it only tells that a release is unchanged if it belongs to the minor release left.
     """
     libraries = {path: _bare(row) for path, row in matrix.libraries.items()}
     for item in items:
         if item.torch.abi is TorchAbi.UNSTABLE and item.path in libraries:
             row = libraries[item.path]
-            history = _History(item, _bases(built.get(item.path), row))
+            narrowed = (dated or {}).get(item.path)
+            history = _History(
+                item,
+                _bases(built.get(item.path), row),
+                _of_one_minor(narrowed.releases if narrowed is not None else ()),
+            )
             for release, cell in row.items():
                 if cell.loads_but_for_cuda:
                     # The worst slice of a universal file counts.
@@ -261,16 +271,26 @@ def _bases(built: BuiltWith | None, row: Mapping[Version, Cell]) -> tuple[Versio
     return linking if len(row) > 1 else ()
 
 
+def _of_one_minor(releases: tuple[Version, ...]) -> tuple[Version, ...]:
+    """Return the releases if they belong to one minor release, otherwise none."""
+    return releases if len({release.release[:2] for release in releases}) == 1 else ()
+
+
 class _History:
     """The layouts that a library depends on, through the releases.
 
     Args:
         item: The library.
         bases: The releases that it may have been built with; none if not known.
+        likely: Those of a single minor release that a date leaves of them; none if it leaves
+            several, or if there is no other sign.
     """
 
-    def __init__(self, item: LibraryAudit, bases: Sequence[Version]) -> None:
+    def __init__(
+        self, item: LibraryAudit, bases: Sequence[Version], likely: Sequence[Version]
+    ) -> None:
         self._bases = bases
+        self._likely = likely
         few = len(item.torch.unstable) <= _MOST_SYMBOLS
         self._layouts = load_layouts().of(item.platform or "") if few else None
         self._needs: dict[str, Dependence] = {}
@@ -279,17 +299,28 @@ class _History:
 
     def cell(self, cell: Cell, release: Version) -> Cell:
         """Return a cell with what is known about layouts in its release."""
-        layouts, bases = self._layouts, self._bases
+        layout, changes = self._compare(self._bases, release)
+        series = {base.release[:2] for base in self._likely}
+        if layout is LayoutStatus.UNKNOWN and release.release[:2] in series:
+            # The report names this minor release as the one it was built with.
+            likely, _ = self._compare(self._likely, release)
+            layout = likely if likely is LayoutStatus.UNCHANGED else layout
+        return replace(cell, layout=layout, changes=changes)
+
+    def _compare(
+        self, bases: Sequence[Version], release: Version
+    ) -> tuple[LayoutStatus, tuple[LayoutChange, ...]]:
+        """Return whether layouts differ between a release and those that it was built with."""
+        layouts = self._layouts
         if layouts is None or not bases or not {release, *bases} <= set(layouts.releases):
-            return replace(cell, layout=LayoutStatus.UNKNOWN, changes=())
+            return LayoutStatus.UNKNOWN, ()
         changes = [self._changes(layouts, base, release) for base in bases]
         if all(changes):
-            return replace(cell, layout=LayoutStatus.CHANGED, changes=min(changes, key=len))
+            return LayoutStatus.CHANGED, min(changes, key=len)
         others = [base for base in bases if base != release]
         known = all(layouts.knows(n, release, base) for base in others for n in self._needs)
         same = known and not any(changes)
-        layout = LayoutStatus.UNCHANGED if same else LayoutStatus.UNKNOWN
-        return replace(cell, layout=layout, changes=())
+        return (LayoutStatus.UNCHANGED if same else LayoutStatus.UNKNOWN), ()
 
     def _changes(
         self, layouts: PlatformLayouts, base: Version, release: Version

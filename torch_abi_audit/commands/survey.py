@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.arguments.parser import Parser
     from torch_abi_audit.commands.published import Asked
+    from torch_abi_audit.index.pages import IndexFile
     from torch_abi_audit.published.engine import Engine
     from torch_abi_audit.survey.wheel import WheelRecord
 
@@ -89,7 +90,7 @@ def read_names(path: Path) -> list[Requirement]:
     """Read the packages that a file names, each once: one a line, without comments.
 
     Raises:
-        AuditError: It can't be read, or has something else.
+        AuditError: It can't be read, has something else, or different releases of one package.
     """
     try:
         if path.stat().st_size > _MOST_BYTES:
@@ -126,22 +127,24 @@ def _read(
     """Read the newest release of each package, then older ones as far as they are of interest."""
     read: dict[str, list[WheelRecord]] = {name: [] for name in asked}
     published = _published(asked)
-    tried: set[str] = set()
+    given: set[IndexFile] = set()
     while True:
         following = {name: needed_next(read[name], published[name]) for name in asked}
-        files = {
-            file.filename: file
+        # Metadata may name another release, or package, than the filename: no file is read twice.
+        owners = {
+            file: name
             for name, version in following.items()
             if version is not None
             for file in asked[name].selection.wheels
-            # One without a record would be the next for ever.
-            if file.version == Version(version) and file.filename not in tried
+            if file.version == Version(version) and file not in given
         }
-        if not files:
+        if not owners:
             return read
-        tried |= files.keys()
-        for record in records.of(files.values(), ProgressBar(len(files), shown=not quiet)):
-            read[files[record.filename].project].append(record)
+        given |= owners.keys()
+        projects = {file.filename: name for file, name in owners.items()}
+        for record in records.of(owners, ProgressBar(len(owners), shown=not quiet)):
+            if record.filename in projects:  # not if somebody else has written to the cache
+                read[projects[record.filename]].append(record)
 
 
 def _published(asked: Mapping[str, Asked]) -> dict[str, list[str]]:

@@ -51,6 +51,7 @@ _FILENAME = re.compile(r"(?=[^-]*(?:-[^-]*){1,24}\Z)[A-Za-z0-9][A-Za-z0-9._+!~-]
 _PACKAGES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".egg")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SPECIFIER = re.compile(r"[A-Za-z0-9 .,<>=!~*+()-]{1,200}")
+_CREDENTIALS = re.compile(r"^[^/\\@]*:[^/\\@]*@")  # of an address whose scheme was forgotten
 _PARSING = Lock()
 
 
@@ -189,7 +190,7 @@ class _Search:
 
     def _index_folder(self, root: Path, dropped: list[str]) -> list[IndexFile]:
         if not root.is_dir():
-            raise AuditError(f"{root}: no such folder")
+            raise AuditError(f"{_label(str(root))}: no such folder")
         folder = root / self.project
         if not folder.is_dir():
             return []
@@ -209,7 +210,7 @@ class _Search:
         elif path.is_dir():
             files = self._folder(path, dropped)
         elif not path.is_file():
-            raise AuditError(f"{path}: no such file or folder")
+            raise AuditError(f"{_label(str(path))}: no such file or folder")
         elif path.suffix.lower() in {".html", ".htm"}:
             files = self._html_file(path, dropped)
         else:
@@ -412,6 +413,6 @@ def _local(place: str) -> Path | None:
 def _label(place: str) -> str:
     """Name a source: the host, or the path of a local one."""
     if "://" not in place:
-        return place
+        return _CREDENTIALS.sub("", place)
     parts = place.partition("://")
     return unquote(parts[2]) if parts[0] == "file" else place_of(place)[0]

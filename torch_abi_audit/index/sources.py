@@ -7,7 +7,7 @@ import math
 import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -44,11 +44,12 @@ class Sources:
         retries: How often a request that failed is sent again.
     """
 
-    indexes: tuple[str, ...]
-    find_links: tuple[str, ...]
+    # Representations end up in logs, such as those of Dask's workers.
+    indexes: tuple[str, ...] = field(repr=False)
+    find_links: tuple[str, ...] = field(repr=False)
     certificate: str | None = None
     client_certificate: str | None = None
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
     trusted_hosts: tuple[str, ...] = ()
     timeout: float = _TIMEOUT
     retries: int = _RETRIES

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 DEFAULT_JOBS = min(8, 2 * processors())  # they wait for the index half of the time
 _AHEAD = 3  # tasks given out for each worker, so that none waits
 _RETRIES = 2
+_MOST_PROCESSES = 61  # Windows can't wait for more
 _PATIENCE = 30  # seconds for a scheduler to answer
 _KILLED = "the process that read it was killed, perhaps for lack of memory"
 
@@ -80,7 +81,7 @@ class ProcessEngine:
     """
 
     def __init__(self, jobs: int, work: Callable[[Task], Outcome] = perform) -> None:
-        self._jobs = jobs
+        self.jobs = jobs
         self._work = work
         self._pool: ProcessPoolExecutor | None = None
 
@@ -105,7 +106,7 @@ class ProcessEngine:
             if not running and suspects:
                 alone, given = True, [suspects.pop(0)]
             elif not (running and alone):
-                alone, given = False, list(islice(waiting, self._jobs * _AHEAD - len(running)))
+                alone, given = False, list(islice(waiting, self.jobs * _AHEAD - len(running)))
             refused = self._give(given, running)
             given = []
             if not running and not refused:
@@ -143,7 +144,7 @@ class ProcessEngine:
         if self._pool is None:
             # Not a fork: progress bars and sessions have threads.
             context = get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._jobs, context, initializer=_begin)
+            self._pool = ProcessPoolExecutor(self.jobs, context, initializer=_begin)
         return self._pool.submit(self._work, task)
 
 
@@ -260,5 +261,5 @@ def make_engine(jobs: int, tasks: int) -> Engine:
         jobs: How many processes at most.
         tasks: How many tasks there are.
     """
-    used = min(jobs, tasks)
+    used = min(jobs, tasks, _MOST_PROCESSES)
     return ProcessEngine(used) if used > 1 else HereEngine()

@@ -121,10 +121,17 @@ def _decoded(facts: bytes | None) -> TargetContents | None:
 
 
 def _judged(task: Task, contents: TargetContents) -> bytes:
-    """Return the record of a wheel."""
+    """Return the record of a wheel.
+
+    Raises:
+        AuditError: It can't be judged within the limits, or not with what is installed here.
+            That is not a record: what is kept of the wheel is for other runs too.
+    """
     file = task.file
     auditor = Auditor(Options(limits=task.limits))
     report = auditor.audit_contents(file.filename, lambda _: contents)
+    if report.subject is None:
+        raise AuditError(report.error or "not judged")
     uploaded = None if file.uploaded is None else file.uploaded.date()
     record = record_of(report, filename=file.filename, size=file.size, uploaded=uploaded)
     return record.to_json().encode()

@@ -318,12 +318,20 @@ def _unserved(subject: Subject, catalog: Catalog, checked: Sequence[Version]) ->
         for reason in subject.matrix.row[release].reasons:
             if reason.cause is Cause.ALTERNATIVE:
                 unserved.setdefault(reason.name, []).append(release)
+    # Packages have several libraries for each release: those that lack the same are one finding.
+    together: dict[tuple[Version, ...], list[str]] = {}
     for group, releases in unserved.items():
+        together.setdefault(tuple(releases), []).append(group)
+    for lacked, groups in together.items():
+        named = ranges(lacked, catalog.releases)
+        first, *others = groups
+        of_others = f" or {others[0] if len(others) == 1 else f'{len(others)} others'}"
         yield Hit(
-            f"{subject.source} allows torch {ranges(releases, catalog.releases)}, but no library"
-            f" of {group} is for that",
-            libraries=tuple(path for path, item in alternatives.items() if item.group == group),
-            fix="add a library for each of these releases, or exclude them",
+            f"{subject.source} allows torch {named}, but no library of"
+            f" {first}{of_others if others else ''} is for that",
+            libraries=tuple(path for path, item in alternatives.items() if item.group in groups),
+            fix=f"add libraries for torch {named}, or exclude "
+            + ("that release" if len(lacked) == 1 else "those releases"),
         )
 
 

@@ -1,0 +1,106 @@
+"""Where published wheels are read: processes that die, and those that nobody waits for any more."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.builders import published_file
+from torch_abi_audit.index.sources import Sources
+from torch_abi_audit.published.engine import ProcessEngine, make_engine
+from torch_abi_audit.published.task import Outcome, Task
+
+DONE, DIES, ENDLESS = "done", "dies", "endless"
+LONGEST = 60.0  # seconds; a process takes about one to start
+
+
+def told(task: Task) -> Outcome:
+    """Do what the name of a task's file says."""
+    match task.file.filename:
+        case "dies":
+            os._exit(1)
+        case "endless":
+            time.sleep(10 * LONGEST)
+    return Outcome(None, task.file.filename)
+
+
+def tasks(*names: str) -> list[Task]:
+    return [Task(published_file(name), Sources((), ())) for name in names]
+
+
+def ended(children: list[multiprocessing.Process]) -> bool:
+    for child in children:
+        child.join(LONGEST)
+    return not any(child.is_alive() for child in children)
+
+
+def test_what_is_running_ends_with_the_engine() -> None:
+    begin = time.monotonic()
+    with ProcessEngine(2, told) as engine:
+        found = engine.run(tasks(DONE, ENDLESS, ENDLESS, ENDLESS))
+        assert next(found) == (0, Outcome(None, DONE))
+        children = multiprocessing.active_children()
+        assert len(children) == 2
+    assert ended(children)  # type: ignore[arg-type]  # processes of another context
+    assert time.monotonic() - begin < LONGEST
+
+
+def test_a_task_that_ends_its_process_fails_alone() -> None:
+    with ProcessEngine(2, told) as engine:
+        found = dict(engine.run(tasks(DONE, DIES, *[DONE] * 6)))
+    assert sorted(found) == list(range(8))
+    assert [number for number, outcome in found.items() if outcome.error != DONE] == [1]
+    assert found[1].error == "the process that read it was killed, perhaps for lack of memory"
+
+
+@pytest.mark.parametrize("number", [1, 2, 7])
+def test_processes_that_are_killed_between_tasks_are_replaced(number: int) -> None:
+    """Nothing may be blamed on a task that no process had begun."""
+    with ProcessEngine(1, told) as engine:
+        found = []
+        for place, (_, outcome) in enumerate(engine.run(tasks(*[DONE] * number))):
+            found.append(outcome.error)
+            if place == 0:
+                _kill_all(engine)
+        with_another = list(engine.run(tasks(DONE)))
+    assert found == [DONE] * number
+    assert with_another == [(0, Outcome(None, DONE))]
+
+
+def _kill_all(engine: ProcessEngine) -> None:
+    """Kill the processes, and wait until the pool has noticed."""
+    pool = engine._pool  # noqa: SLF001 -- nothing else tells
+    assert pool is not None
+    for child in multiprocessing.active_children():
+        child.kill()
+    until = time.monotonic() + LONGEST
+    while not pool._broken:  # noqa: SLF001
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_tasks_are_taken_as_they_are_needed() -> None:
+    """Of many wheels, the facts of all do not fit into memory."""
+    taken = 0
+
+    def given() -> Iterator[Task]:
+        nonlocal taken
+        for task in tasks(*[DONE] * 100):
+            taken += 1
+            yield task
+
+    with ProcessEngine(1, told) as engine:
+        next(engine.run(given()))
+        assert taken <= 4
+
+
+@pytest.mark.parametrize(("jobs", "number", "used"), [(4, 9, 4), (9, 4, 4), (99, 99, 61)])
+def test_no_more_processes_than_there_is_work(jobs: int, number: int, used: int) -> None:
+    """Nor than Windows can wait for."""
+    found = make_engine(jobs, number)
+    assert isinstance(found, ProcessEngine)
+    assert found.jobs == used
