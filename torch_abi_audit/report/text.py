@@ -27,7 +27,7 @@ from torch_abi_audit.report.replacements import by_replacement, replaceable
 from torch_abi_audit.report.streams import is_terminal, is_unicode
 from torch_abi_audit.rules import STALE_IGNORE, UNSTABLE_ABI
 from torch_abi_audit.verdict.policy import Policy
-from torch_abi_audit.wording import count
+from torch_abi_audit.wording import count, first_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -225,6 +225,8 @@ class TerminalWriter:
         self._gap = False
         word, rest = summary.word(target), summary.aside_of(target["findings"])
         asides = [*([f"{rest}, -v"] if rest else []), *summary.cut_short(target)]
+        needed = summary.from_host(target)
+        asides += [f"host must provide {first_of(needed)}"] if needed else []
         hint = f" ({'; '.join(asides)})" if asides else ""
         self._out.line(
             f"{word}: {summary.filename(target)}: {summary.sentence(target)}{hint}",
@@ -335,7 +337,7 @@ class TerminalWriter:
             for mark in summary.legend(table)
         ]
         self._out.line(f"{' ' * 14}{'; '.join(said)}", style="dim")
-        for text in summary.alternatives(target):
+        for text in summary.below_matrix(target):
             self._out.prose(f"{' ' * 14}{text}", indent=14)
 
     def _allowed(
