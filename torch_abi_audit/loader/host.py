@@ -51,7 +51,10 @@ _MUSL = ("libc.musl-", "ld-musl-")
 _NUMBER = re.compile(r"[0-9]+")
 # The first words of libraries' names that differ from the name of the project with them.
 _PROJECTS = {"nvinfer": "tensorrt", "nvonnxparser": "tensorrt"}
-_SHORTEST = 3  # letters of a word that says anything
+_WORD = re.compile(r"[a-z]+")
+_SHORTEST, _WORDS = 3, 8  # letters of a word that says anything, and words of a name
+# Bounds against hostile files. The most in a published wheel: 42 libraries, 6 versions of one.
+_MOST, _MOST_VERSIONS = 500, 50
 _COMPILERS = (LIBSTDCXX, "libgcc_s.so.1")
 _FROM_STRONGEST = (
     HostNeed.DRIVER,
@@ -107,8 +110,9 @@ def find_host(
         )
         kind = _kind(need, one_of, used=is_used and not need.item.library.executable)
         found[need.name].append((kind, one_of, need.item))
+    projects = {project: _WORD.findall(project)[:_WORDS] for project in claims.dependencies}
     libraries = []
-    for name in sorted(found, key=_natural):
+    for name in sorted(found, key=_natural)[:_MOST]:
         kind = min((kind for kind, _, _ in found[name]), key=_FROM_STRONGEST.index)
         users = [(one_of, item) for other, one_of, item in found[name] if other is kind]
         releases = torch.bringing(name, [item for _, item in users])
@@ -120,8 +124,8 @@ def find_host(
                 name=name,
                 need=kind,
                 libraries=tuple(dict.fromkeys(item.path for _, item in users)),
-                one_of=tuple(sorted(versions, key=_natural)),
-                dependencies=tuple(sorted(d for d in claims.dependencies if _resembles(d, name))),
+                one_of=tuple(sorted(versions, key=_natural)[:_MOST_VERSIONS]),
+                dependencies=_likely(name, projects),
                 torch=releases,
                 known=not with_torch or all(torch.knows(item) for _, item in users),
             )
@@ -254,16 +258,31 @@ class _Torch:
         return self._releases[platform.key]
 
 
-def _resembles(project: str, name: str) -> bool:
-    """Whether the names of a project and of a library suggest that the one brings the other."""
-    words = re.findall(r"[a-z]+", name.lower().rpartition("/")[2].removeprefix("lib"))
+def _likely(name: str, projects: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Return the projects whose names suggest that they bring a library, those most alike.
+
+    Args:
+        name: The library.
+        projects: The words of the projects' names, by these.
+    """
+    bare = re.sub(r"\.(?:so|dylib|dll)\b.*", "", name.lower().rpartition("/")[2])
+    words = _WORD.findall(bare.removeprefix("lib"))[:_WORDS]
     if not words:
-        return False
-    first = _PROJECTS.get(words[0], words[0])
-    return len(first) >= _SHORTEST and any(
-        len(word) >= _SHORTEST and (word.startswith(first) or first.startswith(word))
-        for word in re.findall(r"[a-z]+", project)
-    )
+        return ()
+    words[0] = _PROJECTS.get(words[0], words[0])
+    alike: dict[str, int] = {}
+    for project, of_project in projects.items():
+        shared = [any(_begins(word, other) for other in of_project) for word in words]
+        if shared[0]:  # the others, such as `torch` or `plugin`, do not tell by themselves
+            alike[project] = sum(shared)
+    best = max(alike.values(), default=0)
+    return tuple(sorted(project for project, number in alike.items() if number == best))
+
+
+def _begins(one: str, other: str) -> bool:
+    """Whether one of two words begins with the other, which is long enough to say something."""
+    shorter, longer = sorted((one, other), key=len)
+    return len(shorter) >= _SHORTEST and longer.startswith(shorter)
 
 
 def _symbol_versions(

@@ -162,7 +162,8 @@ def essence(target: TargetDocument) -> bytes:
     digest = sha256()
     said = target["summary"].rpartition("; for Python ")[0] or target["summary"]
     rest = target["checks"], target["fix"], target["torch"]["releases"], target["here"]
-    digest.update(repr((said, target["error"], rest)).encode())
+    needed = [*host(target), *from_host(target)]
+    digest.update(repr((said, target["error"], rest, needed)).encode())
     for finding in (*target["findings"], *target["ignored"]):
         if not counts_for_more(finding):
             digest.update(finding["rule"].encode())
@@ -392,15 +393,22 @@ def asides(target: TargetDocument) -> list[str]:
 
 def host(target: TargetDocument) -> list[str]:
     """Say which libraries the host has to provide, and which may come from elsewhere."""
-    required, of_others = from_host(target), []
+    needed = from_host(target)
+    of_others: list[str] = []
     optional: list[str] = []
     for item in target["host"]["libraries"]:
         if item["dependencies"] and item["need"] != HostNeed.DRIVER:
             of_others.append(f"{_versions(item)} ({' or '.join(item['dependencies'])})")
         elif item["need"] in (HostNeed.OPTIONAL, HostNeed.PLUGIN):
             optional.append(_versions(item))
+    head = "host must provide" if target["claims"] else "needed from elsewhere"
+    exact = [name for name in needed if "{" not in name]
+    versions = [name for name in needed if "{" in name]
+    if versions:
+        head += " one version each of" if not exact else ""
+        versions[0] = f"one version each of {versions[0]}" if exact else versions[0]
     lines = (
-        ("host must provide" if target["claims"] else "needed from elsewhere", required),
+        (head, [*exact, *versions]),
         ("dependencies may provide", of_others),
         ("optional, or only for plugins", optional),
     )
@@ -468,7 +476,8 @@ def conditions(target: TargetDocument) -> list[str]:
         if cell["libstdcxx"]:
             found.setdefault(cell["libstdcxx"], []).append(Version(release))
     return [
-        f"torch {ranges(releases, known)}: loads where libstdc++ has {version}"
+        f"torch {ranges(releases, known)}: loads where libstdc++ has {version}, newer than the tags"
+        " promise"
         for version, releases in found.items()
     ]
 
