@@ -405,8 +405,8 @@ def host(target: TargetDocument) -> list[str]:
     exact = [name for name in needed if "{" not in name]
     versions = [name for name in needed if "{" in name]
     if versions:
-        head += " one version each of" if not exact else ""
-        versions[0] = f"one version each of {versions[0]}" if exact else versions[0]
+        each = " each" if len(versions) > 1 else ""
+        versions[0] = f"one version{each} of {versions[0]}"
     lines = (
         (head, [*exact, *versions]),
         ("dependencies may provide", of_others),
