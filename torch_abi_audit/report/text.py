@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 _NARROWEST = 40
 # Unless verbose:
 _LINES = 40  # of the report of a target
-_ROWS = 6  # of its matrix
+_ROWS, _FEWEST_ROWS = 6, 3  # of its matrix
 _SHOWN = 3  # symbols, and libraries, of a finding
 _LEAST = 4  # lines of a finding, with the empty one before it
 _FOLDED = 4  # lines that name the findings that are not shown
@@ -318,7 +318,8 @@ class TerminalWriter:
         labels = [label.rjust(width) for label, width in zip(table.labels, widths, strict=True)]
         self._out.line()
         self._out.line(f"  torch {table.major:<5}{' '.join(labels)}", style="dim")
-        rows = table.rows if self._style.verbose else table.rows[:_ROWS]
+        shown = _ROWS - len(summary.conditions(target))  # which are told below
+        rows = table.rows if self._style.verbose else table.rows[: max(shown, _FEWEST_ROWS)]
         for name, cells in rows:
             line = Text(" " * 13)
             for (mark, _), width in zip(cells, widths, strict=True):
