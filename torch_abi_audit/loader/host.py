@@ -52,7 +52,7 @@ _NUMBER = re.compile(r"[0-9]+")
 # The first words of libraries' names that differ from the name of the project with them.
 _PROJECTS = {"nvinfer": "tensorrt", "nvonnxparser": "tensorrt"}
 _WORD = re.compile(r"[a-z]+")
-_SHORTEST, _WORDS = 3, 8  # letters of a word that says anything, and words of a name
+_SHORTEST, _WORDS = 3, 4  # letters of a word that says anything, and words of a name
 # Bounds against hostile files. The most in a published wheel: 42 libraries, 6 versions of one.
 _MOST, _MOST_VERSIONS = 500, 50
 _COMPILERS = (LIBSTDCXX, "libgcc_s.so.1")
@@ -113,6 +113,7 @@ def find_host(
     projects = {project: _WORD.findall(project)[:_WORDS] for project in claims.dependencies}
     libraries = []
     for name in sorted(found, key=_natural)[:_MOST]:
+        graphs[found[name][0][2].library.arch].budget.spend(steps=len(projects))
         kind = min((kind for kind, _, _ in found[name]), key=_FROM_STRONGEST.index)
         users = [(one_of, item) for other, one_of, item in found[name] if other is kind]
         releases = torch.bringing(name, [item for _, item in users])
@@ -124,7 +125,7 @@ def find_host(
                 name=name,
                 need=kind,
                 libraries=tuple(dict.fromkeys(item.path for _, item in users)),
-                one_of=tuple(sorted(versions, key=_natural)[:_MOST_VERSIONS]),
+                one_of=_first_versions(versions),
                 dependencies=_likely(name, projects),
                 torch=releases,
                 known=not with_torch or all(torch.knows(item) for _, item in users),
@@ -210,10 +211,15 @@ def _with_alternatives(
         for name in users:
             versions[_NUMBER.sub("#", name)].add(name)
         everywhere = len(groups[group])
+        known = {shared: _first_versions(names) for shared, names in versions.items()}
         for need in of_group:
             shared = _NUMBER.sub("#", need.name)
             differ = len(members[shared]) == everywhere > len(users[need.name])
-            yield need, tuple(versions[shared]) if differ else ()
+            yield need, known[shared] if differ else ()
+
+
+def _first_versions(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(names, key=_natural)[:_MOST_VERSIONS])
 
 
 def _group(item: LibraryAudit) -> tuple[str, str]:
@@ -272,17 +278,22 @@ def _likely(name: str, projects: Mapping[str, Sequence[str]]) -> tuple[str, ...]
     words[0] = _PROJECTS.get(words[0], words[0])
     alike: dict[str, int] = {}
     for project, of_project in projects.items():
-        shared = [any(_begins(word, other) for other in of_project) for word in words]
-        if shared[0]:  # the others, such as `torch` or `plugin`, do not tell by themselves
-            alike[project] = sum(shared)
+        # The other words, such as `torch` or `plugin`, do not tell by themselves.
+        if any(_begins(words[0], other) for other in of_project):
+            alike[project] = sum(
+                any(_begins(word, other) for other in of_project) for word in words
+            )
     best = max(alike.values(), default=0)
     return tuple(sorted(project for project, number in alike.items() if number == best))
 
 
 def _begins(one: str, other: str) -> bool:
     """Whether one of two words begins with the other, which is long enough to say something."""
-    shorter, longer = sorted((one, other), key=len)
-    return len(shorter) >= _SHORTEST and longer.startswith(shorter)
+    return (
+        one[:_SHORTEST] == other[:_SHORTEST]
+        and min(len(one), len(other)) >= _SHORTEST
+        and (one.startswith(other) or other.startswith(one))
+    )
 
 
 def _symbol_versions(

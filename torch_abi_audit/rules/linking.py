@@ -70,8 +70,9 @@ _ORIGINS = {Format.ELF: "$ORIGIN", Format.MACHO: "@loader_path"}
     " dependency is known to provide it",
     why="Metadata cannot require a library of the system, and no installer looks for one: the wheel"
     " installs everywhere, but this library loads only where somebody has installed the other"
-    " one. A warning, because the wheel may expect that, or load the library only on demand."
-    " Libraries of which one version of several is enough are facts in the report, not findings.",
+    " one. A warning, because a wheel may count on a vendor's SDK there, or load the library on"
+    " demand only. Libraries of which one version of several is enough are facts in the report,"
+    " not findings.",
     fix="Bundle the library with the wheel:\n"
     "    auditwheel repair WHEEL      (Linux)\n"
     "    delocate-wheel WHEEL         (macOS)\n"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Far more than any wheel has; each item costs as much as all the others, or is printed.
 _MAX_TAGS, _MAX_REQUIREMENTS, _MAX_EXTRAS, _MAX_LINE = 1_000, 300, 2_000, 2_000
-_MAX_DEPENDENCIES = 2_000
+_MAX_DEPENDENCIES = 300
 _MAX_HEADER_BYTES = 1 << 20
 _SHOWN = 200  # characters of a line, in an error message
 _BLANK_LINE = re.compile(rb"(?:\A|(?>\r\n|\r|\n))(?>\r\n|\r|\n)")
