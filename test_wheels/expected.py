@@ -6,7 +6,8 @@ wheel. Optional, for scenarios that are about them:
 * `run`: the findings about all wheels of the release together,
 * `ignored`: the findings that the scenario's `pyproject.toml` ignores, with the reason,
 * `releases`: the status of some torch releases in the compatibility matrix,
-* `libraries`: the torch ABI and floor of some libraries.
+* `libraries`: the torch ABI and floor of some libraries,
+* `host`: how each library is needed that the host has to provide.
 
 The tests compare with `summarize`, and `python -m test_wheels.build --accept` writes what it
 returns. To start checking an optional key, add it by hand: `"run": []`, `"releases":
@@ -85,6 +86,7 @@ def summarize(report: Mapping[str, Any], exit_code: int, like: Mapping[str, Any]
             for path in like["libraries"]
             if path in libraries
         },
+        "host": lambda: {item["name"]: item["need"] for item in target["host"]["libraries"]},
     }
     return summary | {key: optional[key]() for key in like if key in optional}
 

@@ -245,6 +245,7 @@ def claims(
     extras: tuple[str, ...] = (),
     name: str = "x",
     cuda: tuple[str, ...] = (),
+    dependencies: tuple[str, ...] = (),
 ) -> Claims:
     return Claims(
         name=name,
@@ -256,6 +257,7 @@ def claims(
         torch_requirements=tuple(map(Requirement, torch)),
         cuda_requirements=tuple(map(Requirement, cuda)),
         extras=frozenset(extras),
+        dependencies=dependencies,
     )
 
 

@@ -23,7 +23,13 @@ _PASSING = ("safe", "pinned", "not-applicable")
 
 def contradictions(target: Mapping[str, Any]) -> list[str]:
     """Return what in the document of a target contradicts the rest of it."""
-    return [*_of_verdict(target), *_of_sentence(target), *_of_fix(target)]
+    return [
+        *_of_verdict(target),
+        *_of_sentence(target),
+        *_of_fix(target),
+        *_of_host(target),
+        *_of_missing(target),
+    ]
 
 
 def _of_verdict(target: Mapping[str, Any]) -> Iterator[str]:
@@ -89,6 +95,34 @@ def _of_fix(target: Mapping[str, Any]) -> Iterator[str]:
         yield "says why not, and passes"
     if plan and plan["metadata"] and plan["lines"][0] not in target["summary"]:
         yield "the sentence does not name the fix"
+
+
+def _of_host(target: Mapping[str, Any]) -> Iterator[str]:
+    facts = {item["name"]: item for item in target["host"]["libraries"]}
+    of_target = {item["path"] for item in target["libraries"]}
+    for fact in facts.values():
+        if not fact["needed_by"] or not of_target.issuperset(fact["needed_by"]):
+            yield f"{fact['name']} is needed by {fact['needed_by']}"
+        if fact["one_of"] and fact["need"] == "required":
+            yield f"{fact['name']} is required, and one of {fact['one_of']}"
+    for release, cell in target["torch"]["releases"].items():
+        if cell["libstdcxx"] and cell["status"] == "unknown":
+            yield f"{release} is unknown, and {cell['libstdcxx']} decides"
+
+
+def _of_missing(target: Mapping[str, Any]) -> Iterator[str]:
+    facts = {item["name"]: item for item in target["host"]["libraries"]}
+    for finding in (*target["findings"], *target["ignored"]):
+        if finding["rule"] != "needed-library-missing":
+            continue
+        for item in finding["evidence"]:
+            fact = facts.get(item["name"])
+            if fact is None or fact["need"] != "required" or fact["dependencies"]:
+                yield f"{item['name']} is missing, and the host: {fact}"
+            elif not set(fact["torch"]).isdisjoint(target["torch"]["asked"]):
+                yield f"{item['name']} is missing, and torch has it"
+            elif item["library"] not in fact["needed_by"]:
+                yield f"{item['library']} does not need {item['name']}"
 
 
 def _releases(runs: str, known: Sequence[Version]) -> set[Version]:

@@ -33,6 +33,7 @@ from torch_abi_audit.config import (
     parse_torch,
 )
 from torch_abi_audit.errors import AuditError, reason_of
+from torch_abi_audit.loader.host import find_host
 from torch_abi_audit.loader.matrix import Surroundings, make_matrix
 from torch_abi_audit.model import (
     Baseline,
@@ -212,6 +213,7 @@ def classify_contents(
     )
     around = Surroundings(platform_tags, brought_cuda(claims), present)
     subject = Subject(
+        host=find_host(items, graphs, catalog, claims, around),
         claims=claims,
         libraries=items,
         unreadable=tuple(member for member in contents.members if member.error is not None),

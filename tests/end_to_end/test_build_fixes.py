@@ -33,6 +33,7 @@ class Repaired(NamedTuple):
         renamed: Their new names; None for files that are left out.
         tag: The new tag of the wheel.
         verdict: What the wheel is then.
+        added: The libraries that are bundled.
     """
 
     fix: str
@@ -40,6 +41,7 @@ class Repaired(NamedTuple):
     renamed: Mapping[str, str | None] = {}
     tag: str | None = None
     verdict: Verdict = Verdict.SAFE
+    added: Mapping[str, bytes] = {}
 
 
 def elf(
@@ -147,6 +149,11 @@ REPAIRED = {
         tag="cp39-abi3-manylinux_2_28_x86_64",
         verdict=Verdict.NOT_APPLICABLE,
     ),
+    ("needed-library-missing", "needed-library-missing"): Repaired(
+        "bundle it (auditwheel repair), declare the package that provides it, or tell users to"
+        " install it",
+        added={"needed_library_missing.libs/libnuma.so.1": elf(exports=("numa_max",), needed=())},
+    ),
     ("runpath-outside-wheel", "runpath-of-the-build"): Repaired(
         "set a search path relative to the library, $ORIGIN",
         rebuilt={"runpath_of_the_build/_C.so": ("runpath-relative", "runpath_relative/_C.so")},
@@ -245,6 +252,7 @@ def made_again(wheel: Path, repaired: Repaired, folder: Path) -> Path:
             last = repaired.renamed.get(path, path.rpartition("/")[2])
             if last is not None:
                 members[path.rpartition("/")[0] + "/" + last] = data
+    members |= repaired.added
     missed = {*repaired.rebuilt, *repaired.renamed} - set(zipfile.ZipFile(wheel).namelist())
     assert missed == set()
     record = f"{name}-{version}.dist-info/RECORD"

@@ -42,7 +42,7 @@ _TEXTS = frozenset(
     {
         *("target", "summary", "error", "path", "soname", "message", "library", "declaration"),
         *("detail", "fix", "fix_line", "reason", "symbol", "filename", "requires_torch", "group"),
-        *("why", "configuration", "name", "arch", "minos", "version"),
+        *("why", "configuration", "name", "arch", "minos", "version", "libstdcxx"),
     }
 )
 _LISTS = frozenset(
@@ -50,6 +50,7 @@ _LISTS = frozenset(
         *("needed", "shims", "unknown_shims", "unstable_symbols", "weak_symbols", "libraries"),
         *("foreign_symbols", "leaked_symbols", "inlined_symbols", "violations", "opaque", "linked"),
         *("moved", "back", "wheels", "floor_symbols", "site_packages", "tags", "wheel_tags"),
+        *("one_of", "needed_by", "dependencies"),
     }
 )
 _TAG_LISTS = frozenset({"tags", "wheel_tags"})
@@ -61,6 +62,7 @@ _SCENARIOS = (
     "corrupt-library",
     "release-disagrees",
     "cuda-12",
+    "needed-library-missing",
 )
 
 

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
 
@@ -21,14 +21,16 @@ from packaging.version import Version
 
 from tests.builders import TEST_WHEELS, claims, library
 from torch_abi_audit.cache import store
-from torch_abi_audit.cache.facts import decode_facts, encode_facts
+from torch_abi_audit.cache.facts import FACTS_VERSION, decode_facts, encode_facts
 from torch_abi_audit.cache.store import Cache, clear
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import (
     Assertion,
+    Claims,
     Defect,
     DefectKind,
     DeploymentTarget,
+    Library,
     Member,
     Symbol,
     TargetContents,
@@ -224,6 +226,11 @@ def test_clearing_nothing(tmp_path: Path) -> None:
         clear(tmp_path)
 
 
+CLAIMS = [
+    *("name", "version", "tags", "wheel_tags", "root_is_purelib", "requires_python"),
+    *("torch_requirements", "cuda_requirements", "dependencies", "extras", "stated", "filename"),
+    "variant",
+]
 SYMBOL = Symbol("_ZN1a1bEv", weak=True, version="V_1", library="libx.so", hidden=True)
 WHOLE = TargetContents(
     TargetKind.WHEEL,
@@ -255,6 +262,14 @@ WHOLE = TargetContents(
     (Defect(DefectKind.CASE, "A", "and a"), Defect(DefectKind.STRUCTURE, "")),
     date(2026, 1, 2),
 )
+
+
+def test_facts_have_all_that_there_is() -> None:
+    """A field that is added has to be kept as well, with another version."""
+    assert (FACTS_VERSION, [item.name for item in fields(Claims)]) == (2, CLAIMS)
+    kept = set(json.loads(zlib.decompress(encode_facts(WHOLE)))["claims"])
+    assert kept == set(CLAIMS)
+    assert len(fields(Library)) == len(_fields()["members"][0][1][0])  # type: ignore[index]
 
 
 def test_facts_come_back() -> None:
@@ -328,10 +343,10 @@ def test_other_fields_are_refused(change: dict[str, object]) -> None:
     [["a"], ["a", False, None, None], ["a", 0, None, None, False], [1, False, None, None, False]],
 )
 def test_other_symbols_are_refused(symbol: list[object]) -> None:
-    fields = json.loads(json.dumps(_fields()))
-    fields["members"][0][1][0][9] = [symbol]
+    found = json.loads(json.dumps(_fields()))
+    found["members"][0][1][0][9] = [symbol]
     with pytest.raises(ValueError):  # noqa: PT011 -- any
-        decode_facts(zlib.compress(json.dumps(fields).encode()))
+        decode_facts(zlib.compress(json.dumps(found).encode()))
 
 
 @given(st.binary(max_size=300))

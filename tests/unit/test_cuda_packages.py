@@ -55,6 +55,9 @@ def test_the_toolkit() -> None:
     assert brought("cuda-toolkit==12.8.1") == ""
     assert brought("cuda-toolkit[unheard]==12.8.1") == ""
     every = " ".join(of_13 for _, of_13 in PACKAGES.values()).split()
+    npp = "c ial icc idei if ig im ist isu itc s"
+    every += [*(f"npp{name}:13" for name in npp.split()), "nvjpeg:13"]
+    assert brought("cuda-toolkit[npp,nvjpeg]==12.8.1").startswith("nppc:12 nppial:12 nppicc:12")
     assert brought("cuda-toolkit[all]") == " ".join(sorted(every))
 
 

@@ -27,7 +27,7 @@ def _with_cells(
 ) -> TargetDocument:
     """Return a target whose one library has these cells of the matrix."""
     releases: Any = {
-        release: {"status": status, "layout": layout, "reasons": []}
+        release: {"status": status, "layout": layout, "reasons": [], "libstdcxx": None}
         for release, (status, layout) in cells.items()
     }
     target: Any = {**_document(scenario)}

@@ -270,6 +270,7 @@ def test_the_document_has_what_is_known_of_a_row() -> None:
                 "detail": "torch ships libcudart.so.13",
             }
         ],
+        "libstdcxx": None,
     }
     assert document["answers"][0]["command"] == "pip install x==2.0"
     assert document["day"] == "2026-11-28"

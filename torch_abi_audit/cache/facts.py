@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 # Rises with every change of the facts, or of what is read of a wheel.
-FACTS_VERSION = 1
+FACTS_VERSION = 2
 _MOST_BYTES = 1 << 30  # inflated
 
 
@@ -88,6 +88,7 @@ def _claims_fields(claims: Claims) -> dict[str, Any]:
         "requires_python": str(claims.requires_python),
         "torch_requirements": list(map(str, claims.torch_requirements)),
         "cuda_requirements": list(map(str, claims.cuda_requirements)),
+        "dependencies": claims.dependencies,
         "extras": sorted(claims.extras),
         "stated": claims.stated,
         "filename": claims.filename,
@@ -105,6 +106,7 @@ def _claims(fields: dict[str, Any]) -> Claims:
         requires_python=SpecifierSet(fields["requires_python"]),
         torch_requirements=tuple(map(Requirement, fields["torch_requirements"])),
         cuda_requirements=tuple(map(Requirement, fields["cuda_requirements"])),
+        dependencies=_texts(fields["dependencies"]),
         extras=frozenset(map(_text, fields["extras"])),
         stated=_flag(fields["stated"]),
         filename=_optional(fields["filename"]),

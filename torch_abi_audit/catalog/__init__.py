@@ -19,7 +19,6 @@ from packaging.version import Version
 
 from torch_abi_audit.catalog.libraries import cuda_library
 from torch_abi_audit.catalog.storage import PlatformFile
-from torch_abi_audit.claims.manylinux import libstdcxx_is_promised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -123,9 +122,7 @@ class Platform:
     def finds_leak(self, name: str, build: Build, tags: Collection[str]) -> bool:
         """Whether a library finds a libstdc++ name on every system it loads on with a build.
 
-        Either torch's own libraries export it, or the system's libstdc++ is new enough:
-        both the library's tags and those of torch's wheels apply to that system, so the
-        stricter one decides.
+        Either torch's own libraries export it, or the system's libstdc++ is new enough.
 
         Args:
             name: One of `leaks`.
@@ -133,9 +130,8 @@ class Platform:
             tags: The platform tags of the library's target.
         """
         leak = self.leaks[name]
-        return bool(leak.mask >> self.number(build) & 1) or any(
-            libstdcxx_is_promised(leak.version, promise) for promise in (tags, build.platforms)
-        )
+        exported = bool(leak.mask >> self.number(build) & 1)
+        return exported or build.has_libstdcxx(leak.version, tags)
 
     def number(self, build: Build) -> int:
         """Return the position of one of the builds, which is its bit in masks."""

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.catalog.libraries import cuda_library
+from torch_abi_audit.claims.manylinux import libstdcxx_is_promised
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from packaging.version import Version
 
 
 # A block inflates in under a millisecond; larger ones would compress a little better.
 BLOCK_SIZE = 1024
+_IMPORTED = re.compile(r"(?:lib)?torch(?:_python)?\.(?:so|dylib|dll)")
 
 
 class Build(NamedTuple):
@@ -56,6 +59,25 @@ class Build(NamedTuple):
                 if other in self.libraries and other not in found
             ]
         return frozenset(found)
+
+    def has_libstdcxx(self, version: str, tags: Collection[str]) -> bool:
+        """Whether each system that has it and a target has a version of libstdc++.
+
+        Both the target's tags and those of torch's wheels apply to that system, so the
+        stricter one decides.
+
+        Args:
+            version: Such as ``GLIBCXX_3.4.29``.
+            tags: The platform tags of the target.
+        """
+        return any(libstdcxx_is_promised(version, promise) for promise in (tags, self.platforms))
+
+    @property
+    def needed_by_import(self) -> frozenset[str]:
+        """What the libraries need that `import torch` loads."""
+        roots = [name for name in self.libraries if _IMPORTED.fullmatch(name)]
+        loaded = self.closure(roots)
+        return frozenset(name for library in loaded for name in self.libraries[library])
 
     @property
     def cuda_libraries(self) -> frozenset[str]:

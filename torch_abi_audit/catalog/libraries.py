@@ -17,8 +17,8 @@ _TORCH_LIBRARY = re.compile(
 )
 # CUDA's libraries as named on Linux and Windows, with their interface number.
 _CUDA_LIBRARY = re.compile(
-    r"lib(?P<linux>cu[a-zA-Z]+|nv[a-zA-Z]+|nccl)\.so\.(?P<number>[0-9]+)[0-9.]*"
-    r"|(?P<windows>cu[a-z]+?|nv[a-z]+?)(?:64)?_(?P<n>[0-9]+)[0-9_]*\.dll",
+    r"lib(?P<linux>cu[a-zA-Z]+|nv[a-zA-Z]+|npp[a-z]+|nccl)\.so\.(?P<number>[0-9]+)[0-9.]*"
+    r"|(?P<windows>cu[a-z]+?|nv[a-z]+?|npp[a-z]+?)(?:64)?_(?P<n>[0-9]+)[0-9_]*\.dll",
     re.IGNORECASE,
 )
 # CPython's libraries: `python312.dll`, `libpython3.12.so.1.0`,
@@ -31,7 +31,10 @@ _PYTHON_LIBRARY = re.compile(
     r"(?:Versions/3\.(?P<framework>[0-9]+)t?/)?PythonT?"
 )
 # The driver's libraries come with the machine.
-_DRIVER = frozenset({"libcuda.so.1", "libnvidia-ml.so.1"})
+_DRIVER = frozenset(
+    {"libcuda.so.1", "libnvidia-ml.so.1", "libnvcuvid.so.1", "libnvidia-encode.so.1"}
+    | {"nvcuda.dll", "nvml.dll", "nvcuvid.dll", "nvencodeapi64.dll"}
+)
 
 
 @lru_cache(maxsize=4096)

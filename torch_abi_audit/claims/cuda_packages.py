@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.model import Claims
 
-# The libraries in NVIDIA's packages, by the name without `nvidia-` and `-cu12`.
-_CUDA_PACKAGES = {
+# The libraries in NVIDIA's packages, by the name without `nvidia-` and `-cu12`: those that
+# torch's CUDA builds depend on,
+_OF_TORCH = {
     "cuda-runtime": ("cudart",),
     "cuda-nvrtc": ("nvrtc",),
     "cuda-cupti": ("cupti",),
@@ -33,6 +34,16 @@ _CUDA_PACKAGES = {
     "nvtx": ("nvToolsExt",),
     "nvshmem": ("nvshmem_host",),
 }
+# and others.
+_CUDA_PACKAGES = {
+    **_OF_TORCH,
+    "npp": (
+        *("nppc", "nppial", "nppicc", "nppidei", "nppif", "nppig"),
+        *("nppim", "nppist", "nppisu", "nppitc", "npps"),
+    ),
+    "nvjpeg": ("nvjpeg",),
+}
+_STEMS_OF_TORCH = frozenset(stem.lower() for stems in _OF_TORCH.values() for stem in stems)
 # The extras of cuda-toolkit that are not named after the package.
 _TOOLKIT = {"cudart": "cuda-runtime", "nvrtc": "cuda-nvrtc", "cupti": "cuda-cupti"}
 # Libraries whose interface number is not that of CUDA 12 or 13.
@@ -102,6 +113,25 @@ def cuda_major(library: tuple[str, int]) -> int | None:
     if not any(stem in stems for stems in _CUDA_PACKAGES.values()):
         return None
     return number // 10 if number >= _WITH_MINOR else number
+
+
+def comes_with_torch(stem: str) -> bool:
+    """Whether some CUDA build of torch depends on a CUDA library, in whichever release of CUDA."""
+    return stem.lower() in _STEMS_OF_TORCH
+
+
+def package_of(stem: str, number: int) -> str | None:
+    """Return the requirement on NVIDIA's package with a CUDA library; None if it is unknown.
+
+    Args:
+        stem: The library, as in `catalog.libraries.cuda_library`.
+        number: Its interface number: that of CUDA 12 or 13, after which the package is named.
+    """
+    suffix = {12: "-cu12", 13: "==13.*"}.get(number)
+    named = (package for package, stems in _CUDA_PACKAGES.items() if stem in stems)
+    package = next(named, None)
+    known = package is not None and suffix is not None and stem not in _INTERFACES
+    return f"nvidia-{package}{suffix}" if known else None
 
 
 def _is_placeholder(requirement: Requirement) -> bool:

@@ -45,15 +45,19 @@ BEYOND = 1000  # equivalent: one more or less is just as far
 _LINUX_LIBRARIES = frozenset(
     {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1"}
     | {"libnsl.so.1", "libresolv.so.2", "libcrypt.so.1", "libgcc_s.so.1", "libstdc++.so.6"}
+    | {"libanl.so.1", "libmvec.so.1"}  # of glibc itself
     | {"libatomic.so.1", "libz.so.1", "libexpat.so.1", "libX11.so.6", "libXext.so.6"}
     | {"libXrender.so.1", "libICE.so.6", "libSM.so.6", "libGL.so.1", "libEGL.so.1"}
     | {"libgobject-2.0.so.0", "libgthread-2.0.so.0", "libglib-2.0.so.0"}
 )
 
 
+LIBSTDCXX = "libstdc++.so.6"
+
+
 def is_linux_library(name: str) -> bool:
     """Whether every system with a manylinux tag has a needed library."""
-    return name in _LINUX_LIBRARIES or name.startswith("ld-linux")
+    return name in _LINUX_LIBRARIES or name.startswith(("ld-linux", "ld64.so"))
 
 
 def lowest_glibc(tags: Iterable[str]) -> int | None:
@@ -90,6 +94,23 @@ def glibc_with(version: str, arch: str = "x86_64") -> int | None:
     fitting = (glibc for glibc, newest in _POLICIES if number <= newest[match[1]])
     glibc = next(fitting, BEYOND)
     return 26 if glibc == 27 and arch == "aarch64" else glibc  # where the policy is older
+
+
+def newest_above(versions: Iterable[tuple[str, str]], lowest: int) -> list[str]:
+    """Return the symbol versions that glibc 2.`lowest` does not stand for: of each kind the newest.
+
+    Args:
+        versions: Symbol versions, each with the machine.
+        lowest: N of the oldest glibc 2.N.
+    """
+    newest: dict[str, tuple[int, tuple[int, ...], str]] = {}
+    for version, arch in versions:
+        glibc, match = glibc_with(version, arch), _SYMBOL_VERSION.fullmatch(version)
+        if match is None or glibc is None or glibc <= lowest:
+            continue
+        found = glibc, tuple(map(int, match[2].split("."))), version
+        newest[match[1]] = max(found, newest.get(match[1], found))
+    return [version for _, _, version in sorted(newest.values(), reverse=True)]
 
 
 def libstdcxx_is_promised(version: str, tags: Collection[str]) -> bool:

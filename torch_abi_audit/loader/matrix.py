@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.catalog.libraries import cuda_library, is_torch_library
+from torch_abi_audit.claims.manylinux import LIBSTDCXX, newest_above
 from torch_abi_audit.loader.alternatives import find_alternatives
 from torch_abi_audit.loader.graph import is_absolute
 from torch_abi_audit.model import (
@@ -92,6 +93,7 @@ def make_matrix(
     shown = _MAX_REASONS_OF_ALL // max(1, len(users) * len(catalog.releases))
     limit = min(_MAX_REASONS, max(_MIN_REASONS, shown))
     chosen: dict[tuple[str, tuple[int, int]], LoadGraph] = {}
+    libstdcxx = {(item.library.arch, item.path): _libstdcxx_versions(item) for item in items}
     for release in catalog.releases if users else ():
         # Only alternatives make the load graph depend on the release.
         series = (release.major, release.minor)
@@ -102,7 +104,8 @@ def make_matrix(
                 hidden = {path for path, item in alternatives.items() if item.release != series}
                 chosen[arch, series] = graphs[arch].without(hidden)
             graph = chosen.get((arch, series), graphs[arch])
-            machine = _Machine(of_machine, graph)
+            versions = {path: libstdcxx[arch, path] for path in of_machine}
+            machine = _Machine(of_machine, graph, versions)
             columns[arch] = _ReleaseChecker(machine, catalog, surroundings, release, limit)
         for item in users:
             cell = columns[item.library.arch].cell(item)
@@ -133,7 +136,30 @@ def _roll_up(
         serving.append(best)
     worst = max(serving, key=_rank, default=Cell(ReleaseStatus.GUARANTEED))
     reasons = [reason for cell in serving for reason in cell.reasons]
-    return Cell(worst.status, tuple(dict.fromkeys(reasons)))
+    needs = [cell.libstdcxx for cell in serving]
+    breaking = [cell.libstdcxx for cell in serving if cell.status is ReleaseStatus.BREAKS]
+    return Cell(
+        worst.status,
+        tuple(dict.fromkeys(reasons)),
+        libstdcxx=None if None in breaking else _newest(filter(None, needs)),
+    )
+
+
+def _newest(versions: Iterable[str]) -> str | None:
+    """Return the version of libstdc++ that comes with the newest of several."""
+    found = newest_above(((version, "") for version in versions), 0)
+    return found[0] if found else None
+
+
+def _libstdcxx_versions(item: LibraryAudit) -> tuple[str, ...]:
+    """Return the newest versions of each kind that a library needs of the system's libstdc++."""
+    versions = (
+        (version, item.library.arch)
+        for name, of_name in item.library.version_needs
+        if name == LIBSTDCXX and name not in item.own
+        for version in of_name
+    )
+    return tuple(newest_above(versions, 0))
 
 
 def _rank(cell: Cell) -> int:
@@ -141,10 +167,17 @@ def _rank(cell: Cell) -> int:
 
 
 class _Machine(NamedTuple):
-    """The libraries of a target for one machine, by path, and their load graph."""
+    """The libraries of a target for one machine.
+
+    Attributes:
+        items: The libraries, by path.
+        graph: Their load graph.
+        libstdcxx: The newest symbol versions that each needs of libstdc++.
+    """
 
     items: Mapping[str, LibraryAudit]
     graph: LoadGraph
+    libstdcxx: Mapping[str, Sequence[str]]
 
 
 class _Found(NamedTuple):
@@ -166,13 +199,14 @@ class _ReleaseChecker:
         limit: int,
     ) -> None:
         self._limit = limit
-        self._items, self._graph = machine
+        self._items, self._graph, self._libstdcxx = machine
         self._catalog = catalog
         self._surroundings = surroundings
         self._release = release
         self._found: dict[frozenset[str], _Found] = {}
         self._reachable: dict[str, frozenset[str]] = {}
         self._promised: dict[str, bool] = {}
+        self._newer: dict[str, str | None] = {}
 
     def cell(self, item: LibraryAudit) -> Cell:
         """Check one library, with the siblings that it needs."""
@@ -186,10 +220,24 @@ class _ReleaseChecker:
         reached = (self._reached(opener, build) for opener in self._graph.openers(item.path))
         tried = [self._reasons(near, one, platform, build) for one in dict.fromkeys(reached)]
         reasons = min(tried, key=len)
+        newer = [version for path in near if (version := self._newer_libstdcxx(path, build))]
         if reasons:
-            return Cell(ReleaseStatus.BREAKS, tuple(reasons))
+            brought = [reason.libstdcxx for reason in reasons]
+            known = [version for version in brought if version is not None]
+            needed = _newest([*known, *newer]) if len(known) == len(brought) else None
+            return Cell(ReleaseStatus.BREAKS, tuple(reasons), libstdcxx=needed)
         promised = all(map(self._is_promised, near))
-        return Cell(ReleaseStatus.GUARANTEED if promised else ReleaseStatus.LINKS)
+        status = ReleaseStatus.GUARANTEED if promised else ReleaseStatus.LINKS
+        return Cell(status, libstdcxx=_newest(newer))
+
+    def _newer_libstdcxx(self, path: str, build: Build) -> str | None:
+        """Return the version of libstdc++ that a library needs and no platform tag promises."""
+        if path not in self._newer:
+            tags = self._surroundings.platform_tags
+            needed = self._libstdcxx[path]
+            newer = [version for version in needed if not build.has_libstdcxx(version, tags)]
+            self._newer[path] = _newest(newer)
+        return self._newer[path]
 
     def _is_promised(self, path: str) -> bool:
         """Whether torch's guarantee covers everything that a library uses of this release."""
@@ -232,7 +280,9 @@ class _ReleaseChecker:
                 of_sibling[path] = own[path]
                 if own[path] and item.torch.needs_torch:
                     why = f"does not load: {own[path][0]}"
-                    of_sibling[path] = [Reason(Cause.SIBLING, path, why)]
+                    known = [reason.libstdcxx for reason in own[path] if reason.libstdcxx]
+                    needed = _newest(known) if len(known) == len(own[path]) else None
+                    of_sibling[path] = [Reason(Cause.SIBLING, path, why, needed)]
         siblings = (reason for path in near[1:] for reason in of_sibling[path])
         why = "too many of them do not load to list them"
         more = Reason(Cause.SIBLING, "more libraries", why)
@@ -315,7 +365,7 @@ class _ReleaseChecker:
             if not platform.finds_leak(name, build, self._surroundings.platform_tags):
                 since = platform.leaks[name].version
                 detail = f"not in torch {build.version}; in libstdc++ since {since}"
-                yield Reason(Cause.SYMBOL, name, detail)
+                yield Reason(Cause.SYMBOL, name, detail, since)
 
 
 def _missing_cuda(name: str, stem: str, platform: Platform, build: Build) -> list[Reason]:

@@ -71,6 +71,7 @@ from torch_abi_audit.model.findings import (
     Severity,
     gravest_first,
 )
+from torch_abi_audit.model.host import Host, HostLibrary, HostNeed
 from torch_abi_audit.model.plan import MetadataChange, Plan
 from torch_abi_audit.model.replacements import (
     Replaced,
@@ -130,6 +131,9 @@ __all__ = [
     "Floor",
     "Format",
     "Here",
+    "Host",
+    "HostLibrary",
+    "HostNeed",
     "Ignore",
     "IgnoreUse",
     "Ignored",

@@ -65,6 +65,8 @@ class Claims:
         requires_python: ``Requires-Python``, empty when absent.
         torch_requirements: Every ``Requires-Dist`` entry that names torch.
         cuda_requirements: Those that name NVIDIA's packages, which contain CUDA's libraries.
+        dependencies: The normalized names of the other projects that it requires without
+            extras, in some environment at least.
         extras: ``Provides-Extra``.
         stated: Whether there is metadata at all. Without it there are no claims.
         filename: The wheel's filename; None if the target is not a wheel.
@@ -79,6 +81,7 @@ class Claims:
     requires_python: SpecifierSet
     torch_requirements: tuple[Requirement, ...] = ()
     cuda_requirements: tuple[Requirement, ...] = ()
+    dependencies: tuple[str, ...] = ()
     extras: frozenset[str] = frozenset()
     stated: bool = True
     filename: str | None = None

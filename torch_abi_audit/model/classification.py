@@ -7,6 +7,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from torch_abi_audit.model.host import Host
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import date
@@ -168,11 +170,13 @@ class Reason:
         cause: The kind of reason.
         name: The symbol, the library, or the member that is the reason.
         detail: What the release has instead, or why it is missing.
+        libstdcxx: The symbol version of libstdc++ that brings it, if the host's is new enough.
     """
 
     cause: Cause
     name: str
     detail: str
+    libstdcxx: str | None = None
 
     @property
     def is_about_cuda(self) -> bool:
@@ -205,12 +209,15 @@ class Cell:
         layout: For a library on the unstable ABI that loads, whether torch's classes are laid
             out as it expects.
         changes: The layouts that changed.
+        libstdcxx: A symbol version of libstdc++ that neither the platform tags nor those of
+            torch's wheels promise: it loads only where the host has that.
     """
 
     status: ReleaseStatus
     reasons: tuple[Reason, ...] = ()
     layout: LayoutStatus | None = None
     changes: tuple[LayoutChange, ...] = ()
+    libstdcxx: str | None = None
 
     @property
     def loads_unchanged(self) -> bool:
@@ -313,6 +320,11 @@ class LibraryAudit:
     python: PythonUse
     own: frozenset[str] = frozenset()
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it is loaded for sure: as a module of Python, or for its operators."""
+        return self.kind is LibraryKind.EXTENSION or self.torch.needs_torch
+
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
@@ -397,6 +409,7 @@ class Subject:
         built: What its libraries on the unstable ABI were built with, by path; None if
             unknown.
         replacements: The replacements for their unstable symbols; None without such symbols.
+        host: What the system has to provide that nothing installs.
     """
 
     claims: Claims
@@ -414,6 +427,7 @@ class Subject:
     require_torch: bool = False
     built: Mapping[str, BuiltWith | None] = field(default_factory=dict)
     replacements: Replacements | None = None
+    host: Host = field(default_factory=Host)
 
     @cached_property
     def built_with(self) -> BuiltWith | None:

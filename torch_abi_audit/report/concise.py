@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 from torch_abi_audit.model import Severity
 from torch_abi_audit.report.escape import plain_text
-from torch_abi_audit.report.summary import broken_here, fails_without_finding, sentence
+from torch_abi_audit.report.summary import (
+    broken_here,
+    conditions,
+    fails_without_finding,
+    host,
+    sentence,
+)
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -46,6 +52,9 @@ class ConciseWriter:
             self._line(f"{name}: error: {sentence(target)}")
         for finding in target["findings"]:
             self._finding(f"{name}: ", finding)
+        if self._style.verbose:
+            for text in (*host(target), *conditions(target)):
+                self._line(f"{name}: {text}")
 
     def finish(self, tail: TailDocument) -> None:
         """Write the findings about all targets together, and the conclusion."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.model import Cause, PythonAbi, ReleaseStatus, TorchAbi, Verdict
+from torch_abi_audit.model import Cause, Host, PythonAbi, ReleaseStatus, TorchAbi, Verdict
 from torch_abi_audit.verdict.policy import Policy
 from torch_abi_audit.verdict.sentence import progress
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         FindingDocument,
         HeadDocument,
         HereDocument,
+        HostDocument,
         IgnoredDocument,
         LibraryDocument,
         LibraryPythonDocument,
@@ -178,9 +179,29 @@ def target_document(target: TargetReport) -> TargetDocument:
         },
         "here": _here(target.here),
         "claims": _claims(subject) if subject and stated else None,
+        "host": _host(subject.host if subject else Host()),
         "libraries": _libraries(subject) if subject else [],
         "findings": list(map(_finding, target.findings)),
         "ignored": list(map(_ignored, target.ignored)),
+    }
+
+
+def _host(host: Host) -> HostDocument:
+    return {
+        "libraries": [
+            {
+                "name": item.name,
+                "need": item.need,
+                "one_of": list(item.one_of),
+                "needed_by": list(item.libraries),
+                "dependencies": list(item.dependencies),
+                "torch": list(map(str, item.torch)),
+            }
+            for item in host.libraries
+        ],
+        "symbol_versions": [
+            {"library": library, "version": version} for library, version in host.symbol_versions
+        ],
     }
 
 
@@ -306,6 +327,7 @@ def _cell(cell: Cell) -> CellDocument:
         "status": cell.status,
         "layout": cell.layout,
         "reasons": [*map(_reason, cell.reasons), *map(_change, cell.changes)],
+        "libstdcxx": cell.libstdcxx,
     }
 
 

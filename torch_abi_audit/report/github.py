@@ -32,6 +32,9 @@ def render_github(document: Document, style: Style) -> str:
     others = [command for commands in of_target for command in commands[1:]]
     together = [_finding(finding, None) for finding in _shown(document["findings"], style)]
     lines = [*first, *together, *others]
+    for target in targets if style.verbose else ():
+        told = (*summary.host(target), *summary.conditions(target))
+        lines += [plain_text(f"{target['target']}: {text}") for text in told]
     if targets:
         lines.append(plain_text(summary.conclusion(document)))
     return "".join(f"{line}\n" for line in lines)

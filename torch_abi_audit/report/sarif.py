@@ -65,6 +65,7 @@ def _log(document: Document) -> dict[str, Any]:
                             "kind": target["kind"],
                             "verdict": target["verdict"],
                             "summary": target["summary"],
+                            "host": target["host"],
                         },
                     }
                     for target in targets

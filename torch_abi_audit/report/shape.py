@@ -15,6 +15,7 @@ from torch_abi_audit.model import (  # noqa: TC001
     Check,
     EvidenceKind,
     Format,
+    HostNeed,
     LayoutStatus,
     LibraryKind,
     PythonAbi,
@@ -151,6 +152,12 @@ class CellDocument(TypedDict):
     reasons: Annotated[
         list[ReasonDocument], "why it breaks; with the cause `layout` what of its classes changed"
     ]
+    libstdcxx: Annotated[
+        str | None,
+        "a symbol version of libstdc++ that no platform tag promises, neither the wheel's nor"
+        " torch's, as GLIBCXX_3.4.29: it loads only where the host has that; null where that is not"
+        " what decides",
+    ]
 
 
 class RemedyDocument(TypedDict):
@@ -167,6 +174,7 @@ class HereDocument(TypedDict):
     status: ReleaseStatus
     layout: LayoutStatus | None
     reasons: list[ReasonDocument]
+    libstdcxx: Annotated[str | None, "as in the cells of the matrix"]
     remedy: Annotated[RemedyDocument | None, "null where it loads, and no layout changed"]
 
 
@@ -337,6 +345,43 @@ class TargetPythonDocument(TypedDict):
     floor: str | None
 
 
+class HostLibraryDocument(TypedDict):
+    """A library that the host has to provide: nothing known brings it."""
+
+    name: Annotated[str, "its name; the whole path where the loader looks nowhere else"]
+    need: Annotated[
+        HostNeed,
+        "`required`: what needs it does not load without; `one-of`: one version of several is"
+        " enough; `optional`: what needs it loads without; `plugin`: nothing shows that what needs"
+        " it is loaded; `driver`: it comes with NVIDIA's driver",
+    ]
+    one_of: Annotated[list[str], "its versions, any one of which is enough, itself included"]
+    needed_by: Annotated[list[str], "the libraries that need it so"]
+    dependencies: Annotated[
+        list[str], "the declared dependencies that may provide it, as their names suggest"
+    ]
+    torch: Annotated[
+        list[str], "the torch releases next to which it is there: torch brings it, or needs it too"
+    ]
+
+
+class SymbolVersionDocument(TypedDict):
+    """A symbol version of one of the compiler's libraries."""
+
+    library: str
+    version: str
+
+
+class HostDocument(TypedDict):
+    """What the host has to provide beyond what the platform tags promise."""
+
+    libraries: list[HostLibraryDocument]
+    symbol_versions: Annotated[
+        list[SymbolVersionDocument],
+        "the newest that are needed of libstdc++ and libgcc, where no manylinux tag promises them",
+    ]
+
+
 class TargetDocument(TypedDict):
     """One target."""
 
@@ -358,6 +403,7 @@ class TargetDocument(TypedDict):
         "for an installed package that uses torch: whether it loads with the installed torch",
     ]
     claims: ClaimsDocument | None
+    host: HostDocument
     libraries: list[LibraryDocument]
     findings: list[FindingDocument]
     ignored: list[IgnoredDocument]

@@ -6,6 +6,7 @@ text as it is in the document: whoever renders it escapes it.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from enum import StrEnum
 from hashlib import sha256
@@ -20,6 +21,7 @@ from torch_abi_audit.model import (
     Check,
     Evidence,
     EvidenceKind,
+    HostNeed,
     LayoutStatus,
     PythonAbi,
     ReleaseStatus,
@@ -29,7 +31,17 @@ from torch_abi_audit.model import (
     Verdict,
 )
 from torch_abi_audit.rules import TORCH_UNUSED, UNSTABLE_ABI
-from torch_abi_audit.wording import count, does, first_of, join, last_part, pythons, ranges, short
+from torch_abi_audit.wording import (
+    count,
+    does,
+    first_of,
+    join,
+    last_part,
+    number_runs,
+    pythons,
+    ranges,
+    short,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -41,6 +53,7 @@ if TYPE_CHECKING:
         Document,
         EvidenceDocument,
         FindingDocument,
+        HostLibraryDocument,
         ProjectReleaseDocument,
         ReadableDocument,
         ReasonDocument,
@@ -149,7 +162,8 @@ def essence(target: TargetDocument) -> bytes:
     digest = sha256()
     said = target["summary"].rpartition("; for Python ")[0] or target["summary"]
     rest = target["checks"], target["fix"], target["torch"]["releases"], target["here"]
-    digest.update(repr((said, target["error"], rest)).encode())
+    needed = [*host(target), *from_host(target)]
+    digest.update(repr((said, target["error"], rest, needed)).encode())
     for finding in (*target["findings"], *target["ignored"]):
         if not counts_for_more(finding):
             digest.update(finding["rule"].encode())
@@ -375,12 +389,104 @@ def asides(target: TargetDocument) -> list[str]:
         said.append(f"{count(weak, 'weak torch import')} ignored (optional at load time)")
     if stable and unstable:
         said.append(f"{stable} of {stable + unstable} libraries on the stable ABI")
+    said += host(target)
     said += since_baseline(target)
     ignored = _unstable_symbols(target["ignored"])
     if ignored:
         left = _unstable_symbols(target["findings"])
         said.append(f"{count(left, 'unstable symbol')} left, {ignored} ignored")
     return said
+
+
+def host(target: TargetDocument) -> list[str]:
+    """Say which libraries the host has to provide, and which may come from elsewhere."""
+    needed = from_host(target)
+    of_others: list[str] = []
+    optional: list[str] = []
+    for item in target["host"]["libraries"]:
+        if item["dependencies"] and item["need"] != HostNeed.DRIVER:
+            of_others.append(f"{_versions(item)} ({' or '.join(item['dependencies'])})")
+        elif item["need"] in (HostNeed.OPTIONAL, HostNeed.PLUGIN):
+            optional.append(_versions(item))
+    head = "host must provide" if target["claims"] else "needed from elsewhere"
+    exact = [name for name in needed if "{" not in name]
+    versions = [name for name in needed if "{" in name]
+    if versions:
+        each = " each" if len(versions) > 1 else ""
+        versions[0] = f"one version{each} of {versions[0]}"
+    lines = (
+        (head, [*exact, *versions]),
+        ("dependencies may provide", of_others),
+        ("optional, or only for plugins", optional),
+    )
+    return [f"{head}: {_some(dict.fromkeys(names))}" for head, names in lines if names]
+
+
+def from_host(target: TargetDocument) -> list[str]:
+    """Return the libraries that the host has to provide, each once for all of its versions.
+
+    Those that each torch release brings that the target is checked against are left out.
+    """
+    asked = target["torch"]["asked"]
+    found = []
+    for item in target["host"]["libraries"]:
+        name, brings = _versions(item), set(item["torch"])
+        if item["need"] == HostNeed.DRIVER:
+            found.append(f"{name} (NVIDIA driver)")
+        elif item["need"] in (HostNeed.REQUIRED, HostNeed.ONE_OF) and not item["dependencies"]:
+            if asked and brings.issuperset(asked):
+                continue
+            without = [release for release in asked if release not in brings]
+            on = ranges(
+                map(Version, without), list(map(Version, target["torch"]["releases"] or asked))
+            )
+            found.append(f"{name} (on torch {on})" if len(without) < len(asked) else name)
+    return list(dict.fromkeys(found))
+
+
+def _versions(item: HostLibraryDocument) -> str:
+    """Return the versions of a library, any one of which is enough: ``libavutil.so.{58-60}``."""
+    names = item["one_of"]
+    parts = [re.split(r"([0-9]+)", name) for name in names]
+    differ = [place for place, texts in enumerate(zip(*parts, strict=False)) if len(set(texts)) > 1]
+    if len(differ) != 1 or any(len(part[differ[0]]) > _DIGITS for part in parts):
+        return " or ".join(names) or item["name"]
+    (place,) = differ
+    runs = number_runs({int(part[place]) for part in parts})
+    numbers = ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+    before, after = "".join(parts[0][:place]), "".join(parts[0][place + 1 :])
+    return f"{before}{{{numbers}}}{after}"
+
+
+_DIGITS = 9  # of a version: more are no version
+_LISTED = 12  # libraries in one line
+
+
+def _some(names: Iterable[str]) -> str:
+    """Return names in their order, of very many the first."""
+    names = list(names)
+    more = [f"and {len(names) - _LISTED} more"] if len(names) > _LISTED else []
+    return ", ".join([*names[:_LISTED], *more])
+
+
+def below_matrix(target: TargetDocument) -> list[str]:
+    """Return what is told of a matrix below it."""
+    return [*conditions(target), *alternatives(target)]
+
+
+def conditions(target: TargetDocument) -> list[str]:
+    """Say which cells of the matrix depend on the host's libstdc++."""
+    cells = target["torch"]["releases"]
+    known = list(map(Version, cells))
+    found: dict[str, list[Version]] = {}
+    for release, cell in cells.items():
+        if cell["libstdcxx"]:
+            found.setdefault(cell["libstdcxx"], []).append(Version(release))
+    return [
+        f"torch {ranges(releases, known)}: loads where libstdc++ has {version}, newer than the tags"
+        " promise"
+        for version, releases in found.items()
+    ]
 
 
 def since_baseline(target: TargetDocument) -> list[str]:

@@ -27,7 +27,7 @@ from torch_abi_audit.report.replacements import by_replacement, replaceable
 from torch_abi_audit.report.streams import is_terminal, is_unicode
 from torch_abi_audit.rules import STALE_IGNORE, UNSTABLE_ABI
 from torch_abi_audit.verdict.policy import Policy
-from torch_abi_audit.wording import count
+from torch_abi_audit.wording import count, first_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 _NARROWEST = 40
 # Unless verbose:
 _LINES = 40  # of the report of a target
-_ROWS = 6  # of its matrix
+_ROWS, _FEWEST_ROWS = 6, 3  # of its matrix
 _SHOWN = 3  # symbols, and libraries, of a finding
 _LEAST = 4  # lines of a finding, with the empty one before it
 _FOLDED = 4  # lines that name the findings that are not shown
@@ -238,6 +238,8 @@ class TerminalWriter:
         self._gap = False
         word, rest = summary.word(target), summary.aside_of(target["findings"])
         asides = [*([f"{rest}, -v"] if rest else []), *summary.cut_short(target)]
+        needed = summary.from_host(target)
+        asides += [f"host must provide {first_of(needed)}"] if needed else []
         hint = f" ({'; '.join(asides)})" if asides else ""
         self._out.line(
             f"{word}: {summary.filename(target)}: {summary.sentence(target)}{hint}",
@@ -329,7 +331,8 @@ class TerminalWriter:
         labels = [label.rjust(width) for label, width in zip(table.labels, widths, strict=True)]
         self._out.line()
         self._out.line(f"  torch {table.major:<5}{' '.join(labels)}", style="dim")
-        rows = table.rows if self._style.verbose else table.rows[:_ROWS]
+        shown = _ROWS - len(summary.conditions(target))  # which are told below
+        rows = table.rows if self._style.verbose else table.rows[: max(shown, _FEWEST_ROWS)]
         for name, cells in rows:
             line = Text(" " * 13)
             for (mark, _), width in zip(cells, widths, strict=True):
@@ -348,7 +351,7 @@ class TerminalWriter:
             for mark in summary.legend(table)
         ]
         self._out.line(f"{' ' * 14}{'; '.join(said)}", style="dim")
-        for text in summary.alternatives(target):
+        for text in summary.below_matrix(target):
             self._out.prose(f"{' ' * 14}{text}", indent=14)
 
     def _allowed(

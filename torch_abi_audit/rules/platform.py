@@ -14,7 +14,6 @@ from torch_abi_audit.model import (
     Fix,
     Format,
     LibraryAudit,
-    LibraryKind,
     Severity,
     Subject,
     basename,
@@ -124,7 +123,7 @@ def _misplaced(
     served = frozenset[str]().union(*right.values())
     for path, items in slices.items():
         # Python looks up a module at its path; another library may be one of several.
-        loaded = any(map(_is_loaded, items))
+        loaded = any(item.is_loaded for item in items)
         # A Linux library next to one for macOS needs no slices.
         asked = universal if not right[path] or any(map(_is_macos, items)) else set()
         missing = asked - (right[path] if loaded else by_name[library_name(path)])
@@ -227,10 +226,6 @@ def _machines(items: Sequence[LibraryAudit], platforms: Sequence[PlatformTag]) -
 
 def _is_macos(item: LibraryAudit) -> bool:
     return item.library.format is Format.MACHO
-
-
-def _is_loaded(item: LibraryAudit) -> bool:
-    return item.kind is LibraryKind.EXTENSION or item.torch.needs_torch
 
 
 @rule(
@@ -339,7 +334,7 @@ def _is_plugin(item: LibraryAudit, needed: Collection[str]) -> bool:
         and cuda_library(name) is None
         and not is_driver(name)
     }
-    used = _is_loaded(item) or not item.library.names(item.path).isdisjoint(needed)
+    used = item.is_loaded or not item.library.names(item.path).isdisjoint(needed)
     return bool(strange) and not used
 
 

@@ -83,6 +83,7 @@ def _cell(cell: TorchCell) -> CellDocument:
             {"cause": reason.cause, "name": reason.name, "detail": reason.detail}
             for reason in cell.reasons
         ],
+        "libstdcxx": cell.libstdcxx,
     }
 
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _Value = TypeVar("_Value")
 _Enum = TypeVar("_Enum", bound="StrEnum")
 
-_FORMAT = 1  # of the JSON; another one is refused
+_FORMAT = 2  # of the JSON; another one is refused
 _REASONS = 2
 _LONGEST = 1000  # characters of a text; symbols of hostile libraries have any number
 _PYTHON = re.compile(r"[0-9]+\.[0-9]+t?")
@@ -54,11 +54,13 @@ class TorchCell(NamedTuple):
         status: Whether it loads.
         layout: For the unstable ABI, whether torch's classes are laid out as it expects.
         reasons: The first reasons why it does not load, or what changed.
+        libstdcxx: The symbol version that libstdc++ has to have; see `Cell.libstdcxx`.
     """
 
     status: ReleaseStatus
     layout: LayoutStatus | None = None
     reasons: tuple[Reason, ...] = ()
+    libstdcxx: str | None = None
 
     @property
     def loads_unchanged(self) -> bool:
@@ -148,7 +150,12 @@ class WheelRecord:
         """Return the record as JSON, in one line of ASCII."""
         plain = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         plain["releases"] = {
-            release: [cell.status, cell.layout, [list(_reason(item)) for item in cell.reasons]]
+            release: [
+                cell.status,
+                cell.layout,
+                [list(_reason(item)) for item in cell.reasons],
+                cell.libstdcxx,
+            ]
             for release, cell in self.releases.items()
         }
         return json.dumps({"format": _FORMAT, **plain}, separators=(",", ":"))
@@ -246,7 +253,7 @@ def _cell(cell: Cell) -> TorchCell:
     changes = (Reason(Cause.LAYOUT, change.name, change.told) for change in cell.changes)
     reasons = [*cell.reasons, *changes][:_REASONS]
     clipped = (Reason(r.cause, _clipped(r.name), _clipped(r.detail)) for r in reasons)
-    return TorchCell(cell.status, cell.layout, tuple(clipped))
+    return TorchCell(cell.status, cell.layout, tuple(clipped), cell.libstdcxx)
 
 
 def _cuda(item: LibraryAudit) -> set[int]:
@@ -325,11 +332,12 @@ def _parse_reason(value: object) -> Reason:
 
 
 def _parse_cell(value: object) -> TorchCell:
-    status, layout, reasons = _items(value, 3)
+    status, layout, reasons, libstdcxx = _items(value, 4)
     return TorchCell(
         ReleaseStatus(_text(status)),
         _maybe(_one_of(LayoutStatus))(layout),
         _each(_parse_reason)(reasons),
+        _maybe(_text)(libstdcxx),
     )
 
 

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 # Far more than any wheel has; each item costs as much as all the others, or is printed.
 _MAX_TAGS, _MAX_REQUIREMENTS, _MAX_EXTRAS, _MAX_LINE = 1_000, 300, 2_000, 2_000
+_MAX_DEPENDENCIES = 300
 _MAX_HEADER_BYTES = 1 << 20
 _SHOWN = 200  # characters of a line, in an error message
 _BLANK_LINE = re.compile(rb"(?:\A|(?>\r\n|\r|\n))(?>\r\n|\r|\n)")
 _TORCH = re.compile(r"torch")
 _CUDA = re.compile(r"nvidia-.*|cuda-toolkit")
+_EXTRA = re.compile(r"\bextras?\b")
 _VARIANT = re.compile(r"[0-9a-z_.]+")
 _WHEEL_MAJOR = "1"
 _WITHOUT_LICENSE_FILES = frozenset({"1.0", "1.1", "1.2", "2.0", "2.1", "2.2", "2.3"})
@@ -181,6 +183,7 @@ def _claims(
         requires_python=python,
         torch_requirements=_requirements(metadata, _TORCH),
         cuda_requirements=_requirements(metadata, _CUDA),
+        dependencies=tuple(dict.fromkeys(_dependencies(metadata))),
         extras=extras,
     )
 
@@ -215,6 +218,17 @@ def _wheel_tags(headers: Message) -> frozenset[Tag]:
             raise AuditError(f"WHEEL has more than {_MAX_TAGS} tags")
         tags |= parse_tag(tag)
     return frozenset(tags)
+
+
+def _dependencies(headers: Message) -> Iterator[str]:
+    """Yield the names of required projects, except torch and those that only extras require."""
+    for line in map(str, headers.get_all("Requires-Dist", [])[:_MAX_DEPENDENCIES]):
+        name, (_, _, marker) = _PROJECT_NAME.match(line), line.partition(";")
+        if name is None or len(line) > _MAX_LINE or _EXTRA.search(marker):
+            continue
+        project = canonicalize_name(name[1])
+        if _TORCH.fullmatch(project) is None:
+            yield project
 
 
 def _requirements(headers: Message, pattern: re.Pattern[str]) -> tuple[Requirement, ...]:
