@@ -1,0 +1,109 @@
+"""Wheels installed into fresh environments, their libraries loaded, and their operators called."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.environments import environment, site_packages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_HERE = Path(__file__).parent
+_CALLS = _HERE / "calls.py"
+_PROBE = _HERE.parent / "loader" / "probe.py"
+_REFUSED = re.compile(r"undefined symbol: \S+|\S+: cannot open shared object file|version `\S+'")
+_MET = re.compile(r"No matching distribution found for (\S+)")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a wheel beside a release of torch.
+
+    Attributes:
+        refused: The requirement that pip finds not met; None where it installs the wheel.
+        errors: What the loader says of each library; empty where it loads.
+        returned: What the calls returned; None where the import or a call failed.
+        failure: How they failed, in a line.
+    """
+
+    refused: str | None
+    errors: dict[str, str]
+    returned: dict[str, object] | None
+    failure: str
+
+
+@contextmanager
+def _fresh(release: str) -> Iterator[Path]:
+    """Make an environment that sees a release of torch, and yield its Python."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [str(environment(release)), "-m", "venv", "--without-pip", folder]
+        subprocess.run(command, check=True)
+        (packages,) = Path(folder).glob("lib/python*/site-packages")
+        (packages / "torch.pth").write_text(f"{site_packages(release)}\n", encoding="utf-8")
+        yield Path(folder, "bin", "python")
+
+
+def run(wheel: Path, release: str, libraries: Iterable[str], calls: Iterable[str]) -> Outcome:
+    """Install a wheel beside a release of torch, load each of its libraries and call functions.
+
+    Args:
+        wheel: It is installed as pip does by default, without an index: its requirements have
+            to be met by what is there. Where they are not, it is installed without them.
+        release: As `environment` takes it.
+        libraries: The paths of the libraries in the wheel.
+        calls: Expressions of functions, each called with the tensor [[1, 2], [3, 4]] and 3.
+    """
+    with _fresh(release) as python:
+        pip = [str(environment(release)), "-m", "pip", "--python", str(python), "install"]
+        pip += ["--quiet", "--disable-pip-version-check", "--no-index"]
+        refused = None
+        result = _run(*pip, str(wheel))
+        if result.returncode != 0:
+            match = _MET.search(result.stderr)
+            refused = match[1] if match else result.stderr.strip().rpartition("\n")[2]
+            installed = _run(*pip, "--no-deps", str(wheel))
+            if installed.returncode != 0:
+                return Outcome(refused, {}, None, "not installed")
+        packages = python.parents[1] / "lib" / f"{_version(python)}" / "site-packages"
+        errors = _loaded(python, packages, list(libraries))
+        return Outcome(refused, errors, *_called(python, list(calls)))
+
+
+def _version(python: Path) -> str:
+    (folder,) = (python.parents[1] / "lib").glob("python*")
+    return folder.name
+
+
+def _loaded(python: Path, packages: Path, libraries: list[str]) -> dict[str, str]:
+    given = json.dumps([[str(packages / path), []] for path in libraries])
+    result = _run(str(python), str(_PROBE), given=given)
+    found = json.loads(result.stdout.splitlines()[-1])
+    return {path: found[str(packages / path)] for path in libraries}
+
+
+def _called(python: Path, calls: list[str]) -> tuple[dict[str, object] | None, str]:
+    result = _run(str(python), str(_CALLS), *calls)
+    for line in result.stdout.splitlines():
+        if line.startswith("returned "):
+            return json.loads(line.removeprefix("returned ")), ""
+    if result.returncode < 0:
+        return None, f"signal {-result.returncode}"
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    error = next((line for line in lines if re.match(r"\w*Error: ", line)), "".join(lines[-1:]))
+    found = _REFUSED.search(error)
+    return None, found[0] if found else error
+
+
+def _run(*command: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, input=given, capture_output=True, text=True, check=False, cwd=tempfile.gettempdir()
+    )
