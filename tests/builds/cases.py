@@ -55,7 +55,7 @@ class Case:
         changes: The fixes of the build that its report names, done one after the other.
         passes: What the wheel is with these, and with the metadata that the report gives.
         rules_fixed: The rules with findings then.
-        floor: The oldest minor release that the wheel then loads on, by its report.
+        target: The release that the wheel must not need a newer one than.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Case:
     changes: tuple[Change, ...] = ()
     passes: Verdict = Verdict.SAFE
     rules_fixed: frozenset[str] = frozenset({_TAG, _LEAKED})
-    floor: str | None = None
+    target: str | None = None
 
 
 def stable(target: str | None, *sources: str, **more: object) -> Project:
@@ -91,8 +91,8 @@ def cases(release: str) -> Iterable[Case]:
     plain = frozenset({_UNDERSTATED, _TAG, _LEAKED})
     if targeted:
         for number in range(_FIRST_STABLE.minor, version.minor + 1):
-            floor = f"2.{number}"
-            yield Case(f"stable-{floor}", stable(floor), plain, floor=floor)
+            oldest = f"2.{number}"
+            yield Case(f"stable-{oldest}", stable(oldest), plain, target=oldest)
     yield Case("stable-newest", stable(None), plain)
     module = stable(target, "stable.cpp", "module.cpp", is_module=True)
     yield Case("module", module, plain)
@@ -117,10 +117,10 @@ def _of_the_unstable_abi(target: str | None) -> Iterable[Case]:
     yield Case(
         "pybind",
         Project((pybind,), is_module=True, abi3=False),
-        frozenset({_UNSTABLE, _UNPINNED, _TAG, "links-torch-python"}),
+        frozenset({_UNSTABLE, _UNPINNED, _TAG, _LEAKED, "links-torch-python"}),
         _BOUND,
         passes=Verdict.PINNED,
-        rules_fixed=pinned | {"links-torch-python"},
+        rules_fixed=pinned | {_LEAKED, "links-torch-python"},
     )
     ported = Extension(("stable.cpp",), target=target)
     mixed = Project((ported, replace(unstable, name="_unported")))

@@ -187,8 +187,8 @@ def build(project: Project, release: str) -> Path:
     """
     files = project.files()
     compiled = {name: text for name, text in files.items() if name != "pyproject.toml"}
-    folder = CACHE / "projects" / f"{release}-{_digest(compiled)}"
-    wheels = folder / "wheels" / _digest([files, project.auditwheel])
+    folder = CACHE / "projects" / f"{release}-{digest(compiled)}"
+    wheels = folder / "wheels" / digest([files, project.auditwheel])
     if not wheels.exists():
         for name, text in files.items():
             path = folder / name
@@ -213,7 +213,8 @@ def build(project: Project, release: str) -> Path:
     return wheel
 
 
-def _digest(value: object) -> str:
+def digest(value: object) -> str:
+    """Return a name for what makes a wheel, or for what was asked of it."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 

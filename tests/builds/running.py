@@ -8,10 +8,11 @@ import subprocess
 import tempfile
 from collections.abc import Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.builds.projects import digest
 from tests.environments import environment, site_packages
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def _fresh(release: str) -> Iterator[Path]:
 def run(wheel: Path, release: str, libraries: Iterable[str], calls: Iterable[str]) -> Outcome:
     """Install a wheel beside a release of torch, load each of its libraries and call functions.
 
+    What came of it is kept beside the wheel, and read from there the next time.
+
     Args:
         wheel: It is installed as pip does by default, without an index: its requirements have
             to be met by what is there. Where they are not, it is installed without them.
@@ -62,6 +65,16 @@ def run(wheel: Path, release: str, libraries: Iterable[str], calls: Iterable[str
         libraries: The paths of the libraries in the wheel.
         calls: Expressions of functions, each called with the tensor [[1, 2], [3, 4]] and 3.
     """
+    paths, functions = list(libraries), list(calls)
+    given = digest([paths, functions, _CALLS.read_text("utf-8"), _PROBE.read_text("utf-8")])
+    kept = wheel.parent / f"{release}-{given}.json"
+    if not kept.exists():
+        outcome = _outcome(wheel, release, paths, functions)
+        kept.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+    return Outcome(**json.loads(kept.read_text(encoding="utf-8")))
+
+
+def _outcome(wheel: Path, release: str, libraries: list[str], calls: list[str]) -> Outcome:
     with _fresh(release) as python:
         pip = [str(environment(release)), "-m", "pip", "--python", str(python), "install"]
         pip += ["--quiet", "--disable-pip-version-check", "--no-index"]
@@ -74,8 +87,8 @@ def run(wheel: Path, release: str, libraries: Iterable[str], calls: Iterable[str
             if installed.returncode != 0:
                 return Outcome(refused, {}, None, "not installed")
         packages = python.parents[1] / "lib" / f"{_version(python)}" / "site-packages"
-        errors = _loaded(python, packages, list(libraries))
-        return Outcome(refused, errors, *_called(python, list(calls)))
+        errors = _loaded(python, packages, libraries)
+        return Outcome(refused, errors, *_called(python, calls))
 
 
 def _version(python: Path) -> str:
