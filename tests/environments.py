@@ -27,8 +27,8 @@ def environment(release: str) -> Path:
     done = folder / "complete"
     if not done.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        command = [str(python), "-m", "pip", "install", "--quiet", "numpy", *_BUILDING, *_REPAIRING]
-        subprocess.run([*command, f"torch=={release}"], check=True)
+        command = [str(python), "-m", "pip", "install", "--quiet", "--upgrade", "numpy"]
+        subprocess.run([*command, *_BUILDING, *_REPAIRING, f"torch=={release}"], check=True)
         done.touch()
     return python
 
