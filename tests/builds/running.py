@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import tempfile
@@ -117,6 +118,14 @@ def _called(python: Path, calls: list[str]) -> tuple[dict[str, object] | None, s
 
 
 def _run(*command: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    # Where pip is configured to find more, it would install a torch that meets the requirement.
+    variables = {name: text for name, text in os.environ.items() if not name.startswith("PIP_")}
     return subprocess.run(
-        command, input=given, capture_output=True, text=True, check=False, cwd=tempfile.gettempdir()
+        command,
+        input=given,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tempfile.gettempdir(),
+        env={**variables, "PIP_CONFIG_FILE": os.devnull},
     )
