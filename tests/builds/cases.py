@@ -20,6 +20,16 @@ _UNPINNED = "torch-unpinned"
 _UNSTABLE = "unstable-torch-symbol"
 _TAG = "refused-filename"
 _LEAKED = "leaked-libstdcxx-symbol"
+_EXCLUDING = ("--exclude", "libtorch*", "--exclude", "libc10*")
+_FOUND = """libraries = []
+foreach name : ['c10', 'torch', 'torch_cpu']
+  libraries += cpp.find_library(name, dirs: torch / 'lib')
+endforeach
+"""
+_NAMED = """libraries = declare_dependency(
+  link_args: ['-L' + torch / 'lib', '-lc10', '-ltorch', '-ltorch_cpu'],
+)
+"""
 _FIRST_STABLE = Version("2.9")
 _FIRST_TARGETED = Version("2.10")
 
@@ -93,6 +103,9 @@ def cases(release: str) -> Iterable[Case]:
         for number in range(_FIRST_STABLE.minor, version.minor + 1):
             oldest = f"2.{number}"
             yield Case(f"stable-{oldest}", stable(oldest), plain, target=oldest)
+        # The headers know no newer ABI than their own, and do not say so.
+        newer = stable(f"2.{version.minor + 1}")
+        yield Case("over-targeted", newer, plain, target=minor)
     yield Case("stable-newest", stable(None), plain)
     module = stable(target, "stable.cpp", "module.cpp", is_module=True)
     yield Case("module", module, plain)
@@ -191,10 +204,9 @@ def _of_the_linker(target: str | None) -> Iterable[Case]:
         ),
         rules_fixed=frozenset({_TAG}),
     )
-    excluded = ("--exclude", "libtorch*", "--exclude", "libc10*")
     yield Case(
         "repaired-excluding",
-        stable(target, auditwheel=excluded),
+        stable(target, auditwheel=_EXCLUDING),
         frozenset({_UNDERSTATED}),
         rules_fixed=frozenset(),
     )
@@ -207,7 +219,7 @@ def _of_the_linker(target: str | None) -> Iterable[Case]:
                 "bundled-libtorch",
                 "exclude them from the repair step: auditwheel repair --exclude 'libtorch*'"
                 " --exclude 'libc10*'",
-                stable(target, auditwheel=excluded),
+                stable(target, auditwheel=_EXCLUDING),
             ),
         ),
         rules_fixed=frozenset(),
@@ -219,7 +231,20 @@ def _of_other_backends(target: str | None) -> Iterable[Case]:
     plain = frozenset({_UNDERSTATED, _TAG, _LEAKED})
     path = "runpath-outside-wheel"
     cmake = stable(target, backend=Backend.CMAKE)
-    yield Case("cmake", cmake, plain)
+    yield Case(
+        "cmake",
+        cmake,
+        plain,
+        changes=(
+            Change(
+                _TAG,
+                "run `auditwheel repair --exclude 'libtorch*' --exclude 'libc10*'` to get a"
+                " manylinux tag",
+                replace(cmake, auditwheel=_EXCLUDING),
+            ),
+        ),
+        rules_fixed=frozenset(),
+    )
     use_link_path = "set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)"
     yield Case(
         "cmake-link-path",
@@ -242,9 +267,18 @@ def _of_other_backends(target: str | None) -> Iterable[Case]:
         passes=Verdict.PINNED,
         rules_fixed=frozenset({_UNSTABLE, _TAG}),
     )
+    # The search path of what Meson has found stays in what is installed.
+    meson = stable(target, backend=Backend.MESON, settings=_FOUND)
     yield Case(
         "meson",
-        stable(target, backend=Backend.MESON),
+        meson,
         plain | {path, "tag-overspecific"},
-        rules_fixed=frozenset({_TAG, _LEAKED, path, "tag-overspecific"}),
+        changes=(
+            Change(
+                path,
+                "set a search path relative to the library, $ORIGIN",
+                replace(meson, settings=_NAMED),
+            ),
+        ),
+        rules_fixed=frozenset({_TAG, _LEAKED, "tag-overspecific"}),
     )

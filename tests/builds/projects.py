@@ -97,7 +97,7 @@ class Project:
         dependencies: The line of pyproject.toml that declares them.
         is_module: Whether the library is imported from Python, and not by `torch.ops`.
         abi3: Whether the wheel is tagged for all Pythons, as far as the backend can.
-        settings: Lines of CMake.
+        settings: Lines of CMake or Meson.
         auditwheel: The options of `auditwheel repair`; None where it is not run.
     """
 
@@ -164,11 +164,13 @@ class Project:
     def _meson(self) -> str:
         return _filled(
             "meson.build",
+            settings=self.settings,
             extensions="".join(
                 f"shared_module(\n  '{item.name}', {[f'csrc/{name}' for name in item.sources]},\n"
                 f"  name_prefix: '',\n  cpp_args: {item.options} + include,\n"
                 "  dependencies: libraries,\n"
-                "  install: true,\n  install_dir: py.get_install_dir() / 'scaled',\n)\n"
+                "  install: true,\n  install_rpath: '$ORIGIN',\n"
+                "  install_dir: py.get_install_dir() / 'scaled',\n)\n"
                 for item in self.extensions
             ),
         )

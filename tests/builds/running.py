@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 _CALLS = _HERE / "calls.py"
-_PROBE = _HERE.parent / "loader" / "probe.py"
 _REFUSED = re.compile(r"undefined symbol: \S+|\S+: cannot open shared object file|version `\S+'")
 _MET = re.compile(r"No matching distribution found for (\S+)")
 
@@ -67,7 +66,7 @@ def run(wheel: Path, release: str, libraries: Iterable[str], calls: Iterable[str
         calls: Expressions of functions, each called with the tensor [[1, 2], [3, 4]] and 3.
     """
     paths, functions = list(libraries), list(calls)
-    given = digest([paths, functions, _CALLS.read_text("utf-8"), _PROBE.read_text("utf-8")])
+    given = digest([paths, functions, _CALLS.read_text("utf-8")])
     kept = wheel.parent / f"{release}-{given}.json"
     if not kept.exists():
         outcome = _outcome(wheel, release, paths, functions)
@@ -88,8 +87,11 @@ def _outcome(wheel: Path, release: str, libraries: list[str], calls: list[str]) 
             if installed.returncode != 0:
                 return Outcome(refused, {}, None, "not installed")
         packages = python.parents[1] / "lib" / f"{_version(python)}" / "site-packages"
-        errors = _loaded(python, packages, libraries)
-        return Outcome(refused, errors, *_called(python, calls))
+        if (packages / "torch").exists():
+            raise AssertionError(f"pip has installed another torch beside {wheel.name}")
+        paths = [str(packages / path) for path in libraries]
+        result = _run(str(python), str(_CALLS), given=json.dumps([paths, calls]))
+        return Outcome(refused, *_read(result, libraries))
 
 
 def _version(python: Path) -> str:
@@ -97,29 +99,25 @@ def _version(python: Path) -> str:
     return folder.name
 
 
-def _loaded(python: Path, packages: Path, libraries: list[str]) -> dict[str, str]:
-    given = json.dumps([[str(packages / path), []] for path in libraries])
-    result = _run(str(python), str(_PROBE), given=given)
-    found = json.loads(result.stdout.splitlines()[-1])
-    return {path: found[str(packages / path)] for path in libraries}
-
-
-def _called(python: Path, calls: list[str]) -> tuple[dict[str, object] | None, str]:
-    result = _run(str(python), str(_CALLS), *calls)
-    for line in result.stdout.splitlines():
-        if line.startswith("returned "):
-            return json.loads(line.removeprefix("returned ")), ""
+def _read(
+    result: subprocess.CompletedProcess[str], libraries: list[str]
+) -> tuple[dict[str, str], dict[str, object] | None, str]:
+    """Read what the loader says of each library, what was returned, and how it failed."""
+    lines = dict(line.split(" ", 1) for line in result.stdout.splitlines() if " " in line)
+    errors = dict(zip(libraries, json.loads(lines["loaded"]), strict=True))
+    if "returned" in lines:
+        return errors, json.loads(lines["returned"]), ""
     if result.returncode < 0:
-        return None, f"signal {-result.returncode}"
-    lines = [line for line in result.stderr.splitlines() if line.strip()]
-    error = next((line for line in lines if re.match(r"\w*Error: ", line)), "".join(lines[-1:]))
+        return errors, None, f"signal {-result.returncode}"
+    said = [line for line in result.stderr.splitlines() if line.strip()]
+    error = next((line for line in said if re.match(r"\w*Error: ", line)), "".join(said[-1:]))
     found = _REFUSED.search(error)
-    return None, found[0] if found else error
+    return errors, None, found[0] if found else error
 
 
 def _run(*command: str, given: str = "") -> subprocess.CompletedProcess[str]:
     # Where pip is configured to find more, it would install a torch that meets the requirement.
-    variables = {name: text for name, text in os.environ.items() if not name.startswith("PIP_")}
+    variables = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "PYTHON"))}
     return subprocess.run(
         command,
         input=given,
