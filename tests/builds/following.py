@@ -68,7 +68,7 @@ class Row:
             right = outcome.returned == self.expected
             words.append("right" if right else f"WRONG {json.dumps(outcome.returned)}")
         elif not missing:
-            words.append(outcome.failure)
+            words.append(_brief(outcome.failure))
         return ", ".join(words)
 
     def cells(self) -> Iterator[str]:

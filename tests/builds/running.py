@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import subprocess
 import tempfile
+import zipfile
 from collections.abc import Iterable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.builds.projects import digest
-from tests.environments import environment, site_packages
+from tests.environments import CACHE, environment, site_packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,15 +50,22 @@ def _fresh(release: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         command = [str(environment(release)), "-m", "venv", "--without-pip", folder]
         subprocess.run(command, check=True)
-        (packages,) = Path(folder).glob("lib/python*/site-packages")
-        (packages / "torch.pth").write_text(f"{site_packages(release)}\n", encoding="utf-8")
-        yield Path(folder, "bin", "python")
+        python = Path(folder, "bin", "python")
+        file = _packages(python) / "torch.pth"
+        file.write_text(f"{site_packages(release)}\n", encoding="utf-8")
+        yield python
+
+
+def _packages(python: Path) -> Path:
+    (packages,) = python.parents[1].glob("lib/python*/site-packages")
+    return packages
 
 
 def run(wheel: Path, release: str, libraries: Iterable[str], calls: Iterable[str]) -> Outcome:
     """Install a wheel beside a release of torch, load each of its libraries and call functions.
 
-    What came of it is kept beside the wheel, and read from there the next time.
+    What pip says is kept beside the wheel. What happens then is kept for all wheels with the same
+    files, since fixes of the metadata change no others.
 
     Args:
         wheel: It is installed as pip does by default, without an index: its requirements have
@@ -66,43 +75,47 @@ def run(wheel: Path, release: str, libraries: Iterable[str], calls: Iterable[str
         calls: Expressions of functions, each called with the tensor [[1, 2], [3, 4]] and 3.
     """
     paths, functions = list(libraries), list(calls)
-    given = digest([paths, functions, _CALLS.read_text("utf-8")])
-    kept = wheel.parent / f"{release}-{given}.json"
-    if not kept.exists():
-        outcome = _outcome(wheel, release, paths, functions)
-        kept.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
-    return Outcome(**json.loads(kept.read_text(encoding="utf-8")))
+    kept = wheel.parent / f"{release}.json"
+    given = [release, _contents(wheel), paths, functions, _CALLS.read_text("utf-8")]
+    known = CACHE / "outcomes" / f"{digest(given)}.json"
+    if not kept.exists() or not known.exists():
+        with _fresh(release) as python:
+            refused = _install(wheel, release, python)
+            kept.write_text(json.dumps(refused), encoding="utf-8")
+            if not known.exists():
+                known.parent.mkdir(exist_ok=True)
+                known.write_text(json.dumps(_call(python, paths, functions)), encoding="utf-8")
+    return Outcome(json.loads(kept.read_text("utf-8")), *json.loads(known.read_text("utf-8")))
 
 
-def _outcome(wheel: Path, release: str, libraries: list[str], calls: list[str]) -> Outcome:
-    with _fresh(release) as python:
-        pip = [str(environment(release)), "-m", "pip", "--python", str(python), "install"]
-        pip += ["--quiet", "--disable-pip-version-check", "--no-index"]
-        refused = None
-        result = _run(*pip, str(wheel))
-        if result.returncode != 0:
-            match = _MET.search(result.stderr)
-            refused = match[1] if match else result.stderr.strip().rpartition("\n")[2]
-            installed = _run(*pip, "--no-deps", str(wheel))
-            if installed.returncode != 0:
-                return Outcome(refused, {}, None, "not installed")
-        packages = python.parents[1] / "lib" / f"{_version(python)}" / "site-packages"
-        if (packages / "torch").exists():
-            raise AssertionError(f"pip has installed another torch beside {wheel.name}")
-        paths = [str(packages / path) for path in libraries]
-        result = _run(str(python), str(_CALLS), given=json.dumps([paths, calls]))
-        return Outcome(refused, *_read(result, libraries))
+def _contents(wheel: Path) -> list[str]:
+    """Return the names and the hashes of the files that are not metadata."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name for name in archive.namelist() if ".dist-info/" not in name]
+        return [f"{name} {hashlib.sha256(archive.read(name)).hexdigest()}" for name in names]
 
 
-def _version(python: Path) -> str:
-    (folder,) = (python.parents[1] / "lib").glob("python*")
-    return folder.name
+def _install(wheel: Path, release: str, python: Path) -> str | None:
+    """Install a wheel, and return the requirement that is not met, or None."""
+    pip = [str(environment(release)), "-m", "pip", "--python", str(python), "install"]
+    pip += ["--quiet", "--disable-pip-version-check", "--no-index"]
+    result = _run(*pip, str(wheel))
+    refused = None
+    if result.returncode != 0:
+        match = _MET.search(result.stderr)
+        refused = match[1] if match else result.stderr.strip().rpartition("\n")[2]
+        _run(*pip, "--no-deps", str(wheel)).check_returncode()
+    if (_packages(python) / "torch").exists():
+        raise AssertionError(f"pip has installed another torch beside {wheel.name}")
+    return refused
 
 
-def _read(
-    result: subprocess.CompletedProcess[str], libraries: list[str]
+def _call(
+    python: Path, libraries: list[str], calls: list[str]
 ) -> tuple[dict[str, str], dict[str, object] | None, str]:
-    """Read what the loader says of each library, what was returned, and how it failed."""
+    """Return what the loader says of each library, what was returned, and how it failed."""
+    paths = [str(_packages(python) / path) for path in libraries]
+    result = _run(str(python), str(_CALLS), given=json.dumps([paths, calls]))
     lines = dict(line.split(" ", 1) for line in result.stdout.splitlines() if " " in line)
     errors = dict(zip(libraries, json.loads(lines["loaded"]), strict=True))
     if "returned" in lines:
