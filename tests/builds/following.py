@@ -71,28 +71,29 @@ class Row:
             words.append(_brief(outcome.failure))
         return ", ".join(words)
 
-    def cells(self) -> Iterator[str]:
-        """Yield the lines of the table, one for each release."""
-        for release in self.outcomes:
-            agrees = "; ".join(self.wrong) or "yes"
-            line = (self.case, self.built_with, self.state, self._verdict(), release)
-            yield "| " + " | ".join((*line, self._cell(release), agrees)) + " |"
+    def line(self) -> str:
+        """Return the line of the table."""
+        agrees = "; ".join(self.wrong) or "yes"
+        cells = (self.case, self.built_with, self.state, self._verdict())
+        return _line([*cells, *map(self._cell, self.outcomes), agrees])
 
 
-def table(rows: Iterable[Row]) -> str:
+def table(rows: Sequence[Row]) -> str:
     """Return all rows as a table in Markdown."""
-    head = "| build | with torch | state | audit | on torch | said, and what happens | agrees |\n"
-    return (
-        head
-        + "|---|---|---|---|---|---|---|\n"
-        + "\n".join(line for row in rows for line in row.cells())
-    )
+    releases = [f"with torch {release}" for release in rows[0].outcomes]
+    head = ["build", "torch", "state", "audit", *releases, "agrees"]
+    lines = [_line(head), _line(["---"] * len(head)), *(row.line() for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _brief(error: str) -> str:
     found = re.search(r"undefined symbol: \S+|\S+: cannot open shared object file", error)
     text = found[0] if found else error
-    return text if len(text) < 80 else f"{text[:76]}..."
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def follow(case: Case, release: str, releases: Sequence[str]) -> Iterator[Row]:
