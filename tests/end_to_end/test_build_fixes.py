@@ -216,7 +216,10 @@ ELSEWHERE = {
         "refused-filename",
         "publish it on an index of your own, next to a wheel without a variant label",
     ),
-    ("refused-filename", "run `auditwheel repair` to get a manylinux tag"),
+    (
+        "refused-filename",
+        "run `auditwheel repair --exclude 'libtorch*' --exclude 'libc10*'` to get a manylinux tag",
+    ),
     ("unknown-release", "update torch-abi-audit, or check with --against and that torch"),
     ("unknown-shim-symbol", "update torch-abi-audit if a newer torch provides it"),
     # Any release would do: which one is the author's to choose.

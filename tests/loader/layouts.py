@@ -31,17 +31,16 @@ from pathlib import Path
 from packaging.version import Version
 
 from tests.builders import write_wheel
+from tests.environments import CACHE, environment, site_packages
 from torch_abi_audit import audit
 from torch_abi_audit.abi.built_with import built_with
 from torch_abi_audit.index.ranges import open_published
 from torch_abi_audit.index.sources import find_sources
 from torch_abi_audit.model import BuiltWith, Cell, LayoutStatus, ReleaseStatus, TargetReport
 
-CACHE = Path(
-    os.environ.get("TORCH_ABI_AUDIT_LOADER") or Path(__file__).parents[2] / ".cache" / "loader"
-)
 SOURCES = Path(__file__).with_name("sources")
 INSTALLED = Version("2.13.0")
+TORCH = f"{INSTALLED}+cpu"
 # Of the other side of a boundary, of the release itself, and of its island.
 HEADERS = ("2.12.1", "2.13.0", "2.14.1")
 WHEEL = "x-1.0-py3-none-manylinux_2_28_x86_64.whl"
@@ -161,24 +160,9 @@ class Outcome:
 
 
 @functools.cache
-def environment() -> Path:
-    """Return the Python of the environment with torch, made where there is none."""
-    folder = CACHE / f"venv-{INSTALLED}-{sys.version_info[0]}.{sys.version_info[1]}"
-    python = folder / "bin" / "python"
-    done = folder / "complete"
-    if not done.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        command = [str(python), "-m", "pip", "install", "--quiet", "numpy"]
-        subprocess.run([*command, f"torch=={INSTALLED}+cpu"], check=True)
-        done.touch()
-    return python
-
-
-@functools.cache
 def torch_folder() -> Path:
     """Return where torch is installed."""
-    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    return Path(output(str(environment()), "-c", code).strip(), "torch")
+    return site_packages(TORCH) / "torch"
 
 
 def output(*command: str) -> str:
@@ -238,7 +222,7 @@ def run(code: str, library: Path, *beside: Path) -> tuple[bool, str]:
     )
     variables = {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(map(str, beside))}
     result = subprocess.run(
-        [str(environment()), "-c", script, str(library)],
+        [str(environment(TORCH)), "-c", script, str(library)],
         capture_output=True,
         text=True,
         check=False,

@@ -225,6 +225,18 @@ def refused(filename: str) -> list[Finding]:
     return of_rule("refused-filename", {}, promised)
 
 
+def test_torchs_libraries_stay_out_of_a_repaired_wheel() -> None:
+    """auditwheel bundles them unless they are excluded, and that is an error of its own."""
+    promised = replace(claims("py3-none-linux_x86_64"), filename="x-1.0-x.whl")
+    for needed, command in (
+        (("libtorch_cpu.so",), "auditwheel repair --exclude 'libtorch*' --exclude 'libc10*'"),
+        (("libc.so.6",), "auditwheel repair"),
+    ):
+        libraries = {"x/_C.so": library(needed=needed)}
+        (found,) = of_rule("refused-filename", libraries, promised)
+        assert fix_of(found) == f"run `{command}` to get a manylinux tag"
+
+
 def test_requires_python_that_admits_none_of_the_tags() -> None:
     def found(tag: str, python: str) -> list[str]:
         promised = replace(claims(f"{tag}-win_amd64", python=python), filename="x-1.0-x.whl")

@@ -267,11 +267,18 @@ def _unknown_platforms(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             f"PyPI rejects the {_platform_tags(refused)}",
             evidence=tags(refused),
-            fix="run `auditwheel repair` to get a manylinux tag"
+            fix=f"run `{_repair(subject)}` to get a manylinux tag"
             if plain
             else "publish the wheel on an index of your own",
             severity=Severity.WARNING,
         )
+
+
+def _repair(subject: Subject) -> str:
+    """Return the command that repairs a wheel; it would bundle torch's libraries."""
+    if any(item.torch.needed for item in subject.libraries):
+        return "auditwheel repair --exclude 'libtorch*' --exclude 'libc10*'"
+    return "auditwheel repair"
 
 
 def _platform_tags(names: Collection[str]) -> str:

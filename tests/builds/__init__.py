@@ -1,0 +1,1 @@
+"""Extensions built as their authors build them, audited, installed, loaded and called."""
