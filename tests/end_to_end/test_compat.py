@@ -115,7 +115,7 @@ def test_nothing_is_read_twice(compat: Compat) -> None:
             ["pip install --no-deps unstable-pinned==1.0"],
         ),
         (["no-torch"], "2.10", 0, ["guaranteed"], ["pip install no-torch==1.0"]),
-        (["stable-2-10"], "2.99", 1, ["unknown"], [None]),
+        (["stable-2-10"], "2.99", 2, ["unknown"], [None]),
         (
             ["stable-2-10", "stable-2-12"],
             "2.10",

@@ -98,9 +98,9 @@ def test_tasks_are_taken_as_they_are_needed() -> None:
         assert taken <= 4
 
 
-@pytest.mark.parametrize(("jobs", "number", "used"), [(4, 9, 4), (9, 4, 4), (99, 99, 61)])
+@pytest.mark.parametrize(("jobs", "number", "used"), [(4, 9, 4), (9, 4, 4), (99, 99, 8)])
 def test_no_more_processes_than_there_is_work(jobs: int, number: int, used: int) -> None:
-    """Nor than Windows can wait for."""
+    """Nor than an index should be asked for at once."""
     found = make_engine(jobs, number)
     assert isinstance(found, ProcessEngine)
     assert found.jobs == used

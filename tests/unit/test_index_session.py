@@ -19,7 +19,7 @@ from tests.servers import Fault, Server
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.index.connections import Limits
 from torch_abi_audit.index.failures import StatusError, place_of
-from torch_abi_audit.index.session import NoRanges, Part, Session
+from torch_abi_audit.index.session import NoRanges, Part, Session, _check_address
 from torch_abi_audit.index.sources import Sources
 
 DATA = bytes(range(256)) * 16
@@ -485,6 +485,14 @@ def test_redirects_are_followed(server: Server) -> None:
     with session() as http:
         assert http.get(server.url("/a"), most=4096).url == server.url("/f.whl")
         assert http.requests == 3
+
+
+def test_a_redirect_does_not_leave_encryption() -> None:
+    with pytest.raises(AuditError) as caught:
+        _check_address("http://index.invalid/x", "https://index.invalid/x")
+    said = "the address that the server redirects to is not encrypted"
+    assert str(caught.value) == f"cannot read x from index.invalid: {said}"
+    _check_address("https://index.invalid/x", "http://index.invalid/x")
 
 
 @pytest.mark.parametrize(

@@ -252,5 +252,5 @@ def test_the_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_credentials_are_in_no_representation() -> None:
     """Dask writes the arguments of what fails into its logs."""
-    address = "https://user:secret@x/"
-    assert "secret" not in repr(Sources((address,), (address,), proxy=address))
+    place = "https://user:secret@x/"
+    assert "secret" not in repr(Sources((place,), (place,), proxy=place))

@@ -11,7 +11,7 @@ from torch_abi_audit.arguments.reports import add_reports, add_tables
 from torch_abi_audit.budget import parse_limit
 from torch_abi_audit.config import parse_release
 from torch_abi_audit.errors import AuditError
-from torch_abi_audit.published.engine import DEFAULT_JOBS
+from torch_abi_audit.published.engine import DEFAULT_JOBS, MOST_JOBS
 from torch_abi_audit.published.select import ALL, HOST, parse_platforms, parse_python
 
 if TYPE_CHECKING:
@@ -55,6 +55,14 @@ def _number(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < _MOST_DIGITS and int(text)):
         raise AuditError(f"{text!r} is not a number greater than 0")
     return int(text)
+
+
+def _jobs(text: str) -> int:
+    """Parse how many wheels are read at the same time."""
+    number = _number(text)
+    if number > MOST_JOBS:
+        raise AuditError(f"{text}: more than {MOST_JOBS} at a time are too many for an index")
+    return number
 
 
 def _add_selection(parser: argparse.ArgumentParser, platform: str) -> None:
@@ -117,7 +125,7 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
     sources.add_argument(
         "-j",
         "--jobs",
-        type=parsed(_number),
+        type=parsed(_jobs),
         default=DEFAULT_JOBS,
         metavar="N",
         help=f"how many wheels to read at the same time (default here: {DEFAULT_JOBS})",
@@ -189,7 +197,8 @@ def make_survey_parser() -> Parser:
     engine.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help="the scheduler of a running Dask cluster (default: a cluster on this machine)",
+        help="the scheduler of a running Dask cluster, which is sent the addresses of indexes with"
+        " their credentials: use tls:// for it (default: a cluster on this machine)",
     )
     add_tables(parser)
     _add_limits(parser)
@@ -215,7 +224,13 @@ def make_cache_parser() -> Parser:
         description="Show or delete the results that `index`, `compat` and `survey` keep, so that"
         " no published wheel is read twice.",
     )
-    parser.add_argument("action", choices=("show", "clear"), help="what to do with them")
+    parser.add_argument(
+        "action",
+        nargs="?",
+        choices=("show", "clear"),
+        default="show",
+        help="what to do with them (default: show)",
+    )
     _add_cache_folder(parser)
     return parser
 

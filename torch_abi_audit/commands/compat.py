@@ -24,7 +24,7 @@ from torch_abi_audit.published.select import (
     spelled,
 )
 from torch_abi_audit.report.progress import ProgressBar
-from torch_abi_audit.survey.compatibility import compatibility
+from torch_abi_audit.survey.compatibility import AnswerKind, compatibility
 from torch_abi_audit.survey.documents import compatibility_document
 from torch_abi_audit.survey.pages import compatibility_page
 from torch_abi_audit.targets.environments import current_site, find_site
@@ -95,7 +95,7 @@ def run(options: argparse.Namespace, parser: Parser) -> int:
         platform=spelled(platforms[0]) if len(platforms) == 1 else None,
     )
     failed |= write_tables(document, compatibility_page(document), to, options) or found.failed
-    if failed:
+    if failed or any(item.kind is AnswerKind.UNKNOWN for item in found.answers):
         return EXIT_ERROR
     return EXIT_SAFE if all(item.kind in WORKING for item in found.answers) else EXIT_UNSAFE
 

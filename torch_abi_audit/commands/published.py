@@ -9,6 +9,7 @@ from torch_abi_audit.commands.messages import complain
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.index.pages import IndexFile, project_files
 from torch_abi_audit.index.sources import Sources, find_sources
+from torch_abi_audit.published.engine import MOST_JOBS
 from torch_abi_audit.published.select import Selection, Wanted, select
 from torch_abi_audit.published.task import Task
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from torch_abi_audit.report.progress import ProgressBar
 
 MANY = 1 << 16  # tasks, of an engine that has not been given any yet
-_AT_ONCE = 8  # requests to one host, of all processes together
+_AT_ONCE = MOST_JOBS  # requests to one host, of all processes together
 
 
 class Asked(NamedTuple):

@@ -494,6 +494,8 @@ def _check_address(target: str, url: str) -> None:
         raise failure(url, f"{what} is malformed") from error
     if scheme not in {"http", "https"}:
         raise failure(url, f"{what} is not HTTP")
+    if scheme == "http" and url.startswith("https:"):
+        raise failure(url, f"{what} is not encrypted")  # anybody could answer from there
 
 
 def _encoding(response: requests.Response) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -21,15 +23,17 @@ from torch_abi_audit.published.task import Outcome, perform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from multiprocessing.process import BaseProcess
     from types import TracebackType
     from typing import Self
 
     from torch_abi_audit.published.task import Task
 
-DEFAULT_JOBS = min(8, 2 * processors())  # they wait for the index half of the time
+MOST_JOBS = 8  # and so many requests to one host at the same time
+DEFAULT_JOBS = min(MOST_JOBS, 2 * processors())  # they wait for the index half of the time
 _AHEAD = 3  # tasks given out for each worker, so that none waits
 _RETRIES = 2
-_MOST_PROCESSES = 61  # Windows can't wait for more
+_GRACE = 0.5  # seconds in which a process that ends may clean up
 _PATIENCE = 30  # seconds for a scheduler to answer
 _KILLED = "the process that read it was killed, perhaps for lack of memory"
 
@@ -84,16 +88,16 @@ class ProcessEngine:
         self.jobs = jobs
         self._work = work
         self._pool: ProcessPoolExecutor | None = None
+        self._started: dict[int, BaseProcess] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
-            processes = [*(self._pool._processes or {}).values()]  # noqa: SLF001 -- shutdown drops it
             self._pool.shutdown(wait=False, cancel_futures=True)
-            for process in processes:
-                process.terminate()  # what it reads is of no use to anyone any more
+        for process in self._started.values():
+            process.terminate()  # what it reads is of no use to anyone any more
 
     def run(self, tasks: Iterable[Task]) -> Iterator[tuple[int, Outcome]]:
         """See `Engine`."""
@@ -145,7 +149,10 @@ class ProcessEngine:
             # Not a fork: progress bars and sessions have threads.
             context = get_context("spawn")
             self._pool = ProcessPoolExecutor(self.jobs, context, initializer=_begin)
-        return self._pool.submit(self._work, task)
+        future = self._pool.submit(self._work, task)
+        # The pool forgets them when it is shut down.
+        self._started.update(self._pool._processes or {})  # noqa: SLF001
+        return future
 
 
 def _begin() -> None:
@@ -155,14 +162,26 @@ def _begin() -> None:
     left to end the others.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
     parent = parent_process()
     if parent is not None:
 
         def follow() -> None:
             parent.join()
-            os._exit(1)
+            os.kill(os.getpid(), signal.SIGTERM)
 
         threading.Thread(target=follow, daemon=True).start()
+
+
+def _end(*_: object) -> None:
+    """End a process soon: a wheel that it was downloading is deleted first."""
+    threading.Thread(target=_leave, daemon=True).start()
+    sys.exit(1)  # out of the task; the pool would go on with the next
+
+
+def _leave() -> None:
+    time.sleep(_GRACE)
+    os._exit(1)
 
 
 class DaskEngine:
@@ -194,6 +213,8 @@ class DaskEngine:
                 )
             self._client = Client(self._cluster or scheduler, timeout=_PATIENCE)
         except (OSError, ValueError) as error:
+            if self._cluster is not None:
+                self._cluster.close()
             raise AuditError(f"the Dask scheduler {scheduler}: {error}") from error
 
     def __enter__(self) -> Self:
@@ -261,5 +282,5 @@ def make_engine(jobs: int, tasks: int) -> Engine:
         jobs: How many processes at most.
         tasks: How many tasks there are.
     """
-    used = min(jobs, tasks, _MOST_PROCESSES)
+    used = min(jobs, tasks, MOST_JOBS)
     return ProcessEngine(used) if used > 1 else HereEngine()

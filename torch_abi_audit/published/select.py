@@ -75,10 +75,11 @@ def parse_requirement(text: str) -> Requirement:
     try:
         found = Requirement(text)
     except InvalidRequirement as error:
+        if text.endswith(".whl"):
+            raise AuditError(f"{text!r} is a file: `torch-abi-audit {text}` audits it") from error
         first = str(error).partition("\n")[0]
-        raise AuditError(
-            f"{text!r} is not a requirement such as 'xformers>=0.0.30': {first}"
-        ) from (error)
+        said = f"{text!r} is not a requirement such as 'xformers>=0.0.30': {first}"
+        raise AuditError(said) from error
     for what, given in (("URL", found.url), ("marker", found.marker), ("extra", found.extras)):
         if given:
             raise AuditError(f"{text!r}: a requirement on an index has no {what}")
