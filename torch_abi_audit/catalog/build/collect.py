@@ -16,6 +16,7 @@ from torch_abi_audit.catalog.build.headers import SHIM_HEADER, declarations
 from torch_abi_audit.catalog.libraries import is_torch_library
 from torch_abi_audit.claims.platform_tags import catalog_key
 from torch_abi_audit.errors import AuditError, LibraryError
+from torch_abi_audit.budget import Budget, Limits
 from torch_abi_audit.formats import read_libraries
 from torch_abi_audit.formats.source import FileSource
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import zipfile
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+_PATIENT = Limits(seconds=24 * 60 * 60)  # a library is read as its bytes come from the index
 
     from torch_abi_audit.formats import ByteSource
 
@@ -150,7 +153,7 @@ def collect(platform: str, filename: str, wheel: Tree) -> Provided:
             continue
         with wheel.source(path) as source:
             try:
-                slices = read_libraries(source, name)
+                slices = read_libraries(source, name, Budget(_PATIENT))
             except LibraryError as error:
                 raise AuditError(f"{path}: {error}") from error
         if len(slices) != 1:
