@@ -51,7 +51,10 @@ def disagreements(
     for item in report["libraries"]:
         if item["path"] in outcome.errors:
             error = outcome.errors[item["path"]]
-            yield from _of_the_loader(item["path"], item["torch"]["releases"][public], error)
+            # A second copy of libtorch ends the process before the loader names a symbol.
+            died = "bundled-libtorch" in rules(report) and error.startswith("died")
+            if not died:
+                yield from _of_the_loader(item["path"], item["torch"]["releases"][public], error)
     whole = cell(report, release)
     right = outcome.returned == expected
     if whole["status"] == "breaks" and outcome.returned is not None:

@@ -99,6 +99,7 @@ class Project:
         abi3: Whether the wheel is tagged for all Pythons, as far as the backend can.
         settings: Lines of CMake or Meson.
         auditwheel: The options of `auditwheel repair`; None where it is not run.
+        ldflags: The environment variable LDFLAGS, which comes before the libraries.
     """
 
     extensions: tuple[Extension, ...]
@@ -108,6 +109,7 @@ class Project:
     abi3: bool = True
     settings: str = ""
     auditwheel: tuple[str, ...] | None = None
+    ldflags: str = ""
 
     def files(self) -> dict[str, str]:
         """Return the files of the project."""
@@ -189,6 +191,8 @@ def build(project: Project, release: str) -> Path:
     """
     files = project.files()
     compiled = {name: text for name, text in files.items() if name != "pyproject.toml"}
+    if project.ldflags:
+        compiled["LDFLAGS"] = project.ldflags
     folder = CACHE / "projects" / f"{release}-{digest(compiled)}"
     wheels = folder / "wheels" / digest([files, project.auditwheel])
     if not wheels.exists():
@@ -201,7 +205,7 @@ def build(project: Project, release: str) -> Path:
         part = wheels.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)
         _run(release, "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation",
-             "--wheel-dir", str(part), str(folder))  # fmt: skip
+             "--wheel-dir", str(part), str(folder), ldflags=project.ldflags)  # fmt: skip
         if project.auditwheel is not None:
             (built,) = part.glob("*.whl")
             repaired = part.with_suffix(".repaired")
@@ -220,13 +224,14 @@ def digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _run(release: str, *command: str) -> None:
+def _run(release: str, *command: str, ldflags: str = "") -> None:
     """Run a module of an environment, with its tools and with torch's libraries."""
     python = environment(release)
     variables = {
         **os.environ,
         "PATH": os.pathsep.join((str(python.parent), os.environ["PATH"])),
         "LD_LIBRARY_PATH": str(site_packages(release) / "torch" / "lib"),
+        "LDFLAGS": ldflags,
         "MAX_JOBS": "2",
     }
     # The tree's own modules are not those of the environment.
