@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from packaging.version import Version
 
 from torch_abi_audit.archive.members import open_member
+from torch_abi_audit.budget import Budget, Limits
 from torch_abi_audit.catalog.build.headers import SHIM_HEADER, declarations
 from torch_abi_audit.catalog.libraries import is_torch_library
 from torch_abi_audit.claims.platform_tags import catalog_key
 from torch_abi_audit.errors import AuditError, LibraryError
-from torch_abi_audit.budget import Budget, Limits
 from torch_abi_audit.formats import read_libraries
 from torch_abi_audit.formats.source import FileSource
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-_PATIENT = Limits(seconds=24 * 60 * 60)  # a library is read as its bytes come from the index
-
     from torch_abi_audit.formats import ByteSource
+
+_PATIENT = Limits(seconds=24 * 60 * 60)  # a library is read as its bytes come from the index
 
 _CUDA_VERSION = re.compile(r"^cuda\b[^=]*=\s*'([0-9.]+)'", re.MULTILINE)
 _CUDA_REQUIREMENT = re.compile(r"(?:nvidia|cuda)-")
