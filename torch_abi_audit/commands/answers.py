@@ -16,7 +16,7 @@ from torch_abi_audit.index.sources import find_sources
 from torch_abi_audit.published.engine import DEFAULT_JOBS
 from torch_abi_audit.published.select import Wanted, host_platform, host_python, spelled
 from torch_abi_audit.report.progress import ProgressBar
-from torch_abi_audit.survey.compatibility import AnswerKind, best_release
+from torch_abi_audit.survey.compatibility import Answer, AnswerKind, best_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from torch_abi_audit.commands.records import Reader, Records
     from torch_abi_audit.index.pages import IndexFile
     from torch_abi_audit.model import TargetReport
-    from torch_abi_audit.survey.compatibility import Answer
     from torch_abi_audit.survey.wheel import WheelRecord
     from torch_abi_audit.targets.installed import Site
 
@@ -123,16 +122,26 @@ class Adviser:
         self._torch = torch
         self.failed = False
 
-    def answer(self, name: str) -> Answer | None:
-        """Return which release of a package to install; None if it could not be looked up."""
+    def answer(self, name: str, installed: Version) -> Answer | None:
+        """Return which release of a package to install; None if it could not be looked up.
+
+        Args:
+            name: The package.
+            installed: The release that is installed, which does not fit.
+        """
         wanted = Wanted((self._platform,), self._python)
-        (asked,) = self._reader.ask([Requirement(name)], wanted)
+        others = Requirement(f"{name}!={installed.public}")
+        (asked,) = self._reader.ask([others], wanted)
         for line in asked.errors:
             complain(f"{name}: {line}")
         if asked.errors:
             self.failed = True
             return None
         question = Question(self._torch, str(self._python), spelled(self._platform))
+        if not asked.selection.wheels:
+            where = f"for Python {question.python} on {question.platform}"
+            why = f"{name} has no other release with a wheel {where}"
+            return Answer(name, str(self._torch), AnswerKind.NONE, None, None, why)
         progress = ProgressBar(len(asked.selection.wheels), shown=False)
         return answer(asked, question, self._reader.records, self._catalog, progress)
 
@@ -141,7 +150,7 @@ class Adviser:
         here = report.here
         if here is None or here.remedy is None or report.claims is None:
             return report
-        found = self.answer(report.claims.name)
+        found = self.answer(report.claims.name, report.claims.version)
         if found is None:
             return report
         old = here.remedy

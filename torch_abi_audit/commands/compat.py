@@ -149,9 +149,10 @@ def _for_environment(reader: Reader, site: Site) -> _Found:
             if report.error is not None:
                 complain(f"{name}: {report.error}")
                 failed = True
-            elif report.here is not None and report.here.remedy is not None:
+            elif report.claims and report.here is not None and report.here.remedy is not None:
                 complain(report.here.remedy.why)
-                answers += [found] if (found := adviser.answer(name)) else []
+                found = adviser.answer(name, report.claims.version)
+                answers += [found] if found else []
     if not answers and not failed and not adviser.failed:
         complain(f"every package that uses torch fits torch {environment.version}")
     return _Found((), tuple(answers), failed or adviser.failed)
