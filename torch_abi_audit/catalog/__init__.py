@@ -154,9 +154,19 @@ class Platform:
         mask = 0
         for bits in self.table.exporters(name).values():
             mask |= bits
-        return tuple(
-            build.version for number, build in enumerate(self.builds) if mask >> number & 1
-        )
+        return tuple(build.version for build in self.builds if mask >> self.number(build) & 1)
+
+    def is_doubtful(self, name: str, build: Build, asked_of: Collection[str]) -> bool:  # noqa: ARG002
+        """Whether it is not known if one of some libraries of a build exports a name.
+
+        Never of a build on PyPI; see `builds.OtherPlatform`.
+
+        Args:
+            name: The name.
+            build: One of the builds.
+            asked_of: The libraries that are searched for it.
+        """
+        return False
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ class LayoutChange(NamedTuple):
 
 
 class Cause(StrEnum):
-    """Why a library does not load with a torch release."""
+    """Why a library does not load with a torch release; `BUILD`: why it is not known if it does."""
 
     SYMBOL = "symbol"
     LIBRARY = "library"
@@ -144,6 +144,7 @@ class Cause(StrEnum):
     SIBLING = "sibling"
     ALTERNATIVE = "alternative"
     LAYOUT = "layout"
+    BUILD = "build"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ class Floor:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One thing that a library needs and a torch release does not provide.
+    """One thing that a library needs and a torch release does not provide, or may not.
 
     Attributes:
         cause: The kind of reason.
@@ -173,6 +174,11 @@ class Reason:
     cause: Cause
     name: str
     detail: str
+
+    @property
+    def is_doubt(self) -> bool:
+        """Whether it is not known if the release, in the build at hand, provides the thing."""
+        return self.cause is Cause.BUILD
 
     @property
     def is_about_cuda(self) -> bool:
@@ -201,7 +207,7 @@ class Cell:
 
     Attributes:
         status: Whether it loads.
-        reasons: Why it does not load.
+        reasons: Why it does not load, or why that is not known.
         layout: For a library on the unstable ABI that loads, whether torch's classes are laid
             out as it expects.
         changes: The layouts that changed.
