@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from torch_abi_audit.catalog.exports import Build, ExportTable, Leak
+    from torch_abi_audit.claims.torch_build import BuildChoice
 
 __all__ = ["Catalog", "Platform", "Shim", "ShimExport", "load_catalog"]
 
@@ -180,6 +181,7 @@ class Catalog:
         shims: Every C shim that any release in the catalog declares.
         platforms: The platforms that the index has builds for, by their keys.
         released: The day on which each published release was first uploaded, if known.
+        build: The builds of torch that it is about; None for those on PyPI, or one given torch.
     """
 
     releases: tuple[Version, ...]
@@ -188,6 +190,7 @@ class Catalog:
     shims: Mapping[str, Shim]
     platforms: Mapping[str, Platform] = field(default_factory=dict)
     released: Mapping[Version, date] = field(default_factory=dict)
+    build: BuildChoice | None = None
 
     @cached_property
     def newest(self) -> Version:

@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
-from torch_abi_audit.catalog import DATA_FOLDER, Catalog, Platform
+from torch_abi_audit.catalog import DATA_FOLDER, Catalog, Platform, load_catalog
 from torch_abi_audit.catalog.exports import Build, ExportTable
 from torch_abi_audit.catalog.libraries import cuda_library
 from torch_abi_audit.claims.cuda_packages import cuda_interface
 from torch_abi_audit.claims.manylinux import libstdcxx_is_promised
+from torch_abi_audit.claims.torch_build import PYPI, BuildChoice, TorchBuild
+from torch_abi_audit.model import BuildSource
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from torch_abi_audit.claims.torch_build import TorchBuild
-
-__all__ = ["OTHER_BUILDS_FILE", "OtherPlatform", "catalog_of_build"]
+__all__ = ["OTHER_BUILDS_FILE", "OtherPlatform", "catalog_of_build", "is_known"]
 
 OTHER_BUILDS_FILE = "other_builds.json"
 
@@ -38,32 +38,48 @@ _FOR_CUDA = re.compile(r"(?:lib)?(?:torch_cuda\w*|c10_cuda|caffe2_nvrtc|torch_nv
 _OF_WINDOWS = ("torch_cuda.dll", "c10_cuda.dll", "caffe2_nvrtc.dll")
 _MODEL = "linux_x86_64"  # the platform that has always had a CUDA build
 # Names that depend on CUDA, and names that compilers emit wherever something uses them: type
-# information, templates of the standard library. Of the names that the CUDA build of torch 2.13.0
-# exports from its other libraries and the CPU build lacks, all are of these two kinds.
+# information of other types than torch's classes, templates of the standard library. Of the names
+# that the CUDA build of torch 2.13.0 exports from its other libraries and the CPU build lacks, all
+# are of these two kinds.
 _OF_CUDA = re.compile(
     r"cuda|cupti|kineto|cudnn|cublas|cufile|nccl|nvrtc|nvtx|nvshmem|gpu", re.IGNORECASE
 )
-_EMITTED_ON_USE = re.compile(r"_ZT[ISV]|_ZGV|_ZZ?NK?St")
+_EMITTED_ON_USE = re.compile(r"_ZT[ISV](?!N(?:2at|3c10|5torch|4c10d|6caffe2))|_ZGV|_ZZ?NK?St")
 # The CUDA 12.6 build of 2.6.0 was the first with the new string ABI of libstdc++: PyPI's build of
 # that release, with CUDA 12.4, has other names.
 _UNLIKE_PYPI = frozenset({("2.6.0", "12.6")})
 
 
-def catalog_of_build(build: TorchBuild, base: Catalog, measured: _All | None = None) -> Catalog:
+def catalog_of_build(choice: BuildChoice, base: Catalog, measured: _All | None = None) -> Catalog:
     """Return what the releases of another build of torch provide, as far as that is known.
 
     Args:
-        build: The build. Of one for which nothing is known every release lacks data.
+        choice: The build. If nothing is known of it, no release has data.
         base: The catalog of the builds on PyPI.
         measured: What was measured of other builds; by default what is packaged.
     """
-    found = _packaged() if measured is None else measured
-    model = base.platforms.get(_MODEL)
+    if measured is None:
+        if base is load_catalog():
+            return _packaged_catalog(choice)
+        measured = _packaged()
     platforms = {
-        key: OtherPlatform(key, platform.open, platform, build, found, model)
+        key: OtherPlatform(key, platform.open, platform, choice.build, measured, base.platforms)
         for key, platform in base.platforms.items()
     }
-    return replace(base, platforms=platforms)
+    return replace(base, platforms=platforms, build=choice)
+
+
+@cache
+def _packaged_catalog(choice: BuildChoice) -> Catalog:
+    return catalog_of_build(choice, load_catalog(), _packaged())
+
+
+def is_known(build: TorchBuild, base: Catalog) -> bool:
+    """Whether anything is known of a build of torch, for any platform."""
+    if build.name == PYPI:
+        return True
+    catalog = catalog_of_build(BuildChoice(build, BuildSource.OPTION), base)
+    return any(platform.builds for platform in catalog.platforms.values())
 
 
 @dataclass(frozen=True)
@@ -127,14 +143,18 @@ class OtherPlatform(Platform):
         base: The builds on PyPI.
         of: The build.
         all_measured: What was measured, for all platforms and builds.
-        model: The builds on PyPI for the platform that a CUDA build is derived from where PyPI has
-            none; None for no such platform.
+        all_platforms: The builds on PyPI for all platforms.
     """
 
     base: Platform
     of: TorchBuild
     all_measured: _All
-    model: Platform | None
+    all_platforms: Mapping[str, Platform]
+
+    @property
+    def _model(self) -> Platform | None:
+        """What a CUDA build is derived from where PyPI has none."""
+        return self.all_platforms.get(_MODEL)
 
     @cached_property
     def measured(self) -> Mapping[Version, Measured]:
@@ -169,7 +189,7 @@ class OtherPlatform(Platform):
     @cached_property
     def _majors(self) -> frozenset[int]:
         """The CUDA major releases that PyPI's builds for Linux are built with."""
-        builds = [*self.base.builds, *(self.model.builds if self.model else ())]
+        builds = [*self.base.builds, *(self._model.builds if self._model else ())]
         return frozenset(int(b.cuda.partition(".")[0]) for b in builds if b.cuda is not None)
 
     def _without_cuda(self, build: Build) -> Build:
@@ -195,7 +215,7 @@ class OtherPlatform(Platform):
             return changed._replace(
                 libraries={**build.libraries, **new}, opaque=frozenset(_OF_WINDOWS)
             )
-        like = self.model.build(build.version) if self.model is not None else None
+        like = self._model.build(build.version) if self._model is not None else None
         if like is None or like.cuda is None:
             return None
         libraries = _with_major(like.libraries, major)
@@ -269,7 +289,7 @@ class OtherPlatform(Platform):
         if build.cuda is None:
             if any(name in item.names for item in self._of_cpu.values()):
                 return True
-            return exported and _is_uncertain(name) and not self._is_in_cpu_build(name)
+            return exported and _is_uncertain(name) and not self._is_in_cpu_build(name, build)
         if exported:
             return False
         # PyPI has no CUDA build to derive it from: what its CUDA libraries export is not known.
@@ -286,13 +306,19 @@ class OtherPlatform(Platform):
                 found |= builds.get(self.of.name, {})
         return found
 
-    def _is_in_cpu_build(self, name: str) -> bool:
-        """Whether a CPU build of another release is known to export a name."""
+    def _is_in_cpu_build(self, name: str, build: Build) -> bool:
+        """Whether a CPU build of another release, or for another platform, exports a name."""
         mask = 0
         for library, bits in self.table.exporters(name).items():
             mask |= 0 if _is_for_cuda(library) else bits
-        without = (b for b in self.builds if b.cuda is None and not b.derived)
-        return any(mask >> self.number(build) & 1 for build in without)
+        known = (other for other in self.builds if other.cuda is None and not other.derived)
+        if any(mask >> self.number(other) & 1 for other in known):
+            return True
+        return any(
+            other.cuda is None and platform.exporters(name, other)
+            for platform in self.all_platforms.values()
+            if (other := platform.build(build.version)) is not None
+        )
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ Torch's own index has several builds of each release: ``2.13.0+cpu``, ``2.13.0+c
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.errors import AuditError
+from torch_abi_audit.model import BuildSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,15 +55,6 @@ class TorchBuild(NamedTuple):
     def cuda_major(self) -> int | None:
         """The major release of its CUDA."""
         return None if self.cuda is None else int(self.cuda.partition(".")[0])
-
-
-class BuildSource(StrEnum):
-    """What decides which builds of torch a target is checked against, as used in sentences."""
-
-    OPTION = "--torch-build"
-    TORCH = "--torch"
-    REQUIREMENT = "its requirement on torch"
-    VERSION = "its version"
 
 
 class BuildChoice(NamedTuple):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from packaging.requirements import Requirement
 
 from torch_abi_audit.cache.store import default_folder
+from torch_abi_audit.catalog.builds import is_known
+from torch_abi_audit.claims.torch_build import PYPI, build_of_version
 from torch_abi_audit.commands.messages import complain
 from torch_abi_audit.commands.published import Way
 from torch_abi_audit.commands.records import reading
@@ -58,7 +60,7 @@ def answer(
     Releases are read from the newest on, until an older one can't be better: one that is
     guaranteed to work was found, or what is older was built before that torch was there.
     """
-    name = asked.requirement.name
+    name, build = asked.requirement.name, _build(question.torch, catalog)
     read: list[WheelRecord] = []
     found = _best(name, read, question, catalog)
     since = [
@@ -67,13 +69,19 @@ def answer(
         if release.release[:2] == question.torch.release[:2]
     ]
     for files in _releases(asked.selection.wheels):
-        read += records.of(files, progress)
+        read += records.of(files, progress, build)
         found = _best(name, read, question, catalog)
         uploaded = [file.uploaded.date() for file in files if file.uploaded is not None]
         older = bool(since and uploaded) and max(uploaded) < min(since)
         if found.kind is AnswerKind.GUARANTEED or (found.kind in WORKING and older):
             break
     return found
+
+
+def _build(torch: Version, catalog: Catalog) -> str:
+    """Return the builds to check wheels against: the torch's own, or those on PyPI."""
+    build = build_of_version(torch)
+    return build.name if build is not None and is_known(build, catalog) else PYPI
 
 
 def _best(name: str, read: Sequence[WheelRecord], question: Question, catalog: Catalog) -> Answer:

@@ -89,7 +89,7 @@ def _known(task: Task, cache: Cache) -> Outcome | None:
         key = _key(task, hashed=hashed)
         facts = None if key is None else cache.get(_FACTS, key)
         if key is not None and facts is not None:
-            record = cache.get(_RECORDS, _of_catalog(key)) if task.judge else None
+            record = cache.get(_RECORDS, _of_judgement(key, task)) if task.judge else None
             return Outcome(facts, hashed=hashed, record=record)
     return None
 
@@ -101,7 +101,7 @@ def _keep(task: Task, outcome: Outcome, cache: Cache, *, with_facts: bool) -> No
     if with_facts:
         cache.put(_FACTS, key, outcome.facts)
     if outcome.record is not None:
-        cache.put(_RECORDS, _of_catalog(key), outcome.record)
+        cache.put(_RECORDS, _of_judgement(key, task), outcome.record)
 
 
 def _key(task: Task, *, hashed: bool) -> str | None:
@@ -118,5 +118,6 @@ def _key(task: Task, *, hashed: bool) -> str | None:
     return f"{file.sha256} {file.filename} {mode} {FACTS_VERSION} {__version__} {where}"
 
 
-def _of_catalog(key: str) -> str:
-    return f"{key} {catalog_digest()}"
+def _of_judgement(key: str, task: Task) -> str:
+    """Return the key of a wheel's record, given that of its facts."""
+    return f"{key} {catalog_digest()} {task.build or ''}"

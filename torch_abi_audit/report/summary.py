@@ -692,6 +692,28 @@ def conclusion(document: Document) -> str:
     return "{word}: {why}".format(**document["conclusion"])
 
 
+def matrix_notes(target: TargetDocument) -> list[str]:
+    """Return what has to be said of a matrix: of which builds of torch it is, and alternatives."""
+    return [*_of_builds(target), *alternatives(target)]
+
+
+def _of_builds(target: TargetDocument) -> list[str]:
+    """Say which builds of torch a target was checked against, and which of them were measured."""
+    use = target["torch"]["build"]
+    if use is None:
+        return []
+    known = [*map(Version, target["torch"]["releases"])]
+    said = [
+        f"{ranges(map(Version, releases), known)} {how}"
+        for releases, how in (
+            (use["measured"], "measured"),
+            (use["derived"], "derived from PyPI's builds"),
+        )
+        if releases
+    ]
+    return [f"torch's {use['name']} builds ({use['source']}): {', '.join(said) or 'not known'}"]
+
+
 def alternatives(target: TargetDocument) -> list[str]:
     """Say which libraries were taken for alternatives, of which torch's release chooses one."""
     groups: dict[str, list[tuple[int, ...]]] = {}

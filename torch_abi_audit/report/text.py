@@ -348,7 +348,7 @@ class TerminalWriter:
             for mark in summary.legend(table)
         ]
         self._out.line(f"{' ' * 14}{'; '.join(said)}", style="dim")
-        for text in summary.alternatives(target):
+        for text in summary.matrix_notes(target):
             self._out.prose(f"{' ' * 14}{text}", indent=14)
 
     def _allowed(
