@@ -608,6 +608,8 @@ class Auditor:
             contents = found.open(budget)
             catalog = self.catalog_of(contents.claims)
             subject = classify_contents(contents, catalog, self.options, budget=budget)
+            if found.site is None:  # else the installed torch decides
+                _refuse_unknown_build(subject)
             self._refuse_unknown(subject)
             report = conclude(
                 found.name, contents.kind, subject, catalog, self.options, budget=budget
@@ -683,6 +685,16 @@ def _baseline(path: Path, options: Options) -> Baseline:
         if report.error is not None:
             raise AuditError(f"{path}: {report.error}")
     return baseline_of(str(path), reports)
+
+
+def _refuse_unknown_build(subject: Subject) -> None:
+    """Raise an error if a target names builds of torch of which nothing is known."""
+    build = subject.build
+    if build is not None and subject.matrix.row and not build.is_known:
+        raise AuditError(
+            f"nothing is known of {build}, which {build.source} names; use --against with one of"
+            " them, or --torch-build pypi"
+        )
 
 
 def _require_known(build: TorchBuild) -> None:

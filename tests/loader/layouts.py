@@ -29,12 +29,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from packaging.version import Version
-from torch_abi_audit.index.sources import find_sources
 
 from tests.builders import write_wheel
 from torch_abi_audit import audit
 from torch_abi_audit.abi.built_with import built_with
 from torch_abi_audit.index.ranges import open_published
+from torch_abi_audit.index.sources import find_sources
 from torch_abi_audit.model import BuiltWith, Cell, LayoutStatus, ReleaseStatus, TargetReport
 
 CACHE = Path(

@@ -166,7 +166,7 @@ def test_it_survives_the_round_trip() -> None:
         "{}",
         "[" * 100_000,
         b"\xff\xfe{",
-        _changed(format=2),
+        _changed(format=1),
         _changed(format=True),
         _changed(more=1),
         _changed(filename=1),
