@@ -14,6 +14,7 @@ from torch_abi_audit.claims.torch_build import PYPI, build_of_version
 from torch_abi_audit.commands.messages import complain
 from torch_abi_audit.commands.published import Way
 from torch_abi_audit.commands.records import reading
+from torch_abi_audit.errors import AuditError
 from torch_abi_audit.index.sources import find_sources
 from torch_abi_audit.published.engine import DEFAULT_JOBS
 from torch_abi_audit.published.select import Wanted, host_platform, host_python, spelled
@@ -59,6 +60,9 @@ def answer(
 
     Releases are read from the newest on, until an older one can't be better: one that is
     guaranteed to work was found, or what is older was built before that torch was there.
+
+    Raises:
+        AuditError: Nothing is known of the build of that torch.
     """
     name, build = asked.requirement.name, _build(question.torch, catalog)
     read: list[WheelRecord] = []
@@ -79,9 +83,17 @@ def answer(
 
 
 def _build(torch: Version, catalog: Catalog) -> str:
-    """Return the builds to check wheels against: the torch's own, or those on PyPI."""
+    """Return the builds to check wheels against: the torch's own, or those on PyPI.
+
+    Raises:
+        AuditError: Nothing is known of them.
+    """
     build = build_of_version(torch)
-    return build.name if build is not None and is_known(build, catalog) else PYPI
+    if build is None:  # a private build has most in common with that on PyPI
+        return PYPI
+    if not is_known(build, catalog):
+        raise AuditError(f"nothing is known of torch's {build.name} builds")
+    return build.name
 
 
 def _best(name: str, read: Sequence[WheelRecord], question: Question, catalog: Catalog) -> Answer:
@@ -142,7 +154,12 @@ class Adviser:
             return None
         question = Question(self._torch, str(self._python), spelled(self._platform))
         progress = ProgressBar(len(asked.selection.wheels), shown=False)
-        return answer(asked, question, self._reader.records, self._catalog, progress)
+        try:
+            return answer(asked, question, self._reader.records, self._catalog, progress)
+        except AuditError as error:
+            complain(f"{name}: {error}")
+            self.failed = True
+            return None
 
     def advise(self, report: TargetReport) -> TargetReport:
         """Return the report of a package with the release to install instead as its remedy."""
