@@ -176,11 +176,11 @@ def make_wheel(wheel: Wheel, contents: Mapping[str, bytes], archive: Archive) ->
     """Return the filename and the bytes of one wheel."""
     files = dict(contents)
     tag = "-".join((wheel.python, wheel.abi, wheel.platform))
-    stem = f"{wheel.name}-1.0"
+    stem = f"{wheel.name}-{wheel.version}"
     metadata = [
         "Metadata-Version: 2.4",
         f"Name: {wheel.name}",
-        "Version: 1.0",
+        f"Version: {wheel.version}",
         *(f"Requires-Python: {line}" for line in [wheel.requires_python] if line),
         *(f"Provides-Extra: {extra}" for extra in wheel.extras),
         *(f"Requires-Dist: {line}" for line in wheel.requires_dist),

@@ -3,6 +3,7 @@
 | table               | key               | type    | meaning                                      |
 |---------------------|-------------------|---------|----------------------------------------------|
 | `[wheel]`           | `name`            | string  | the distribution, spelled as in the filename |
+|                     | `version`         | string  | its version (default: 1.0)                   |
 |                     | `python`          | string  | the Python tag, such as `py39`               |
 |                     | `abi`             | string  | the ABI tag, such as `none`                  |
 |                     | `platform`        | string  | the platform tag                             |
@@ -60,6 +61,7 @@ class Wheel:
     python: str
     abi: str
     platform: str
+    version: str = "1.0"
     requires_python: str | None = None
     requires_dist: Strings = ()
     extras: Strings = ()
@@ -174,7 +176,9 @@ def _scenario(folder: Path, document: Mapping[str, Any]) -> Scenario:
         _read(Archive, document.get("archive", {}), "[archive]"),
     )
     paths = [item.path for item in scenario.libraries] + [item.path for item in scenario.files]
-    paths += [f"{first.name}-1.0.dist-info/{name}" for name in ("METADATA", "WHEEL", "RECORD")]
+    paths += [
+        f"{first.name}-{first.version}.dist-info/{name}" for name in ("METADATA", "WHEEL", "RECORD")
+    ]
     for key in ("twice", "unrecorded"):
         for name in getattr(scenario.archive, key):
             if name not in paths:

@@ -12,12 +12,15 @@ from torch_abi_audit.abi.mangling import demangle
 from torch_abi_audit.api import Report, audit
 from torch_abi_audit.audit import Options
 from torch_abi_audit.budget import Limits
+from torch_abi_audit.claims.torch_build import TorchBuild
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import (
     Alternative,
     Assertion,
     Baseline,
     BaselineTarget,
+    BuildSource,
+    BuildUse,
     BuiltWith,
     Cause,
     Cell,
@@ -88,6 +91,8 @@ __all__ = [
     "AuditError",
     "Baseline",
     "BaselineTarget",
+    "BuildSource",
+    "BuildUse",
     "BuiltWith",
     "Cause",
     "Cell",
@@ -148,6 +153,7 @@ __all__ = [
     "TargetKind",
     "TargetReport",
     "TorchAbi",
+    "TorchBuild",
     "TorchUse",
     "Verdict",
     "WheelSummary",

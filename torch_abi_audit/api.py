@@ -36,7 +36,9 @@ class Report(model.Report):
     def to_json(self) -> str:
         """Return the JSON report, the same text as of `torch-abi-audit --json`."""
         version = torch_abi_audit.__version__
-        return f"{json_text(report_document(self, version, self.options.policy))}\n"
+        build = self.options.build
+        name = None if build is None else build.build.name
+        return f"{json_text(report_document(self, version, self.options.policy, name))}\n"
 
 
 def audit(*targets: str | Path, options: Options | None = None) -> Report:

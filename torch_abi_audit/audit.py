@@ -19,6 +19,13 @@ from torch_abi_audit.budget import Limits, RunBudget
 from torch_abi_audit.catalog import load_catalog
 from torch_abi_audit.claims.amend import amended
 from torch_abi_audit.claims.cuda_packages import brought_cuda
+from torch_abi_audit.claims.torch_build import (
+    BuildChoice,
+    TorchBuild,
+    build_of_requirement,
+    chosen_build,
+    parse_torch_build,
+)
 from torch_abi_audit.claims.torch_requirement import (
     admitted_by_any,
     admitted_torch,
@@ -37,6 +44,8 @@ from torch_abi_audit.loader.host import find_host
 from torch_abi_audit.loader.matrix import Surroundings, make_matrix
 from torch_abi_audit.model import (
     Baseline,
+    BuildSource,
+    BuildUse,
     Check,
     DemandSource,
     Environment,
@@ -74,7 +83,15 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.budget import Budget
     from torch_abi_audit.catalog import Catalog
-    from torch_abi_audit.model import Finding, Ignore, Library, MetadataChange, StrictIgnores
+    from torch_abi_audit.model import (
+        Claims,
+        Finding,
+        Ignore,
+        Library,
+        LibraryAudit,
+        MetadataChange,
+        StrictIgnores,
+    )
     from torch_abi_audit.targets.installed import Site
 
 
@@ -85,6 +102,8 @@ class Options:
     Attributes:
         strict: Whether warnings make a target unsafe.
         torch: The torch releases to check against, instead of those the metadata allows.
+        torch_build: The builds of torch to check against, instead of those on PyPI, or those that
+            a wheel's requirement on torch or its version names.
         against: One torch to check against: a wheel, or the folder where it is installed.
         verify: Whether to read every member in full and verify its checksum.
         check: The checks that alone decide, instead of all that is wrong with a wheel.
@@ -100,6 +119,7 @@ class Options:
 
     strict: bool
     torch: SpecifierSet | None
+    torch_build: TorchBuild | None
     against: Path | None
     verify: bool
     check: tuple[Check, ...]
@@ -117,6 +137,7 @@ class Options:
         *,
         strict: bool = False,
         torch: SpecifierSet | str | None = None,
+        torch_build: TorchBuild | str | None = None,
         against: Path | str | None = None,
         verify: bool = False,
         check: str | Iterable[Check | str] = (),
@@ -133,7 +154,9 @@ class Options:
 
         Args:
             strict: See the attributes, as for all others.
-            torch: For example ``">=2.10"``; a bare release stands for itself.
+            torch: For example ``">=2.10"``; a bare release stands for itself. A local version,
+                as in ``"2.13.0+cpu"``, says which build of torch.
+            torch_build: For example ``"cpu"`` or ``"cu128"``; ``"pypi"`` for the builds on PyPI.
             against: A path.
             verify: See the attributes.
             check: For example ``"torch"``, ``"torch,abi3"`` or a list.
@@ -147,7 +170,7 @@ class Options:
             limits: See the attributes.
 
         Raises:
-            AuditError: One of them is invalid.
+            AuditError: One of them is invalid, or two exclude each other.
         """
         given = [check] if isinstance(check, str) else check
         found = parse_checks(",".join(map(str, given))) if given else ()
@@ -155,6 +178,9 @@ class Options:
         values = {
             "strict": strict,
             "torch": parse_torch(torch) if isinstance(torch, str) else torch,
+            "torch_build": (
+                parse_torch_build(torch_build) if isinstance(torch_build, str) else torch_build
+            ),
             "against": None if against is None else Path(against),
             "verify": verify,
             "check": found,
@@ -169,6 +195,19 @@ class Options:
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        if self.torch_build is not None and self.against is not None:
+            raise AuditError("--against is about one build of torch; leave out --torch-build")
+        named = build_of_requirement([self.torch])
+        if named is not None and self.torch_build not in (None, named):
+            raise AuditError(f"--torch names the build {named.name}, --torch-build another one")
+
+    @property
+    def build(self) -> BuildChoice | None:
+        """The builds of torch that the user chose; None to go by each target's metadata."""
+        if self.torch_build is not None:
+            return BuildChoice(self.torch_build, BuildSource.OPTION)
+        named = build_of_requirement([self.torch])
+        return None if named is None else BuildChoice(named, BuildSource.TORCH)
 
     @property
     def source(self) -> DemandSource:
@@ -220,6 +259,7 @@ def classify_contents(
         unverified=frozenset(m.path for m in contents.members if m.slices and not m.verified),
         matrix=make_matrix(items, graphs, catalog, around),
         source=options.source,
+        build=_build_use(items, catalog),
         defects=contents.defects,
         day=contents.day,
         folder=contents.folder,
@@ -227,6 +267,23 @@ def classify_contents(
         require_torch=options.require_torch,
     )
     return _with_demands(subject, catalog, options)
+
+
+def _build_use(items: Sequence[LibraryAudit], catalog: Catalog) -> BuildUse | None:
+    """Say for which releases the builds of torch that a target is checked against are known."""
+    choice = catalog.build
+    if choice is None:
+        return None
+    keys = {item.platform or "" for item in items if item.torch.needs_torch}
+    platforms = [catalog.platforms.get(key) for key in sorted(keys)]
+    measured: list[Version] = []
+    derived: list[Version] = []
+    for release in catalog.releases:
+        builds = [None if item is None else item.build(release) for item in platforms]
+        known = [build for build in builds if build is not None]
+        if known and len(known) == len(builds):
+            (derived if any(build.derived for build in known) else measured).append(release)
+    return BuildUse(choice.build.name, choice.source, tuple(measured), tuple(derived))
 
 
 def _with_demands(subject: Subject, catalog: Catalog, options: Options) -> Subject:
@@ -426,7 +483,7 @@ class Auditor:
 
     Raises:
         AuditError: There is no torch at `options.against`, or none that matches `options.torch`;
-            or the baseline can't be read.
+            nothing is known of `options.torch_build`; or the baseline can't be read.
     """
 
     def __init__(self, options: Options, site: Site | None = None) -> None:
@@ -439,6 +496,8 @@ class Auditor:
         newest = catalog.newest
         if options.min_torch is not None and options.min_torch > newest and not options.against:
             raise AuditError(f"no torch that the catalog knows is {options.min_torch} or newer")
+        if options.build is not None:
+            _require_known(options.build.build)
         if isinstance(options.baseline, Path):
             options = replace(options, baseline=_baseline(options.baseline, options))
         self.catalog = catalog
@@ -448,6 +507,23 @@ class Auditor:
         self._budget = RunBudget(options.limits)
         self._installed: dict[tuple[Path, ...], Catalog | None] = {}
         self._torch_errors: dict[tuple[Path, ...], str] = {}
+
+    def catalog_of(self, claims: Claims) -> Catalog:
+        """Return what the releases of torch provide, in the builds that a target is for.
+
+        Raises:
+            AuditError: A marker in its metadata compares incomparable values.
+        """
+        if self.options.against is not None:
+            return self.catalog
+        demands = torch_specifiers(claims) if claims.stated else ()
+        choice = chosen_build(claims, demands, self.options.build)
+        if choice is None:
+            return self.catalog
+        # Few wheels are for another build than PyPI's.
+        from torch_abi_audit.catalog.builds import catalog_of_build  # noqa: PLC0415
+
+        return catalog_of_build(choice, self.catalog)
 
     @property
     def site(self) -> Site:
@@ -531,10 +607,13 @@ class Auditor:
         budget = self._budget.of_target()
         try:
             contents = found.open(budget)
-            subject = classify_contents(contents, self.catalog, self.options, budget=budget)
+            catalog = self.catalog_of(contents.claims)
+            subject = classify_contents(contents, catalog, self.options, budget=budget)
+            if found.site is None:  # else the installed torch decides
+                _refuse_unknown_build(subject)
             self._refuse_unknown(subject)
             report = conclude(
-                found.name, contents.kind, subject, self.catalog, self.options, budget=budget
+                found.name, contents.kind, subject, catalog, self.options, budget=budget
             )
             here = None
             if found.site is not None:
@@ -607,6 +686,26 @@ def _baseline(path: Path, options: Options) -> Baseline:
         if report.error is not None:
             raise AuditError(f"{path}: {report.error}")
     return baseline_of(str(path), reports)
+
+
+def _refuse_unknown_build(subject: Subject) -> None:
+    """Raise an error if a target names builds of torch of which nothing is known."""
+    build = subject.build
+    if build is not None and subject.matrix.row and not build.is_known:
+        raise AuditError(
+            f"nothing is known of {build}, which {build.source} names; use --against with one of"
+            " them, or --torch-build pypi"
+        )
+
+
+def _require_known(build: TorchBuild) -> None:
+    """Raise an error if nothing is known of a build of torch."""
+    from torch_abi_audit.catalog.builds import is_known  # noqa: PLC0415 -- few ask for one
+
+    if not is_known(build, load_catalog()):
+        raise AuditError(
+            f"nothing is known of torch's {build.name} builds; use --against with one of them"
+        )
 
 
 def _catalog_of(torch: Path) -> Catalog:

@@ -11,6 +11,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from torch_abi_audit.budget import LIMITS, parse_amount
+from torch_abi_audit.claims.torch_build import TorchBuild, parse_torch_build
 from torch_abi_audit.errors import AuditError, reason_of
 from torch_abi_audit.model import Check, Ignore, StrictIgnores
 from torch_abi_audit.rules import RULES, UNSTABLE_ABI
@@ -38,6 +39,7 @@ class Config:
         strict: See `Options.strict`.
         verify: See `Options.verify`.
         torch: See `Options.torch`.
+        torch_build: See `Options.torch_build`.
         min_torch: See `Options.min_torch`.
         ignore: The findings that are ignored, including those of `migrating`.
         strict_ignores: See `Options.strict_ignores`.
@@ -51,6 +53,7 @@ class Config:
     require_stable: bool = False
     verify: bool = False
     torch: SpecifierSet | None = None
+    torch_build: TorchBuild | None = None
     min_torch: Version | None = None
     ignore: tuple[Ignore, ...] = ()
     strict_ignores: StrictIgnores | None = None
@@ -196,16 +199,20 @@ def parse_release(text: Any) -> Version:
 
 
 def parse_torch(text: Any) -> SpecifierSet:
-    """Parse a specifier for torch; a bare release stands for itself.
+    """Parse a specifier for torch, or a whole requirement; a bare release stands for itself.
 
     Raises:
         AuditError: The text is not a specifier.
     """
-    said = _text(text).strip()
+    said = re.sub(r"^torch(?=\s*[=<>!~])\s*", "", _text(text).strip())
     try:
         return SpecifierSet(f"=={said}" if said[:1].isdigit() else said)
     except InvalidSpecifier as error:
         raise AuditError(str(error)) from error
+
+
+def _build(value: Any) -> TorchBuild:
+    return parse_torch_build(_text(value))
 
 
 def _keys(table: Any, known: Mapping[str, Callable[[Any], Any]], where: str) -> dict[str, Any]:
@@ -339,6 +346,7 @@ _VALUES: dict[str, Callable[[Any], Any]] = {
     "require-stable": _flag,
     "verify": _flag,
     "torch": parse_torch,
+    "torch-build": _build,
     "min-torch": parse_release,
     "ignore": _ignores,
     "migrating": _migrating,

@@ -166,10 +166,12 @@ def _with_requirements(item: Repair, torch: str | None, python: str | None) -> R
 
 def _again(item: Repair, auditor: Auditor, options: Options) -> TargetReport:
     """Return the report of a wheel with its change."""
-    if item.change is None:
+    claims = item.report.claims
+    if item.change is None or claims is None:
         return item.report
     try:
-        return recheck(item.report, item.change, auditor.catalog, options)
+        catalog = auditor.catalog_of(claims)
+        return recheck(item.report, item.change, catalog, options)
     except AuditError as error:  # it exceeds a limit
         return replace(item.report, verdict=Verdict.ERROR, summary=str(error))
 

@@ -43,6 +43,7 @@ from torch_abi_audit.budget import Budget, Limits
 from torch_abi_audit.cache.facts import decode_facts, encode_facts
 from torch_abi_audit.claims import markers, platform_tags, python_tags, torch_requirement
 from torch_abi_audit.claims.cuda_packages import brought_cuda
+from torch_abi_audit.claims.torch_build import chosen_build
 from torch_abi_audit.cli import main
 from torch_abi_audit.config import parse_config, read_config
 from torch_abi_audit.errors import AuditError, LibraryError, LimitError
@@ -332,7 +333,7 @@ def _claims(data: bytes) -> object:
             torch_requirement.extras_with_torch(claims),
             torch_requirement.admitted_by_any(specifiers or (None,), newest),
             [torch_requirement.future_torch(item, newest[-1]) for item in specifiers],
-            [torch_requirement.names_other_build(item) for item in specifiers],
+            chosen_build(claims, specifiers),
             python_tags.admitted_interpreters(claims),
             python_tags.installing_interpreters(claims),
             python_tags.claims_abi3(claims),

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import zipfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from packaging.version import Version
 
+from torch_abi_audit import catalog
 from torch_abi_audit.catalog import load_catalog
 from torch_abi_audit.catalog.build.collect import WheelTree, collect
 from torch_abi_audit.catalog.build.merge import merge_platform
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from torch_abi_audit.catalog.build.other_builds import measure
+from torch_abi_audit.catalog.builds import OTHER_BUILDS_FILE
 
 pytestmark = pytest.mark.real
 
@@ -50,3 +51,17 @@ def test_a_release_built_again_is_the_packaged_one(tmp_path: Path) -> None:
         if shim.since <= RELEASE and (shim.removed is None or shim.removed > RELEASE)
     }
     assert set(provided.shims) == declared
+
+
+def test_a_build_measured_again_is_the_packaged_one(tmp_path: Path) -> None:
+    """The CPU build of 2.13.0, on an index that has it: torch's own."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", "."]
+    command += ["--only-binary", ":all:", "--platform", "manylinux_2_28_x86_64"]
+    command += ["--python-version", "311", "--abi", "cp311", "torch==2.13.0+cpu"]
+    if subprocess.run(command, check=False, cwd=tmp_path).returncode != 0:
+        pytest.skip("the configured index has no torch 2.13.0+cpu")
+    output = tmp_path / OTHER_BUILDS_FILE
+    measure([*tmp_path.glob("torch-*.whl")], output, load_catalog())
+    packaged = json.loads((Path(catalog.__file__).parent / "data" / OTHER_BUILDS_FILE).read_text())
+    found = json.loads(output.read_text())["linux_x86_64"]["cpu"]["2.13.0"]
+    assert found == packaged["linux_x86_64"]["cpu"]["2.13.0"]

@@ -11,7 +11,6 @@ from torch_abi_audit.claims.torch_requirement import (
     admitted_torch,
     extras_with_torch,
     future_torch,
-    names_other_build,
     pinned_torch,
     torch_specifiers,
 )
@@ -170,12 +169,6 @@ def test_pinned_torch(demands: list[str | None], pinned: str) -> None:
     specifiers = [None if demand is None else SpecifierSet(demand) for demand in demands]
     found = pinned_torch(specifiers, CATALOG.published)
     assert found == set(map(Version, pinned.split()))
-
-
-def test_a_local_version_names_another_build() -> None:
-    assert names_other_build(SpecifierSet(">=2.9,==2.9.0+cu128"))
-    assert not names_other_build(SpecifierSet("==2.9.0"))
-    assert not names_other_build(None)
 
 
 @pytest.mark.parametrize(

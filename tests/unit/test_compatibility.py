@@ -271,25 +271,33 @@ def test_nothing_is_said_of_a_torch_that_is_not_known(torch: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("torch", "cuda", "build", "works"),
+    ("torch", "values", "checked"),
     [
-        ("2.10.0+cpu", (), False, True),
-        ("2.10.0+cpu", (), True, False),
-        ("2.10.0+cpu", (12,), False, False),
-        ("2.10.0+cu128", (12,), True, True),
-        ("2.10.0+cu130", (12,), True, False),
-        ("2.10.0+cu130", (), True, True),
-        ("2.10.0+git1234", (12,), True, True),
+        ("2.10.0+cpu", {"build": "cpu"}, "torch's cpu build"),
+        ("2.10.0+cpu", {"build": "cpu", "derived": ("2.9.0",)}, "torch's cpu build"),
+        (
+            "2.10.0+cu126",
+            {"build": "cu126", "derived": ("2.10.0",)},
+            "torch's cu126 build, as derived from the one on PyPI",
+        ),
+        ("2.10.0+git1234", {}, "the build of 2.10.0 on PyPI"),
     ],
 )
-def test_the_build_of_torch_that_is_installed(
-    torch: str, cuda: tuple[int, ...], *, build: bool, works: bool
+def test_an_answer_says_which_build_of_torch_it_is_about(
+    torch: str, values: dict[str, Any], checked: str
 ) -> None:
-    answer = _best(torch, record("1.0", "xgggg", cuda=cuda, cuda_build=build))
-    assert (answer.version is not None) is works
-    if works:
-        assert answer.why.endswith("; checked with the build of 2.10.0 on PyPI")
-        assert ("needs a CUDA build of torch" in answer.why) is build
+    answer = _best(torch, record("1.0", "xgggg", **values))
+    assert answer.why == (
+        f"x 1.0 loads with torch {torch}, guaranteed by the stable ABI; checked with {checked}"
+    )
+    assert "checked" not in _best("2.10.0", record("1.0", "xgggg", **values)).why
+
+
+def test_wheels_for_builds_of_torch_have_a_row_each() -> None:
+    one = record("1.0", "xllxx", tag=f"cp39-cp39-{LINUX}")
+    other = record("1.0", "xllxx", tag=f"cp310-cp310-{LINUX}", build="cpu")
+    assert len(_rows(one, other)) == 2
+    assert len(_rows(one, replace(other, build=None))) == 1
 
 
 def test_a_command_is_safe_to_paste() -> None:

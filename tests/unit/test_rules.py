@@ -341,7 +341,6 @@ CUDA12 = library("torch_ten", needed=(*TORCH, "libcudart.so.12"))
         (CUDA12, "torch>=2.10", ("cuda-toolkit[all]==12.8.1",), False),
         (CUDA12, "torch>=2.10", ("cuda-toolkit[cublas]==12.8.1",), True),
         (CUDA12, "torch>=2.10", ("cuda-toolkit[cudart]==13.0.2",), True),
-        (CUDA12, "torch==2.11.0+cu128", (), False),  # not the build of the index
         (library("torch_ten", needed=(*TORCH, "libcurand.so.10")), "torch>=2.10", (), True),
         # of no release of torch: the user's to install
         (library("torch_ten", needed=(*TORCH, "libnvjpeg.so.13")), "torch>=2.10", (), False),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch_abi_audit.arguments.parser import STRICT_IGNORES, choice, parsed
 from torch_abi_audit.budget import LIMITS, parse_limit
+from torch_abi_audit.claims.torch_build import parse_torch_build
 from torch_abi_audit.config import (
     REQUIRABLE,
     parse_checks,
@@ -131,4 +132,11 @@ def add_judging(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="TORCH",
         help="check against one torch: a wheel, or the site-packages it is installed in",
+    )
+    parser.add_argument(
+        "--torch-build",
+        type=parsed(parse_torch_build),
+        metavar="BUILD",
+        help="check against another build of torch than PyPI's: cpu, cu126, cu128, cu130, ...;"
+        " pypi for PyPI's, whatever a wheel's version or requirement says",
     )

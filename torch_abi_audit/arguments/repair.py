@@ -39,7 +39,14 @@ def make_repair_parser() -> Parser:
     )
     # A wheel is repaired for all releases, and its bytes are copied as they are.
     parser.set_defaults(
-        torch=None, against=None, verify=False, check=[], require=[], baseline=None, fail_on="all"
+        torch=None,
+        torch_build=None,
+        against=None,
+        verify=False,
+        check=[],
+        require=[],
+        baseline=None,
+        fail_on="all",
     )
     add_checking(parser)
     return parser

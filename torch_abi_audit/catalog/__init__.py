@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from torch_abi_audit.catalog.exports import Build, ExportTable, Leak
+    from torch_abi_audit.claims.torch_build import BuildChoice
 
 __all__ = ["Catalog", "Platform", "Shim", "ShimExport", "load_catalog"]
 
@@ -150,9 +151,19 @@ class Platform:
         mask = 0
         for bits in self.table.exporters(name).values():
             mask |= bits
-        return tuple(
-            build.version for number, build in enumerate(self.builds) if mask >> number & 1
-        )
+        return tuple(build.version for build in self.builds if mask >> self.number(build) & 1)
+
+    def is_doubtful(self, name: str, build: Build, asked_of: Collection[str]) -> bool:  # noqa: ARG002
+        """Whether it is not known if one of some libraries of a build exports a name.
+
+        Never of a build on PyPI; see `builds.OtherPlatform`.
+
+        Args:
+            name: The name.
+            build: One of the builds.
+            asked_of: The libraries that are searched for it.
+        """
+        return False
 
 
 @dataclass(frozen=True)
@@ -166,6 +177,7 @@ class Catalog:
         shims: Every C shim that any release in the catalog declares.
         platforms: The platforms that the index has builds for, by their keys.
         released: The day on which each published release was first uploaded, if known.
+        build: The builds of torch that it is about; None for those on PyPI, or one given torch.
     """
 
     releases: tuple[Version, ...]
@@ -174,6 +186,7 @@ class Catalog:
     shims: Mapping[str, Shim]
     platforms: Mapping[str, Platform] = field(default_factory=dict)
     released: Mapping[Version, date] = field(default_factory=dict)
+    build: BuildChoice | None = None
 
     @cached_property
     def newest(self) -> Version:

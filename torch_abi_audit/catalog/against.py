@@ -32,7 +32,7 @@ def catalog_of(target: Path, base: Catalog) -> Catalog:
     Raises:
         AuditError: There is no torch there, or it can't be read.
     """
-    provided = _read(target)
+    provided = read_torch(target)
     version = Version(provided.version)
     known = base.platforms.get(provided.platform)
     versions = {name: leak.version for name, leak in known.leaks.items()} if known else {}
@@ -69,7 +69,15 @@ def catalog_of(target: Path, base: Catalog) -> Catalog:
     )
 
 
-def _read(target: Path) -> Provided:
+def read_torch(target: Path) -> Provided:
+    """Return what one torch provides.
+
+    Args:
+        target: See `catalog_of`.
+
+    Raises:
+        AuditError: There is no torch there, or it can't be read.
+    """
     if not target.exists():
         hint = "; use --torch to select a release" if target.name[:1].isdigit() else ""
         raise AuditError(f"{target}: no such file or directory{hint}")

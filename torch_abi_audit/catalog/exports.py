@@ -37,6 +37,9 @@ class Build(NamedTuple):
         pythons: The interpreter and ABI tags that the release has wheels for.
         platforms: The platform tags of these wheels, which say what every system that
             installs such a wheel has.
+        local: The name of the build, if it is another one than PyPI's.
+        derived: Whether it was not measured but follows from PyPI's build.
+        opaque: The libraries of which the exports are not known.
     """
 
     version: Version
@@ -48,6 +51,14 @@ class Build(NamedTuple):
     requires_python: str = ""
     pythons: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()
+    local: str | None = None
+    derived: bool = False
+    opaque: frozenset[str] = frozenset()
+
+    @property
+    def label(self) -> str:
+        """The release as messages have it, such as ``2.13.0+cpu``."""
+        return f"{self.version}+{self.local}" if self.local else str(self.version)
 
     def closure(self, needed: Sequence[str]) -> frozenset[str]:
         """Return torch's libraries that are among the names, or are needed by those that are."""

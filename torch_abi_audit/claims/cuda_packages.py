@@ -92,8 +92,17 @@ def brought_cuda(claims: Claims) -> frozenset[tuple[str, int]]:
             packages = _CUDA_PACKAGES if "all" in requirement.extras else named
             stems = tuple(stem for item in packages for stem in _CUDA_PACKAGES.get(item, ()))
         for stem in stems:
-            found.add((stem, _INTERFACES.get(stem, {}).get(major, major)))
+            found.add((stem, cuda_interface(stem, major)))
     return frozenset(found)
+
+
+def cuda_interface(stem: str, major: int) -> int:
+    """Return the number of one of CUDA's libraries in a major release of CUDA.
+
+    >>> cuda_interface("cudart", 13), cuda_interface("cufft", 13)
+    (13, 12)
+    """
+    return _INTERFACES.get(stem, {}).get(major, major)
 
 
 def cuda_major(library: tuple[str, int]) -> int | None:

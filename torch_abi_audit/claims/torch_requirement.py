@@ -120,11 +120,6 @@ def pinned_torch(
     )
 
 
-def names_other_build(specifier: SpecifierSet | None) -> bool:
-    """Whether a specifier pins a local version: a build of torch that the index does not have."""
-    return specifier is not None and any("+" in item.version for item in specifier)
-
-
 def _specifier(requirement: Requirement) -> SpecifierSet:
     """Return a requirement's specifier; for a direct reference, the version that it names."""
     if not requirement.url:

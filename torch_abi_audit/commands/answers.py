@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from packaging.requirements import Requirement
 
 from torch_abi_audit.cache.store import default_folder
+from torch_abi_audit.catalog.builds import is_known
+from torch_abi_audit.claims.torch_build import PYPI, build_of_version
 from torch_abi_audit.commands.messages import complain
 from torch_abi_audit.commands.published import Way
 from torch_abi_audit.commands.records import reading
+from torch_abi_audit.errors import AuditError
 from torch_abi_audit.index.sources import find_sources
 from torch_abi_audit.published.engine import DEFAULT_JOBS
 from torch_abi_audit.published.select import Wanted, host_platform, host_python, spelled
@@ -56,8 +59,11 @@ def answer(
 
     Releases are read from the newest on, until an older one can't be better: one that is
     guaranteed to work was found, or what is older was built before that torch was there.
+
+    Raises:
+        AuditError: Nothing is known of the build of that torch.
     """
-    name = asked.requirement.name
+    name, build = asked.requirement.name, _build(question.torch, catalog)
     read: list[WheelRecord] = []
     found = _best(name, read, question, catalog)
     since = [
@@ -66,13 +72,27 @@ def answer(
         if release.release[:2] == question.torch.release[:2]
     ]
     for files in _releases(asked.selection.wheels):
-        read += records.of(files, progress)
+        read += records.of(files, progress, build)
         found = _best(name, read, question, catalog)
         uploaded = [file.uploaded.date() for file in files if file.uploaded is not None]
         older = bool(since and uploaded) and max(uploaded) < min(since)
         if found.kind is AnswerKind.GUARANTEED or (found.kind in WORKING and older):
             break
     return found
+
+
+def _build(torch: Version, catalog: Catalog) -> str:
+    """Return the builds to check wheels against: the torch's own, or those on PyPI.
+
+    Raises:
+        AuditError: Nothing is known of them.
+    """
+    build = build_of_version(torch)
+    if build is None:  # a private build has most in common with that on PyPI
+        return PYPI
+    if not is_known(build, catalog):
+        raise AuditError(f"nothing is known of torch's {build.name} builds")
+    return build.name
 
 
 def _best(name: str, read: Sequence[WheelRecord], question: Question, catalog: Catalog) -> Answer:
@@ -143,7 +163,12 @@ class Adviser:
             why = f"{name} has no other release with a wheel {where}"
             return Answer(name, str(self._torch), AnswerKind.NONE, None, None, why)
         progress = ProgressBar(len(asked.selection.wheels), shown=False)
-        return answer(asked, question, self._reader.records, self._catalog, progress)
+        try:
+            return answer(asked, question, self._reader.records, self._catalog, progress)
+        except AuditError as error:
+            complain(f"{name}: {error}")
+            self.failed = True
+            return None
 
     def advise(self, report: TargetReport) -> TargetReport:
         """Return the report of a package with the release to install instead as its remedy."""

@@ -109,7 +109,14 @@ def watched(found: Iterable[Found], progress: ProgressBar) -> Iterator[Found]:
         yield item
 
 
-def task_of(file: IndexFile, way: Way, *, verify: bool = False, judge: bool = False) -> Task:
-    """Return the task of reading a wheel, and of judging it."""
+def task_of(
+    file: IndexFile,
+    way: Way,
+    *,
+    verify: bool = False,
+    judge: bool = False,
+    build: str | None = None,
+) -> Task:
+    """Return the task of reading a wheel, and of judging it against builds of torch."""
     at_once = max(1, _AT_ONCE // way.jobs)
-    return Task(file, way.sources, verify, way.limits, at_once, judge)
+    return Task(file, way.sources, verify, way.limits, at_once, judge, build)

@@ -48,9 +48,17 @@ class Records:
         self._auditor = Auditor(Options(limits=way.limits))
         self.failed = False
 
-    def of(self, files: Iterable[IndexFile], progress: ProgressBar) -> list[WheelRecord]:
-        """Return the records of wheels, those that could not be read included."""
-        tasks = [task_of(file, self._way, judge=True) for file in files]
+    def of(
+        self, files: Iterable[IndexFile], progress: ProgressBar, build: str | None = None
+    ) -> list[WheelRecord]:
+        """Return the records of wheels, those that could not be read included.
+
+        Args:
+            files: The wheels.
+            progress: Shows how many are done.
+            build: The builds of torch to judge them against; see `Options.torch_build`.
+        """
+        tasks = [task_of(file, self._way, judge=True, build=build) for file in files]
         found = watched(collect(tasks, self._engine, self._cache), progress)
         try:
             return [record for item in found if (record := self._record(item, progress))]

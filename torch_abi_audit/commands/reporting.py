@@ -46,7 +46,11 @@ class Reporting:
         path = None if config.path is None else str(config.path)
         policy = auditor.options.policy
         releases = auditor.catalog.releases
-        self._head = head_document(__version__, releases, policy, environment, path)
+        build = auditor.options.build
+        name = None if build is None else build.build.name
+        self._head = head_document(
+            __version__, releases, policy, environment, path, torch_build=name
+        )
         self._style = Style(options.verbose, options.quiet, options.all, options.color)
         self._destinations = destinations
         self._run = auditor.collector(environment)

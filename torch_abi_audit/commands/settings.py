@@ -41,6 +41,7 @@ def options_of(options: argparse.Namespace, config: Config) -> Options:
     return Options(
         strict=options.strict or config.strict,
         torch=options.torch or (None if options.against else config.torch),
+        torch_build=options.torch_build or (None if options.against else config.torch_build),
         against=options.against,
         verify=options.verify or config.verify,
         check=tuple(dict.fromkeys(options.check)) or config.check,

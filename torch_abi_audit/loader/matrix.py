@@ -135,14 +135,18 @@ def _roll_up(
         best = min(meant, key=_rank, default=Cell(ReleaseStatus.BREAKS, (missing,)))
         serving.append(best)
     worst = max(serving, key=_rank, default=Cell(ReleaseStatus.GUARANTEED))
-    reasons = [reason for cell in serving for reason in cell.reasons]
+    reasons = tuple(dict.fromkeys(reason for cell in serving for reason in cell.reasons))
+    if worst.status is ReleaseStatus.BREAKS:  # then what is in doubt does not matter
+        reasons = tuple(reason for reason in reasons if not reason.is_doubt)
     needs = [cell.libstdcxx for cell in serving]
     breaking = [cell.libstdcxx for cell in serving if cell.status is ReleaseStatus.BREAKS]
-    return Cell(
-        worst.status,
-        tuple(dict.fromkeys(reasons)),
-        libstdcxx=None if None in breaking else _newest(filter(None, needs)),
-    )
+    newest = None if None in breaking else _newest(filter(None, needs))
+    return Cell(worst.status, reasons, libstdcxx=newest)
+
+
+def _weight(reasons: Sequence[Reason]) -> tuple[int, int]:
+    """Return the key by which the best of several ways to open a library is the least."""
+    return sum(not reason.is_doubt for reason in reasons), len(reasons)
 
 
 def _newest(versions: Iterable[str]) -> str | None:
@@ -219,13 +223,16 @@ class _ReleaseChecker:
         near = self._graph.loaded(item.path).order
         reached = (self._reached(opener, build) for opener in self._graph.openers(item.path))
         tried = [self._reasons(near, one, platform, build) for one in dict.fromkeys(reached)]
-        reasons = min(tried, key=len)
+        reasons = min(tried, key=_weight)
+        failures = tuple(reason for reason in reasons if not reason.is_doubt)
         newer = [version for path in near if (version := self._newer_libstdcxx(path, build))]
-        if reasons:
-            brought = [reason.libstdcxx for reason in reasons]
+        if failures:
+            brought = [reason.libstdcxx for reason in failures]
             known = [version for version in brought if version is not None]
             needed = _newest([*known, *newer]) if len(known) == len(brought) else None
-            return Cell(ReleaseStatus.BREAKS, tuple(reasons), libstdcxx=needed)
+            return Cell(ReleaseStatus.BREAKS, failures, libstdcxx=needed)
+        if reasons:
+            return Cell(ReleaseStatus.UNKNOWN, tuple(reasons), libstdcxx=_newest(newer))
         promised = all(map(self._is_promised, near))
         status = ReleaseStatus.GUARANTEED if promised else ReleaseStatus.LINKS
         return Cell(status, libstdcxx=_newest(newer))
@@ -278,10 +285,11 @@ class _ReleaseChecker:
                 item = self._items[path]
                 own[path] = self._own_reasons(item, platform, build, reachable)
                 of_sibling[path] = own[path]
-                if own[path] and item.torch.needs_torch:
-                    why = f"does not load: {own[path][0]}"
-                    known = [reason.libstdcxx for reason in own[path] if reason.libstdcxx]
-                    needed = _newest(known) if len(known) == len(own[path]) else None
+                failures = [reason for reason in own[path] if not reason.is_doubt]
+                if failures and item.torch.needs_torch:
+                    why = f"does not load: {failures[0]}"
+                    known = [reason.libstdcxx for reason in failures if reason.libstdcxx]
+                    needed = _newest(known) if len(known) == len(failures) else None
                     of_sibling[path] = [Reason(Cause.SIBLING, path, why, needed)]
         siblings = (reason for path in near[1:] for reason in of_sibling[path])
         why = "too many of them do not load to list them"
@@ -294,7 +302,7 @@ class _ReleaseChecker:
         missing = self._missing_symbols(item, platform, build, reachable)
         own = self._missing_libraries(item, platform, build)
         more = Reason(
-            Cause.SYMBOL, "more symbols", f"torch {build.version} lacks too many of them to list"
+            Cause.SYMBOL, "more symbols", f"torch {build.label} lacks too many of them to list"
         )
         own += self._listed(missing, more)
         return own
@@ -333,9 +341,7 @@ class _ReleaseChecker:
                 continue
             if is_torch_library(name):
                 built = "without CUDA" if "cuda" in name else "without it"
-                reasons.append(
-                    Reason(Cause.LIBRARY, name, f"torch {build.version} is built {built}")
-                )
+                reasons.append(Reason(Cause.LIBRARY, name, f"torch {build.label} is built {built}"))
             elif name in self._surroundings.present:
                 continue
             elif (cuda := cuda_library(name)) and cuda not in self._surroundings.brought:
@@ -351,12 +357,12 @@ class _ReleaseChecker:
             if name in perhaps:
                 continue
             export = self._catalog.shims[name].exported.get(platform.key)
-            if export is None:
+            if export is None or build.opaque:
                 yield from reached.missing(name)
             elif not export.since <= build.version <= export.until:
                 when = _when([export.since, export.until], build, platform.key)
                 yield Reason(Cause.SYMBOL, name, when)
-            elif not reached.any_of(name, {export.library}):
+            elif build.local is not None or not reached.any_of(name, {export.library}):
                 yield from reached.missing(name)
         for name in (*item.torch.unstable, *item.torch.unknown_shims, *item.torch.foreign):
             if name not in perhaps and name not in weak:
@@ -364,7 +370,7 @@ class _ReleaseChecker:
         for name in item.torch.leaked:
             if not platform.finds_leak(name, build, self._surroundings.platform_tags):
                 since = platform.leaks[name].version
-                detail = f"not in torch {build.version}; in libstdc++ since {since}"
+                detail = f"not in torch {build.label}; in libstdc++ since {since}"
                 yield Reason(Cause.SYMBOL, name, detail, since)
 
 
@@ -378,11 +384,11 @@ def _missing_cuda(name: str, stem: str, platform: Platform, build: Build) -> lis
     if stem not in platform.cuda_stems:
         return []
     if build.cuda is None:
-        return [Reason(Cause.CUDA, name, f"torch {build.version} is built without CUDA")]
+        return [Reason(Cause.CUDA, name, f"torch {build.label} is built without CUDA")]
     others = sorted(build.cuda_libraries)
     instead = [other for other in others if (cuda_library(other) or ("",))[0] == stem]
     brings = f"{instead[0]} (CUDA {build.cuda})" if instead else f"none (CUDA {build.cuda})"
-    return [Reason(Cause.CUDA, name, f"torch {build.version} ships {brings}")]
+    return [Reason(Cause.CUDA, name, f"torch {build.label} ships {brings}")]
 
 
 class _SymbolLookup:
@@ -406,26 +412,40 @@ class _SymbolLookup:
         return not (self._providers.get(name) or self._libraries).isdisjoint(exporters)
 
     def missing(self, name: str) -> list[Reason]:
-        """Return why a name is not found; empty if it is found."""
+        """Return why a name is not found, or may not be; empty if it is found."""
         providers = self._providers.get(name)
         asked_of = providers or self._libraries
         for library, mask in self._masks(name).items():
             if mask & self._bit and library in asked_of:
-                return []  # as nearly all are
+                return self._doubt(name, asked_of) if self._build.derived else []
         if providers == frozenset({MAIN_EXECUTABLE}):
             return [Reason(Cause.SYMBOL, name, "looked up in the running program, Python")]
         if providers and providers.isdisjoint(self._build.libraries):
             return []  # the library itself is what is missing
-        exporters = self._platform.exporters(name, self._build)
-        if not exporters:
-            # With a single installed torch nothing more is known.
-            many = len(self._platform.builds) > 1
-            releases = self._platform.releases_of(name) if many else (self._build.version,)
-            when = _when(releases, self._build, self._platform.key)
-            return [Reason(Cause.SYMBOL, name, when)]
-        asked = ", ".join(sorted(providers or ()))
-        why = f"looked up in {asked}" if asked else "not linked"
-        return [Reason(Cause.SYMBOL, name, f"exported by {min(exporters)}, {why}")]
+        return self._doubt(name, asked_of) or [self._missing(name, providers)]
+
+    def _doubt(self, name: str, asked_of: Collection[str]) -> list[Reason]:
+        """Return that it is not known if a name is found; empty if that is known."""
+        if not self._platform.is_doubtful(name, self._build, asked_of):
+            return []
+        detail = f"not known if torch {self._build.label} exports it"
+        return [Reason(Cause.BUILD, name, detail)]
+
+    def _missing(self, name: str, providers: frozenset[str] | None) -> Reason:
+        """Return why a name that is known to be missing is not found."""
+        build, platform = self._build, self._platform
+        exporters = platform.exporters(name, build)
+        if exporters:
+            asked = ", ".join(sorted(providers or ()))
+            why = f"looked up in {asked}" if asked else "not linked"
+            return Reason(Cause.SYMBOL, name, f"exported by {min(exporters)}, {why}")
+        gone = sorted(lib for lib, mask in self._masks(name).items() if mask & self._bit)
+        if gone:  # from another build than PyPI's
+            return Reason(Cause.CUDA, name, f"in {gone[0]}, which torch {build.label} lacks")
+        # With a single installed torch nothing more is known.
+        many = len(platform.builds) > 1
+        releases = platform.releases_of(name) if many else (build.version,)
+        return Reason(Cause.SYMBOL, name, _when(releases, build, platform.key))
 
 
 def _when(releases: Sequence[Version], build: Build, platform: str) -> str:
@@ -436,4 +456,4 @@ def _when(releases: Sequence[Version], build: Build, platform: str) -> str:
         return f"added in torch {releases[0]}"
     if releases[-1] < build.version:  # equivalent: the build is none of these releases
         return f"last in torch {releases[-1]}"
-    return f"not in torch {build.version}"
+    return f"not in torch {build.label}"

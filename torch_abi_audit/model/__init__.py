@@ -23,6 +23,8 @@ from torch_abi_audit.model.claims import (
 from torch_abi_audit.model.classification import (
     LOADING,
     Alternative,
+    BuildSource,
+    BuildUse,
     BuiltWith,
     Cause,
     Cell,
@@ -109,6 +111,8 @@ __all__ = [
     "Assertion",
     "Baseline",
     "BaselineTarget",
+    "BuildSource",
+    "BuildUse",
     "BuiltWith",
     "Cause",
     "Cell",

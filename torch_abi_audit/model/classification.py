@@ -138,7 +138,7 @@ class LayoutChange(NamedTuple):
 
 
 class Cause(StrEnum):
-    """Why a library does not load with a torch release."""
+    """Why a library does not load with a torch release; `BUILD`: why it is not known if it does."""
 
     SYMBOL = "symbol"
     LIBRARY = "library"
@@ -146,6 +146,7 @@ class Cause(StrEnum):
     SIBLING = "sibling"
     ALTERNATIVE = "alternative"
     LAYOUT = "layout"
+    BUILD = "build"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,7 @@ class Floor:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One thing that a library needs and a torch release does not provide.
+    """One thing that a library needs and a torch release does not provide, or may not.
 
     Attributes:
         cause: The kind of reason.
@@ -177,6 +178,11 @@ class Reason:
     name: str
     detail: str
     libstdcxx: str | None = None
+
+    @property
+    def is_doubt(self) -> bool:
+        """Whether it is not known if the release, in the build at hand, provides the thing."""
+        return self.cause is Cause.BUILD
 
     @property
     def is_about_cuda(self) -> bool:
@@ -205,7 +211,7 @@ class Cell:
 
     Attributes:
         status: Whether it loads.
-        reasons: Why it does not load.
+        reasons: Why it does not load, or why that is not known.
         layout: For a library on the unstable ABI that loads, whether torch's classes are laid
             out as it expects.
         changes: The layouts that changed.
@@ -387,6 +393,40 @@ class DemandSource(StrEnum):
     AGAINST = "--against"
 
 
+class BuildSource(StrEnum):
+    """What decides which builds of torch a target is checked against, as used in sentences."""
+
+    OPTION = "--torch-build"
+    TORCH = "--torch"
+    REQUIREMENT = "its requirement on torch"
+    VERSION = "its version"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildUse:
+    """The builds of torch that a target is checked against, if they are not those on PyPI.
+
+    Attributes:
+        name: Their local version, such as ``cpu`` or ``cu128``.
+        source: What says so.
+        measured: The releases whose builds were measured for each of the target's platforms.
+        derived: Those whose builds are derived from the ones on PyPI. Nothing is known of others.
+    """
+
+    name: str
+    source: BuildSource
+    measured: tuple[Version, ...] = ()
+    derived: tuple[Version, ...] = ()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything is known of the builds."""
+        return bool(self.measured or self.derived)
+
+    def __str__(self) -> str:
+        return f"torch's {self.name} builds"
+
+
 @dataclass(frozen=True)
 class Subject:
     """Everything the rules look at for one target.
@@ -401,6 +441,7 @@ class Subject:
             no requirement); empty if there is no metadata.
         demands: The torch releases to check against: the same, or what the user named instead.
         source: Which of the two.
+        build: The builds of torch to check against; None for those on PyPI, or one given torch.
         defects: What is wrong with the archive.
         day: The day of its compiled members' newest time stamp, if that is a real one.
         folder: The folders that its members are in on disk; see `TargetContents.folder`.
@@ -420,6 +461,7 @@ class Subject:
     required: tuple[SpecifierSet | None, ...] = (None,)
     demands: tuple[SpecifierSet | None, ...] = (None,)
     source: DemandSource = DemandSource.METADATA
+    build: BuildUse | None = None
     defects: tuple[Defect, ...] = ()
     day: date | None = None
     folder: tuple[str, ...] = ()

@@ -134,5 +134,6 @@ def _key(task: Task, *, hashed: bool) -> str | None:
 
 
 def _of_record(key: str, task: Task) -> str:
-    """Return the key of a record, which also has what the index says of the file."""
-    return f"{key} {catalog_digest()} {task.file.size} {task.file.uploaded}"
+    """Return the key of a record: also what the index says of the file, and torch's build."""
+    said = task.file.size, task.file.uploaded
+    return " ".join(map(str, (key, catalog_digest(), *said, task.build or "")))

@@ -32,6 +32,7 @@ class Task:
         limits: What it may cost.
         at_once: How many requests one host is sent at the same time.
         judge: Whether to judge the wheel as well.
+        build: The builds of torch to judge it against; see `Options.torch_build`.
         facts: Its facts, if they are known: then nothing is fetched, unless they are damaged.
         hashed: For known facts, whether the file had the hash that the index gives.
     """
@@ -42,6 +43,7 @@ class Task:
     limits: Limits = Limits()  # noqa: RUF009 -- frozen
     at_once: int = 4
     judge: bool = False
+    build: str | None = None
     facts: bytes | None = None
     hashed: bool = False
 
@@ -128,7 +130,7 @@ def _judged(task: Task, contents: TargetContents) -> bytes:
             That is not a record: what is kept of the wheel is for other runs too.
     """
     file = task.file
-    auditor = Auditor(Options(limits=task.limits))
+    auditor = Auditor(Options(limits=task.limits, torch_build=task.build))
     report = auditor.audit_contents(file.filename, lambda _: contents)
     if report.subject is None:
         raise AuditError(report.error or "not judged")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from torch_abi_audit.model import (
+        BuildUse,
         BuiltWith,
         Cell,
         Comparison,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     )
     from torch_abi_audit.report.shape import (
         BaselineDocument,
+        BuildUseDocument,
         BuiltWithDocument,
         CellDocument,
         ClaimsDocument,
@@ -108,12 +110,14 @@ class Counter:
         }
 
 
-def head_document(
+def head_document(  # noqa: PLR0913 -- all that stands there
     tool_version: str,
     releases: Iterable[Version],
     policy: Policy,
     environment: Environment | None = None,
     configuration: str | None = None,
+    *,
+    torch_build: str | None = None,
 ) -> HeadDocument:
     """Return what stands before the targets.
 
@@ -123,6 +127,7 @@ def head_document(
         policy: What makes the run fail.
         environment: The environment that is audited as a whole.
         configuration: The file that the configuration is from.
+        torch_build: The builds of torch that the user chose.
     """
     return {
         "schema_version": 1,
@@ -133,6 +138,7 @@ def head_document(
             "check": list(policy.checks),
             "strict": policy.strict,
             "require_stable": policy.require_stable,
+            "torch_build": torch_build,
         },
         "environment": None
         if environment is None
@@ -272,6 +278,7 @@ def _target_torch(target: TargetReport) -> TargetTorchDocument:
         "floor": floor,
         "floor_symbols": symbols,
         "built_with": _built_with(subject.built_with) if subject else None,
+        "build": _build(subject.build) if subject else None,
         "releases": _releases(matrix.row),
         "asked": list(map(str, target.asked)),
         "progress": {"stable": stable, "unstable": unstable},
@@ -280,6 +287,17 @@ def _target_torch(target: TargetReport) -> TargetTorchDocument:
             {"library": path, "group": item.group, "release": "{}.{}".format(*item.release)}
             for path, item in matrix.alternatives.items()
         ],
+    }
+
+
+def _build(use: BuildUse | None) -> BuildUseDocument | None:
+    if use is None:
+        return None
+    return {
+        "name": use.name,
+        "source": use.source,
+        "measured": list(map(str, use.measured)),
+        "derived": list(map(str, use.derived)),
     }
 
 
@@ -481,13 +499,14 @@ def report_document(
     report: Report,
     tool_version: str,
     policy: Policy = Policy(),  # noqa: B008 -- frozen
+    torch_build: str | None = None,
 ) -> Document:
-    """Return the document of a whole report."""
+    """Return the document of a whole report; see `head_document`."""
     counter = Counter()
     for target in report.targets:
         counter.add(target)
     return {
-        **head_document(tool_version, report.torch_releases, policy),
+        **head_document(tool_version, report.torch_releases, policy, torch_build=torch_build),
         "targets": list(map(target_document, report.targets)),
         **counter.tail(report.run),
     }

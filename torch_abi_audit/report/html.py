@@ -223,7 +223,7 @@ def _matrix(target: TargetDocument, known: Sequence[str]) -> Iterator[str]:
     yield "</tbody>\n</table>\n</div>"
     allowed = any(cell.asked for cell in table.rows[0][1])
     yield from legend(summary.legend(table), allowed="" if allowed else None)
-    for text in summary.below_matrix(target):
+    for text in summary.matrix_notes(target):
         yield f'<p class="dim">{html_text(text)}</p>'
     yield from _reasons(target, known)
 

@@ -342,7 +342,7 @@ def _matrix(target: TargetDocument, marks: _Marks) -> Iterator[str]:
     used = summary.legend(table)
     yield "; ".join(f"{marks.cells[mark]}{marks.means}{summary.LEGEND[mark]}" for mark in used)
     yield ""
-    for text in summary.below_matrix(target):
+    for text in summary.matrix_notes(target):
         yield markdown_text(text)
         yield ""
 

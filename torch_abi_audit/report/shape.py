@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypedDict
 
 # The schema reads the types at run time.
 from torch_abi_audit.model import (  # noqa: TC001
+    BuildSource,
     Cause,
     Check,
     EvidenceKind,
@@ -318,6 +319,15 @@ class ReplacementsDocument(TypedDict):
     without: Annotated[list[str], "the unstable symbols without a known replacement"]
 
 
+class BuildUseDocument(TypedDict):
+    """The builds of torch that a target was checked against, if they are not PyPI's."""
+
+    name: Annotated[str, "their local version, such as cpu or cu128"]
+    source: Annotated[BuildSource, "what says so"]
+    measured: Annotated[list[str], "releases whose builds were measured"]
+    derived: Annotated[list[str], "releases whose builds are derived from those on PyPI"]
+
+
 class TargetTorchDocument(TypedDict):
     """How a target uses torch."""
 
@@ -326,6 +336,9 @@ class TargetTorchDocument(TypedDict):
     floor_symbols: list[str]
     built_with: Annotated[
         BuiltWithDocument | None, "null where its libraries differ, or one does not tell"
+    ]
+    build: Annotated[
+        BuildUseDocument | None, "null where it was checked against PyPI's builds, or one torch"
     ]
     releases: Releases
     asked: Annotated[
@@ -451,6 +464,9 @@ class OptionsDocument(TypedDict):
     check: Annotated[list[Check], "what alone makes the run fail; empty for all"]
     strict: Annotated[bool, "whether warnings do"]
     require_stable: Annotated[bool, "whether the unstable ABI does, pinned or not"]
+    torch_build: Annotated[
+        str | None, "the builds of torch that the user chose; null to go by each wheel's metadata"
+    ]
 
 
 class EnvironmentDocument(TypedDict):

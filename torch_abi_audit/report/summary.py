@@ -469,11 +469,6 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join([*names[:_LISTED], *more])
 
 
-def below_matrix(target: TargetDocument) -> list[str]:
-    """Return what is told of a matrix below it."""
-    return [*conditions(target), *alternatives(target)]
-
-
 def conditions(target: TargetDocument) -> list[str]:
     """Say which cells of the matrix depend on the host's libstdc++."""
     cells = target["torch"]["releases"]
@@ -796,6 +791,28 @@ def reason_text(reason: ReasonDocument) -> str:
 def conclusion(document: Document) -> str:
     """Return the closing sentence."""
     return "{word}: {why}".format(**document["conclusion"])
+
+
+def matrix_notes(target: TargetDocument) -> list[str]:
+    """Return what has to be said of a matrix: its builds of torch, its conditions, alternatives."""
+    return [*_of_builds(target), *conditions(target), *alternatives(target)]
+
+
+def _of_builds(target: TargetDocument) -> list[str]:
+    """Say which builds of torch a target was checked against, and which of them were measured."""
+    use = target["torch"]["build"]
+    if use is None:
+        return []
+    known = [*map(Version, target["torch"]["releases"])]
+    said = [
+        f"{ranges(map(Version, releases), known)} {how}"
+        for releases, how in (
+            (use["measured"], "measured"),
+            (use["derived"], "derived from PyPI's builds"),
+        )
+        if releases
+    ]
+    return [f"torch's {use['name']} builds ({use['source']}): {', '.join(said) or 'not known'}"]
 
 
 def alternatives(target: TargetDocument) -> list[str]:

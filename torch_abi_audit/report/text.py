@@ -351,7 +351,7 @@ class TerminalWriter:
             for mark in summary.legend(table)
         ]
         self._out.line(f"{' ' * 14}{'; '.join(said)}", style="dim")
-        for text in summary.below_matrix(target):
+        for text in summary.matrix_notes(target):
             self._out.prose(f"{' ' * 14}{text}", indent=14)
 
     def _allowed(

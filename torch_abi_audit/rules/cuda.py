@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.claims.torch_requirement import names_other_build, requirement
-from torch_abi_audit.model import LOADING, DemandSource, Severity, Subject, TorchAbi
+from torch_abi_audit.claims.torch_requirement import requirement
+from torch_abi_audit.model import LOADING, BuildSource, DemandSource, Severity, Subject, TorchAbi
 from torch_abi_audit.rules.checked import checked_releases, is_missed
 from torch_abi_audit.rules.evidence import lacking, libraries
 from torch_abi_audit.rules.registry import Hit, require, rule
@@ -79,14 +79,20 @@ def cuda_build_required(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         paths = {path for found in broken.values() for path, _ in found}
         keys = {item.platform for item in subject.libraries if item.path in paths}
         on = join(filter(None, keys))
-        where = f"torch on PyPI for {on}"
-        other = "if the wheel is for CUDA builds from another index, use --against with one of them"
+        said = f"torch on PyPI for {on} is CPU-only"
+        other = "if the wheel is for CUDA builds from another index, name one with --torch-build"
+        if subject.build is not None:
+            said = f"torch's {subject.build.name} build has no CUDA"
+            chosen = subject.build.source in (BuildSource.OPTION, BuildSource.TORCH)
+            other = f"{'check against' if chosen else 'or require'} a CUDA build of torch"
         if subject.source is DemandSource.AGAINST:
-            where, other = "the torch of --against", "check against a CUDA build of torch"
+            said, other = (
+                "the torch of --against is CPU-only",
+                "check against a CUDA build of torch",
+            )
         without = "build without CUDA for this platform"
         yield Hit(
-            f"{where} is CPU-only ({ranges(broken, catalog.releases)}), but"
-            " {libraries:need} CUDA",
+            f"{said} ({ranges(broken, catalog.releases)}), but {{libraries:need}} CUDA",
             libraries=tuple(sorted(paths)),
             evidence=_reasons(broken),
             fix=f"exclude these releases, or {without}" if loading else f"{without}; {other}",
@@ -105,12 +111,7 @@ def cuda_build_required(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
 def _broken(
     subject: Subject, catalog: Catalog, *, built_with_cuda: bool
 ) -> dict[Version, list[tuple[str, Reason]]]:
-    """Return the checked releases that libraries do not load on because of CUDA.
-
-    Requirements on a build other than the known one, such as `==2.9.0+cu128`, are left out.
-    """
-    if any(map(names_other_build, subject.demands)):
-        return {}
+    """Return the checked releases that libraries do not load on because of CUDA."""
     found: dict[Version, list[tuple[str, Reason]]] = {}
     checked = checked_releases(subject, catalog)
     keys = {item.path: item.platform or "" for item in subject.libraries}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torch_abi_audit.catalog.libraries import cuda_library
 from torch_abi_audit.model import Cause, Evidence, EvidenceKind
 
 if TYPE_CHECKING:
@@ -51,9 +52,15 @@ def requirements(specifiers: Iterable[SpecifierSet | None]) -> tuple[Evidence, .
 def lacking(reasons: Iterable[Reason]) -> tuple[Evidence, ...]:
     """Return the reasons why a library does not load as evidence, each name once."""
     return tuple(
-        Evidence(_KINDS[reason.cause], reason.name, detail=reason.detail)
+        Evidence(_kind(reason), reason.name, detail=reason.detail)
         for reason in {reason.name: reason for reason in reversed(list(reasons))}.values()
     )[::-1]
+
+
+def _kind(reason: Reason) -> EvidenceKind:
+    if reason.cause is Cause.CUDA and cuda_library(reason.name) is None:
+        return EvidenceKind.SYMBOL  # of one of torch's libraries that only CUDA builds have
+    return _KINDS[reason.cause]
 
 
 _KINDS = {
@@ -63,6 +70,7 @@ _KINDS = {
     Cause.SIBLING: EvidenceKind.FILE,
     Cause.ALTERNATIVE: EvidenceKind.PATH,
     Cause.LAYOUT: EvidenceKind.LAYOUT,
+    Cause.BUILD: EvidenceKind.SYMBOL,
 }
 
 

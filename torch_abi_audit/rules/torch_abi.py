@@ -204,9 +204,10 @@ def leaked_libstdcxx_symbol(subject: Subject, catalog: Catalog) -> Iterator[Hit]
             continue
         for name in item.torch.leaked:
             leak = platform.leaks[name]
-            if not all(platform.finds_leak(name, build, tags) for build in platform.builds):
-                numbers = [n for n in range(len(platform.builds)) if leak.mask >> n & 1]
-                since[name] = platform.builds[numbers[0]].version
+            having = [b for b in platform.builds if leak.mask >> platform.number(b) & 1]
+            lacked = not all(platform.finds_leak(name, build, tags) for build in platform.builds)
+            if having and lacked:
+                since[name] = having[0].version
                 versions[name] = leak.version
                 users.append(item.path)
     if since:

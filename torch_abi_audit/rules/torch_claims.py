@@ -272,7 +272,7 @@ def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     for release in reversed(checked):  # the newest first: the message names one of its reasons
         for path, row in subject.matrix.libraries.items():
             for reason in row[release].reasons if is_missed(subject, path, release) else ():
-                if not reason.is_about_cuda and reason.cause is not Cause.SIBLING:
+                if not (reason.is_about_cuda or reason.is_doubt or reason.cause is Cause.SIBLING):
                     paths[path] = None
                     lacked.setdefault((release, reason), path)
     if lacked:
@@ -294,7 +294,8 @@ def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
 
 def _told(reason: Reason) -> str:
     """Return a reason in words, with symbols as people write them."""
-    name = qualified_name(reason.name) if reason.cause is Cause.SYMBOL else None
+    of_symbol = reason.cause in (Cause.SYMBOL, Cause.BUILD)
+    name = qualified_name(reason.name) if of_symbol else None
     return f"{name[:_MOST_NAMED] if name else reason.name[:_MOST_NAMED]} ({reason.detail})"
 
 
@@ -355,8 +356,21 @@ def unknown_release(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     abi = subject.torch_abi
     if abi is TorchAbi.NONE or not any(demand is not None for demand in subject.demands):
         return
+    yield from _doubtful(subject, catalog)
     row = subject.matrix.row.values()
-    if abi is TorchAbi.UNSTABLE and all(cell.status is ReleaseStatus.UNKNOWN for cell in row):
+    build = subject.build
+    if build is not None and not build.is_known:
+        yield Hit(
+            f"nothing is known of {build}, which {build.source} names, so it can't be checked"
+            " whether the wheel loads",
+            evidence=tags(tag.platform for tag in subject.claims.tags),
+            fix="check it with --against and one of these builds",
+            severity=Severity.ERROR if abi is TorchAbi.UNSTABLE else None,
+        )
+        return
+    if abi is TorchAbi.UNSTABLE and not any(
+        c.status is not ReleaseStatus.UNKNOWN or c.reasons for c in row
+    ):
         yield Hit(
             "no torch build for the wheel's platform is known, so it can't be checked whether the"
             " wheel loads",
@@ -376,6 +390,28 @@ def unknown_release(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         fix="update torch-abi-audit, or check with --against and that torch",
         severity=Severity.ERROR if unsure else None,
     )
+
+
+def _doubtful(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
+    """Report symbols of which it is not known if a derived build of torch exports them."""
+    doubts = [
+        (release, reason, path)
+        for release in reversed(checked_releases(subject, catalog))
+        for path, row in subject.matrix.libraries.items()
+        for reason in (row[release].reasons if is_missed(subject, path, release) else ())
+        if reason.is_doubt
+    ]
+    if doubts and subject.build is not None:
+        releases = {release for release, _, _ in doubts}
+        paths = {path for _, _, path in doubts}
+        example = doubts[0][1]
+        yield Hit(
+            f"it is not known if {subject.build} of {ranges(releases, catalog.releases)} export"
+            f" {{evidence:name}} that {{libraries:need}}: {_told(example)}",
+            libraries=tuple(path for path in subject.matrix.libraries if path in paths),
+            evidence=lacking(reason for _, reason, _ in doubts),
+            fix="check with --against and one of these builds",
+        )
 
 
 @rule(
@@ -446,6 +482,7 @@ def _above(subject: Subject, catalog: Catalog, promised: Version) -> Hit | None:
         for release, cell in row.items()
         if release >= promised
         for reason in (cell.reasons if is_missed(subject, path, release) else ())
+        if not reason.is_doubt
     ]
     if broken:
         releases = {release for release, _, _ in broken}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import defaultdict
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.survey.wheel import WheelRecord
 
-_CUDA_BUILD = re.compile(r"cu([0-9]+)[0-9]")
 _MINOR = 2  # numbers of a minor release
 
 
@@ -85,7 +83,8 @@ def _told(record: WheelRecord, known: Sequence[Version]) -> object:
     """Return all that a row tells of a wheel but its Pythons and platforms."""
     cells = tuple((record.cell(release)[:2], record.allows(release)) for release in known)
     what = record.requires_torch, record.cuda, record.cuda_build, differences(record, known)
-    return record.version, bool(record.releases) and cells, what, record.abi, record.error
+    told = bool(record.releases) and cells, record.build
+    return record.version, told, what, record.abi, record.error
 
 
 def _rows(wheels: Sequence[WheelRecord], known: Sequence[Version]) -> Iterable[CompatibilityRow]:
@@ -193,12 +192,14 @@ class _Release(NamedTuple):
         fit: That of its worst wheel.
         allowed: Which patch releases of the torch the metadata of all its wheels allows.
         cuda: Whether one of its wheels needs a CUDA build of torch.
+        checked: The builds of torch that its wheels were checked with, in words.
     """
 
     version: Version
     fit: _Fit
     allowed: frozenset[Version]
     cuda: bool
+    checked: str
 
     @property
     def suits(self) -> bool:
@@ -255,7 +256,7 @@ def best_release(  # noqa: PLR0913 -- all that an installer goes by
 
     Args:
         project: The package.
-        records: Its wheels.
+        records: Its wheels, checked against the builds of torch that its local version names.
         torch: A torch release; or a minor release, such as ``2.10``, for all its patch releases.
         releases: The known torch releases, oldest first.
         python: The build of CPython, such as ``3.12`` or ``3.13t``; None for any.
@@ -275,9 +276,6 @@ def best_release(  # noqa: PLR0913 -- all that an installer goes by
         why = f"{project}: nothing is known of torch {torch} ({known})"
         return question.answer(AnswerKind.UNKNOWN, why)
     found = [_release(version, of, question.wanted) for version, of in wheels.items()]
-    other = {v for v, of in wheels.items() if not all(_fits_build(w, torch.local) for w in of)}
-    elsewhere = [item for item in found if item.version in other and item.suits]
-    found = [i._replace(fit=min(i.fit, _Fit.BREAKS)) if i.version in other else i for i in found]
     suiting = [item for item in found if item.suits]
     if suiting:
         return _answer(question, max(suiting, key=_preference))
@@ -285,10 +283,6 @@ def best_release(  # noqa: PLR0913 -- all that an installer goes by
     why = f"no release of {project}{having} is known to work with torch {torch}"
     if any(item.error is not None for of in wheels.values() for item in of):
         why += ", but not all wheels could be read"
-    if elsewhere:
-        best = max(elsewhere, key=_preference).version
-        why += f"; nearest: {best} loads with the build of torch {torch.public} on PyPI"
-        return question.answer(AnswerKind.NONE, why)
     return question.answer(AnswerKind.NONE, f"{why}{_nearest(question, found, wheels)}")
 
 
@@ -309,19 +303,18 @@ def _release(
     """Return how well a release suits a torch, by the worst of its wheels."""
     allowed = frozenset(r for r in wanted if all(_allows(wheel, r) for wheel in wheels))
     fit = min(_fit(wheel, release) for wheel in wheels for release in allowed or wanted)
-    return _Release(version, fit, allowed, any(wheel.cuda_build for wheel in wheels))
+    cuda = any(wheel.cuda_build for wheel in wheels)
+    return _Release(version, fit, allowed, cuda, _checked(wheels, wanted))
 
 
-def _fits_build(wheel: WheelRecord, local: str | None) -> bool:
-    """Whether the CUDA of a build of torch, by its local version, may be what a wheel needs.
-
-    The records are about the builds on PyPI; those elsewhere have names such as ``cpu`` or
-    ``cu128``. Others tell nothing.
-    """
-    if local == "cpu":
-        return not wheel.cuda_build and not wheel.cuda
-    match = _CUDA_BUILD.fullmatch(local or "")
-    return match is None or set(wheel.cuda) <= {int(match[1])}
+def _checked(wheels: Sequence[WheelRecord], wanted: Sequence[Version]) -> str:
+    """Say which builds of a torch wheels were checked with."""
+    names = {wheel.build for wheel in wheels if wheel.releases}
+    build = names.pop() if len(names) == 1 else None
+    if build is None:
+        return f"the build of {wanted[0]} on PyPI"
+    derived = any(str(release) in wheel.derived for wheel in wheels for release in wanted)
+    return f"torch's {build} build" + (", as derived from the one on PyPI" if derived else "")
 
 
 def _allows(wheel: WheelRecord, release: Version) -> bool:
@@ -357,7 +350,7 @@ def _answer(question: _Question, item: _Release) -> Answer:
     if item.cuda:
         why += "; needs a CUDA build of torch"
     if question.torch.local is not None and item.fit is not _Fit.UNBOUND:
-        why += f"; checked with the build of {wanted[0]} on PyPI"
+        why += f"; checked with {item.checked}"
     if not item.allowed:
         why += "; its metadata does not allow it, so pip would replace it without --no-deps"
         return question.answer(AnswerKind.NOT_ALLOWED, why, item.version, "--no-deps ")

@@ -100,6 +100,8 @@ class WheelRecord:
         releases: For each known torch release, oldest first, whether it loads. Empty if it does
             not use torch.
         asked: The torch releases that the metadata allows.
+        build: The builds of torch that `releases` is about; None for those on PyPI.
+        derived: The releases whose builds were not measured but derived from PyPI's.
         cuda: The major releases of the CUDA runtimes that its libraries need.
         cuda_build: Whether it needs libraries that only CUDA builds of torch have.
         failed: The findings that are errors or warnings.
@@ -126,6 +128,8 @@ class WheelRecord:
     requires_python: str | None = None
     releases: Mapping[str, TorchCell] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
+    build: str | None = None
+    derived: tuple[str, ...] = ()
     cuda: tuple[int, ...] = ()
     cuda_build: bool = False
     failed: tuple[FailedRule, ...] = ()
@@ -236,6 +240,8 @@ def _with_subject(record: WheelRecord, report: TargetReport, subject: Subject) -
         requires_torch=subject.requires_torch,
         releases={str(release): _cell(cell) for release, cell in subject.matrix.row.items()},
         asked=tuple(map(str, report.asked)),
+        build=None if subject.build is None else subject.build.name,
+        derived=tuple(map(str, subject.build.derived)) if subject.build else (),
         cuda=tuple(sorted({major for item in subject.libraries for major in _cuda(item)})),
         cuda_build=needs_cuda(subject),
     )
@@ -371,6 +377,8 @@ _PARSERS: dict[str, Callable[[object], object]] = {
     "requires_python": _maybe(_text),
     "releases": _parse_releases,
     "asked": _each(_version),
+    "build": _maybe(_text),
+    "derived": _each(_version),
     "cuda": _each(_number),
     "cuda_build": _truth,
     "failed": _each(_parse_failed),

@@ -89,5 +89,5 @@ def _named(record: WheelRecord, releases: Iterable[Version]) -> str:
 
 def _name(reason: Reason) -> str:
     """Return what a reason names; of a function that is declared in C++ without parameters."""
-    declared = demangle(reason.name) if reason.cause is Cause.SYMBOL else None
+    declared = demangle(reason.name) if reason.cause in (Cause.SYMBOL, Cause.CUDA) else None
     return (declared or reason.name).partition("(")[0]

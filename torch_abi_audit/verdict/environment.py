@@ -118,7 +118,7 @@ def _missing(subject: Subject, cell: Cell, torch: Version) -> str:
 
 def _told(reason: Reason) -> str:
     """Return why a package does not load, with symbols as declared in C++."""
-    declared = demangle(reason.name) if reason.cause is Cause.SYMBOL else None
+    declared = demangle(reason.name) if reason.cause in (Cause.SYMBOL, Cause.CUDA) else None
     return f"{declared or reason.name} ({reason.detail})"
 
 

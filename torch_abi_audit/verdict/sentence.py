@@ -136,6 +136,8 @@ def _where(subject: Subject, found: Support, catalog: Catalog) -> str:
             known = ranges(catalog.releases, catalog.releases)
             return f"does not load on any known torch release ({known})"
         need = f"; its symbols need torch {short(floor.release)} or newer" if floor else ""
+        if subject.build is not None:
+            return f"nothing is known of {subject.build}{need}"
         return f"no torch build for its platform is known{need}"
     # The guarantee covers releases to come.
     to_come = subject.source is not DemandSource.AGAINST and catalog.newest in found.guaranteed
@@ -206,11 +208,16 @@ def _aside(findings: Iterable[Finding]) -> list[str]:
 
 
 def _narrowed(subject: Subject, catalog: Catalog) -> list[str]:
-    """Say that the user chose the releases to check against."""
+    """Say that the user chose the releases to check against, and which builds these are."""
+    build = subject.build if subject.matrix.row else None
     if subject.source is DemandSource.METADATA:
-        return []
+        return [] if build is None else [f"checked against {build} ({build.source})"]
     checked = admitted_by_any(subject.demands, catalog.releases)
-    return [f"checked against torch {ranges(checked, catalog.releases)} only ({subject.source})"]
+    of = "" if build is None else f"'s {build.name} builds of"
+    why = str(subject.source)
+    if build is not None and build.source != why:
+        why += f", {build.source}"
+    return [f"checked against torch{of} {ranges(checked, catalog.releases)} only ({why})"]
 
 
 def _ignored(ignored: Sequence[Ignored]) -> list[str]:

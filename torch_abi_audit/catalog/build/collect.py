@@ -52,6 +52,7 @@ class Provided:
         libraries: Each library of torch's: what it needs, and the names that it exports.
         others: Names of the other libraries that lie beside them.
         shims: Each C shim: its header, signature, gate and condition.
+        local: The local version, which names a build that PyPI does not have.
     """
 
     version: str
@@ -63,6 +64,7 @@ class Provided:
     libraries: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     others: list[str] = field(default_factory=list)
     shims: dict[str, list[str | None]] = field(default_factory=dict)
+    local: str | None = None
 
     def save(self, path: Path) -> None:
         """Write it to a file, whole or not at all."""
@@ -186,6 +188,7 @@ def collect(platform: str, filename: str, wheel: Tree) -> Provided:
         libraries=libraries,
         others=others,
         shims=_shims(wheel),
+        local=version.local,
     )
 
 
