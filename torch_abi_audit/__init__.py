@@ -73,6 +73,7 @@ from torch_abi_audit.model import (
     TargetReport,
     TorchAbi,
     TorchUse,
+    VariantProperty,
     Verdict,
     WheelSummary,
 )
@@ -143,6 +144,7 @@ __all__ = [
     "TargetReport",
     "TorchAbi",
     "TorchUse",
+    "VariantProperty",
     "Verdict",
     "WheelSummary",
     "__version__",

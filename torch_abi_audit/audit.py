@@ -25,6 +25,7 @@ from torch_abi_audit.claims.torch_requirement import (
     pinned_torch,
     torch_specifiers,
 )
+from torch_abi_audit.claims.variants import narrowed
 from torch_abi_audit.config import (
     parse_checks,
     parse_ignore,
@@ -230,7 +231,8 @@ def classify_contents(
 def _with_demands(subject: Subject, catalog: Catalog, options: Options) -> Subject:
     """Add the metadata's requirement on torch, and what that tells about the build."""
     required = torch_specifiers(subject.claims) if subject.claims.stated else ()
-    demands = required if options.torch is None else (options.torch,)
+    allowed = narrowed(required, subject.claims.variant_properties)
+    demands = allowed if options.torch is None else (options.torch,)
     subject = replace(subject, required=required, demands=demands)
     if not any(item.torch.abi is TorchAbi.UNSTABLE for item in subject.libraries):
         return subject  # for a stable library none of this matters
@@ -239,7 +241,7 @@ def _with_demands(subject: Subject, catalog: Catalog, options: Options) -> Subje
     from torch_abi_audit.abi.built_with import built_with, with_date  # noqa: PLC0415
     from torch_abi_audit.abi.layouts import with_layouts  # noqa: PLC0415
 
-    pinned = pinned_torch(required, catalog.published)
+    pinned = pinned_torch(allowed, catalog.published)
     built = built_with(subject.libraries, subject.matrix, pinned)
     matrix = with_layouts(subject.matrix, subject.libraries, built)
     # Last, so that no cell depends on a date.

@@ -51,6 +51,7 @@ class DefectKind(StrEnum):
     RECORD = "record"
     RECORD_STYLE = "record-style"
     LICENSE = "license"
+    VARIANT = "variant"
     ENTRY_POINTS = "entry-points"
 
 

@@ -14,6 +14,7 @@ from packaging.tags import Tag, parse_tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
+from torch_abi_audit.claims.variants import split_label
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Claims, Defect, DefectKind
 
@@ -28,7 +29,6 @@ _SHOWN = 200  # characters of a line, in an error message
 _BLANK_LINE = re.compile(rb"(?:\A|(?>\r\n|\r|\n))(?>\r\n|\r|\n)")
 _TORCH = re.compile(r"torch")
 _CUDA = re.compile(r"nvidia-.*|cuda-toolkit")
-_VARIANT = re.compile(r"[0-9a-z_.]+")
 _WHEEL_MAJOR = "1"
 _WITHOUT_LICENSE_FILES = frozenset({"1.0", "1.1", "1.2", "2.0", "2.1", "2.2", "2.3"})
 _PROJECT_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
@@ -55,24 +55,17 @@ class Filename(NamedTuple):
 def parse_filename(filename: str) -> Filename:
     """Take a wheel's filename apart.
 
-    A variant label is the last part of a name with one part too many; a build tag, which
-    comes where a name without one has the Python tag, begins with a digit (PEP 825).
-
     Raises:
         AuditError: It is not a wheel's filename.
     """
-    parts = filename.removesuffix(".whl").split("-")
-    built = len(parts) > 2 and parts[2][:1].isdigit()
-    variant = parts.pop() if len(parts) == 6 + built else None
-    if variant is not None and not _VARIANT.fullmatch(variant):
-        raise AuditError(f"Invalid wheel filename: {filename!r} has too many parts")
+    plain, variant = split_label(filename)
     try:
-        name, version, _, tags = parse_wheel_filename("-".join(parts) + ".whl")
+        name, version, _, tags = parse_wheel_filename(plain)
     except InvalidWheelFilename as error:
         raise AuditError(str(error)) from error
     except ValueError as error:
         raise AuditError(f"the filename can't be parsed: {str(error)[:200]}") from error
-    return Filename(name, version, tags, "-".join(parts[:2]), variant)
+    return Filename(name, version, tags, "-".join(plain.split("-")[:2]), variant)
 
 
 def parse_claims(filename: str, wheel: bytes, metadata: bytes) -> tuple[Claims, tuple[Defect, ...]]:
