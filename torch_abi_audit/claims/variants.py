@@ -74,6 +74,14 @@ def split_label(filename: str) -> tuple[str, str | None]:
     return "-".join(parts) + ".whl", label
 
 
+def is_variant(filename: str) -> bool:
+    """Whether a filename is that of a variant wheel."""
+    try:
+        return filename.endswith(".whl") and split_label(filename)[1] is not None
+    except AuditError:
+        return False
+
+
 def described_release(filename: str, project: str) -> Version | None:
     """Return the release whose variants a file of an index describes; None for other files.
 

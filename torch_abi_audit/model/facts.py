@@ -52,6 +52,7 @@ class DefectKind(StrEnum):
     RECORD_STYLE = "record-style"
     LICENSE = "license"
     VARIANT = "variant"
+    VARIANT_ON_INDEX = "variant-on-index"
     ENTRY_POINTS = "entry-points"
 
 

@@ -98,6 +98,11 @@ _DEFECTS = {
         "build the variant again with a build backend that writes variant.json",
         Severity.WARNING,
     ),
+    DefectKind.VARIANT_ON_INDEX: _Words(
+        "properties that the index does not give its variant, so installers may choose wrongly",
+        "write the index's file for all variants again, from the wheels",
+        Severity.WARNING,
+    ),
 }
 
 

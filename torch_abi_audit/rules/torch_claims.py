@@ -556,6 +556,6 @@ def torch_floor_overstated(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         yield Hit(
             f"the metadata excludes torch {ranges(excluded, catalog.releases)}, where the stable"
             " ABI guarantees that the wheel loads",
-            evidence=requirements(subject.demands),
+            evidence=requirements(subject.required),
             fix=require(line, ", if the package's Python code works there too"),
         )
