@@ -49,6 +49,10 @@ METADATA_WORDS = tuple(
         *("[console_scripts]", "x = y:z", "sha256=", "\n ", "\t", "torch @ http://x", "pp310"),
     )
 )
+VARIANT_WORDS = (
+    *(b"abi_dependency", b"torch", b"nvidia", b"cuda_version_lower_bound", b"null", b"variants"),
+    *(b'"2.12"', b'["2"]', b"{}", b"[]", b"1e999", b"\\u001b", b"v1.0.0.json", b"namespace"),
+)
 CONFIG_WORDS = tuple(
     text.encode()
     for text in (

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from tests.builders import METADATA, NAME, TEST_WHEELS
@@ -38,7 +39,7 @@ from torch_abi_audit.abi import mangling, modules
 from torch_abi_audit.archive.directory import open_zip
 from torch_abi_audit.archive.rewrite import rewrite
 from torch_abi_audit.budget import Budget, Limits
-from torch_abi_audit.claims import markers, platform_tags, python_tags, torch_requirement
+from torch_abi_audit.claims import markers, platform_tags, python_tags, torch_requirement, variants
 from torch_abi_audit.claims.cuda_packages import brought_cuda
 from torch_abi_audit.cli import main
 from torch_abi_audit.config import parse_config, read_config
@@ -51,6 +52,7 @@ from torch_abi_audit.model import (
     Library,
     MetadataChange,
     PythonVersion,
+    VariantProperty,
 )
 from torch_abi_audit.report.outputs import ReportFormat
 from torch_abi_audit.targets import integrity, metadata
@@ -309,6 +311,53 @@ def _record_seeds() -> list[bytes]:
     ]
 
 
+def _variants(data: bytes) -> object:
+    try:
+        found = variants.parse_variants(data)
+    except AuditError as error:
+        return _reason(error)
+    demands = (None, SpecifierSet(">=2.9"))
+    for label, properties in found.items():
+        if variants.parse_variants(_document({label: properties})) != {label: properties}:
+            raise FuzzError("other properties than were written")
+        known = [Version("2.4.0"), Version("2.12.0")]
+        allowed = torch_requirement.admitted_by_any(variants.narrowed(demands, properties), known)
+        if not allowed <= set(known):
+            raise FuzzError("a property that allows what is not there")
+        if len(variants.cuda_bounds(properties)) > 2:
+            raise FuzzError("more than two bounds")
+        if not {"\n", "\x1b"}.isdisjoint("".join(map(str, properties))):
+            raise FuzzError("a property that is not plain text")
+    return found
+
+
+def _document(found: variants.Variants) -> bytes:
+    """Write properties as ``variant.json`` has them."""
+    labels: dict[str, dict[str, dict[str, list[str]]]] = {}
+    for label, properties in found.items():
+        of_label = labels.setdefault(label, {})
+        for namespace, feature, value in properties:
+            of_label.setdefault(namespace, {}).setdefault(feature, []).append(value)
+    namespaces = sorted({item.namespace for one in found.values() for item in one})
+    return json.dumps(
+        {
+            "$schema": "https://variants-schema.wheelnext.dev/peps/825/v0.1.1.json",
+            "default-priorities": {"namespace": namespaces},
+            "variants": labels,
+        }
+    ).encode()
+
+
+def _variants_seeds() -> list[bytes]:
+    bound = VariantProperty("nvidia", "cuda_version_lower_bound", "12.8")
+    both = [VariantProperty("abi_dependency", "torch", value) for value in ("2.12", "2.13.0")]
+    return [
+        _document({"cu128": (bound,), "null": ()}),
+        _document({"torch2.12": (*both, bound)}),
+        b'{"$schema": "v1.0.0.json", "default-priorities": {"namespace": []}, "variants": {}}',
+    ]
+
+
 def _claims(data: bytes) -> object:
     name, _, rest = data.partition(b"\0")
     wheel, _, inside = rest.partition(b"\0")
@@ -521,6 +570,7 @@ TARGETS: dict[str, Target] = {
     "wheel": Target(_wheel, seeds.wheel_seeds, mutators.change_wheel, 16_000, share=3),
     "repair": Target(_repair, seeds.wheel_seeds, mutators.change_wheel, 16_000, share=2),
     "record": Target(_record, _record_seeds, _text(mutators.METADATA_WORDS), share=2),
+    "variants": Target(_variants, _variants_seeds, _text(mutators.VARIANT_WORDS), 2048),
     "claims": Target(_claims, _claims_seeds, _text(mutators.METADATA_WORDS), share=3),
     "config": Target(_config, _config_seeds, _text(mutators.CONFIG_WORDS), 2048),
     "baseline": Target(_baseline, _baseline_seeds, _text(mutators.CONFIG_WORDS), 8192),

@@ -16,7 +16,7 @@ from torch_abi_audit.claims.torch_requirement import (
     future_torch,
     requirement,
 )
-from torch_abi_audit.claims.variants import is_series, narrowed, torch_properties
+from torch_abi_audit.claims.variants import is_series, narrowed, series_of, torch_properties
 from torch_abi_audit.model import (
     LOADING,
     DemandSource,
@@ -77,6 +77,25 @@ def contradictions(subject: Subject, catalog: Catalog) -> list[Contradiction]:
             if misfit is not None:
                 found.append(Contradiction(item, release, misfit))
     return found
+
+
+def is_impossible(subject: Subject, catalog: Catalog) -> bool:
+    """Whether the properties of a variant and the requirement on torch exclude each other.
+
+    That is known if the properties name releases that exist, or may exist one day.
+    """
+    properties = subject.claims.variant_properties
+    series = [series_of(p) for p in torch_properties(properties) if is_series(p.value)]
+    if not series or not subject.required or subject.source is not DemandSource.METADATA:
+        return False
+
+    def any_allowed(demands: Iterable[SpecifierSet | None]) -> bool:
+        demands = list(demands)
+        return bool(admitted_by_any(demands, catalog.published)) or any(
+            future_torch(demand, catalog.newest) for demand in demands
+        )
+
+    return any_allowed(series) and not any_allowed(narrowed(subject.required, properties))
 
 
 def _misfit(subject: Subject, release: Version) -> Misfit | None:

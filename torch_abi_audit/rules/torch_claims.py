@@ -31,6 +31,7 @@ from torch_abi_audit.model import (
 from torch_abi_audit.rules.checked import (
     checked_releases,
     contradictions,
+    is_impossible,
     is_missed,
     is_unconfined,
     pins,
@@ -368,7 +369,8 @@ def unknown_release(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
             severity=Severity.ERROR,
         )
         return
-    if any(admitted_torch(demand, catalog.releases) for demand in subject.demands):
+    known = any(admitted_torch(demand, catalog.releases) for demand in subject.demands)
+    if known or is_impossible(subject, catalog):
         return
     allowed = " or ".join(f"torch{demand}" for demand in subject.demands)
     unsure = abi is TorchAbi.UNSTABLE or any(i.torch.unknown_shims for i in subject.libraries)

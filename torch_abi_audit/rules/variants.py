@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 from torch_abi_audit.abi.mangling import qualified_name
 from torch_abi_audit.catalog.libraries import cuda_library
 from torch_abi_audit.claims.cuda_packages import cuda_major
-from torch_abi_audit.claims.torch_requirement import admitted_by_any, future_torch
+from torch_abi_audit.claims.torch_requirement import admitted_by_any
 from torch_abi_audit.claims.variants import (
     cuda_bound,
     cuda_bounds,
     is_series,
-    narrowed,
-    series_of,
     torch_properties,
     torch_property,
 )
@@ -31,7 +29,13 @@ from torch_abi_audit.model import (
     Subject,
     TorchAbi,
 )
-from torch_abi_audit.rules.checked import Misfit, contradictions, is_unconfined, pins
+from torch_abi_audit.rules.checked import (
+    Misfit,
+    contradictions,
+    is_impossible,
+    is_unconfined,
+    pins,
+)
 from torch_abi_audit.rules.evidence import lacking, libraries, requirements, symbols
 from torch_abi_audit.rules.registry import Hit, rule
 from torch_abi_audit.wording import join, ranges, short, unique
@@ -74,9 +78,15 @@ def variant_mismatch(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     if of_torch and subject.matrix.row and subject.source is DemandSource.METADATA:
         wrong = contradictions(subject, catalog)
         invalid = [item for item in of_torch if not is_series(item.value)]
-        impossible = list(_impossible(subject, of_torch, catalog))
+        impossible = is_impossible(subject, catalog)
         yield from _invalid(invalid)
-        yield from impossible
+        if impossible:
+            yield Hit(
+                f"the variant is for torch {_values(of_torch)}, but {subject.source} requires"
+                f" torch{subject.requires_torch}: no release is both",
+                evidence=requirements(subject.required),
+                fix="require a release that the property names, or change the property",
+            )
         for item in of_torch:
             yield from _wrong(subject, catalog, [found for found in wrong if found.item == item])
         if not (invalid or impossible or wrong):
@@ -90,27 +100,6 @@ def _invalid(properties: Sequence[VariantProperty]) -> Iterator[Hit]:
             f"the variant property {_shown(item)} matches no torch: not up to three numbers",
             fix="name the release that the wheel was built with, as in 2.12",
         )
-
-
-def _impossible(
-    subject: Subject, properties: Sequence[VariantProperty], catalog: Catalog
-) -> Iterator[Hit]:
-    """Report a requirement on torch and properties that exclude each other."""
-    series = [series_of(item) for item in properties if is_series(item.value)]
-    both = narrowed(subject.required, properties)
-    known, newest = catalog.published, catalog.newest
-    for demands in (series, both):
-        if admitted_by_any(demands, known) or any(future_torch(one, newest) for one in demands):
-            if demands is both:
-                return
-        elif demands is series:  # of releases that nobody knows
-            return
-    yield Hit(
-        f"the variant is for torch {_values(properties)}, but {subject.source} requires"
-        f" torch{subject.requires_torch}: no release is both",
-        evidence=requirements(subject.required),
-        fix="require a release that the property names, or change the property",
-    )
 
 
 def _wrong(subject: Subject, catalog: Catalog, wrong: Sequence[Contradiction]) -> Iterator[Hit]:
@@ -190,7 +179,9 @@ def _asides(
                 fix="drop the property, and require the oldest release",
                 severity=Severity.NOTE,
             )
-    elif is_unconfined(replace(subject, demands=subject.required), catalog):
+    elif not is_unconfined(subject, catalog) and is_unconfined(
+        replace(subject, demands=subject.required), catalog
+    ):
         yield Hit(
             f"only the variant property keeps the wheel to torch {_values(properties)}: nothing"
             " prevents a later upgrade of torch",
