@@ -215,6 +215,13 @@ def test_requirements_are_narrowed() -> None:
     assert narrowed([], of_torch("2.9")) == ()
 
 
+def test_too_many_to_evaluate() -> None:
+    required = [SpecifierSet(f"!=2.{number}") for number in range(10)]
+    assert len(narrowed(required, of_torch(*map(str, range(30))))) == 300
+    with pytest.raises(AuditError, match="too many"):
+        narrowed(required, of_torch(*map(str, range(31))))
+
+
 def test_a_pin_as_a_property() -> None:
     assert torch_property("torch==2.12.*") == TORCH
     assert torch_property("torch==2.12.1") is None

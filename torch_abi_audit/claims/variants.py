@@ -50,6 +50,7 @@ _SERIES = re.compile(r"\d{1,9}(?:\.\d{1,9}){0,2}")
 _CUDA = re.compile(r"(\d{1,4})(?:\.(\d{1,4}))?")
 # Far more than any wheel has.
 _MOST_LABELS, _MOST_PROPERTIES, _MOST_VALUES, _LONGEST = 2_000, 500, 64, 200
+_MOST_PAIRS = 300  # of a requirement and a property, each of which is one more requirement
 
 Variants = dict[str, tuple[VariantProperty, ...]]
 
@@ -220,10 +221,15 @@ def narrowed(
     Args:
         required: The metadata's requirements, None for none; see `torch_specifiers`.
         properties: The properties of the variant.
+
+    Raises:
+        AuditError: They are too many.
     """
     series = [series_of(p) for p in torch_properties(properties) if is_series(p.value)]
     if not series:
         return tuple(required)
+    if len(required) * len(series) > _MOST_PAIRS:
+        raise AuditError("too many requirements on torch, and properties for it, to evaluate")
     both = {demand & one if demand is not None else one for demand in required for one in series}
     return tuple(sorted(both, key=str))
 

@@ -66,13 +66,15 @@ def contradictions(subject: Subject, catalog: Catalog) -> list[Contradiction]:
     the user's choice, or more than any wheel on the unstable ABI can be for.
     """
     properties = torch_properties(subject.claims.variant_properties)
-    if subject.source is not DemandSource.METADATA or is_unconfined(subject, catalog):
+    if not properties or subject.source is not DemandSource.METADATA:
         return []
+    if is_unconfined(subject, catalog):
+        return []
+    allowed = admitted_by_any(subject.required, catalog.releases) & subject.matrix.row.keys()
     found = []
     for item in properties:
-        demands = narrowed(subject.required, [item]) if is_series(item.value) else ()
-        allowed = admitted_by_any(demands, catalog.releases)
-        for release in sorted(allowed & subject.matrix.row.keys()):
+        named = admitted_torch(series_of(item), sorted(allowed)) if is_series(item.value) else ()
+        for release in named:
             misfit = _misfit(subject, release)
             if misfit is not None:
                 found.append(Contradiction(item, release, misfit))

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     "        \"torch>=2.11; sys_platform != 'linux'\",\n"
     "    ]\n"
     "Wheels for several torch or CUDA builds of one version need their own names, versions"
-    " (1.0+cu12) or indexes.",
+    " (1.0+cu12) or indexes; or they are variants with labels of their own (PEP 825, a draft), of"
+    " which only those with one label are compared.",
 )
 def wheels_disagree(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
     """Report wheels of one release with different requirements on torch or Python.
