@@ -11,19 +11,23 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from tests.builders import METADATA, write_wheel
+from torch_abi_audit.claims.torch_requirement import torch_specifiers
 from torch_abi_audit.claims.variants import (
     cuda_bound,
     cuda_bounds,
     described_release,
+    installed_variant,
     is_variant,
     narrowed,
     parse_variant,
     parse_variants,
+    resolved,
     split_label,
     torch_property,
 )
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Defect, DefectKind, VariantProperty
+from torch_abi_audit.targets.metadata import parse_installed
 from torch_abi_audit.targets.wheel import read_wheel
 
 SCHEMA = "https://variants-schema.wheelnext.dev/peps/825/v0.1.1.json"
@@ -226,6 +230,75 @@ def test_a_pin_as_a_property() -> None:
     assert torch_property("torch==2.12.*") == TORCH
     assert torch_property("torch==2.12.1") is None
     assert torch_property("torch>=2.12,<2.14") is None
+
+
+TWO = (*of_torch("2.8.0", "2.9.0"), DRIVER)
+
+
+@pytest.mark.parametrize(
+    ("marker", "left"),
+    [
+        ('"nvidia" in variant_namespaces', "torch"),
+        ("'nvidia' not in variant_namespaces", None),
+        ("'amd' in variant_namespaces", None),
+        ('"nvidia :: cuda_version_lower_bound" in variant_features', "torch"),
+        ('"nvidia::cuda_version_lower_bound::12.8" in variant_properties', "torch"),
+        ('"nvidia::cuda_version_lower_bound::12.9" in variant_properties', None),
+        ('"abi_dependency :: torch :: 2.7.0" not in variant_properties', "torch"),
+        (
+            '"abi_dependency :: torch :: 2.8.0" in variant_properties',
+            'torch; platform_release == "abi_dependency::torch::2.8.0"',
+        ),
+        ("variant_label == 'cu'", "torch"),
+        ("'cu' != variant_label", None),
+        ("variant_label == 'null'", None),
+        (
+            "sys_platform == 'linux' and ('a' in variant_namespaces or variant_label != '')",
+            'torch; sys_platform == \'linux\' and (python_version < "0" or python_version >= "0")',
+        ),
+        (
+            """extra == "'a' in variant_namespaces variant_label == ''" """,
+            """torch; extra == "'a' in variant_namespaces variant_label == ''\"""",
+        ),
+        ("sys_platform == 'linux'", "torch; sys_platform == 'linux'"),
+    ],
+)
+def test_markers_that_ask_for_the_variant(marker: str, left: str | None) -> None:
+    assert resolved(f"torch; {marker}".rstrip(), "cu", TWO) == left
+
+
+def test_markers_in_a_wheel(tmp_path: Path) -> None:
+    metadata = (
+        f"{METADATA}Requires-Dist: torch==2.12.*; 'abi_dependency :: torch :: 2.12' in"
+        " variant_properties\n"
+        "Requires-Dist: torch==2.13.*; 'abi_dependency::torch::2.13' in variant_properties\n"
+        "Requires-Dist: nvidia-cuda-runtime; sys_platform == 'linux' and 'nvidia' in"
+        " variant_namespaces\n"
+    )
+    files = {"x-1.0.dist-info/variant.json": BOTH}
+    claims = read_wheel(write_wheel(tmp_path, files, name=LABEL, metadata=metadata)).claims
+    assert list(map(str, claims.torch_requirements)) == ["torch==2.12.*"]
+    assert torch_specifiers(claims) == (SpecifierSet("==2.12.*"),)
+    assert [str(item.name) for item in claims.cuda_requirements] == ["nvidia-cuda-runtime"]
+    plain = write_wheel(tmp_path, name="x-1.0-py39-none-any.whl", metadata=metadata)
+    assert read_wheel(plain).claims.torch_requirements == ()
+
+
+def test_several_releases_in_one_wheel() -> None:
+    lines = [
+        f"torch=={release}; 'abi_dependency::torch::{release}' in variant_properties"
+        for release in ("2.8.0", "2.9.0")
+    ]
+    claims = parse_installed(
+        b"Tag: py39-none-manylinux_2_28_x86_64\n",
+        (METADATA + "".join(f"Requires-Dist: {line}\n" for line in lines)).encode(),
+        document({"cu": {"abi_dependency": {"torch": ["2.8.0", "2.9.0"]}}}),
+    )
+    assert claims.variant == "cu"
+    assert [p.value for p in claims.variant_properties] == ["2.8.0", "2.9.0"]
+    assert set(torch_specifiers(claims)) >= {SpecifierSet("==2.8.0"), SpecifierSet("==2.9.0")}
+    assert installed_variant(document({"a": {}, "b": {}})) == (None, ())
+    assert installed_variant(b"{") == (None, ())
 
 
 def bounds(**values: str) -> list[VariantProperty]:

@@ -195,6 +195,75 @@ def parse_variant(data: bytes, label: str) -> tuple[VariantProperty, ...]:
     return variants[label]
 
 
+def resolved(line: str, label: str | None, properties: Sequence[VariantProperty]) -> str | None:
+    """Return a requirement without the markers that ask for a variant; None if it never applies.
+
+    They depend on the wheel, and where a feature has several values also on the system: then any
+    of these may be there, which no other marker says; ``platform_release`` stands in for it.
+
+    Args:
+        line: The requirement, as in ``Requires-Dist``.
+        label: The label of the wheel.
+        properties: What it stands for.
+    """
+    head, _, marker = line.partition(";")
+    if "variant_" not in marker:
+        return line
+
+    def replaced(match: re.Match[str]) -> str:
+        quoted, operator, name, negated = match["quoted"], match["in"], match["set"], False
+        if match["label"]:
+            name, operator, quoted = "variant_label", match["is"], match["label"]
+        elif match["turned"]:
+            name, operator = "variant_label", match["turned"]
+        if not name:
+            return match[0]
+        asked = "::".join(part.strip() for part in quoted[1:-1].split("::"))
+        if name == "variant_label":
+            holds: bool | None = asked == (label or "")
+            negated = operator == "!="
+        else:
+            holds = _is_given(name, asked, properties)
+            negated = operator.startswith("not")
+        if holds is None:
+            return f"platform_release {'!=' if negated else '=='} {quoted[0]}{asked}{quoted[0]}"
+        return _ALWAYS if holds is not negated else _NEVER
+
+    left = _VARIANT_MARKER.sub(replaced, marker).strip()
+    if left in {_ALWAYS, _NEVER}:
+        return head if left == _ALWAYS else None
+    return f"{head}; {left}"
+
+
+def _is_given(name: str, asked: str, properties: Sequence[VariantProperty]) -> bool | None:
+    """Whether a set of the markers has a string; None if that depends on the system."""
+    size = {"variant_properties": 3, "variant_features": 2, "variant_namespaces": 1}[name]
+    if not any("::".join(item[:size]) == asked for item in properties):
+        return False
+    values = [item for item in properties if "::".join(item[:2]) == asked.rpartition("::")[0]]
+    return None if size == 3 and len(values) > 1 else True
+
+
+_ALWAYS, _NEVER = 'python_version >= "0"', 'python_version < "0"'
+# Strings are matched first, so that nothing within one is taken for a comparison.
+_VARIANT_MARKER = re.compile(
+    r"""(?P<quoted>"[^"]*"|'[^']*')
+        (?:\s*(?P<in>not\s+in|in)\s+(?P<set>variant_(?:properties|features|namespaces))\b
+          |\s*(?P<turned>==|!=)\s*variant_label\b)?
+      |\bvariant_label\s*(?P<is>==|!=)\s*(?P<label>"[^"]*"|'[^']*')""",
+    re.VERBOSE,
+)
+
+
+def installed_variant(data: bytes) -> tuple[str | None, tuple[VariantProperty, ...]]:
+    """Return the label and the properties of an installed variant; none if they are not clear."""
+    try:
+        ((label, properties),) = parse_variants(data).items()
+    except (AuditError, ValueError):
+        return None, ()
+    return label, properties
+
+
 def is_series(value: str) -> bool:
     """Whether a value of `abi_dependency` is one that a release can match."""
     return _SERIES.fullmatch(value) is not None

@@ -14,13 +14,15 @@ from packaging.tags import Tag, parse_tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from torch_abi_audit.claims.variants import split_label
+from torch_abi_audit.claims.variants import installed_variant, resolved, split_label
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Claims, Defect, DefectKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from email.message import Message
+
+    from torch_abi_audit.model import VariantProperty
 
 # Far more than any wheel has; each item costs as much as all the others, or is printed.
 _MAX_TAGS, _MAX_REQUIREMENTS, _MAX_EXTRAS, _MAX_LINE = 1_000, 300, 2_000, 2_000
@@ -68,13 +70,16 @@ def parse_filename(filename: str) -> Filename:
     return Filename(name, version, tags, "-".join(plain.split("-")[:2]), variant)
 
 
-def parse_claims(filename: str, wheel: bytes, metadata: bytes) -> tuple[Claims, tuple[Defect, ...]]:
+def parse_claims(
+    filename: str, wheel: bytes, metadata: bytes, properties: tuple[VariantProperty, ...] = ()
+) -> tuple[Claims, tuple[Defect, ...]]:
     """Parse what a wheel claims.
 
     Args:
         filename: The wheel's filename, without folders.
         wheel: The contents of its ``WHEEL`` file.
         metadata: The contents of its ``METADATA`` file.
+        properties: The properties of a variant wheel, on which its requirements may depend.
 
     Returns:
         The claims, and defects if the filename, ``WHEEL`` and ``METADATA`` do not match.
@@ -88,12 +93,29 @@ def parse_claims(filename: str, wheel: bytes, metadata: bytes) -> tuple[Claims, 
     named = parse_filename(filename)
     try:
         headers, inside = _headers(wheel), _headers(metadata)
+        inside = _without_variants(inside, named.variant, properties)
         claims = _claims(named.name, named.version, named.tags, headers, inside)
         found = tuple(_metadata_defects(named, headers, inside))
     except (ValueError, RecursionError) as error:
         # Hostile input: numbers of thousands of digits, thousands of parentheses.
         raise AuditError(f"the metadata can't be parsed: {str(error)[:200]}") from error
-    return replace(claims, filename=filename, variant=named.variant), found
+    claims = replace(claims, filename=filename, variant=named.variant)
+    return replace(claims, variant_properties=properties), found
+
+
+def _without_variants(
+    headers: Message, label: str | None, properties: tuple[VariantProperty, ...]
+) -> Message:
+    """Resolve the markers that ask for a variant (PEP 825, a draft)."""
+    lines = list(map(str, headers.get_all("Requires-Dist", [])))
+    if not any("variant_" in line for line in lines):
+        return headers
+    del headers["Requires-Dist"]
+    for line in lines:
+        left = resolved(line, label, properties)
+        if left is not None:
+            headers["Requires-Dist"] = left
+    return headers
 
 
 def license_files(metadata: bytes) -> tuple[str, ...]:
@@ -107,7 +129,7 @@ def license_files(metadata: bytes) -> tuple[str, ...]:
     return tuple(str(line).strip() for line in headers.get_all("License-File", []))
 
 
-def parse_installed(wheel: bytes, metadata: bytes) -> Claims:
+def parse_installed(wheel: bytes, metadata: bytes, described: bytes = b"") -> Claims:
     """Parse what an installed distribution, or an unpacked wheel, claims.
 
     Its tags are those of ``WHEEL``, since there is no filename.
@@ -115,14 +137,19 @@ def parse_installed(wheel: bytes, metadata: bytes) -> Claims:
     Args:
         wheel: The contents of its ``WHEEL`` file; empty if there is none.
         metadata: The contents of its ``METADATA`` file.
+        described: The contents of its ``variant.json``; empty if there is none.
 
     Raises:
         AuditError: See `parse_claims`.
     """
+    label, properties = installed_variant(described) if described else (None, ())
     try:
         headers, tags = _headers(metadata), _wheel_tags(_headers(wheel))
+        headers = _without_variants(headers, label, properties)
         name = canonicalize_name(_first(headers, "Name"))
-        return _claims(name, Version(_first(headers, "Version")), tags, _headers(wheel), headers)
+        version = Version(_first(headers, "Version"))
+        claims = _claims(name, version, tags, _headers(wheel), headers)
+        return replace(claims, variant=label, variant_properties=properties)
     except (ValueError, RecursionError) as error:
         raise AuditError(f"the metadata can't be parsed: {str(error)[:200]}") from error
 

@@ -6,7 +6,6 @@ import re
 import zipfile
 from collections import Counter
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from datetime import date
 from functools import partial
 from itertools import chain, islice
@@ -101,15 +100,15 @@ def read_archive(
     budget = budget or Budget()
     if not file.name.endswith(".whl"):
         raise AuditError("not a wheel: the name does not end in .whl")
-    stem = parse_filename(file.name).stem
+    named = parse_filename(file.name)
+    stem = named.stem
     with _open_archive(file, budget) as archive, file.open() as raw:
         wheel = _Wheel(file, archive, _by_name(archive))
         members = wheel.members
         folder = _dist_info(members, stem)
         metadata = wheel.read(f"{folder}/METADATA")
-        claims, found = parse_claims(file.name, wheel.read(f"{folder}/WHEEL"), metadata)
-        properties, in_variant = _variant(wheel, folder, claims.variant)
-        claims = replace(claims, variant_properties=properties)
+        properties, in_variant = _variant(wheel, folder, named.variant)
+        claims, found = parse_claims(file.name, wheel.read(f"{folder}/WHEEL"), metadata, properties)
         rows, in_record = _record(wheel, folder)
         skipped = file.remote and not verify and not any(map(_may_be_compiled, members.values()))
         reads = iter(()) if skipped else _read_members(wheel, rows, budget, verify=verify)
