@@ -311,6 +311,13 @@ def _record_seeds() -> list[bytes]:
     ]
 
 
+_PROPERTIES = (
+    VariantProperty("abi_dependency", "torch", "2.12"),
+    VariantProperty("abi_dependency", "torch", "2.13"),
+    VariantProperty("nvidia", "cuda_version_lower_bound", "12.8"),
+)
+
+
 def _variants(data: bytes) -> object:
     try:
         found = variants.parse_variants(data)
@@ -349,11 +356,9 @@ def _document(found: variants.Variants) -> bytes:
 
 
 def _variants_seeds() -> list[bytes]:
-    bound = VariantProperty("nvidia", "cuda_version_lower_bound", "12.8")
-    both = [VariantProperty("abi_dependency", "torch", value) for value in ("2.12", "2.13.0")]
     return [
-        _document({"cu128": (bound,), "null": ()}),
-        _document({"torch2.12": (*both, bound)}),
+        _document({"cu128": _PROPERTIES[2:], "null": ()}),
+        _document({"torch2.12": _PROPERTIES}),
         b'{"$schema": "v1.0.0.json", "default-priorities": {"namespace": []}, "variants": {}}',
     ]
 
@@ -363,7 +368,7 @@ def _claims(data: bytes) -> object:
     wheel, _, inside = rest.partition(b"\0")
     filename = name.decode("utf-8", "replace")
     try:
-        claims, defects = metadata.parse_claims(filename, wheel, inside)
+        claims, defects = metadata.parse_claims(filename, wheel, inside, _PROPERTIES)
         torch = claims.torch_requirements
         specifiers = torch_requirement.torch_specifiers(claims)
         newest = [Version("2.4.0"), Version("2.10.0"), Version("2.15.0")]

@@ -10,7 +10,8 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from tests.builders import METADATA, write_wheel
+from tests.builders import METADATA, a_library, write_wheel
+from torch_abi_audit.budget import Limits
 from torch_abi_audit.claims.torch_requirement import torch_specifiers
 from torch_abi_audit.claims.variants import (
     cuda_bound,
@@ -26,9 +27,10 @@ from torch_abi_audit.claims.variants import (
     torch_property,
 )
 from torch_abi_audit.errors import AuditError
-from torch_abi_audit.model import Defect, DefectKind, VariantProperty
+from torch_abi_audit.model import Defect, DefectKind, MetadataChange, VariantProperty
+from torch_abi_audit.targets.amend import amended_files
 from torch_abi_audit.targets.metadata import parse_installed
-from torch_abi_audit.targets.wheel import read_wheel
+from torch_abi_audit.targets.wheel import read_dist_info, read_wheel
 
 SCHEMA = "https://variants-schema.wheelnext.dev/peps/825/v0.1.1.json"
 TORCH = VariantProperty("abi_dependency", "torch", "2.12")
@@ -319,3 +321,19 @@ def test_bounds_on_the_driver() -> None:
     assert cuda_bounds([TORCH, *bounds(lower="x 12.8.1")]) == {}
     assert str(cuda_bound(13, upper=False)) == "nvidia::cuda_version_lower_bound::13.0"
     assert str(cuda_bound(13, upper=True)) == "nvidia::cuda_version_upper_bound::14.0"
+
+
+def test_a_variant_is_repaired(tmp_path: Path) -> None:
+    metadata = (
+        f"{METADATA}Requires-Dist: torch>=2.9; variant_label == 'torch2.12'\n"
+        "Requires-Dist: torch>=2.13; variant_label == 'torch2.13'\n"
+    )
+    files = {"x-1.0.dist-info/variant.json": BOTH, "x/_C.so": a_library()}
+    path = write_wheel(tmp_path, files, name=LABEL, metadata=metadata)
+    claims = read_wheel(path).claims
+    dist_info = read_dist_info(path, Limits())
+    changed = amended_files(dist_info, claims, MetadataChange(torch="torch>=2.10"))
+    assert changed["x-1.0.dist-info/METADATA"].decode() == (
+        f"{METADATA}Requires-Dist: torch>=2.10\n"
+        "Requires-Dist: torch>=2.13; variant_label == 'torch2.13'\n"
+    )

@@ -5,8 +5,9 @@ depends on the text of the drafts is in this module:
 
 * PEP 825, *Wheel Variants: Package Format*: status Draft, with the changes of 10 August 2026
   (merged on 13 August), format 0.1.1. From it: the label, ``variant.json``, the index's
-  ``{name}-{version}-variants.json``, the label ``null``, and what makes properties compatible:
-  one value of each feature is enough.
+  ``{name}-{version}-variants.json``, the label ``null``, what makes properties compatible (one
+  value of each feature is enough), and the markers of ``Requires-Dist`` that ask for the variant,
+  which the draft calls an open issue.
 * PEP 850, *Wheel Variants: Providers*: status Draft, created on 15 October 2026. Of its text only
   the abstract was at hand. It reserves a provider for the ABI of dependencies; how that one
   matches follows the same section in the authors' draft of 12 March 2026, in PEP 817 and in
