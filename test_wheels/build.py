@@ -47,7 +47,7 @@ from test_wheels.scenario import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 HERE = Path(__file__).parent
 _ROOT = HERE.parent
@@ -194,6 +194,8 @@ def make_wheel(wheel: Wheel, contents: Mapping[str, bytes], archive: Archive) ->
     ]
     files[f"{stem}.dist-info/METADATA"] = "\n".join([*metadata, ""]).encode()
     files[f"{stem}.dist-info/WHEEL"] = "\n".join([*headers, ""]).encode()
+    if wheel.variant is not None:
+        files[f"{stem}.dist-info/variant.json"] = variant_json(wheel.variant, wheel.properties)
     record = f"{stem}.dist-info/RECORD"
     lines = [
         f"{name},{digest(data)},{len(data)}"
@@ -211,6 +213,22 @@ def make_wheel(wheel: Wheel, contents: Mapping[str, bytes], archive: Archive) ->
             info.external_attr = 0o644 << 16
             opened.writestr(info, data)
     return f"{stem}-{tag}{variant}.whl", buffer.getvalue()
+
+
+def variant_json(label: str, properties: Iterable[str]) -> bytes:
+    """Return the metadata of a variant wheel (PEP 825, a draft)."""
+    variant: dict[str, dict[str, list[str]]] = {}
+    for item in properties:
+        namespace, feature, value = item.split("::")
+        variant.setdefault(namespace, {}).setdefault(feature, []).append(value)
+    # At least one namespace has to be there, though the variant may have none.
+    namespaces = sorted(variant.keys() - {"abi_dependency"}) or ["nvidia"]
+    document = {
+        "$schema": "https://variants-schema.wheelnext.dev/peps/825/v0.1.1.json",
+        "default-priorities": {"namespace": namespaces},
+        "variants": {label: variant},
+    }
+    return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
 
 
 class Pipe(io.BytesIO):

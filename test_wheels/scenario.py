@@ -13,6 +13,7 @@
 |                     | `purelib`         | boolean | `Root-Is-Purelib` (default: false)           |
 |                     | `wheel-tags`      | strings | the tags in `WHEEL`, if not the filename's   |
 |                     | `variant`         | string  | the variant label at the filename's end      |
+|                     | `properties`      | strings | of the variant: `namespace::name::value`     |
 | `[[also]]`          | as `[wheel]`      |         | another wheel of the release: what differs   |
 | `[[library]]`       | `path`            | string  | its path in the wheel                        |
 |                     | `source`          | string  | a C or C++ file, from the scenario's folder  |
@@ -68,6 +69,7 @@ class Wheel:
     purelib: bool = False
     wheel_tags: Strings | None = None
     variant: str | None = None
+    properties: Strings = ()
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from torch_abi_audit.catalog import Catalog, Platform, Shim, ShimExport
 from torch_abi_audit.catalog.exports import Build, Leak, make_table
 from torch_abi_audit.catalog.storage import write_archive
 from torch_abi_audit.claims.python_tags import installing_interpreters
+from torch_abi_audit.claims.variants import split_label
 from torch_abi_audit.index.pages import FileKind, IndexFile
 from torch_abi_audit.loader.graph import LoadGraph
 from torch_abi_audit.model import (
@@ -392,7 +393,7 @@ def write_wheel(
 def published_file(filename: str, **more: Any) -> IndexFile:
     """Return a file of an index, as its page describes it."""
     try:
-        name, version, _, _ = parse_wheel_filename(filename)
+        name, version, _, _ = parse_wheel_filename(split_label(filename)[0])
     except InvalidWheelFilename:
         name, version = NormalizedName("x"), None
     given: dict[str, Any] = {
@@ -407,6 +408,7 @@ def published_file(filename: str, **more: Any) -> IndexFile:
         "uploaded": None,
         "requires_python": None,
         "metadata": None,
+        "variants": None,
     }
     return IndexFile(**{**given, **more})
 

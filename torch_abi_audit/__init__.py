@@ -79,6 +79,7 @@ from torch_abi_audit.model import (
     TargetReport,
     TorchAbi,
     TorchUse,
+    VariantProperty,
     Verdict,
     WheelSummary,
 )
@@ -155,6 +156,7 @@ __all__ = [
     "TorchAbi",
     "TorchBuild",
     "TorchUse",
+    "VariantProperty",
     "Verdict",
     "WheelSummary",
     "__version__",

@@ -32,6 +32,7 @@ from torch_abi_audit.claims.torch_requirement import (
     pinned_torch,
     torch_specifiers,
 )
+from torch_abi_audit.claims.variants import narrowed
 from torch_abi_audit.config import (
     parse_checks,
     parse_ignore,
@@ -289,7 +290,8 @@ def _build_use(items: Sequence[LibraryAudit], catalog: Catalog) -> BuildUse | No
 def _with_demands(subject: Subject, catalog: Catalog, options: Options) -> Subject:
     """Add the metadata's requirement on torch, and what that tells about the build."""
     required = torch_specifiers(subject.claims) if subject.claims.stated else ()
-    demands = required if options.torch is None else (options.torch,)
+    allowed = narrowed(required, subject.claims.variant_properties)
+    demands = allowed if options.torch is None else (options.torch,)
     subject = replace(subject, required=required, demands=demands)
     if not any(item.torch.abi is TorchAbi.UNSTABLE for item in subject.libraries):
         return subject  # for a stable library none of this matters
@@ -298,7 +300,7 @@ def _with_demands(subject: Subject, catalog: Catalog, options: Options) -> Subje
     from torch_abi_audit.abi.built_with import built_with, with_date  # noqa: PLC0415
     from torch_abi_audit.abi.layouts import with_layouts  # noqa: PLC0415
 
-    pinned = pinned_torch(required, catalog.published)
+    pinned = pinned_torch(allowed, catalog.published)
     built = built_with(subject.libraries, subject.matrix, pinned)
     dated = with_date(built, subject.matrix, subject.day, catalog.released)
     matrix = with_layouts(subject.matrix, subject.libraries, built, dated)

@@ -46,8 +46,14 @@ METADATA_WORDS = tuple(
         *("Requires-Dist: nvidia-cuda-runtime-cu12", "+cu126", "a0", ".dev1", "rc1", "1!", "@ x"),
         *("Tag: cp39-abi3-manylinux_2_28_x86_64", "Tag: py3-none-any", ".win_amd64", "abi3t"),
         *("cp313t", "-macosx_11_0_universal2", "Root-Is-Purelib: true", "License-File: x"),
+        *("variant_label == 'x'", "'nvidia'", "variant_namespaces", "variant_properties"),
+        *("'abi_dependency :: torch :: 2.12'", "-cu128.whl"),
         *("[console_scripts]", "x = y:z", "sha256=", "\n ", "\t", "torch @ http://x", "pp310"),
     )
+)
+VARIANT_WORDS = (
+    *(b"abi_dependency", b"torch", b"nvidia", b"cuda_version_lower_bound", b"null", b"variants"),
+    *(b'"2.12"', b'["2"]', b"{}", b"[]", b"1e999", b"\\u001b", b"v1.0.0.json", b"namespace"),
 )
 CONFIG_WORDS = tuple(
     text.encode()

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import cast
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from tests.builders import METADATA, NAME, TEST_WHEELS
@@ -41,7 +42,7 @@ from torch_abi_audit.archive.directory import open_zip
 from torch_abi_audit.archive.rewrite import rewrite
 from torch_abi_audit.budget import Budget, Limits
 from torch_abi_audit.cache.facts import decode_facts, encode_facts
-from torch_abi_audit.claims import markers, platform_tags, python_tags, torch_requirement
+from torch_abi_audit.claims import markers, platform_tags, python_tags, torch_requirement, variants
 from torch_abi_audit.claims.cuda_packages import brought_cuda
 from torch_abi_audit.claims.torch_build import chosen_build
 from torch_abi_audit.cli import main
@@ -58,6 +59,7 @@ from torch_abi_audit.model import (
     Library,
     MetadataChange,
     PythonVersion,
+    VariantProperty,
 )
 from torch_abi_audit.published.select import Wanted, parse_python, select
 from torch_abi_audit.report.outputs import ReportFormat
@@ -318,12 +320,64 @@ def _record_seeds() -> list[bytes]:
     ]
 
 
+_PROPERTIES = (
+    VariantProperty("abi_dependency", "torch", "2.12"),
+    VariantProperty("abi_dependency", "torch", "2.13"),
+    VariantProperty("nvidia", "cuda_version_lower_bound", "12.8"),
+)
+
+
+def _variants(data: bytes) -> object:
+    try:
+        found = variants.parse_variants(data)
+    except AuditError as error:
+        return _reason(error)
+    demands = (None, SpecifierSet(">=2.9"))
+    for label, properties in found.items():
+        if variants.parse_variants(_document({label: properties})) != {label: properties}:
+            raise FuzzError("other properties than were written")
+        known = [Version("2.4.0"), Version("2.12.0")]
+        allowed = torch_requirement.admitted_by_any(variants.narrowed(demands, properties), known)
+        if not allowed <= set(known):
+            raise FuzzError("a property that allows what is not there")
+        if len(variants.cuda_bounds(properties)) > 2:
+            raise FuzzError("more than two bounds")
+        if not {"\n", "\x1b"}.isdisjoint("".join(map(str, properties))):
+            raise FuzzError("a property that is not plain text")
+    return found
+
+
+def _document(found: variants.Variants) -> bytes:
+    """Write properties as ``variant.json`` has them."""
+    labels: dict[str, dict[str, dict[str, list[str]]]] = {}
+    for label, properties in found.items():
+        of_label = labels.setdefault(label, {})
+        for namespace, feature, value in properties:
+            of_label.setdefault(namespace, {}).setdefault(feature, []).append(value)
+    namespaces = sorted({item.namespace for one in found.values() for item in one})
+    return json.dumps(
+        {
+            "$schema": "https://variants-schema.wheelnext.dev/peps/825/v0.1.1.json",
+            "default-priorities": {"namespace": namespaces},
+            "variants": labels,
+        }
+    ).encode()
+
+
+def _variants_seeds() -> list[bytes]:
+    return [
+        _document({"cu128": _PROPERTIES[2:], "null": ()}),
+        _document({"torch2.12": _PROPERTIES}),
+        b'{"$schema": "v1.0.0.json", "default-priorities": {"namespace": []}, "variants": {}}',
+    ]
+
+
 def _claims(data: bytes) -> object:
     name, _, rest = data.partition(b"\0")
     wheel, _, inside = rest.partition(b"\0")
     filename = name.decode("utf-8", "replace")
     try:
-        claims, defects = metadata.parse_claims(filename, wheel, inside)
+        claims, defects = metadata.parse_claims(filename, wheel, inside, _PROPERTIES)
         torch = claims.torch_requirements
         specifiers = torch_requirement.torch_specifiers(claims)
         newest = [Version("2.4.0"), Version("2.10.0"), Version("2.15.0")]
@@ -598,6 +652,7 @@ TARGETS: dict[str, Target] = {
     "wheel": Target(_wheel, seeds.wheel_seeds, mutators.change_wheel, 16_000, share=3),
     "repair": Target(_repair, seeds.wheel_seeds, mutators.change_wheel, 16_000, share=2),
     "record": Target(_record, _record_seeds, _text(mutators.METADATA_WORDS), share=2),
+    "variants": Target(_variants, _variants_seeds, _text(mutators.VARIANT_WORDS), 2048),
     "claims": Target(_claims, _claims_seeds, _text(mutators.METADATA_WORDS), share=3),
     "config": Target(_config, _config_seeds, _text(mutators.CONFIG_WORDS), 2048),
     "baseline": Target(_baseline, _baseline_seeds, _text(mutators.CONFIG_WORDS), 8192),

@@ -35,6 +35,7 @@ from torch_abi_audit.model import (
     Symbol,
     TargetContents,
     TargetKind,
+    VariantProperty,
 )
 from torch_abi_audit.targets.wheel import read_wheel
 
@@ -234,7 +235,11 @@ CLAIMS = [
 SYMBOL = Symbol("_ZN1a1bEv", weak=True, version="V_1", library="libx.so", hidden=True)
 WHOLE = TargetContents(
     TargetKind.WHEEL,
-    claims(torch=("torch>=2.9; python_version > '3'",)),
+    replace(
+        claims(torch=("torch>=2.9; python_version > '3'",)),
+        variant="cu128",
+        variant_properties=(VariantProperty("nvidia", "cuda_version_lower_bound", "12.8"),),
+    ),
     (
         Member(
             "x/_C.so",
@@ -280,6 +285,7 @@ def test_facts_come_back() -> None:
     assert type(found.defects[0]) is Defect
     assert found.claims.torch_requirements == (Requirement("torch>=2.9; python_version > '3'"),)
     assert type(found.claims.version) is Version
+    assert type(found.claims.variant_properties[0]) is VariantProperty
     assert type(found.claims.requires_python) is SpecifierSet
 
 
@@ -347,6 +353,14 @@ def test_other_symbols_are_refused(symbol: list[object]) -> None:
     found["members"][0][1][0][9] = [symbol]
     with pytest.raises(ValueError):  # noqa: PT011 -- any
         decode_facts(zlib.compress(json.dumps(found).encode()))
+
+
+@pytest.mark.parametrize("item", [["nvidia", "a"], ["nvidia", "a", 1], ["a"] * 4, 1])
+def test_other_properties_are_refused(item: object) -> None:
+    fields = json.loads(json.dumps(_fields()))
+    fields["claims"]["variant_properties"] = [item]
+    with pytest.raises(ValueError):  # noqa: PT011 -- any
+        decode_facts(zlib.compress(json.dumps(fields).encode()))
 
 
 @given(st.binary(max_size=300))

@@ -27,6 +27,7 @@ from torch_abi_audit.model import (
     StrictIgnores,
     TargetKind,
     TargetReport,
+    VariantProperty,
     Verdict,
 )
 from torch_abi_audit.rules import RULES, UNSTABLE_ABI, run_rules
@@ -113,6 +114,59 @@ def test_coverage() -> None:
         ("linux aarch64", "3.2 and newer, 3.13t and newer", "2.10.0 2.11.0"),
         ("linux x86_64", "3.10 and newer", "2.10.0 2.11.0"),
         ("linux-musl x86_64", "3.2 and newer, 3.13t and newer", "-"),  # no torch is known for it
+    ]
+
+
+def variants(*found: tuple[str | None, str, str, str]) -> RunReport:
+    """Take wheels of one release together: the label, the tag, the property, the requirement."""
+    items = []
+    for label, tag, property_, torch in found:
+        properties = (VariantProperty(*property_.split("::")),) if property_ else ()
+        promised = replace(
+            claims(tag, torch=(torch,)), variant=label, variant_properties=properties
+        )
+        items.append(report(promised, libraries={"a.so": STABLE}))
+    return run(*items)
+
+
+def test_variants_are_one_release() -> None:
+    found = variants(
+        ("torch2.11", f"cp312-cp312-{X86}", "abi_dependency::torch::2.11", "torch==2.11.*"),
+        ("torch2.10", f"cp311-cp311-{X86}", "abi_dependency::torch::2.10", "torch>=2.9"),
+        ("null", f"cp310-abi3-{X86}", "", "torch>=2.10"),
+        (None, f"cp313-cp313-{X86}", "", "torch>=2.10"),
+        (None, f"cp310-cp310-{ARM}", "", "torch>=2.10"),
+    )
+    (release,) = found.releases
+    assert [row.variant for row in release.coverage] == [
+        *(None, None, "null", "torch2.10", "torch2.11")
+    ]
+    assert rows(found) == [
+        ("linux aarch64", "3.10", "2.10.0 2.11.0"),
+        ("linux x86_64", "3.13", "2.10.0 2.11.0"),
+        ("linux x86_64", "3.10 and newer", "2.10.0 2.11.0"),
+        ("linux x86_64", "3.11", "2.10.0"),
+        ("linux x86_64", "3.12", "2.11.0"),
+    ]
+    assert messages(found, "wheels-disagree") == []
+    assert messages(found, "wheels-missing") == [
+        f"x 1.0: no wheel for Python 3.11 to 3.13 on linux aarch64, {ELSEWHERE}",
+        f"x 1.0: no wheel for Python 3.10 to 3.12 on linux x86_64, {ELSEWHERE}",
+    ]
+
+
+def test_wheels_of_one_variant_are_compared() -> None:
+    found = variants(
+        ("cu12", f"cp311-cp311-{X86}", "nvidia::cuda_version_lower_bound::12.8", "torch>=2.10"),
+        ("cu12", f"cp312-cp312-{X86}", "nvidia::cuda_version_lower_bound::12.6", "torch>=2.11"),
+        ("cu12", f"cp312-cp312-{ARM}", "nvidia::cuda_version_lower_bound::12.6", "torch>=2.11"),
+    )
+    assert messages(found, "wheels-disagree") == [
+        "x 1.0 (cu12): the wheels have 2 different values of Requires-Dist: torch",
+        "x 1.0 (cu12): the wheels have 2 different values of variant.json",
+    ]
+    assert messages(found, "wheels-missing") == [
+        f"x 1.0 (cu12): no wheel for Python 3.11 on linux aarch64, {ELSEWHERE}"
     ]
 
 

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -352,3 +353,39 @@ def test_credentials_of_an_address_without_a_scheme_are_not_shown(tmp_path: Path
     assert errors == ("x/simple: no such folder", "x/links: no such file or folder")
     folder = tmp_path / "a@b"
     assert found(str(folder)).errors == (f"{folder}: no such folder",)
+
+
+VARIANT = "demo_pkg-1.0-py3-none-any-cu128.whl"
+VARIANTS = "demo_pkg-1.0-variants.json"
+
+
+@pytest.mark.parametrize("form", ["json", "html"])
+def test_the_file_for_the_variants_of_a_release(server: Server, form: str) -> None:
+    for filename in (VARIANT, VARIANT.replace("1.0", "2.0"), VARIANTS, "other-1.0-variants.json"):
+        server.add("demo-pkg", filename, b"{}")
+    if form == "html":
+        server.serve("/simple/demo-pkg/", html_page(server.projects["demo-pkg"]), "text/html")
+    result = found(server.index)
+    assert result.errors == ()
+    by_name = {file.filename: file for file in result.files}
+    assert list(by_name) == [
+        *(WHEEL, "demo_pkg-1.0.tar.gz", VARIANT, VARIANT.replace("1.0", "2.0"))
+    ]
+    described = by_name[VARIANT].variants
+    assert described == (server.url(f"/files/{VARIANTS}"), sha256(b"{}").hexdigest())
+    assert [file.variants for file in result.files if file.filename != VARIANT] == [None] * 3
+
+
+def test_the_file_for_variants_in_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "demo-pkg"
+    folder.mkdir()
+    for filename in (VARIANT, VARIANTS):
+        (folder / filename).write_bytes(b"{}")
+    (file,) = found(str(tmp_path)).files
+    assert file.variants == ((folder / VARIANTS).as_uri(), None)
+
+
+def test_a_page_may_not_name_local_files_for_variants(server: Server) -> None:
+    server.add("demo-pkg", VARIANT, b"x")
+    server.add("demo-pkg", VARIANTS, b"{}", url="file:///etc/passwd")
+    assert [file.variants for file in found(server.index).files] == [None] * 3

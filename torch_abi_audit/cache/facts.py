@@ -27,13 +27,14 @@ from torch_abi_audit.model import (
     Symbol,
     TargetContents,
     TargetKind,
+    VariantProperty,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 # Rises with every change of the facts, or of what is read of a wheel.
-FACTS_VERSION = 2
+FACTS_VERSION = 3
 _MOST_BYTES = 1 << 30  # inflated
 
 
@@ -93,6 +94,7 @@ def _claims_fields(claims: Claims) -> dict[str, Any]:
         "stated": claims.stated,
         "filename": claims.filename,
         "variant": claims.variant,
+        "variant_properties": claims.variant_properties,
     }
 
 
@@ -111,7 +113,12 @@ def _claims(fields: dict[str, Any]) -> Claims:
         stated=_flag(fields["stated"]),
         filename=_optional(fields["filename"]),
         variant=_optional(fields["variant"]),
+        variant_properties=tuple(_property(*item) for item in fields["variant_properties"]),
     )
+
+
+def _property(namespace: Any, feature: Any, value: Any) -> VariantProperty:
+    return VariantProperty(_text(namespace), _text(feature), _text(value))
 
 
 def _library_fields(library: Library) -> list[Any]:

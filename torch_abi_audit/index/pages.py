@@ -11,7 +11,7 @@ import os
 import re
 import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.message import Message
 from enum import StrEnum
@@ -24,6 +24,7 @@ from urllib.request import url2pathname
 from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from torch_abi_audit.claims.variants import described_release, is_variant
 from torch_abi_audit.errors import AuditError, reason_of
 from torch_abi_audit.index import require
 from torch_abi_audit.index.failures import StatusError, place_of, shown
@@ -34,7 +35,7 @@ import pypi_simple  # noqa: E402 -- it comes with the extra, which is checked fi
 from pypi_simple import DistributionPackage, Link, ProjectPage  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from torch_abi_audit.index.session import Session
     from torch_abi_audit.index.sources import Sources
@@ -64,7 +65,7 @@ class FileKind(StrEnum):
 
 
 class MetadataFile(NamedTuple):
-    """The metadata of a wheel as a file of its own (PEP 658).
+    """Metadata as a file of its own: of a wheel (PEP 658), or of variants (PEP 825, a draft).
 
     Attributes:
         url: Where it is.
@@ -91,6 +92,8 @@ class IndexFile:
         uploaded: When it was uploaded, if the source says so.
         requires_python: The Python versions that it supports, if the source says so.
         metadata: Its metadata as a file of its own, if the source has that.
+        variants: For a variant wheel, the file for all variants of its release, if the source
+            has that.
     """
 
     filename: str
@@ -104,6 +107,7 @@ class IndexFile:
     uploaded: datetime | None = None
     requires_python: str | None = None
     metadata: MetadataFile | None = None
+    variants: MetadataFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +269,7 @@ class _Search:
     ) -> list[IndexFile]:
         """Return the files of this project; note those of them that are not fit to be read."""
         files = []
+        variants: dict[Version, MetadataFile] = {}
         until = time.monotonic() + _LONGEST_PARSE
         for number, package in enumerate(packages):
             if number >= _MOST_FILES:
@@ -272,7 +277,11 @@ class _Search:
             if time.monotonic() > until:
                 raise AuditError(f"parsing takes longer than {_LONGEST_PARSE:g} s")
             if package.project is None:
-                if package.filename.lower().endswith(_PACKAGES):
+                release = described_release(package.filename, self.project)
+                if release is not None and _is_readable(package.url, local=local):
+                    described = MetadataFile(package.url, _sha256(package.digests))
+                    variants.setdefault(release, described)
+                elif package.filename.lower().endswith(_PACKAGES):
                     dropped.append(f"left out {shown(package.filename)!r}: not a valid filename")
             elif canonicalize_name(package.project) != self.project:
                 continue
@@ -280,7 +289,7 @@ class _Search:
                 dropped.append(f"left out {package.filename}: its address is not HTTP")
             else:
                 files.append(_index_file(package, self.project))
-        return files
+        return [_with_variants(file, variants) for file in files] if variants else files
 
 
 if TYPE_CHECKING:
@@ -370,6 +379,12 @@ def _index_file(package: DistributionPackage, project: str) -> IndexFile:
         requires_python=requires if _SPECIFIER.fullmatch(requires) else None,
         metadata=metadata,
     )
+
+
+def _with_variants(file: IndexFile, variants: Mapping[Version, MetadataFile]) -> IndexFile:
+    """Add the file for all variants of a release to the variant wheels of the release."""
+    described = variants.get(file.version) if file.version and is_variant(file.filename) else None
+    return file if described is None else replace(file, variants=described)
 
 
 def _sha256(digests: dict[str, str]) -> str | None:

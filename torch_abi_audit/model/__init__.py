@@ -19,6 +19,7 @@ from torch_abi_audit.model.claims import (
     PythonVersion,
     TargetContents,
     TargetKind,
+    VariantProperty,
 )
 from torch_abi_audit.model.classification import (
     LOADING,
@@ -177,6 +178,7 @@ __all__ = [
     "TargetReport",
     "TorchAbi",
     "TorchUse",
+    "VariantProperty",
     "Verdict",
     "WheelSummary",
     "WholeRun",

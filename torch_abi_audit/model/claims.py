@@ -52,6 +52,21 @@ class Interpreter(NamedTuple):
         return f"{self.python}{'t' if self.free_threaded else ''}"
 
 
+class VariantProperty(NamedTuple):
+    """A property of a variant wheel: what a system has to have; see `claims.variants`.
+
+    It is written without the optional spaces: with a colon at their start, words can be taken for
+    a command in a log.
+    """
+
+    namespace: str
+    feature: str
+    value: str
+
+    def __str__(self) -> str:
+        return "::".join(self)
+
+
 @dataclass(frozen=True, slots=True)
 class Claims:
     """What the metadata of a wheel claims.
@@ -71,6 +86,8 @@ class Claims:
         stated: Whether there is metadata at all. Without it there are no claims.
         filename: The wheel's filename; None if the target is not a wheel.
         variant: The label of a variant wheel (PEP 825, a draft).
+        variant_properties: What the label stands for, in a fixed order; of a feature with several
+            values one is enough.
     """
 
     name: str
@@ -86,6 +103,7 @@ class Claims:
     stated: bool = True
     filename: str | None = None
     variant: str | None = None
+    variant_properties: tuple[VariantProperty, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

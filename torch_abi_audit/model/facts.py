@@ -51,6 +51,8 @@ class DefectKind(StrEnum):
     RECORD = "record"
     RECORD_STYLE = "record-style"
     LICENSE = "license"
+    VARIANT = "variant"
+    VARIANT_ON_INDEX = "variant-on-index"
     ENTRY_POINTS = "entry-points"
 
 

@@ -217,6 +217,7 @@ class Coverage(NamedTuple):
 
     Attributes:
         platform: The system and the machine, such as ``linux x86_64``; or ``any``.
+        variant: The label of the variant wheels (PEP 825, a draft); None for other wheels.
         pythons: The builds of CPython that can install one of them.
         torch: The torch releases that the wheels load on and require; None if they do not use
             torch, or no torch build for the platform is known.
@@ -224,6 +225,7 @@ class Coverage(NamedTuple):
     """
 
     platform: str
+    variant: str | None
     pythons: tuple[Interpreter, ...]
     torch: tuple[Version, ...] | None
     wheels: tuple[str, ...]

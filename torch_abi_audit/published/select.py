@@ -13,6 +13,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from torch_abi_audit.claims.python_tags import installing_interpreters
+from torch_abi_audit.claims.variants import split_label
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.index.pages import FileKind
 from torch_abi_audit.model import Claims, Interpreter, PythonVersion
@@ -192,9 +193,10 @@ def select(files: Iterable[IndexFile], requirement: Requirement, wanted: Wanted)
 def claims_of(file: IndexFile) -> Claims | None:
     """Return what the name of a wheel, and its index, claim; None if it is no name of a wheel."""
     try:
-        name, version, _, tags = parse_wheel_filename(file.filename)
+        plain, label = split_label(file.filename)
+        name, version, _, tags = parse_wheel_filename(plain)
         requires = SpecifierSet(file.requires_python or "")
-    except (InvalidWheelFilename, InvalidSpecifier):
+    except (AuditError, InvalidWheelFilename, InvalidSpecifier):
         return None
     return Claims(
         name=canonicalize_name(name),
@@ -204,6 +206,7 @@ def claims_of(file: IndexFile) -> Claims | None:
         root_is_purelib=False,
         requires_python=requires,
         filename=file.filename,
+        variant=label,
     )
 
 

@@ -324,6 +324,7 @@ def _claims(subject: Subject) -> ClaimsDocument:
     return {
         "filename": claims.filename,
         "variant": claims.variant,
+        "variant_properties": list(map(str, claims.variant_properties)),
         "tags": sorted(map(str, claims.tags)),
         "wheel_tags": sorted(map(str, claims.wheel_tags)),
         "root_is_purelib": claims.root_is_purelib,
@@ -489,6 +490,7 @@ def _release(release: ProjectRelease) -> ProjectReleaseDocument:
 def _coverage(row: Coverage) -> CoverageDocument:
     return {
         "platform": row.platform,
+        "variant": row.variant,
         "pythons": list(map(str, row.pythons)),
         "torch": None if row.torch is None else list(map(str, row.torch)),
         "wheels": list(row.wheels),

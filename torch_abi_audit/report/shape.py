@@ -276,6 +276,9 @@ class ClaimsDocument(TypedDict):
 
     filename: Annotated[str | None, "the wheel's filename"]
     variant: Annotated[str | None, "the label of a variant wheel (PEP 825, a draft)"]
+    variant_properties: Annotated[
+        list[str], "what the label stands for, as `abi_dependency::torch::2.12`"
+    ]
     tags: list[str]
     wheel_tags: list[str]
     root_is_purelib: bool
@@ -426,6 +429,7 @@ class CoverageDocument(TypedDict):
     """What the wheels of a release cover on one platform."""
 
     platform: Annotated[str, "the system and the machine, as `linux x86_64`; `any`"]
+    variant: Annotated[str | None, "the label of variant wheels (PEP 825, a draft)"]
     pythons: Annotated[
         list[str], "builds of CPython that install one of the wheels; `3.13t` is free-threaded"
     ]

@@ -16,6 +16,7 @@ from packaging.version import Version
 
 from torch_abi_audit.abi.mangling import demangle
 from torch_abi_audit.claims.python_tags import ANY_LATER
+from torch_abi_audit.claims.variants import TORCH_PROPERTY
 from torch_abi_audit.model import (
     PASSING,
     Check,
@@ -302,13 +303,22 @@ def facts(target: TargetDocument) -> list[Fact]:
         tags = [tag.split("-") for tag in claims["tags"]]
         asked = claims["requires_torch"]
         python = claims["requires_python"]
+        of_torch, others = _properties(claims["variant_properties"])
         claimed = [
-            required_torch(asked),
+            required_torch(asked) + of_torch,
             _set(f"{tag[0]}-{tag[1]}" for tag in tags)
             + (f", Requires-Python {python}" if python else ""),
-            _set(tag[2] for tag in tags),
+            _set(tag[2] for tag in tags) + others,
         ]
     return [Fact(topic, said, claim) for (topic, said), claim in zip(found, claimed, strict=True)]
+
+
+def _properties(properties: Sequence[str]) -> tuple[str, str]:
+    """Return what the properties of a variant say of torch, and of the machine."""
+    of_torch = [item for item in properties if item.startswith(TORCH_PROPERTY)]
+    others = [item for item in properties if item not in of_torch]
+    said = (f", {first_of(items)}" if items else "" for items in (of_torch, others))
+    return next(said), next(said)
 
 
 def required_torch(required: str | None) -> str:
@@ -842,7 +852,7 @@ def coverage(release: ProjectReleaseDocument, known: Iterable[str]) -> list[tupl
     releases = list(map(Version, known))
     return [
         (
-            row["platform"],
+            row["platform"] if row["variant"] is None else f"{row['platform']} ({row['variant']})",
             f"Python {pythons(row['pythons'], ANY_LATER.minor) or 'none'}",
             ""
             if row["torch"] is None

@@ -27,6 +27,7 @@ __all__ = [
 # Findings of one severity are reported in the order of registration: torch comes first.
 _FAMILIES = (
     "torch_abi",
+    "variants",
     "torch_claims",
     "layouts",
     "cuda",

@@ -93,6 +93,16 @@ _DEFECTS = {
         "License-File entries without such a file, so PyPI rejects it",
         "correct license-files in pyproject.toml",
     ),
+    DefectKind.VARIANT: _Words(
+        "variant metadata that does not follow the draft PEP 825, so installers may ignore it",
+        "build the variant again with a build backend that writes variant.json",
+        Severity.WARNING,
+    ),
+    DefectKind.VARIANT_ON_INDEX: _Words(
+        "properties that the index does not give its variant, so installers may choose wrongly",
+        "write the index's file for all variants again, from the wheels",
+        Severity.WARNING,
+    ),
 }
 
 

@@ -7,7 +7,8 @@ between which no class layout that it depends on changed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from enum import Enum, auto
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.claims.torch_requirement import (
     admitted_by_any,
@@ -15,7 +16,15 @@ from torch_abi_audit.claims.torch_requirement import (
     future_torch,
     requirement,
 )
-from torch_abi_audit.model import LOADING, LayoutStatus, TorchAbi
+from torch_abi_audit.claims.variants import is_series, narrowed, series_of, torch_properties
+from torch_abi_audit.model import (
+    LOADING,
+    DemandSource,
+    LayoutStatus,
+    ReleaseStatus,
+    Sign,
+    TorchAbi,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,13 +33,93 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from torch_abi_audit.catalog import Catalog
-    from torch_abi_audit.model import Cell, Subject
+    from torch_abi_audit.model import Cell, Subject, VariantProperty
+
+
+class Contradiction(NamedTuple):
+    """A property of a variant wheel that is wrong about a release of torch.
+
+    Attributes:
+        item: The property.
+        release: The release that it names.
+        cause: Why the wheel is not for that release, CUDA aside.
+    """
+
+    item: VariantProperty
+    release: Version
+    cause: Misfit
+
+
+class Misfit(Enum):
+    """Why a wheel is not for a release that a property of it names."""
+
+    LOADING = auto()
+    FLOOR = auto()
+    LAYOUT = auto()
+    BUILD = auto()
+
+
+def contradictions(subject: Subject, catalog: Catalog) -> list[Contradiction]:
+    """Return what the properties of a variant say of torch and the binaries do not.
+
+    Only of releases that the metadata allows as well, oldest first; nothing if the releases are
+    the user's choice, or more than any wheel on the unstable ABI can be for.
+    """
+    properties = torch_properties(subject.claims.variant_properties)
+    if not properties or subject.source is not DemandSource.METADATA:
+        return []
+    if is_unconfined(subject, catalog):
+        return []
+    allowed = admitted_by_any(subject.required, catalog.releases) & subject.matrix.row.keys()
+    found = []
+    for item in properties:
+        named = admitted_torch(series_of(item), sorted(allowed)) if is_series(item.value) else ()
+        for release in named:
+            misfit = _misfit(subject, release)
+            if misfit is not None:
+                found.append(Contradiction(item, release, misfit))
+    return found
+
+
+def is_impossible(subject: Subject, catalog: Catalog) -> bool:
+    """Whether the properties of a variant and the requirement on torch exclude each other.
+
+    That is known if the properties name releases that exist, or may exist one day.
+    """
+    properties = subject.claims.variant_properties
+    series = [series_of(p) for p in torch_properties(properties) if is_series(p.value)]
+    if not series or not subject.required or subject.source is not DemandSource.METADATA:
+        return False
+
+    def any_allowed(demands: Iterable[SpecifierSet | None]) -> bool:
+        demands = list(demands)
+        return bool(admitted_by_any(demands, catalog.published)) or any(
+            future_torch(demand, catalog.newest) for demand in demands
+        )
+
+    return any_allowed(series) and not any_allowed(narrowed(subject.required, properties))
+
+
+def _misfit(subject: Subject, release: Version) -> Misfit | None:
+    cell, floor, built = subject.matrix.row[release], subject.torch_floor, subject.built_with
+    if floor is not None and release < floor.release:
+        return Misfit.FLOOR
+    if cell.status is ReleaseStatus.BREAKS and not cell.loads_but_for_cuda:
+        return Misfit.LOADING
+    if cell.layout is LayoutStatus.CHANGED:
+        return Misfit.LAYOUT
+    # Between some releases nothing changed that the wheel depends on.
+    told = built is not None and built.sign in {Sign.ASSERTIONS, Sign.NAME}
+    if built is None or not told or cell.layout is LayoutStatus.UNCHANGED:
+        return None
+    return None if release.release[:2] in _minors(built.releases) else Misfit.BUILD
 
 
 def checked_releases(subject: Subject, catalog: Catalog) -> list[Version]:
     """Return the releases to check against: allowed, in the catalog, not below the floor.
 
-    Another rule covers releases below the floor. For a wheel on the unstable ABI that allows too
+    Another rule covers releases below the floor, and those that the properties of a variant
+    wrongly name. For a wheel on the unstable ABI that allows too
     many releases, only those that the correct requirement would keep: the problems with the
     others have a single cause, which is reported once.
     """
@@ -38,6 +127,7 @@ def checked_releases(subject: Subject, catalog: Catalog) -> list[Version]:
     allowed = admitted_by_any(subject.demands, catalog.releases)
     if is_unconfined(subject, catalog):
         allowed &= frozenset(built_for(subject))
+    allowed -= {item.release for item in contradictions(subject, catalog)}
     return [
         release
         for release in catalog.releases

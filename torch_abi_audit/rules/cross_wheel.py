@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import product
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
 from torch_abi_audit.claims.python_tags import ANY_LATER, STABLE_ABIS, installing_interpreters
+from torch_abi_audit.claims.variants import VARIANT_FILE
 from torch_abi_audit.model import (
     Evidence,
     EvidenceKind,
@@ -40,25 +42,33 @@ if TYPE_CHECKING:
     "        \"torch>=2.11; sys_platform != 'linux'\",\n"
     "    ]\n"
     "Wheels for several torch or CUDA builds of one version need their own names, versions"
-    " (1.0+cu12) or indexes.",
+    " (1.0+cu12) or indexes; or they are variants with labels of their own (PEP 825, a draft), of"
+    " which only those with one label are compared.",
 )
 def wheels_disagree(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
-    """Report wheels of one release with different requirements on torch or Python."""
+    """Report wheels of one release with different requirements on torch or Python.
+
+    Variants differ on purpose: only the wheels of one label are compared, which have the same
+    properties as well (PEP 825, a draft).
+    """
     topics: dict[str, Callable[[Claims], str]] = {
         "Requires-Dist: torch": lambda claims: " and ".join(
             sorted(set(map(str, claims.torch_requirements))) or ["none"]
         ),
         "Requires-Python": lambda claims: str(claims.requires_python) or "none",
         "Provides-Extra": lambda claims: join(map(canonicalize_name, claims.extras)) or "none",
+        VARIANT_FILE: lambda claims: ", ".join(map(str, claims.variant_properties)) or "none",
     }
     for release in run.releases:
-        for topic, said_by in topics.items():
+        for label, (topic, said_by) in product(_labels(release), topics.items()):
             said: dict[str, list[str]] = defaultdict(list)
             for wheel in release.wheels:
-                said[said_by(wheel.claims)].append(_file(wheel))
+                if wheel.claims.variant == label:
+                    said[said_by(wheel.claims)].append(_file(wheel))
             if len(said) > 1:
                 yield Hit(
-                    f"{_title(release)}: the wheels have {len(said)} different values of {topic}",
+                    f"{_title(release, label)}: the wheels have {len(said)} different values of"
+                    f" {topic}",
                     evidence=tuple(
                         Evidence(EvidenceKind.METADATA, text, detail=first_of(names))
                         for text, names in sorted(said.items())
@@ -79,29 +89,39 @@ def wheels_disagree(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
     " cp314-cp314t wheel for it.",
 )
 def wheels_missing(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
-    """Report Python versions for which a release has wheels only on some platforms."""
-    for release in run.releases:
+    """Report Python versions for which a release has wheels only on some platforms.
+
+    Each variant by itself: there may be one for a few platforms and Python versions only.
+    """
+    for release, label in ((item, label) for item in run.releases for label in _labels(item)):
         covered: dict[str, set[Interpreter]] = defaultdict(set)
         for row in release.coverage:
-            covered[row.platform] |= set(row.pythons)
-        wanted = _wanted(release)
+            if row.variant == label:
+                covered[row.platform] |= set(row.pythons)
+        wanted = _wanted(wheel for wheel in release.wheels if wheel.claims.variant == label)
         for platform, builds in covered.items():
             missing = sorted(wanted - builds)
             if missing and "any" not in covered:
                 named = pythons(map(str, missing), ANY_LATER.minor)
                 yield Hit(
-                    f"{_title(release)}: no wheel for Python {named} on {platform}, but for other"
-                    " platforms, or for older and newer versions",
+                    f"{_title(release, label)}: no wheel for Python {named} on {platform}, but for"
+                    " other platforms, or for older and newer versions",
                 )
 
 
-def _wanted(release: ProjectRelease) -> set[Interpreter]:
-    """Return the Python versions that wheels of a release are for, with those in between.
+def _labels(release: ProjectRelease) -> list[str | None]:
+    """Return the labels of the variants of a release; None for wheels that are none."""
+    found = {wheel.claims.variant for wheel in release.wheels}
+    return sorted(found, key=lambda label: (label is not None, label or ""))
+
+
+def _wanted(wheels: Iterable[WheelSummary]) -> set[Interpreter]:
+    """Return the Python versions that wheels are for, with those in between.
 
     For a wheel that supports all later versions, only the oldest counts, which its tag names.
     """
     named: set[Interpreter] = set()
-    for wheel in release.wheels:
+    for wheel in wheels:
         builds = installing_interpreters(wheel.claims)
         open_ended = {build.free_threaded for build in builds if build.python == ANY_LATER}
         for free_threaded in (False, True):
@@ -116,18 +136,21 @@ def _wanted(release: ProjectRelease) -> set[Interpreter]:
 def wheels_that_one_replaces(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
     """Report wheels for several Python versions that could be one wheel."""
     for release in run.releases:
-        groups: dict[frozenset[str], list[WheelSummary]] = defaultdict(list)
+        groups: dict[tuple[frozenset[str], str | None], list[WheelSummary]] = defaultdict(list)
         for wheel in release.wheels:
             tags = wheel.claims.tags
             for_one = all(t.interpreter.startswith("cp") and t.abi not in STABLE_ABIS for t in tags)
             if for_one and wheel.compiled:
-                groups[frozenset(tag.platform for tag in tags)].append(wheel)
-        for platforms, wheels in sorted(groups.items(), key=lambda item: sorted(item[0])):
+                of_platforms = frozenset(tag.platform for tag in tags)
+                groups[of_platforms, wheel.claims.variant].append(wheel)
+        for (platforms, label), wheels in sorted(
+            groups.items(), key=lambda item: (sorted(item[0][0]), item[0][1] or "")
+        ):
             tag, replaced = _one_tag(wheels)
             if len(replaced) > 1:
                 yield Hit(
-                    f"{_title(release)}: {count(len(replaced), 'wheel')} for {join(platforms)}"
-                    f" could be one: {tag}",
+                    f"{_title(release, label)}: {count(len(replaced), 'wheel')} for"
+                    f" {join(platforms)} could be one: {tag}",
                     evidence=files(map(_file, replaced)),
                     fix=f"publish one wheel tagged {tag}, unless their Python files differ"
                     if tag == "py3-none"
@@ -204,8 +227,9 @@ def stale_ignore(run: WholeRun, _catalog: Catalog) -> Iterator[Hit]:
             )
 
 
-def _title(release: ProjectRelease) -> str:
-    return f"{release.name} {release.version}"
+def _title(release: ProjectRelease, label: str | None) -> str:
+    variant = "" if label is None else f" ({label})"
+    return f"{release.name} {release.version}{variant}"
 
 
 def _file(wheel: WheelSummary) -> str:

@@ -13,6 +13,7 @@ from torch_abi_audit.claims.torch_requirement import (
     future_torch,
     requirement,
 )
+from torch_abi_audit.claims.variants import VARIANT_FILE, torch_property
 from torch_abi_audit.model import (
     LOADING,
     Cause,
@@ -29,6 +30,8 @@ from torch_abi_audit.model import (
 )
 from torch_abi_audit.rules.checked import (
     checked_releases,
+    contradictions,
+    is_impossible,
     is_missed,
     is_unconfined,
     pins,
@@ -70,7 +73,8 @@ def torch_floor_understated(subject: Subject, catalog: Catalog) -> Iterator[Hit]
     if floor is None:
         return
     allowed = admitted_by_any((d for d in subject.demands if d is not None), catalog.published)
-    older = [release for release in allowed if release < floor.release]
+    named = {item.release for item in contradictions(subject, catalog)}  # wrongly, by a variant
+    older = [release for release in allowed - named if release < floor.release]
     if not older:
         return
     why = (
@@ -152,7 +156,9 @@ def _undeclared(subject: Subject) -> str:
     " every symbol resolves: class layouts may differ, and then it reads the wrong memory.",
     fix="Pin the minor release that it was built with, in pyproject.toml:\n"
     '    dependencies = ["torch==2.10.*"]\n'
-    "or move to the stable ABI (see unstable-torch-symbol), which needs a lower bound only.",
+    "or move to the stable ABI (see unstable-torch-symbol), which needs a lower bound only.\n"
+    "A variant wheel (PEP 825 and PEP 850, drafts) may have the property instead:\n"
+    "    abi_dependency::torch::2.10",
 )
 def torch_unpinned(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     """Report an unstable wheel that installers may combine with other torch releases."""
@@ -199,13 +205,19 @@ def _pin(subject: Subject, catalog: Catalog) -> Fix | None:
                 else "pin the torch release that the wheel was built with"
             )
         case [line]:
-            return require(line)
+            return require(line, _as_property(subject, line))
         case [*_]:
             lines = " or ".join(f'"{line}"' for line in found[-_MOST_CHOICES:])
             choices = tuple(MetadataChange(torch=line) for line in found[-_MOST_CHOICES:])
             return Fix(
                 f"pin the torch release that the wheel was built with: {lines}", None, choices
             )
+
+
+def _as_property(subject: Subject, line: str) -> str:
+    """Return what a variant wheel may have instead of a pin (PEP 825, a draft)."""
+    item = torch_property(line)
+    return f", or {item} in {VARIANT_FILE}" if item and subject.claims.variant else ""
 
 
 _MOST_CHOICES = 4  # pins to choose from, the newest
@@ -379,7 +391,8 @@ def unknown_release(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
             severity=Severity.ERROR,
         )
         return
-    if any(admitted_torch(demand, catalog.releases) for demand in subject.demands):
+    known = any(admitted_torch(demand, catalog.releases) for demand in subject.demands)
+    if known or is_impossible(subject, catalog):
         return
     allowed = " or ".join(f"torch{demand}" for demand in subject.demands)
     unsure = abi is TorchAbi.UNSTABLE or any(i.torch.unknown_shims for i in subject.libraries)
@@ -455,7 +468,10 @@ def torch_promise_broken(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         return
     said = f"min-torch is {short(promised)}"
     kept = [release for release in catalog.published if release >= promised][:1]
-    without = [demand for demand in subject.demands if kept and not admitted_torch(demand, kept)]
+    # A variant is for some releases on purpose: others are for the rest.
+    own = subject.source is DemandSource.METADATA
+    demands = subject.required if own else subject.demands
+    without = [demand for demand in demands if kept and not admitted_torch(demand, kept)]
     hit = _above(subject, catalog, promised)
     if hit is None and without:
         hit = Hit(
@@ -580,12 +596,13 @@ def torch_floor_overstated(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     guaranteed = {r for r, cell in row.items() if cell.status is ReleaseStatus.GUARANTEED}
     if not subject.demands or subject.source is not DemandSource.METADATA:
         return
-    excluded = guaranteed - admitted_by_any(subject.demands, catalog.releases)
+    # What a variant excludes is no matter of the requirement.
+    excluded = guaranteed - admitted_by_any(subject.required, catalog.releases)
     if excluded:
         line = requirement(guaranteed, catalog.published, open_ended=True)
         yield Hit(
             f"the metadata excludes torch {ranges(excluded, catalog.releases)}, where the stable"
             " ABI guarantees that the wheel loads",
-            evidence=requirements(subject.demands),
+            evidence=requirements(subject.required),
             fix=require(line, ", if the package's Python code works there too"),
         )

@@ -7,6 +7,7 @@ import io
 import re
 from base64 import urlsafe_b64encode
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from itertools import product
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from torch_abi_audit.claims.amend import amended, is_for_extra
+from torch_abi_audit.claims.variants import resolved
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.targets.metadata import parse_claims
 
@@ -48,7 +50,7 @@ def amended_files(
     paths = {path.rpartition("/")[2]: path for path in files}
     metadata = amended_metadata(files[paths["METADATA"]], wanted, change)
     wheel = amended_wheel(files[paths["WHEEL"]], change)
-    said, _ = parse_claims(wanted.filename or "", wheel, metadata)
+    said, _ = parse_claims(wanted.filename or "", wheel, metadata, wanted.variant_properties)
     if _in_order(said) != _in_order(wanted):
         raise AuditError("METADATA or WHEEL is not plain headers: the change would get lost in it")
     new = {paths["METADATA"]: metadata, paths["WHEEL"]: wheel}
@@ -74,7 +76,7 @@ def amended_metadata(metadata: bytes, wanted: Claims, change: MetadataChange) ->
     """
     if change.torch is not None:
         line = f"Requires-Dist: {wanted.torch_requirements[0]}"
-        metadata = _with_header(metadata, line, _is_torch, after=b"requires-dist")
+        metadata = _with_header(metadata, line, partial(_is_torch, wanted), after=b"requires-dist")
     if change.python is not None:
         line = f"Requires-Python: {change.python}"
         metadata = _with_header(metadata, line, _is_requires_python, after=b"version")
@@ -118,12 +120,13 @@ def _end_of(line: bytes) -> str:
     return line[len(line.rstrip(b"\r\n")) :].decode()
 
 
-def _is_torch(name: bytes, value: str) -> bool:
+def _is_torch(claims: Claims, name: bytes, value: str) -> bool:
     """Whether a header requires torch, whichever extras are installed."""
     if name != b"requires-dist":
         return False
+    line = resolved(value, claims.variant, claims.variant_properties)
     try:
-        requirement = Requirement(value)
+        requirement = Requirement(line or "")
     except InvalidRequirement:
         return False
     return canonicalize_name(requirement.name) == "torch" and not is_for_extra(requirement)

@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from torch_abi_audit.budget import Budget
+from torch_abi_audit.claims.variants import VARIANT_FILE
 from torch_abi_audit.errors import AuditError, LibraryError, reason_of
 from torch_abi_audit.formats import is_library_name, read_libraries, sniff
 from torch_abi_audit.formats.assertions import scan, with_assertions
@@ -180,4 +181,9 @@ def claims_of(info: Path) -> Claims:
     metadata, wheel = info / "METADATA", info / "WHEEL"
     if info.suffix == ".egg-info":
         metadata = info / "PKG-INFO" if info.is_dir() else info
-    return parse_installed(read_small(wheel) if wheel.is_file() else b"", read_small(metadata))
+    variant = info / VARIANT_FILE
+    return parse_installed(
+        read_small(wheel) if wheel.is_file() else b"",
+        read_small(metadata),
+        read_small(variant) if info.is_dir() and variant.is_file() else b"",
+    )

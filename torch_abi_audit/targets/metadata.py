@@ -14,12 +14,15 @@ from packaging.tags import Tag, parse_tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
+from torch_abi_audit.claims.variants import installed_variant, resolved, split_label
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Claims, Defect, DefectKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from email.message import Message
+
+    from torch_abi_audit.model import VariantProperty
 
 # Far more than any wheel has; each item costs as much as all the others, or is printed.
 _MAX_TAGS, _MAX_REQUIREMENTS, _MAX_EXTRAS, _MAX_LINE = 1_000, 300, 2_000, 2_000
@@ -30,7 +33,6 @@ _BLANK_LINE = re.compile(rb"(?:\A|(?>\r\n|\r|\n))(?>\r\n|\r|\n)")
 _TORCH = re.compile(r"torch")
 _CUDA = re.compile(r"nvidia-.*|cuda-toolkit")
 _EXTRA = re.compile(r"\bextras?\b")
-_VARIANT = re.compile(r"[0-9a-z_.]+")
 _WHEEL_MAJOR = "1"
 _WITHOUT_LICENSE_FILES = frozenset({"1.0", "1.1", "1.2", "2.0", "2.1", "2.2", "2.3"})
 _PROJECT_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
@@ -57,33 +59,29 @@ class Filename(NamedTuple):
 def parse_filename(filename: str) -> Filename:
     """Take a wheel's filename apart.
 
-    A variant label is the last part of a name with one part too many; a build tag, which
-    comes where a name without one has the Python tag, begins with a digit (PEP 825).
-
     Raises:
         AuditError: It is not a wheel's filename.
     """
-    parts = filename.removesuffix(".whl").split("-")
-    built = len(parts) > 2 and parts[2][:1].isdigit()
-    variant = parts.pop() if len(parts) == 6 + built else None
-    if variant is not None and not _VARIANT.fullmatch(variant):
-        raise AuditError(f"Invalid wheel filename: {filename!r} has too many parts")
+    plain, variant = split_label(filename)
     try:
-        name, version, _, tags = parse_wheel_filename("-".join(parts) + ".whl")
+        name, version, _, tags = parse_wheel_filename(plain)
     except InvalidWheelFilename as error:
         raise AuditError(str(error)) from error
     except ValueError as error:
         raise AuditError(f"the filename can't be parsed: {str(error)[:200]}") from error
-    return Filename(name, version, tags, "-".join(parts[:2]), variant)
+    return Filename(name, version, tags, "-".join(plain.split("-")[:2]), variant)
 
 
-def parse_claims(filename: str, wheel: bytes, metadata: bytes) -> tuple[Claims, tuple[Defect, ...]]:
+def parse_claims(
+    filename: str, wheel: bytes, metadata: bytes, properties: tuple[VariantProperty, ...] = ()
+) -> tuple[Claims, tuple[Defect, ...]]:
     """Parse what a wheel claims.
 
     Args:
         filename: The wheel's filename, without folders.
         wheel: The contents of its ``WHEEL`` file.
         metadata: The contents of its ``METADATA`` file.
+        properties: The properties of a variant wheel, on which its requirements may depend.
 
     Returns:
         The claims, and defects if the filename, ``WHEEL`` and ``METADATA`` do not match.
@@ -97,12 +95,29 @@ def parse_claims(filename: str, wheel: bytes, metadata: bytes) -> tuple[Claims, 
     named = parse_filename(filename)
     try:
         headers, inside = _headers(wheel), _headers(metadata)
+        inside = _without_variants(inside, named.variant, properties)
         claims = _claims(named.name, named.version, named.tags, headers, inside)
         found = tuple(_metadata_defects(named, headers, inside))
     except (ValueError, RecursionError) as error:
         # Hostile input: numbers of thousands of digits, thousands of parentheses.
         raise AuditError(f"the metadata can't be parsed: {str(error)[:200]}") from error
-    return replace(claims, filename=filename, variant=named.variant), found
+    claims = replace(claims, filename=filename, variant=named.variant)
+    return replace(claims, variant_properties=properties), found
+
+
+def _without_variants(
+    headers: Message, label: str | None, properties: tuple[VariantProperty, ...]
+) -> Message:
+    """Resolve the markers that ask for a variant (PEP 825, a draft)."""
+    lines = list(map(str, headers.get_all("Requires-Dist", [])))
+    if not any("variant_" in line for line in lines):
+        return headers
+    del headers["Requires-Dist"]
+    for line in lines:
+        left = resolved(line, label, properties)
+        if left is not None:
+            headers["Requires-Dist"] = left
+    return headers
 
 
 def license_files(metadata: bytes) -> tuple[str, ...]:
@@ -116,7 +131,7 @@ def license_files(metadata: bytes) -> tuple[str, ...]:
     return tuple(str(line).strip() for line in headers.get_all("License-File", []))
 
 
-def parse_installed(wheel: bytes, metadata: bytes) -> Claims:
+def parse_installed(wheel: bytes, metadata: bytes, described: bytes = b"") -> Claims:
     """Parse what an installed distribution, or an unpacked wheel, claims.
 
     Its tags are those of ``WHEEL``, since there is no filename.
@@ -124,14 +139,19 @@ def parse_installed(wheel: bytes, metadata: bytes) -> Claims:
     Args:
         wheel: The contents of its ``WHEEL`` file; empty if there is none.
         metadata: The contents of its ``METADATA`` file.
+        described: The contents of its ``variant.json``; empty if there is none.
 
     Raises:
         AuditError: See `parse_claims`.
     """
+    label, properties = installed_variant(described) if described else (None, ())
     try:
         headers, tags = _headers(metadata), _wheel_tags(_headers(wheel))
+        headers = _without_variants(headers, label, properties)
         name = canonicalize_name(_first(headers, "Name"))
-        return _claims(name, Version(_first(headers, "Version")), tags, _headers(wheel), headers)
+        version = Version(_first(headers, "Version"))
+        claims = _claims(name, version, tags, _headers(wheel), headers)
+        return replace(claims, variant=label, variant_properties=properties)
     except (ValueError, RecursionError) as error:
         raise AuditError(f"the metadata can't be parsed: {str(error)[:200]}") from error
 

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from torch_abi_audit.archive.files import LocalFile
 from torch_abi_audit.archive.remote import RemoteFile
+from torch_abi_audit.claims.variants import parse_variants
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.index.failures import place_of
 from torch_abi_audit.index.ranges import FileRanges
 from torch_abi_audit.index.session import NoRanges
+from torch_abi_audit.model import Defect, DefectKind
 from torch_abi_audit.targets.wheel import read_archive
+from torch_abi_audit.wording import join
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch_abi_audit.budget import Budget
-    from torch_abi_audit.index.pages import IndexFile
+    from torch_abi_audit.index.pages import IndexFile, MetadataFile
     from torch_abi_audit.index.session import Session
-    from torch_abi_audit.model import TargetContents
+    from torch_abi_audit.model import TargetContents, VariantProperty
 
 _MOST_METADATA = 4 << 20  # bytes
 _PIECE = 1 << 20
@@ -59,6 +63,13 @@ def read_published(
     Raises:
         AuditError: It can't be fetched, is another file than the index says, or no wheel.
     """
+    found = _read(file, session, budget, verify=verify)
+    if file.variants is None or found.contents.claims.variant is None:
+        return found
+    return found._replace(contents=_with_variants(found.contents, file.variants, session))
+
+
+def _read(file: IndexFile, session: Session, budget: Budget, *, verify: bool) -> Published:
     if urlsplit(file.url).scheme == "file":
         return _read_local(file, budget, verify=verify)
     try:
@@ -90,6 +101,65 @@ def _read_remote(file: IndexFile, session: Session, budget: Budget, *, verify: b
         except NoRanges:
             pass
     return _download(file, session, budget, verify=verify)
+
+
+def _with_variants(
+    contents: TargetContents, described: MetadataFile, session: Session
+) -> TargetContents:
+    """Add what the index says of a variant; a defect if it says something else than the wheel.
+
+    Its properties count where the wheel has none of its own: installers only read the index.
+
+    Raises:
+        AuditError: The index's file can't be had.
+    """
+    claims = contents.claims
+    label, own = claims.variant or "", claims.variant_properties
+    broken = any(defect.kind is DefectKind.VARIANT for defect in contents.defects)
+    name = unquote(urlsplit(described.url).path.rpartition("/")[2])
+    try:
+        data = _fetched(described, session)
+    except AuditError as error:
+        raise AuditError(f"{name}: {error}") from error
+    try:
+        said = parse_variants(data).get(label)
+        wrong = f"does not have the variant {label}"
+    except AuditError as error:
+        said, wrong = None, str(error)
+    if said is not None and broken:
+        claims = replace(claims, variant_properties=said)
+    if said is not None and (broken or said == own):
+        return replace(contents, claims=claims)
+    if said is not None:
+        wrong = f"has {_listed(said)} for {label}, but the wheel {_listed(own)}"
+    defect = Defect(DefectKind.VARIANT_ON_INDEX, name, wrong)
+    return replace(contents, claims=claims, defects=(*contents.defects, defect))
+
+
+def _listed(properties: Sequence[VariantProperty]) -> str:
+    """Name properties; not more than a few."""
+    return join(map(str, properties)) or "none"
+
+
+def _fetched(described: MetadataFile, session: Session) -> bytes:
+    """Return the contents of a small file of an index.
+
+    Raises:
+        AuditError: It can't be had, or is not the one that the index means.
+    """
+    if urlsplit(described.url).scheme == "file":
+        try:
+            with Path(url2pathname(urlsplit(described.url).path)).open("rb") as stream:
+                data = stream.read(_MOST_METADATA + 1)
+        except OSError as error:
+            raise AuditError(error.strerror or str(error)) from error
+        if len(data) > _MOST_METADATA:
+            raise AuditError(f"more than {_MOST_METADATA} bytes")
+    else:
+        data = session.get(described.url, most=_MOST_METADATA).body
+    if described.sha256 not in {None, sha256(data).hexdigest()}:
+        raise AuditError("another hash than the index says")
+    return data
 
 
 def _metadata(file: IndexFile, session: Session) -> bytes | None:

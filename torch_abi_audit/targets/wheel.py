@@ -16,6 +16,7 @@ from torch_abi_audit.archive.directory import open_zip
 from torch_abi_audit.archive.files import LocalFile
 from torch_abi_audit.archive.members import open_member, processors
 from torch_abi_audit.budget import Budget
+from torch_abi_audit.claims.variants import VARIANT_FILE, parse_variant
 from torch_abi_audit.errors import AuditError, LibraryError
 from torch_abi_audit.formats import read_libraries
 from torch_abi_audit.formats.assertions import AssertionScanner, scan, with_assertions
@@ -42,11 +43,13 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.archive.files import ArchiveFile
     from torch_abi_audit.budget import Limits
+    from torch_abi_audit.model import VariantProperty
     from torch_abi_audit.targets.integrity import RecordRow
 
 _DIST_INFO_FILE = re.compile(r"[^/]+\.dist-info/WHEEL")
 # METADATA contains the project's README; RECORD has a line for each member.
 _MAX_DIST_INFO_BYTES, _MAX_RECORD_BYTES = 4 << 20, 16 << 20
+_MAX_VARIANT_BYTES = 1 << 20
 _CHANGEABLE = {
     "METADATA": _MAX_DIST_INFO_BYTES,
     "WHEEL": _MAX_DIST_INFO_BYTES,
@@ -97,13 +100,15 @@ def read_archive(
     budget = budget or Budget()
     if not file.name.endswith(".whl"):
         raise AuditError("not a wheel: the name does not end in .whl")
-    stem = parse_filename(file.name).stem
+    named = parse_filename(file.name)
+    stem = named.stem
     with _open_archive(file, budget) as archive, file.open() as raw:
         wheel = _Wheel(file, archive, _by_name(archive))
         members = wheel.members
         folder = _dist_info(members, stem)
         metadata = wheel.read(f"{folder}/METADATA")
-        claims, found = parse_claims(file.name, wheel.read(f"{folder}/WHEEL"), metadata)
+        properties, in_variant = _variant(wheel, folder, named.variant)
+        claims, found = parse_claims(file.name, wheel.read(f"{folder}/WHEEL"), metadata, properties)
         rows, in_record = _record(wheel, folder)
         skipped = file.remote and not verify and not any(map(_may_be_compiled, members.values()))
         reads = iter(()) if skipped else _read_members(wheel, rows, budget, verify=verify)
@@ -113,7 +118,7 @@ def read_archive(
             tag.platform == "any" or tag.platform.startswith("win") for tag in claims.tags
         )
         defects = [*find_defects(archive, raw, windows=windows, headers=not skipped)]
-        defects += [*dist_info_defects(members, stem), *found]
+        defects += [*dist_info_defects(members, stem), *found, *in_variant]
         defects += [*in_record, *_licenses(metadata, members, folder)]
         defects += _entry_points(wheel, folder)
         libraries = []
@@ -240,6 +245,22 @@ def _record(wheel: _Wheel, folder: str) -> tuple[Mapping[str, RecordRow], Iterab
     except AuditError as error:
         return {}, [Defect(DefectKind.RECORD, name, str(error))]
     return rows, [*record_defects(rows, wheel.archive.infolist(), folder), *strange]
+
+
+def _variant(
+    wheel: _Wheel, folder: str, label: str | None
+) -> tuple[tuple[VariantProperty, ...], tuple[Defect, ...]]:
+    """Return the properties of a variant wheel, and what is wrong with its ``variant.json``."""
+    name = f"{folder}/{VARIANT_FILE}"
+    try:
+        if label is not None and name in wheel.members:
+            return parse_variant(wheel.read(name, _MAX_VARIANT_BYTES), label), ()
+    except AuditError as error:
+        return (), (Defect(DefectKind.VARIANT, name, str(error)),)
+    if label is None and name not in wheel.members:
+        return (), ()
+    wrong = "not in the archive" if label is not None else "the filename has no variant label"
+    return (), (Defect(DefectKind.VARIANT, name, wrong),)
 
 
 def _entry_points(wheel: _Wheel, folder: str) -> Iterator[Defect]:

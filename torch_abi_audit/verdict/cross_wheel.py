@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.claims.platform_tags import parse_platform
 from torch_abi_audit.claims.python_tags import installing_interpreters
 from torch_abi_audit.claims.torch_requirement import admitted_by_any
+from torch_abi_audit.claims.variants import narrowed
 from torch_abi_audit.model import (
     LOADING,
     Coverage,
@@ -184,7 +185,8 @@ def _summary(report: TargetReport, subject: Subject) -> WheelSummary:
     row = subject.matrix.row
     loading = [release for release, cell in row.items() if cell.status in LOADING]
     known = any(cell.status is not ReleaseStatus.UNKNOWN for cell in row.values())
-    admitted = admitted_by_any(subject.required, loading)
+    required = narrowed(subject.required, subject.claims.variant_properties)
+    admitted = admitted_by_any(required, loading)
     return WheelSummary(
         target=report.target,
         claims=subject.claims,
@@ -215,21 +217,34 @@ def platforms_of(claims: Claims) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+class _Row(NamedTuple):
+    """What the wheels of a row of the coverage have in common."""
+
+    platform: str
+    variant: str | None
+    torch: tuple[Version, ...] | None
+
+    @property
+    def order(self) -> tuple[bool, str]:
+        """Where it comes among the rows of a platform: wheels that are no variants come first."""
+        return self.variant is not None, self.variant or ""
+
+
 def coverage(wheels: Iterable[WheelSummary]) -> tuple[Coverage, ...]:
-    """Return what wheels of one release cover: a row for each platform and set of releases.
+    """Return what wheels of one release cover: a row for each platform, variant and releases.
 
     Python versions with the same torch releases share a row.
     """
-    pythons: dict[tuple[str, tuple[Version, ...] | None], set[Interpreter]] = defaultdict(set)
-    targets: dict[tuple[str, tuple[Version, ...] | None], list[str]] = defaultdict(list)
+    pythons: dict[_Row, set[Interpreter]] = defaultdict(set)
+    targets: dict[_Row, list[str]] = defaultdict(list)
     for wheel in wheels:
         for platform in platforms_of(wheel.claims):
-            key = (platform, wheel.torch)
+            key = _Row(platform, wheel.claims.variant, wheel.torch)
             pythons[key] |= set(installing_interpreters(wheel.claims))
             targets[key].append(wheel.target)
     return tuple(
-        Coverage(platform, tuple(sorted(found)), torch, tuple(targets[platform, torch]))
-        for (platform, torch), found in sorted(
-            pythons.items(), key=lambda item: (item[0][0], sorted(item[1]))
+        Coverage(row.platform, row.variant, tuple(sorted(found)), row.torch, tuple(targets[row]))
+        for row, found in sorted(
+            pythons.items(), key=lambda item: (item[0].platform, item[0].order, sorted(item[1]))
         )
     )

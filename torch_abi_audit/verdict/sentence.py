@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.claims.python_tags import ANY_LATER, installing_interpreters
 from torch_abi_audit.claims.torch_requirement import admitted_by_any
+from torch_abi_audit.claims.variants import torch_properties
 from torch_abi_audit.model import (
     DemandSource,
     MigrationProgress,
@@ -17,7 +18,7 @@ from torch_abi_audit.model import (
 )
 from torch_abi_audit.rules import UNSTABLE_ABI
 from torch_abi_audit.verdict.plan import advice, cause
-from torch_abi_audit.wording import count, pythons, ranges, short, unique
+from torch_abi_audit.wording import count, join, pythons, ranges, short, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -158,13 +159,15 @@ def needs_cuda(subject: Subject) -> bool:
 def _required(subject: Subject, found: Support, catalog: Catalog) -> list[str]:
     """State the metadata's requirement on torch, unless it adds nothing to what was said."""
     required = subject.requires_torch
+    variant = join(p.value for p in torch_properties(subject.claims.variant_properties))
     if not subject.required:
         return []
     if required is None:
         return ["but torch is not declared"]
     if not found.allowed:
         # Only releases older or newer than those in the catalog, or none at all.
-        return [f"torch{required} allows no known release"]
+        asked = " or ".join(f"torch{demand}" for demand in subject.demands)
+        return [f"{asked if variant else f'torch{required}'} allows no known release"]
     if None in subject.required:
         return [f"torch{required} is only declared in part"]
     if subject.torch_abi is TorchAbi.UNSTABLE:
@@ -172,7 +175,8 @@ def _required(subject: Subject, found: Support, catalog: Catalog) -> list[str]:
         others = found.loads - found.allowed
         which = ranges(found.allowed, catalog.releases)
         return [f"pinned to {which}" if others or len(minors) > 1 else "the required release"]
-    return [f"requires torch{required}" if required else "any torch allowed"]
+    said = f"requires torch{required}" if required else "any torch allowed"
+    return [f"{said}, but the variant is for torch {variant} only" if variant else said]
 
 
 def _installs(subject: Subject, kind: TargetKind) -> list[str]:
