@@ -84,6 +84,7 @@ def test_all_wheels_in_one_run(capsys: pytest.CaptureFixture[str]) -> None:
     wheels = {wheel: name for name in names for wheel in wheels_of(name)}
     assert main(["--no-config", *map(str, wheels)]) == 2
     output = capsys.readouterr()
+    unknown, cut = *wheels_of("build-unknown"), *wheels_of("corrupt-library")
     verdicts = [expected(name)["verdict"] for name in wheels.values()]
     lines = [line.split() for line in output.out.splitlines()]
     table = lines[next(n for n, words in enumerate(lines) if words[:1] == ["verdict"]) :]
@@ -91,9 +92,10 @@ def test_all_wheels_in_one_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows == {wheel.name: expected(name)["verdict"] for wheel, name in wheels.items()}
     assert output.out.splitlines()[-1] == (
         f"error: do not publish {verdicts.count('unsafe')} of {len(wheels)} wheels;"
-        f" 1 of {len(wheels)} wheels could not be audited"
-        " (corrupt_library-1.0-py39-none-manylinux_2_28_x86_64.whl)"
+        f" 2 of {len(wheels)} wheels could not be audited ({unknown.name}, {cut.name})"
     )
-    (wheel,) = wheels_of("corrupt-library")
     reason = "truncated: bytes 752 to 1024 are outside its 700 bytes"
-    assert output.err == f"torch-abi-audit: {wheel}: corrupt_library/_cut.so: {reason}\n"
+    assert [line.partition(": ")[2] for line in output.err.splitlines()] == [
+        f"{unknown}: {expected('build-unknown')['error']}",
+        f"{cut}: corrupt_library/_cut.so: {reason}",
+    ]

@@ -230,7 +230,7 @@ def test_clearing_nothing(tmp_path: Path) -> None:
 CLAIMS = [
     *("name", "version", "tags", "wheel_tags", "root_is_purelib", "requires_python"),
     *("torch_requirements", "cuda_requirements", "dependencies", "extras", "stated", "filename"),
-    "variant",
+    *("variant", "variant_properties"),
 ]
 SYMBOL = Symbol("_ZN1a1bEv", weak=True, version="V_1", library="libx.so", hidden=True)
 WHOLE = TargetContents(
@@ -271,7 +271,7 @@ WHOLE = TargetContents(
 
 def test_facts_have_all_that_there_is() -> None:
     """A field that is added has to be kept as well, with another version."""
-    assert (FACTS_VERSION, [item.name for item in fields(Claims)]) == (2, CLAIMS)
+    assert (FACTS_VERSION, [item.name for item in fields(Claims)]) == (3, CLAIMS)
     kept = set(json.loads(zlib.decompress(encode_facts(WHOLE)))["claims"])
     assert kept == set(CLAIMS)
     assert len(fields(Library)) == len(_fields()["members"][0][1][0])  # type: ignore[index]
