@@ -430,9 +430,11 @@ def test_no_answer_to_a_tls_handshake() -> None:
         with session(timeout=0.3, retries=0) as http, pytest.raises(AuditError) as caught:
             http.get(f"https://127.0.0.1:{port}/x", most=1)
     assert time.monotonic() - begin < 2
-    assert str(caught.value) == (
-        f"cannot read x from 127.0.0.1:{port}: the server sent nothing for 0.3 s"
-    )
+    # Of two deadlines the first, unless the machine is busy.
+    assert str(caught.value) in {
+        f"cannot read x from 127.0.0.1:{port}: the server {why}"
+        for why in ("sent nothing for 0.3 s", "did not answer within 0.6 s")
+    }
 
 
 def test_a_plain_server_where_tls_is_expected(server: Server) -> None:
