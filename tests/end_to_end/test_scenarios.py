@@ -96,7 +96,9 @@ def test_all_wheels_in_one_run(capsys: pytest.CaptureFixture[str]) -> None:
     )
     reason = "truncated: bytes 752 to 1024 are outside its 700 bytes"
     assert [line.partition(": ")[2] for line in output.err.splitlines()] == [
-        f"{unknown}: nothing is known of torch's rocm6.4 builds, which its version names; use"
-        " --against with one of them, or --torch-build pypi",
+        (
+            f"{unknown}: nothing is known of torch's rocm6.4 builds, which its version names; use"
+            " --against with one of them, or --torch-build pypi"
+        ),
         f"{cut}: corrupt_library/_cut.so: {reason}",
     ]
