@@ -217,8 +217,10 @@ ELSEWHERE = {
     # The properties of a variant are what it is labelled with: tests/unit/test_variant_rules.py.
     (
         "variant-mismatch",
-        "label the wheel abi_dependency::torch::2.12, or rebuild it with the release that the"
-        " property names",
+        (
+            "label the wheel abi_dependency::torch::2.12, or rebuild it with the release that the"
+            " property names"
+        ),
     ),
     (
         "variant-mismatch",
