@@ -224,6 +224,19 @@ ELSEWHERE = {
     ("unknown-shim-symbol", "update torch-abi-audit if a newer torch provides it"),
     # Any release would do: which one is the author's to choose.
     ("torch-symbol-missing", "rebuild the wheel with one torch release, and pin that release"),
+    # The properties of a variant are what it is labelled with: tests/unit/test_variant_rules.py.
+    (
+        "variant-mismatch",
+        (
+            "label the wheel abi_dependency::torch::2.12, or rebuild it with the release that the"
+            " property names"
+        ),
+    ),
+    (
+        "variant-mismatch",
+        "label the wheel nvidia::cuda_version_lower_bound::13.0, or build it with CUDA 12",
+    ),
+    ("variant-mismatch", "drop the property, and require the oldest release"),
 }
 
 

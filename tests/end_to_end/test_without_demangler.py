@@ -36,6 +36,8 @@ UNSTABLE = {
     "unstable",
     "unstable-pinned",
     "unstable-undeclared",
+    "variant-mismatch",
+    "variant-pinned",
     "weak-unstable",
     "windows-unstable-pinned",
 }
