@@ -91,9 +91,17 @@ def test_all_wheels_in_one_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows == {wheel.name: expected(name)["verdict"] for wheel, name in wheels.items()}
     assert output.out.splitlines()[-1] == (
         f"error: do not publish {verdicts.count('unsafe')} of {len(wheels)} wheels;"
-        f" 1 of {len(wheels)} wheels could not be audited"
-        " (corrupt_library-1.0-py39-none-manylinux_2_28_x86_64.whl)"
+        f" 2 of {len(wheels)} wheels could not be audited"
+        " (build_unknown-1.0+rocm6.4-py39-none-manylinux_2_28_x86_64.whl,"
+        " corrupt_library-1.0-py39-none-manylinux_2_28_x86_64.whl)"
     )
-    (wheel,) = wheels_of("corrupt-library")
+    of_build = (
+        "nothing is known of torch's rocm6.4 builds, which its version names; use --against with"
+        " one of them, or --torch-build pypi"
+    )
     reason = "truncated: bytes 752 to 1024 are outside its 700 bytes"
-    assert output.err == f"torch-abi-audit: {wheel}: corrupt_library/_cut.so: {reason}\n"
+    (unknown,), (corrupt,) = wheels_of("build-unknown"), wheels_of("corrupt-library")
+    assert output.err.splitlines() == [
+        f"torch-abi-audit: {unknown}: {of_build}",
+        f"torch-abi-audit: {corrupt}: corrupt_library/_cut.so: {reason}",
+    ]
