@@ -87,8 +87,8 @@ def remedy(subject: Subject, cell: Cell, torch: Version, catalog: Catalog) -> Re
         return Remedy(f"{why}; no {where} suits it")
     if subject.build is not None:
         # The newest of its builds; if there is one for the release at hand, that one.
-        release = max([r for r in good if r.release == torch.release] or good)
-        command = f"pip install --force-reinstall torch=={release}+{subject.build.name}"
+        best = max([r for r in good if r.release == torch.release] or good)
+        command = f"pip install --force-reinstall torch=={best}+{subject.build.name}"
         return Remedy(f"{why}; it is for {subject.build}", command)
     same = [r for r in good if r.release == torch.release]
     for_cuda = any(reason.is_about_cuda for reason in cell.reasons)
