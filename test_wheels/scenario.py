@@ -3,10 +3,10 @@
 | table               | key               | type    | meaning                                      |
 |---------------------|-------------------|---------|----------------------------------------------|
 | `[wheel]`           | `name`            | string  | the distribution, spelled as in the filename |
-|                     | `version`         | string  | its version (default: 1.0)                   |
 |                     | `python`          | string  | the Python tag, such as `py39`               |
 |                     | `abi`             | string  | the ABI tag, such as `none`                  |
 |                     | `platform`        | string  | the platform tag                             |
+|                     | `version`         | string  | its version (default: 1.0)                   |
 |                     | `requires-python` | string  | `Requires-Python`                            |
 |                     | `requires-dist`   | strings | one `Requires-Dist` each                     |
 |                     | `extras`          | strings | one `Provides-Extra` each                    |

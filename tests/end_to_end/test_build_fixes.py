@@ -110,8 +110,12 @@ REPAIRED = {
     ),
     ("cuda-build-required", "windows-cuda"): Repaired(
         "build without CUDA for this platform; if the wheel is for CUDA builds from another"
-        " index, use --against with one of them",
+        " index, name one with --torch-build",
         rebuilt={"windows_cuda/_C.dll": ("windows-stable", "windows_stable/_C.pyd")},
+    ),
+    ("cuda-build-required", "build-cpu"): Repaired(
+        "build without CUDA for this platform; or require a CUDA build of torch",
+        rebuilt={"build_cpu/_C.so": STABLE},
     ),
     ("foreign-symbol-from-libtorch", "foreign-symbol"): Repaired(
         "link the third-party library itself",
@@ -220,6 +224,7 @@ ELSEWHERE = {
         "refused-filename",
         "run `auditwheel repair --exclude 'libtorch*' --exclude 'libc10*'` to get a manylinux tag",
     ),
+    ("refused-filename", "publish it on an index of your own, or as 1.0"),
     ("unknown-release", "update torch-abi-audit, or check with --against and that torch"),
     ("unknown-shim-symbol", "update torch-abi-audit if a newer torch provides it"),
     # Any release would do: which one is the author's to choose.

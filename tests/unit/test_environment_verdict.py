@@ -9,6 +9,8 @@ from packaging.version import Version
 
 from tests.builders import CATALOG, claims, library, subject
 from torch_abi_audit.model import (
+    BuildSource,
+    BuildUse,
     BuiltWith,
     Cause,
     Cell,
@@ -100,6 +102,26 @@ def test_a_torch_without_cuda() -> None:
     found = told(item, symbol, "2.10.0+cpu")
     assert found is not None
     assert found[1] == 'pip install "torch==2.11.*"'
+
+
+def test_a_package_for_another_build_of_torch() -> None:
+    """The build that it is for: that on PyPI may have another CUDA."""
+    cell = Cell(ReleaseStatus.BREAKS, (CUDA,))
+    build = BuildUse("cu128", BuildSource.VERSION)
+    item = replace(subject({"a.so": STABLE}, claims(torch=("torch>=2.10",))), build=build)
+    said = "it is for torch's cu128 builds"
+    for torch, release in (("2.10.0+cpu", "2.10.0"), ("2.9.0", "2.11.0")):
+        found = told(item, cell, torch)
+        assert found is not None
+        assert found[0].endswith(f"; {said}")
+        assert found[1] == f"pip install --force-reinstall torch=={release}+cu128"
+    never = subject({"a.so": library("_ZN2at5neverEv", needed=TORCH)}, claims())
+    found = told(replace(never, build=build), BROKEN, "2.9.0")
+    assert found is not None
+    assert (found[0].endswith("; no release of torch's cu128 builds suits it"), found[1]) == (
+        True,
+        None,
+    )
 
 
 def test_a_package_that_nothing_suits() -> None:

@@ -92,6 +92,7 @@ def parse_torch_build(text: str) -> TorchBuild:
 def build_of_version(version: Version) -> TorchBuild | None:
     """Return the build of torch that the local version of a package names.
 
+    >>> from packaging.version import Version
     >>> build_of_version(Version("0.24.0+cu128"))
     TorchBuild(name='cu128', cuda='12.8')
     """

@@ -352,7 +352,8 @@ def _unserved(subject: Subject, catalog: Catalog, checked: Sequence[Version]) ->
     "unknown-release",
     Severity.WARNING,
     "the symbol database covers none of the torch releases that the metadata allows",
-    why="The tool has no symbol data for these releases. For a wheel on the stable ABI its"
+    why="The tool has no symbol data for these releases, or not for all symbols of the build of"
+    " torch that the wheel is for. For a wheel on the stable ABI its"
     " symbols still give the oldest release; a wheel on the unstable ABI, or with a symbol that no"
     " known release has, may not load on any of them.",
     fix="Update torch-abi-audit, which covers the torch releases up to its own release, or check"

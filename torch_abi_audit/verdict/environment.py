@@ -83,7 +83,13 @@ def remedy(subject: Subject, cell: Cell, torch: Version, catalog: Catalog) -> Re
     why = f"{name} requires torch{unmet[0]} and {what}" if unmet else f"{name} {what}"
     good = good_releases(subject)
     if not good:
-        return Remedy(f"{why}; no torch release on PyPI suits it")
+        where = "torch release on PyPI" if subject.build is None else f"release of {subject.build}"
+        return Remedy(f"{why}; no {where} suits it")
+    if subject.build is not None:
+        # The newest of its builds; if there is one for the release at hand, that one.
+        best = max([r for r in good if r.release == torch.release] or good)
+        command = f"pip install --force-reinstall torch=={best}+{subject.build.name}"
+        return Remedy(f"{why}; it is for {subject.build}", command)
     same = [r for r in good if r.release == torch.release]
     for_cuda = any(reason.is_about_cuda for reason in cell.reasons)
     if for_cuda and not same:
