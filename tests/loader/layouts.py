@@ -29,17 +29,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from packaging.version import Version
-from torch_abi_audit.index.sources import find_sources
 
 from tests.builders import write_wheel
+from tests.loader import CACHE
 from torch_abi_audit import audit
 from torch_abi_audit.abi.built_with import built_with
 from torch_abi_audit.index.ranges import open_published
+from torch_abi_audit.index.sources import find_sources
 from torch_abi_audit.model import BuiltWith, Cell, LayoutStatus, ReleaseStatus, TargetReport
 
-CACHE = Path(
-    os.environ.get("TORCH_ABI_AUDIT_LOADER") or Path(__file__).parents[2] / ".cache" / "loader"
-)
 SOURCES = Path(__file__).with_name("sources")
 INSTALLED = Version("2.13.0")
 # Of the other side of a boundary, of the release itself, and of its island.
