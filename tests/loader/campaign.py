@@ -27,7 +27,7 @@ from torch_abi_audit.formats import read_libraries
 from torch_abi_audit.formats.source import FileSource
 from torch_abi_audit.model import Library, TargetReport
 
-_BATCH = 6_000_000_000  # bytes of libraries that are unpacked at a time
+_BATCH = 4_000_000_000  # bytes of libraries that are unpacked at a time
 _PATIENT = Limits(seconds=3600)  # torch's own libraries are large
 
 
@@ -159,7 +159,7 @@ class Campaign:
         required = sites.unpack_libraries(wheel.path, site)
         stubs = {
             stub.name: machine.build(stub, extra / "stubs" / stub.name)
-            for stub in wheels.other_stubs(wheel.report, self._exported)
+            for stub in wheels.other_stubs(wheel.report, self._exported, machine.has)
         }
         cuda = sites.cuda_requirements(required, machine.platform)
         try:
@@ -252,8 +252,11 @@ class Campaign:
             self._machine.build(stub, places[stub.name].parent)
 
     def _judged(self, wheel: Wheel, row: Row) -> Row:
-        cell = wheel.report.matrix.libraries[row.library][Version(row.torch)]
-        verdict = compare(cell, Outcome(row.error, row.supplied))
+        cells, release = wheel.report.matrix.libraries, Version(row.torch)
+        cell = cells[row.library][release]
+        needed = wheels.needed_before(wheel.report, row.library)
+        siblings = [cells[path][release] for path in needed if path in cells]
+        verdict = compare(cell, Outcome(row.error, row.supplied), siblings)
         return replace(row, predicted=str(cell.status), verdict=str(verdict))
 
     def _compare(self, wheel: Wheel, row: Row) -> None:

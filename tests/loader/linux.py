@@ -24,6 +24,10 @@ PROBE = Path(__file__).with_name("probe.py")
 # Where CUDA is installed; a user's machine need not have it.
 _CUDA_PLACES = ("usr/local/cuda*", "opt/cuda*")
 ARM_PACKAGES = ("base-files", "python3.11", "libstdc++6", "libgomp1", "libatomic1")
+# What every Linux has, by manylinux's rules.
+_SYSTEM = re.compile(
+    r"(?:lib(?:c|m|dl|rt|pthread|util|resolv|gcc_s|stdc\+\+|atomic|gomp)|ld-linux[-a-z0-9_]*)\.so\b.*"
+)
 _VERSIONS = (
     "import re; from ctypes import CDLL, c_char_p;"
     "libc = CDLL(None).gnu_get_libc_version; libc.restype = c_char_p; print(libc().decode());"
@@ -57,6 +61,10 @@ class Linux:
         """See `Machine`."""
         glibc, libstdcxx = self._run("-c", _VERSIONS).split()
         return {"glibc": glibc, "libstdc++": libstdcxx, "system": _release(self._root)}
+
+    def has(self, name: str) -> bool:
+        """See `Machine`."""
+        return _SYSTEM.fullmatch(name) is not None
 
     def build(self, stub: Stub, folder: Path) -> Path:
         """See `Machine`."""
@@ -119,7 +127,14 @@ class LinuxArm(Linux):
         super().__init__(cache)
         self._compiler = "aarch64-linux-gnu-gcc"
         # An instruction set that torch knows, for which it looks in `/sys`.
-        self._command = ["/qemu", "-cpu", "neoverse-n1", "/usr/bin/python3.11"]
+        self._command = [
+            "chroot",
+            str(cache / "root-arm64"),
+            "/qemu",
+            "-cpu",
+            "neoverse-n1",
+            "/usr/bin/python3.11",
+        ]
         self._patience = 1800.0
         self._root = cache / "root-arm64"
         if not self._root.exists():

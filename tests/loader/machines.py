@@ -41,6 +41,10 @@ class Machine(Protocol):
         """Return what decides loads besides torch: glibc, libstdc++, the emulator."""
         ...
 
+    def has(self, name: str) -> bool:
+        """Whether every machine of its kind has a library, so that no stub stands for it."""
+        ...
+
     def build(self, stub: Stub, folder: Path) -> Path:
         """Compile a stub into a folder."""
         ...

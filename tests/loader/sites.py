@@ -21,7 +21,9 @@ from torch_abi_audit.index.ranges import open_published
 from torch_abi_audit.index.sources import find_sources
 
 LIBRARY = re.compile(r".*\.(?:so(?:\.[0-9.]+)?|dll|pyd)", re.IGNORECASE)
-_LEFT_OUT = re.compile(r"torch/(?:include|test|share)/.*|torch/bin/(?!torch_shm_manager).*|.*\.(?:lib|a|pdb)")
+_LEFT_OUT = re.compile(
+    r"torch/(?:include|test|share)/.*|torch/bin/(?!torch_shm_manager).*|.*\.(?:lib|a|pdb)"
+)
 _CUDA_PACKAGE = re.compile(r"(?:nvidia|cuda)-")
 # What `import torch` needs besides: pure Python, the same for each release.
 PURE = ("typing_extensions", "sympy", "networkx", "jinja2", "fsspec", "filelock", "setuptools<81")
@@ -129,7 +131,7 @@ def pure_packages(cache: Path) -> Path:
     if not folder.exists():
         part = folder.with_name("pure.part")
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
-        more = ["mpmath", "markupsafe", "numpy<2.3"]
+        more = ["mpmath", "markupsafe"]
         subprocess.run([*command, str(part), *PURE, *more], check=True)
         part.rename(folder)
     return folder

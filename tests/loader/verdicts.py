@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from torch_abi_audit.catalog.libraries import cuda_library, is_driver, is_torch_library
 from torch_abi_audit.model import LOADING, Cell, ReleaseStatus
 
-_MISSING_LIBRARY = re.compile(r"(?:^|: )([^\s:]+): cannot open shared object file")
-_UNDEFINED = re.compile(r"undefined symbol: ([^\s,]+)(?:, version (\S+))?")
+_MISSING_LIBRARY = re.compile(r"(?:^|[:;] )([^\s:;]+): cannot open shared object file")
+_UNDEFINED = re.compile(r"undefined symbol: ([^\s,;]+)(?:, version ([^\s;]+))?")
 _NO_VERSION = re.compile(r"version [`'](\S+)' not found")
 # A name that Wine's log gives: the library, a dot, and the function.
 _NO_FUNCTION = re.compile(
@@ -64,10 +65,10 @@ class Outcome:
         return not self.error
 
     @property
-    def missing_library(self) -> str | None:
-        """The library that was not found."""
-        match = _MISSING_LIBRARY.search(self.error)
-        return match[1].rpartition("/")[2] if match else None
+    def missing_libraries(self) -> tuple[str, ...]:
+        """The libraries that were not found: on Linux the first one, on Windows all."""
+        found = (match[1] for match in _MISSING_LIBRARY.finditer(self.error))
+        return tuple(name.rpartition("/")[2] for name in found)
 
     @property
     def missing_symbols(self) -> tuple[str, ...]:
@@ -116,41 +117,48 @@ def wine_error(log: str, decisive: frozenset[str]) -> str:
     return "; ".join(f"undefined symbol: {name}" for name in functions)
 
 
-def compare(cell: Cell, outcome: Outcome) -> Verdict:
+def compare(cell: Cell, outcome: Outcome, siblings: Iterable[Cell] = ()) -> Verdict:
     """Compare a cell of the matrix with what the loader did.
 
     Args:
         cell: The prediction for a library and a release of torch.
         outcome: What the loader did with both.
+        siblings: The predictions for the libraries of its wheel that the library needs.
     """
     if cell.status is ReleaseStatus.UNKNOWN:
         return Verdict.NO_DATA
     if outcome.error.startswith(TIMED_OUT):
         return Verdict.UNDECIDED
-    predicted = cell.status in LOADING
-    if predicted and outcome.error.startswith(DIED):
-        # Every symbol is there, and inlined code runs on classes that have changed.
-        return Verdict.ABORTS
-    if predicted and outcome.loads:
-        return Verdict.LOADS
     if outcome.about_the_host:
         return Verdict.HOST
-    missing = outcome.missing_library
-    if missing is not None and is_supplied_elsewhere(missing):
+    if any(map(is_supplied_elsewhere, outcome.missing_libraries)):
         return Verdict.OTHER
-    if predicted:
-        return Verdict.WRONG
+    if cell.status in LOADING:
+        return _loads(outcome)
+    return _breaks(cell, outcome, siblings)
+
+
+def _loads(outcome: Outcome) -> Verdict:
+    """Compare what the loader did with a prediction that the library loads."""
+    if outcome.error.startswith(DIED):
+        # Every symbol is there, and inlined code runs on classes that have changed.
+        return Verdict.ABORTS
+    return Verdict.LOADS if outcome.loads else Verdict.WRONG
+
+
+def _breaks(cell: Cell, outcome: Outcome, siblings: Iterable[Cell]) -> Verdict:
+    """Compare what the loader did with a prediction that the library does not load."""
+    said = [
+        f"{reason.name} {reason.detail}".lower()
+        for item in (cell, *siblings)
+        for reason in item.reasons
+    ]
     if outcome.loads or outcome.error.startswith(DIED):
         # An initialiser runs only after every symbol is found.
-        names = [f"{reason.name} {reason.detail}" for reason in cell.reasons]
-        about_host = names and all(_SYSTEM_VERSION.search(name) for name in names)
+        about_host = cell.reasons and all(
+            _SYSTEM_VERSION.search(f"{reason.name} {reason.detail}") for reason in cell.reasons
+        )
         return Verdict.HOST if about_host else Verdict.WRONG
-    return Verdict.BREAKS if names_the_reason(cell, outcome) else Verdict.UNNAMED
-
-
-def names_the_reason(cell: Cell, outcome: Outcome) -> bool:
-    """Whether what the loader misses is among the reasons of a cell."""
-    said = [f"{reason.name} {reason.detail}".lower() for reason in cell.reasons]
-    wanted = [outcome.missing_library, *outcome.missing_symbols]
-    names = [name.lower() for name in wanted if name]
-    return bool(names) and all(any(name in text for text in said) for name in names)
+    names = [*outcome.missing_libraries, *outcome.missing_symbols]
+    named = names and all(any(name.lower() in text for text in said) for name in names)
+    return Verdict.BREAKS if named else Verdict.UNNAMED

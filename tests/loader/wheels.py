@@ -11,14 +11,9 @@ from torch_abi_audit.catalog.libraries import (
     cuda_library,
     is_driver,
     is_torch_library,
-    python_library,
 )
 from torch_abi_audit.model import Format, Library, TargetReport
 
-# What every Linux has, by manylinux's rules: no stub stands for it.
-_SYSTEM = re.compile(
-    r"(?:lib(?:c|m|dl|rt|pthread|util|resolv|gcc_s|stdc\+\+|atomic|gomp)|ld-linux[-a-z0-9_]*)\.so\b.*"
-)
 _CUDA_NAME = re.compile(r"_{0,2}(?:cu[A-Z_a-z]|p?nccl|nv[A-Za-z])\w+")
 _PYTHON_NAME = re.compile(r"_?Py[A-Z_]\w*")
 # Names in torch's namespaces are never another package's.
@@ -114,7 +109,9 @@ def python_stub(name: str, libraries: Iterable[Library]) -> Stub:
     return Stub(name, frozenset((symbol, None) for symbol in names))
 
 
-def other_stubs(report: TargetReport, exported: Callable[[str], bool]) -> list[Stub]:
+def other_stubs(
+    report: TargetReport, exported: Callable[[str], bool], present: Callable[[str], bool]
+) -> list[Stub]:
     """Describe stubs for what neither torch, CUDA, the system nor the wheel has.
 
     Names that any release of torch exports, or that are in its namespaces, are in none: torch
@@ -123,6 +120,7 @@ def other_stubs(report: TargetReport, exported: Callable[[str], bool]) -> list[S
     Args:
         report: That of the wheel.
         exported: Whether any release of torch exports a name.
+        present: Whether the machine has a library.
     """
     libraries = [item.library for item in report.libraries]
     own = {name for item in report.libraries for name in item.library.names(item.path)}
@@ -131,7 +129,7 @@ def other_stubs(report: TargetReport, exported: Callable[[str], bool]) -> list[S
         name
         for name in needed
         if not (is_torch_library(name) or cuda_library(name) or is_driver(name))
-        and not _SYSTEM.fullmatch(name)
+        and not present(name)
     )
     defined = {symbol.name for library in libraries for symbol in library.exports}
     stubs = []
@@ -150,9 +148,3 @@ def other_stubs(report: TargetReport, exported: Callable[[str], bool]) -> list[S
         }
         stubs.append(Stub(stub, frozenset(symbols), _versions(stub, libraries)))
     return stubs
-
-
-def python_libraries(report: TargetReport) -> set[str]:
-    """Return the names of CPython's libraries that a wheel needs."""
-    needed = {name for item in report.libraries for name in item.library.needed}
-    return {name for name in needed if python_library(name)}

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,7 +24,7 @@ RUNTIME = "msvc-runtime"
 # The one wheel on the index that carries CPython's own library.
 PYTHON = ("torchvision==0.28.0", ("311", "312"))
 _PATIENCE = 300  # seconds
-_ATTEMPTS = 12
+BUILTIN = Path("/usr/lib/x86_64-linux-gnu/wine/x86_64-windows")
 
 
 class Windows:
@@ -78,7 +78,9 @@ class Windows:
             self._extract(requirement, part, version, lambda name: name.endswith(wanted))  # noqa: B023 -- called at once
         part.rename(self._pythons)
 
-    def _extract(self, requirement: str, folder: Path, python: str, wanted) -> None:
+    def _extract(
+        self, requirement: str, folder: Path, python: str, wanted: Callable[[str], bool]
+    ) -> None:
         with tempfile.TemporaryDirectory() as name:
             options = ["--quiet", "--no-deps", "--dest", name]
             result = pip("download", *options, *pip_options(self.platform, python), requirement)
@@ -104,6 +106,11 @@ class Windows:
         version = self._wine("--version").stdout.strip()
         return {"emulator": version, "runtime": RUNTIME}
 
+    def has(self, name: str) -> bool:
+        """See `Machine`."""
+        folders = (BUILTIN, self._probe.parent, self._pythons)
+        return name.startswith("api-ms-") or any((folder / name).exists() for folder in folders)
+
     def build(self, stub: Stub, folder: Path) -> Path:
         """See `Machine`."""
         return build_pe(stub, folder, COMPILER)
@@ -127,17 +134,17 @@ class Windows:
         supplied: list[str] = []
         added: list[Path] = []
         error = ""
-        for _ in range(_ATTEMPTS):
-            known = frozenset({*decisive, *siblings, *stubs, request.path.name.lower()})
+        while True:
+            known = frozenset({*decisive, *siblings, *supplied, request.path.name.lower()})
             error = self._try(request.path, [*folders, *added], known)
-            missing = Outcome(error).missing_library
-            if missing in siblings and siblings[missing] not in added:
-                added.append(siblings[missing])
-            elif missing in stubs and missing not in supplied:
-                supplied.append(missing)
-                added.append(stubs[missing])
-            else:
+            missing = Outcome(error).missing_libraries
+            new = [name for name in missing if name in stubs and name not in supplied]
+            supplied += new
+            wanted = [siblings[name] for name in missing if name in siblings]
+            more = {*wanted, *(stubs[name] for name in new)} - set(added)
+            if not more:
                 break
+            added += sorted(more)
         return Outcome(error, tuple(supplied)), round(time.monotonic() - begun, 2)
 
     def _try(self, library: Path, folders: list[Path], decisive: frozenset[str]) -> str:
