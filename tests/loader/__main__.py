@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.loader import CACHE
@@ -29,7 +30,11 @@ from tests.loader.linux import Linux, LinuxArm
 from tests.loader.machines import Machine
 from tests.loader.windows import Windows
 
-MACHINES: dict[str, type[Machine]] = {"linux": Linux, "aarch64": LinuxArm, "windows": Windows}
+MACHINES: dict[str, Callable[[Path], Machine]] = {
+    "linux": Linux,
+    "aarch64": LinuxArm,
+    "windows": Windows,
+}
 RELEASES = ("2.6.0", "2.8.0", "2.9.1", "2.10.0", "2.12.1", "2.15.0")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, cached_property
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,9 +90,13 @@ class Campaign:
             number: How many in all.
             seed: That of the draw.
         """
+        offered = chain(
+            ((path, "named") for path in named),
+            ((path, f"drawn {seed}") for path in draw(self._machine.platform, seed, self._cache)),
+        )
         chosen: dict[str, Wheel] = {}
-        for path, origin in self._offered(named, number, seed):
-            if len(chosen) >= max(number, len(named)):
+        for place, (path, origin) in enumerate(offered):
+            if place >= len(named) and len(chosen) >= number:
                 break
             digest = _sha256(path)
             report = audit(path).targets[0]
@@ -101,20 +106,6 @@ class Campaign:
             if ours and report.matrix.libraries and digest not in chosen:
                 chosen[digest] = Wheel(path, origin, digest, report)
         return list(chosen.values())
-
-    def _offered(self, named: Sequence[Path], number: int, seed: int) -> Iterator[tuple[Path, str]]:
-        for path in named:
-            yield path, "named"
-        drawn: list[Path] = []
-        wanted = number - len(named)
-        while wanted > 0:
-            more = draw(self._machine.platform, seed, len(drawn) + wanted, self._cache)
-            new = more[len(drawn) :]
-            if not new:
-                return
-            for path in new:
-                yield path, f"drawn {seed}"
-            drawn = more
 
     def run(self, chosen: Sequence[Wheel], releases: Sequence[str]) -> None:
         """Load what is not loaded yet, and compare all of it.
@@ -280,16 +271,14 @@ class Campaign:
         counts = Counter(row.verdict for row in rows)
         compared = sum(Verdict(row.verdict).compared for row in rows)
         drawn = len({row.sha256 for row in rows if row.origin != "named"})
-        lines = [
-            f"{self._machine.platform}: {len({row.sha256 for row in rows})} wheels ({drawn} drawn), "
-            f"{len({row.torch for row in rows})} releases of torch, {compared} cells compared",
-            "",
-            "| cells | |",
-            "|---|---|",
-            *(f"| {counts[str(verdict)]} | {verdict} |" for verdict in Verdict),
-            f"| {sum(bool(row.supplied) for row in rows)} | of all, with stubs for other packages |",
-        ]
-        return "\n".join(lines)
+        supplied = sum(bool(row.supplied) for row in rows)
+        seen = (
+            f"{self._machine.platform}: {len({row.sha256 for row in rows})} wheels, {drawn} of "
+            f"them drawn; {len({row.torch for row in rows})} releases of torch; {compared} cells "
+            f"compared, {supplied} of all with stubs for other packages' libraries"
+        )
+        table = (f"| {counts[str(verdict)]} | {verdict} |" for verdict in Verdict)
+        return "\n".join([seen, "", "| cells | |", "|---|---|", *table])
 
 
 def _batches(chosen: Sequence[Wheel]) -> Iterator[list[Wheel]]:

@@ -70,34 +70,26 @@ def candidates(releases: dict[str, list[str]], seed: int) -> Iterator[tuple[str,
         yield name, version, chance.choice(PYTHONS)
 
 
-def draw(platform: str, seed: int, number: int, cache: Path) -> list[Path]:
-    """Download wheels, drawn at random; those of the same draw are kept.
+def draw(platform: str, seed: int, cache: Path) -> Iterator[Path]:
+    """Download wheels one by one, drawn at random; those of the same draw are kept.
 
     Args:
         platform: The catalog's name for it.
         seed: The same one draws the same wheels, as long as no more are published.
-        number: How many.
         cache: Where to keep them.
-
-    Returns:
-        The wheels; fewer where not so many are published.
     """
     folder = cache / "wheels" / platform
     file = folder / f"draw-{seed}.json"
     folder.mkdir(parents=True, exist_ok=True)
-    drawn: dict[str, str | None] = json.loads(file.read_text()) if file.exists() else {}
-    wheels: list[Path] = []
+    drawn: dict[str, str | None] = json.loads(file.read_text("utf-8")) if file.exists() else {}
     for name, version, python in candidates(published(platform, cache), seed):
-        if len(wheels) >= number:
-            break
         key = f"{name}=={version} cp{python}"
         if key not in drawn:
             drawn[key] = _download(f"{name}=={version}", platform, python, folder)
             file.write_text(json.dumps(drawn, indent=1), encoding="utf-8")
         wheel = drawn[key]
         if wheel:
-            wheels.append(folder / wheel)
-    return wheels
+            yield folder / wheel
 
 
 def _download(requirement: str, platform: str, python: str, folder: Path) -> str | None:

@@ -17,6 +17,7 @@ import select
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 MISSING = re.compile(r"(?:^|: )([^\s:]+): cannot open shared object file")
@@ -84,13 +85,13 @@ def load_apart(library: dict[str, Any], patience: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    with open(sys.argv[1], encoding="utf-8") as stream:
+    with Path(sys.argv[1]).open(encoding="utf-8") as stream:
         wanted = json.load(stream)
     for path in wanted["preload"]:
         ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
     import torch  # type: ignore[import-not-found]  # noqa: F401, PLC0415
 
-    with open(sys.argv[2], "w", encoding="utf-8") as stream:
+    with Path(sys.argv[2]).open("w", encoding="utf-8") as stream:
         for library in wanted["libraries"]:
             begun = time.monotonic()
             result = load_apart(library, wanted["patience"])

@@ -29,25 +29,28 @@ class Stub:
 
 
 def elf_source(stub: Stub) -> str:
-    """Return the C source of a stub: a function for each symbol, by its number."""
+    """Return the C source of a stub: a function for each symbol, by its number.
+
+    The first of a symbol's versions is its default one, which imports without a version get.
+    """
     lines = []
-    for number, (name, version) in enumerate(ordered(stub.symbols)):
-        lines.append(f'int stub_{number}(void) __asm__("stub_{number}");')
-        lines.append(f"int stub_{number}(void) {{ return 999; }}")
-        suffix = f"@@{version}" if version and first_of(name, version, stub.symbols) else ""
-        suffix = suffix or (f"@{version}" if version else "")
+    named: set[str] = set()
+    for number, (name, version) in enumerate(versioned_first(stub.symbols)):
+        function = f"stub_{number}"
+        lines.append(f"int {function}(void) {{ return 999; }}")
         if version:
-            lines.append(f'__asm__(".symver stub_{number}, {name}{suffix}");')
-        else:
-            lines.append(
-                f'__asm__(".globl {name}\\n.type {name}, %function\\n.set {name}, stub_{number}");'
-            )
+            mark = "@" if name in named else "@@"
+            lines.append(f'__asm__(".symver {function}, {name}{mark}{version}");')
+        elif name not in named:
+            declared = f".globl {name}\\n.type {name}, %function\\n.set {name}, {function}"
+            lines.append(f'__asm__("{declared}");')
+        named.add(name)
     return "\n".join([*lines, ""])
 
 
-def first_of(name: str, version: str, symbols: Iterable[tuple[str, str | None]]) -> bool:
-    """Whether a version is the first of those that a symbol has: its default one."""
-    return version == min(other or "" for known, other in symbols if known == name)
+def versioned_first(symbols: Iterable[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
+    """Return symbols in a fixed order, those of one name with a version first."""
+    return sorted(symbols, key=lambda item: (item[0], item[1] is None, item[1] or ""))
 
 
 def version_script(stub: Stub) -> str:
@@ -55,31 +58,28 @@ def version_script(stub: Stub) -> str:
     names: defaultdict[str, list[str]] = defaultdict(list)
     for version in stub.versions:
         names[version] = []
-    for name, version in ordered(stub.symbols):
-        if version:
-            names[version].append(name)
+    for name, of in versioned_first(stub.symbols):
+        if of:
+            names[of].append(name)
     return "".join(
         f"{version} {{ {f'global: {chr(59).join(listed)};' if listed else ''} }};\n"
         for version, listed in sorted(names.items())
     )
 
 
-def ordered(symbols: Iterable[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
-    """Return symbols in a fixed order."""
-    return sorted(symbols, key=lambda item: (item[0], item[1] or ""))
-
-
 def definition_file(stub: Stub) -> str:
     """Return the module definition file of a stub for Windows."""
-    names = [f'"{name}" = stub_{number}' for number, (name, _) in enumerate(ordered(stub.symbols))]
+    names = [
+        f'"{name}" = stub_{number}'
+        for number, (name, _) in enumerate(versioned_first(stub.symbols))
+    ]
     return "\n".join([f'LIBRARY "{stub.name}"', "EXPORTS", *names, ""])
 
 
 def pe_source(stub: Stub) -> str:
     """Return the C source of a stub for Windows."""
-    functions = (
-        f"int stub_{number}(void) {{ return 999; }}" for number in range(len(stub.symbols))
-    )
+    numbers = range(len(stub.symbols))
+    functions = (f"int stub_{number}(void) {{ return 999; }}" for number in numbers)
     start = "int __stdcall DllMainCRTStartup(void *a, unsigned b, void *c) { return 1; }"
     return "\n".join([start, *functions, ""])
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from tests.loader.layouts import CACHE, CASES, HEADERS, INSTALLED, Case, outcome, run
+from tests.loader import CACHE
+from tests.loader.layouts import CASES, HEADERS, INSTALLED, Case, outcome, run
 from torch_abi_audit import audit
 from torch_abi_audit.model import LayoutStatus, ReleaseStatus, TargetReport
 
