@@ -20,6 +20,7 @@ from tests.loader import sites, wheels
 from tests.loader.draw import draw
 from tests.loader.machines import Machine, Request
 from tests.loader.results import Key, Results, Row
+from tests.loader.stubs import Stub, versioned_first
 from tests.loader.verdicts import Outcome, Verdict, compare
 from torch_abi_audit import audit
 from torch_abi_audit.budget import Budget, Limits
@@ -129,7 +130,11 @@ class Campaign:
 
     def _left(self, wheel: Wheel, release: str) -> list[str]:
         paths = wheel.report.matrix.libraries
-        return [path for path in paths if self._key(wheel, path, release) not in self._results.rows]
+        return [path for path in paths if not self._is_done(self._key(wheel, path, release))]
+
+    def _is_done(self, key: Key) -> bool:
+        row = self._results.rows.get(key)
+        return row is not None and row.verdict != Verdict.UNDECIDED
 
     def _run_batch(self, batch: Sequence[Wheel], releases: Sequence[str]) -> None:
         left = [w for w in batch if any(self._left(w, release) for release in releases)]
@@ -149,7 +154,7 @@ class Campaign:
         extra.mkdir()
         required = sites.unpack_libraries(wheel.path, site)
         stubs = {
-            stub.name: machine.build(stub, extra / "stubs" / stub.name)
+            stub.name: self._built(stub)
             for stub in wheels.other_stubs(wheel.report, self._exported, machine.has)
         }
         cuda = sites.cuda_requirements(required, machine.platform)
@@ -224,23 +229,35 @@ class Campaign:
         machine = self._machine
         torch = sites.torch_site(self._cache, machine.platform, release, machine.python)
         sites.copy_of_links(torch, folder)
-        first = folder.with_name(f"{folder.name}-first")
         if not machine.platform.startswith("linux"):
             stub = wheels.python_stub("python3.dll", libraries)
-            return [machine.build(stub, first)]
+            return [self._built(stub)]
         libraries = [*_libraries_in(torch / "torch" / "lib"), *libraries]
         if not (torch / "nvidia").exists():
             paths = sites.torch_cuda(torch, machine.platform, machine.python)
             self._stub_cuda(paths, folder, libraries)
         stubs = [wheels.python_stub("libpython-others.so", libraries)]
         stubs += wheels.cuda_stubs(wheels.DRIVER, libraries, self._exported)
-        return [machine.build(stub, first) for stub in stubs]
+        return [self._built(stub) for stub in stubs]
 
     def _stub_cuda(self, paths: list[str], folder: Path, libraries: list[Library]) -> None:
         """Put stubs for CUDA's libraries where they are in its packages."""
         places = {path.rpartition("/")[2]: folder / path for path in paths}
         for stub in wheels.cuda_stubs(places, libraries, self._exported):
-            self._machine.build(stub, places[stub.name].parent)
+            place = places[stub.name]
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(self._built(stub), place)
+
+    def _built(self, stub: Stub) -> Path:
+        """Return a stub that is compiled, once for all runs."""
+        text = repr((stub.name, versioned_first(stub.symbols), sorted(stub.versions)))
+        digest = hashlib.sha256(text.encode()).hexdigest()[:24]
+        file = self._cache / "stubs" / self._machine.platform / digest / stub.name
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self._cache) as part:
+                self._machine.build(stub, Path(part)).replace(file)
+        return file
 
     def _judged(self, wheel: Wheel, row: Row) -> Row:
         cells, release = wheel.report.matrix.libraries, Version(row.torch)

@@ -19,11 +19,11 @@ from tests.loader.verdicts import DIED, TIMED_OUT, Outcome, wine_error
 
 SOURCE = Path(__file__).with_name("probe.c")
 COMPILER = "x86_64-w64-mingw32-gcc"
-WINE = "/usr/lib/wine/wine64"
+WINE_FOLDER = "/usr/lib/wine"
 RUNTIME = "msvc-runtime"
 # The one wheel on the index that carries CPython's own library.
 PYTHON = ("torchvision==0.28.0", ("311", "312"))
-_PATIENCE = 300  # seconds
+_PATIENCE = 120  # seconds
 BUILTIN = Path("/usr/lib/x86_64-linux-gnu/wine/x86_64-windows")
 
 
@@ -90,20 +90,28 @@ class Windows:
                 for member in filter(wanted, wheel.namelist()):
                     (folder / Path(member).name).write_bytes(wheel.read(member))
 
-    def _wine(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [WINE, *arguments],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=self._variables,
-            timeout=_PATIENCE,
-            check=False,
-        )
+    def _wine(self, *arguments: str) -> tuple[str, str]:
+        """Run a program; return what it prints and Wine's log.
+
+        Both go to files: Wine's services outlive the program, and would keep pipes open.
+        """
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as log:
+            subprocess.run(
+                [f"{WINE_FOLDER}/wine64", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=log,
+                env=self._variables,
+                timeout=_PATIENCE,
+                check=False,
+            )
+            output.seek(0)
+            log.seek(0)
+            return output.read().decode(errors="replace"), log.read().decode(errors="replace")
 
     def host(self) -> Mapping[str, str]:
         """See `Machine`."""
-        version = self._wine("--version").stdout.strip()
+        version = self._wine("--version")[0].strip()
         return {"emulator": version, "runtime": RUNTIME}
 
     def has(self, name: str) -> bool:
@@ -120,7 +128,8 @@ class Windows:
     ) -> list[tuple[Outcome, float]]:
         """See `Machine`; what is to be loaded first is found instead."""
         folders = [torch / "torch" / "lib", *{path.parent for path in preload}, self._pythons]
-        # The server stays until it has had nothing to do for a while, so starts are quick.
+        # The server stays for some seconds without clients, so that starts are quick.
+        subprocess.run([f"{WINE_FOLDER}/wineserver64", "-p60"], env=self._variables, check=False)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return list(pool.map(lambda request: self._load(request, folders), requests))
 
@@ -150,11 +159,9 @@ class Windows:
     def _try(self, library: Path, folders: list[Path], decisive: frozenset[str]) -> str:
         arguments = [f"Z:{path}" for path in (self._probe, library, *folders)]
         try:
-            result = self._wine(*arguments)
+            output, log = self._wine(*arguments)
         except subprocess.TimeoutExpired:
             return TIMED_OUT
-        missing = wine_error(result.stderr, decisive)
-        said = result.stdout.strip()
-        if missing or said == "loaded":
-            return missing
-        return f"{DIED}: {said or f'status {result.returncode}'}"
+        said = output.strip()
+        missing = wine_error(log, decisive)
+        return missing if missing or said == "loaded" else f"{DIED}: {said or 'without a word'}"
