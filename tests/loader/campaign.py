@@ -42,6 +42,12 @@ class Wheel:
     sha256: str
     report: TargetReport
 
+    @property
+    def paths(self) -> list[str]:
+        """Its libraries that need torch; no loader opens a program."""
+        programs = {item.path for item in self.report.libraries if item.library.executable}
+        return [path for path in self.report.matrix.libraries if path not in programs]
+
 
 class Prepared(NamedTuple):
     """A wheel, unpacked.
@@ -77,6 +83,12 @@ class Campaign:
     def _platform(self) -> Platform:
         return load_catalog().platforms[self._machine.platform]
 
+    @cached_property
+    def _cuda(self) -> frozenset[str]:
+        """The stems of CUDA's libraries; torch's builds for Windows on the index have none."""
+        platforms = load_catalog().platforms.values()
+        return frozenset(stem.lower() for item in platforms for stem in item.cuda_stems)
+
     def _exported(self, name: str) -> bool:
         """Whether any release of torch exports a name."""
         return bool(self._platform.table.exporters(name))
@@ -104,8 +116,9 @@ class Campaign:
             if report.error:
                 print(f"{path.name}: {report.error}", flush=True)
             ours = any(item.platform == self._machine.platform for item in report.libraries)
-            if ours and report.matrix.libraries and digest not in chosen:
-                chosen[digest] = Wheel(path, origin, digest, report)
+            wheel = Wheel(path, origin, digest, report)
+            if ours and wheel.paths:
+                chosen.setdefault(digest, wheel)
         return list(chosen.values())
 
     def run(self, chosen: Sequence[Wheel], releases: Sequence[str]) -> None:
@@ -119,7 +132,7 @@ class Campaign:
             self._run_batch(batch, releases)
         for wheel in chosen:
             for release in releases:
-                for path in wheel.report.matrix.libraries:
+                for path in wheel.paths:
                     row = self._results.rows.get(self._key(wheel, path, release))
                     if row:
                         self._compare(wheel, row)
@@ -129,8 +142,7 @@ class Campaign:
         return Key(self._machine.platform, wheel.sha256, path, release)
 
     def _left(self, wheel: Wheel, release: str) -> list[str]:
-        paths = wheel.report.matrix.libraries
-        return [path for path in paths if not self._is_done(self._key(wheel, path, release))]
+        return [p for p in wheel.paths if not self._is_done(self._key(wheel, p, release))]
 
     def _is_done(self, key: Key) -> bool:
         row = self._results.rows.get(key)
@@ -155,7 +167,7 @@ class Campaign:
         required = sites.unpack_libraries(wheel.path, site)
         stubs = {
             stub.name: self._built(stub)
-            for stub in wheels.other_stubs(wheel.report, self._exported, machine.has)
+            for stub in wheels.other_stubs(wheel.report, self._exported, machine.has, self._cuda)
         }
         cuda = sites.cuda_requirements(required, machine.platform)
         try:
@@ -264,7 +276,7 @@ class Campaign:
         cell = cells[row.library][release]
         needed = wheels.needed_before(wheel.report, row.library)
         siblings = [cells[path][release] for path in needed if path in cells]
-        verdict = compare(cell, Outcome(row.error, row.supplied), siblings)
+        verdict = compare(cell, Outcome(row.error, row.supplied), siblings, self._cuda)
         return replace(row, predicted=str(cell.status), verdict=str(verdict))
 
     def _compare(self, wheel: Wheel, row: Row) -> None:

@@ -92,6 +92,9 @@ def cuda_libraries(required: list[str], platform: str, python: str) -> list[str]
         required: The packages' requirements; what they require themselves counts too.
         platform: The catalog's name for it.
         python: The release of CPython, as in tags.
+
+    Raises:
+        LookupError: pip does not find them.
     """
     if not required:
         return []
@@ -120,7 +123,11 @@ def torch_cuda(site: Path, platform: str, python: str) -> list[str]:
     if not file.exists():
         metadata = next(site.glob("torch-*.dist-info")) / "METADATA"
         required = cuda_requirements(requirements(metadata.read_text("utf-8")), platform)
-        file.write_text(json.dumps(cuda_libraries(required, platform, python)), encoding="utf-8")
+        try:
+            libraries = cuda_libraries(required, platform, python)
+        except LookupError as error:
+            raise SystemExit(f"{site.name}: CUDA of torch: {error}") from error
+        file.write_text(json.dumps(libraries), encoding="utf-8")
     found: list[str] = json.loads(file.read_text(encoding="utf-8"))
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -87,9 +87,16 @@ class Outcome:
         return _SYSTEM_VERSION.fullmatch(name) is not None
 
 
-def is_supplied_elsewhere(name: str) -> bool:
-    """Whether a missing library is one that neither torch nor CUDA's packages have."""
-    return not is_torch_library(name) and not cuda_library(name) and not is_driver(name)
+def is_of_others(name: str, cuda: Collection[str]) -> bool:
+    """Whether a library is one that neither torch, its CUDA packages nor the driver has.
+
+    Args:
+        name: Its name.
+        cuda: The stems, in lower case, of the libraries in CUDA packages that torch requires.
+    """
+    parts = cuda_library(name)
+    of_cuda = parts is not None and parts[0].lower() in cuda
+    return not (is_torch_library(name) or of_cuda or is_driver(name))
 
 
 def wine_error(log: str, decisive: frozenset[str]) -> str:
@@ -117,13 +124,16 @@ def wine_error(log: str, decisive: frozenset[str]) -> str:
     return "; ".join(f"undefined symbol: {name}" for name in functions)
 
 
-def compare(cell: Cell, outcome: Outcome, siblings: Iterable[Cell] = ()) -> Verdict:
+def compare(
+    cell: Cell, outcome: Outcome, siblings: Iterable[Cell] = (), cuda: Collection[str] = ()
+) -> Verdict:
     """Compare a cell of the matrix with what the loader did.
 
     Args:
         cell: The prediction for a library and a release of torch.
         outcome: What the loader did with both.
         siblings: The predictions for the libraries of its wheel that the library needs.
+        cuda: The stems of CUDA's libraries.
     """
     if cell.status is ReleaseStatus.UNKNOWN:
         return Verdict.NO_DATA
@@ -131,7 +141,7 @@ def compare(cell: Cell, outcome: Outcome, siblings: Iterable[Cell] = ()) -> Verd
         return Verdict.UNDECIDED
     if outcome.about_the_host:
         return Verdict.HOST
-    if any(map(is_supplied_elsewhere, outcome.missing_libraries)):
+    if any(is_of_others(name, cuda) for name in outcome.missing_libraries):
         return Verdict.OTHER
     if cell.status in LOADING:
         return _loads(outcome)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import PurePosixPath
 
 from tests.loader.stubs import Stub
-from torch_abi_audit.catalog.libraries import (
-    cuda_library,
-    is_driver,
-    is_torch_library,
-)
+from tests.loader.verdicts import is_of_others
 from torch_abi_audit.model import Format, Library, TargetReport
 
 _CUDA_NAME = re.compile(r"_{0,2}(?:cu[A-Z_a-z]|p?nccl|nv[A-Za-z])\w+")
@@ -110,7 +106,10 @@ def python_stub(name: str, libraries: Iterable[Library]) -> Stub:
 
 
 def other_stubs(
-    report: TargetReport, exported: Callable[[str], bool], present: Callable[[str], bool]
+    report: TargetReport,
+    exported: Callable[[str], bool],
+    present: Callable[[str], bool],
+    cuda: Collection[str],
 ) -> list[Stub]:
     """Describe stubs for what neither torch, CUDA, the system nor the wheel has.
 
@@ -121,16 +120,12 @@ def other_stubs(
         report: That of the wheel.
         exported: Whether any release of torch exports a name.
         present: Whether the machine has a library.
+        cuda: The stems of CUDA's libraries.
     """
     libraries = [item.library for item in report.libraries]
     own = {name for item in report.libraries for name in item.library.names(item.path)}
     needed = {name for library in libraries for name in library.needed} - own
-    wanted = sorted(
-        name
-        for name in needed
-        if not (is_torch_library(name) or cuda_library(name) or is_driver(name))
-        and not present(name)
-    )
+    wanted = sorted(name for name in needed if is_of_others(name, cuda) and not present(name))
     defined = {symbol.name for library in libraries for symbol in library.exports}
     stubs = []
     for stub in wanted:
