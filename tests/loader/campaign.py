@@ -169,9 +169,8 @@ class Campaign:
             stub.name: self._built(stub)
             for stub in wheels.other_stubs(wheel.report, self._exported, machine.has, self._cuda)
         }
-        cuda = sites.cuda_requirements(required, machine.platform)
         try:
-            paths = sites.cuda_libraries(cuda, machine.platform, machine.python)
+            paths = self._cuda_libraries(required)
         except LookupError as error:
             print(f"{wheel.path.name}: {error}", flush=True)
             paths = []
@@ -246,11 +245,17 @@ class Campaign:
             return [self._built(stub)]
         libraries = [*_libraries_in(torch / "torch" / "lib"), *libraries]
         if not (torch / "nvidia").exists():
-            paths = sites.torch_cuda(torch, machine.platform, machine.python)
-            self._stub_cuda(paths, folder, libraries)
+            required = sites.torch_requirements(torch)
+            self._stub_cuda(self._cuda_libraries(required), folder, libraries)
         stubs = [wheels.python_stub("libpython-others.so", libraries)]
         stubs += wheels.cuda_stubs(wheels.DRIVER, libraries, self._exported)
         return [self._built(stub) for stub in stubs]
+
+    def _cuda_libraries(self, required: list[str]) -> list[str]:
+        """Return the libraries of the CUDA packages among requirements."""
+        machine = self._machine
+        cuda = sites.cuda_requirements(required, machine.platform)
+        return sites.cuda_libraries(self._cache, cuda, machine.platform, machine.python)
 
     def _stub_cuda(self, paths: list[str], folder: Path, libraries: list[Library]) -> None:
         """Put stubs for CUDA's libraries where they are in its packages."""

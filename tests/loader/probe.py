@@ -17,38 +17,45 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 MISSING = re.compile(r"(?:^|: )([^\s:]+): cannot open shared object file")
 
 
-def load(library: dict[str, Any]) -> dict[str, Any]:
-    """Load a library; where the loader does not find one of its siblings, load those first."""
+def load(library: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
+    """Load a library; where the loader does not find one of its siblings, load those first.
+
+    Tells which stubs were needed before each load, which may be the last thing it does.
+    """
     path, stubs = library["path"], library["stubs"]
     supplied: list[str] = []
-    error = load_with_stubs(path, stubs, supplied)
+
+    def load_with_stubs(wanted: str) -> str:
+        """Load a library, and first the stubs for what the loader does not find."""
+        while True:
+            tell({"error": "died", "supplied": supplied})
+            error = try_to_load(wanted)
+            missing = MISSING.search(error)
+            name = missing[1].rpartition("/")[2] if missing else ""
+            if name not in stubs or name in supplied:
+                return error
+            supplied.append(name)
+            problem = try_to_load(stubs[name])
+            if problem:
+                return f"stub {name}: {problem}"
+
+    error = load_with_stubs(path)
     if library["siblings"] and MISSING.search(error):
         for sibling in library["siblings"]:
-            error = load_with_stubs(sibling, stubs, supplied)
+            error = load_with_stubs(sibling)
             if error:
-                return {"error": f"{sibling}: {error}", "supplied": supplied}
-        error = load_with_stubs(path, stubs, supplied)
-    return {"error": error, "supplied": supplied}
-
-
-def load_with_stubs(path: str, stubs: dict[str, str], supplied: list[str]) -> str:
-    """Load a library, and first the stubs for what the loader does not find."""
-    while True:
-        error = try_to_load(path)
-        missing = MISSING.search(error)
-        name = missing[1].rpartition("/")[2] if missing else ""
-        if name not in stubs or name in supplied:
-            return error
-        supplied.append(name)
-        problem = try_to_load(stubs[name])
-        if problem:
-            return f"stub {name}: {problem}"
+                error = f"{sibling}: {error}"
+                break
+        else:
+            error = load_with_stubs(path)
+    tell({"error": error, "supplied": supplied})
 
 
 def try_to_load(path: str) -> str:
@@ -68,20 +75,35 @@ def load_apart(library: dict[str, Any], patience: float) -> dict[str, Any]:
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
-        os.write(writing, json.dumps(load(library)).encode()[:60000])
+
+        def tell(said: dict[str, Any]) -> None:
+            os.write(writing, (json.dumps(said) + "\n").encode())
+
+        load(library, tell)
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as stream:
-        if not select.select([stream], [], [], patience)[0]:
-            os.kill(child, signal.SIGKILL)
-        answer = stream.read()
+        said = read_all(stream, patience)
+    if said is None:
+        os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
-    if answer:
-        result: dict[str, Any] = json.loads(answer)
-        return result
-    number = os.waitstatus_to_exitcode(status)
-    slow = number == -signal.SIGKILL
-    return {"error": "timed out" if slow else f"died with status {number}", "supplied": []}
+    if said is None:
+        return {"error": "timed out", "supplied": []}
+    result: dict[str, Any] = json.loads(said.splitlines()[-1])
+    code = os.waitstatus_to_exitcode(status)
+    return result if code == 0 else {**result, "error": f"died with status {code}"}
+
+
+def read_all(stream: BinaryIO, patience: float) -> bytes | None:
+    """Read a pipe to its end; None if that takes longer than some seconds."""
+    end = time.monotonic() + patience
+    data = b""
+    while select.select([stream], [], [], max(0, end - time.monotonic()))[0]:
+        more = os.read(stream.fileno(), 65536)
+        if not more:
+            return data
+        data += more
+    return None
 
 
 def main() -> None:

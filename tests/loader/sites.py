@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -27,7 +28,6 @@ _LEFT_OUT = re.compile(
 _CUDA_PACKAGE = re.compile(r"(?:nvidia|cuda)-")
 # What `import torch` needs besides: pure Python, the same for each release.
 PURE = ("typing_extensions", "sympy", "networkx", "jinja2", "fsspec", "filelock", "setuptools<81")
-CUDA_LIST = "cuda-libraries.json"
 
 
 def torch_site(cache: Path, platform: str, release: str, python: str) -> Path:
@@ -85,10 +85,11 @@ def cuda_requirements(required: Iterable[str], platform: str) -> list[str]:
     return found
 
 
-def cuda_libraries(required: list[str], platform: str, python: str) -> list[str]:
-    """Return the paths of the libraries in CUDA's packages, read from the index in place.
+def cuda_libraries(cache: Path, required: list[str], platform: str, python: str) -> list[str]:
+    """Return the paths of the libraries in CUDA's packages, read from the index in place, once.
 
     Args:
+        cache: Where to keep the answer.
         required: The packages' requirements; what they require themselves counts too.
         platform: The catalog's name for it.
         python: The release of CPython, as in tags.
@@ -98,6 +99,17 @@ def cuda_libraries(required: list[str], platform: str, python: str) -> list[str]
     """
     if not required:
         return []
+    digest = hashlib.sha256(repr((sorted(required), python)).encode()).hexdigest()[:24]
+    file = cache / "cuda" / platform / f"{digest}.json"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        paths = _libraries_of(required, platform, python)
+        file.write_text(json.dumps(paths, indent=1), encoding="utf-8")
+    found: list[str] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def _libraries_of(required: list[str], platform: str, python: str) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         options = ["--dry-run", "--quiet", "--ignore-installed", "--target", folder]
         options += ["--report", "-", *pip_options(platform, python)]
@@ -111,25 +123,10 @@ def cuda_libraries(required: list[str], platform: str, python: str) -> list[str]
     return sorted(paths)
 
 
-def torch_cuda(site: Path, platform: str, python: str) -> list[str]:
-    """Return the libraries of CUDA that the packages have which torch requires, asked once.
-
-    Args:
-        site: The folder with torch.
-        platform: The catalog's name for it.
-        python: The release of CPython, as in tags.
-    """
-    file = site.with_name(f"{site.name}-{CUDA_LIST}")
-    if not file.exists():
-        metadata = next(site.glob("torch-*.dist-info")) / "METADATA"
-        required = cuda_requirements(requirements(metadata.read_text("utf-8")), platform)
-        try:
-            libraries = cuda_libraries(required, platform, python)
-        except LookupError as error:
-            raise SystemExit(f"{site.name}: CUDA of torch: {error}") from error
-        file.write_text(json.dumps(libraries), encoding="utf-8")
-    found: list[str] = json.loads(file.read_text(encoding="utf-8"))
-    return found
+def torch_requirements(site: Path) -> list[str]:
+    """Return what torch in a folder requires."""
+    metadata = next(site.glob("torch-*.dist-info")) / "METADATA"
+    return requirements(metadata.read_text(encoding="utf-8"))
 
 
 def pure_packages(cache: Path) -> Path:

@@ -15,9 +15,19 @@ from tests.loader.results import Results, Row
 from tests.loader.stubs import Stub, build_elf, definition_file, elf_source, version_script
 from tests.loader.verdicts import Outcome, Verdict, compare, wine_error
 from torch_abi_audit.formats import BytesSource, read_libraries
-from torch_abi_audit.model import Cause, Cell, Format, Library, Reason, ReleaseStatus, Symbol
+from torch_abi_audit.model import (
+    Cause,
+    Cell,
+    Format,
+    LayoutStatus,
+    Library,
+    Reason,
+    ReleaseStatus,
+    Symbol,
+)
 
-LOADS = Cell(ReleaseStatus.LINKS)
+LOADS = Cell(ReleaseStatus.LINKS, layout=LayoutStatus.UNCHANGED)
+CHANGED = Cell(ReleaseStatus.LINKS, layout=LayoutStatus.CHANGED)
 GUARANTEED = Cell(ReleaseStatus.GUARANTEED)
 NO_DATA = Cell(ReleaseStatus.UNKNOWN)
 SYMBOL = "_ZN3c105ErrorC2Ev"
@@ -44,7 +54,9 @@ def breaks(*names: str) -> Cell:
         (LOADS, NO_FFMPEG.replace("libavcodec.so.59", "libnvinfer.so.10"), Verdict.OTHER),
         (LOADS, NO_GLIBC, Verdict.HOST),
         (LOADS, "x: undefined symbol: _ZSt1xv, version GLIBCXX_3.4.32", Verdict.HOST),
-        (LOADS, "died with status -6", Verdict.ABORTS),
+        (CHANGED, "died with status -6", Verdict.ABORTS),
+        (LOADS, "died with status -6", Verdict.WRONG),
+        (GUARANTEED, "died with status -6", Verdict.WRONG),
         (LOADS, "timed out", Verdict.UNDECIDED),
         (breaks(SYMBOL), UNDEFINED, Verdict.BREAKS),
         (breaks("libcudart.so.13"), NO_CUDA, Verdict.BREAKS),
@@ -67,6 +79,12 @@ def test_a_sibling_may_be_what_does_not_load() -> None:
     outcome = Outcome(f"x/libb.so: undefined symbol: {SYMBOL}")
     assert compare(breaks("libb.so"), outcome) is Verdict.UNNAMED
     assert compare(breaks("libb.so"), outcome, [breaks(SYMBOL)]) is Verdict.BREAKS
+
+
+def test_what_dies_on_a_stub_is_not_torch_s() -> None:
+    outcome = Outcome("died with status -6", ("libmetatensor.so",))
+    assert compare(LOADS, outcome) is Verdict.OTHER
+    assert compare(CHANGED, outcome) is Verdict.ABORTS
 
 
 def test_only_wrong_cells_fail() -> None:
@@ -226,7 +244,7 @@ def test_the_probe_says_what_the_loader_says(tmp_path: Path) -> None:
     sources = {
         "good": "int f(void) { return 1; }",
         "bad": "int g(void); int f(void) { return g(); }",
-        "dies": "#include <stdlib.h>\n__attribute__((constructor)) void f(void) { abort(); }",
+        "dies": "void abort(void);\n__attribute__((constructor)) void i(void) { abort(); }",
     }
     paths = {}
     for name, source in sources.items():
@@ -239,6 +257,10 @@ def test_the_probe_says_what_the_loader_says(tmp_path: Path) -> None:
     command = ["cc", "-shared", "-fPIC", "needs.c", str(stub), "-o", "needs.so"]
     subprocess.run(command, cwd=tmp_path, check=True)
     paths["needs"] = tmp_path / "needs.so"
+    (tmp_path / "both.c").write_text((tmp_path / "needs.c").read_text() + sources["dies"])
+    command = ["cc", "-shared", "-fPIC", "both.c", str(stub), "-o", "both.so"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    paths["both"] = tmp_path / "both.so"
     asked = {
         "patience": 60,
         "preload": [],
@@ -260,3 +282,4 @@ def test_the_probe_says_what_the_loader_says(tmp_path: Path) -> None:
     assert said["bad"] == (f"{paths['bad']}: undefined symbol: g", [])
     assert said["dies"] == ("died with status -6", [])
     assert said["needs"] == ("", ["libelse.so.1"])
+    assert said["both"] == ("died with status -6", ["libelse.so.1"])

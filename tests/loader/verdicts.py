@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from torch_abi_audit.catalog.libraries import cuda_library, is_driver, is_torch_library
-from torch_abi_audit.model import LOADING, Cell, ReleaseStatus
+from torch_abi_audit.model import LOADING, Cell, LayoutStatus, ReleaseStatus
 
 _MISSING_LIBRARY = re.compile(r"(?:^|[:;] )([^\s:;]+): cannot open shared object file")
 _UNDEFINED = re.compile(r"undefined symbol: ([^\s,;]+)(?:, version ([^\s;]+))?")
@@ -31,7 +31,7 @@ class Verdict(StrEnum):
     UNNAMED = "does not load, as predicted, but for a reason that is not named"
     HOST = "decided by the host's glibc or libstdc++"
     OTHER = "decided by another package's library"
-    ABORTS = "loads, then aborts in an initialiser"
+    ABORTS = "loads, then aborts in an initialiser; layouts have changed"
     UNDECIDED = "not decided: the loader took too long"
     NO_DATA = "no data for this release"
     WRONG = "wrong"
@@ -144,15 +144,18 @@ def compare(
     if any(is_of_others(name, cuda) for name in outcome.missing_libraries):
         return Verdict.OTHER
     if cell.status in LOADING:
-        return _loads(outcome)
+        return _loads(cell, outcome)
     return _breaks(cell, outcome, siblings)
 
 
-def _loads(outcome: Outcome) -> Verdict:
+def _loads(cell: Cell, outcome: Outcome) -> Verdict:
     """Compare what the loader did with a prediction that the library loads."""
     if outcome.error.startswith(DIED):
         # Every symbol is there, and inlined code runs on classes that have changed.
-        return Verdict.ABORTS
+        if cell.layout in (LayoutStatus.CHANGED, LayoutStatus.UNKNOWN):
+            return Verdict.ABORTS
+        # Or what it calls is only a stub.
+        return Verdict.OTHER if outcome.supplied else Verdict.WRONG
     return Verdict.LOADS if outcome.loads else Verdict.WRONG
 
 
