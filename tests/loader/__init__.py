@@ -1,1 +1,8 @@
-"""The matrix against the real dynamic loader, and layouts against calls."""
+"""The matrix against real dynamic loaders, and layouts against calls."""
+
+import os
+from pathlib import Path
+
+CACHE = Path(
+    os.environ.get("TORCH_ABI_AUDIT_LOADER") or Path(__file__).parents[2] / ".cache" / "loader"
+)

@@ -18,7 +18,7 @@ LINUX, LINUX_ARM, MACOS, WINDOWS = "linux_x86_64", "linux_aarch64", "macos_arm64
 
 
 def _linux(arch: str) -> list[str]:
-    tags = [f"manylinux_2_{minor}_{arch}" for minor in (39, 35, 34, 31, 28, 27, 24, 17)]
+    tags = [f"manylinux_2_{minor}_{arch}" for minor in range(39, 16, -1)]
     return [*tags, f"manylinux2014_{arch}", f"manylinux1_{arch}"]
 
 
