@@ -24,7 +24,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.loader import CACHE
+from tests.environments import CACHE
 from tests.loader.campaign import Campaign
 from tests.loader.linux import Linux, LinuxArm
 from tests.loader.machines import Machine

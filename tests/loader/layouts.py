@@ -31,11 +31,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from tests.builders import write_wheel
-<<<<<<< HEAD
 from tests.environments import CACHE, environment, site_packages
-=======
-from tests.loader import CACHE
->>>>>>> help7
 from torch_abi_audit import audit
 from torch_abi_audit.abi.built_with import built_with
 from torch_abi_audit.index.ranges import open_published

@@ -9,11 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-<<<<<<< HEAD
 from tests.environments import CACHE
-=======
-from tests.loader import CACHE
->>>>>>> help7
 from tests.loader.layouts import CASES, HEADERS, INSTALLED, Case, outcome, run
 from torch_abi_audit import audit
 from torch_abi_audit.model import LayoutStatus, ReleaseStatus, TargetReport
