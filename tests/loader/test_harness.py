@@ -34,6 +34,7 @@ SYMBOL = "_ZN3c105ErrorC2Ev"
 UNDEFINED = f"x/_C.so: undefined symbol: {SYMBOL}"
 NO_FFMPEG = "libavcodec.so.59: cannot open shared object file: No such file or directory"
 NO_CUDA = "libcudart.so.13: cannot open shared object file: No such file or directory"
+NO_C10_CUDA = "c10_cuda.dll: cannot open shared object file"
 NO_GLIBC = "/lib/libc.so.6: version `GLIBC_2.38' not found (required by x/_C.so)"
 
 
@@ -60,6 +61,8 @@ def breaks(*names: str) -> Cell:
         (LOADS, "timed out", Verdict.UNDECIDED),
         (breaks(SYMBOL), UNDEFINED, Verdict.BREAKS),
         (breaks("libcudart.so.13"), NO_CUDA, Verdict.BREAKS),
+        (breaks("c10_cuda.dll"), f"{NO_C10_CUDA}; {NO_CUDA}", Verdict.BREAKS),
+        (breaks("torch_cuda.dll"), f"{NO_C10_CUDA}; {NO_CUDA}", Verdict.UNNAMED),
         (breaks("_ZN2at3addEv"), UNDEFINED, Verdict.UNNAMED),
         (breaks(SYMBOL), "invalid ELF header", Verdict.UNNAMED),
         (breaks(SYMBOL), "", Verdict.WRONG),

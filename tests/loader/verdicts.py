@@ -172,6 +172,9 @@ def _breaks(cell: Cell, outcome: Outcome, siblings: Iterable[Cell]) -> Verdict:
             _SYSTEM_VERSION.search(f"{reason.name} {reason.detail}") for reason in cell.reasons
         )
         return Verdict.HOST if about_host else Verdict.WRONG
-    names = [*outcome.missing_libraries, *outcome.missing_symbols]
+    libraries = outcome.missing_libraries
+    # Where one of torch's is missing, what is missing besides is no concern of the matrix.
+    of_torch = tuple(filter(is_torch_library, libraries))
+    names = [*(of_torch or libraries), *outcome.missing_symbols]
     named = names and all(any(name.lower() in text for text in said) for name in names)
     return Verdict.BREAKS if named else Verdict.UNNAMED
