@@ -58,7 +58,7 @@ def breaks(*names: str) -> Cell:
         (CHANGED, "died with status -6", Verdict.ABORTS),
         (LOADS, "died with status -6", Verdict.WRONG),
         (GUARANTEED, "died with status -6", Verdict.WRONG),
-        (LOADS, "timed out", Verdict.UNDECIDED),
+        (LOADS, "not decided: it takes too long", Verdict.UNDECIDED),
         (breaks(SYMBOL), UNDEFINED, Verdict.BREAKS),
         (breaks("libcudart.so.13"), NO_CUDA, Verdict.BREAKS),
         (breaks("c10_cuda.dll"), f"{NO_C10_CUDA}; {NO_CUDA}", Verdict.BREAKS),

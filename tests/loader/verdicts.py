@@ -20,7 +20,7 @@ _NO_FUNCTION = re.compile(
 _NO_DLL = re.compile(r"Library (\S+) \(which is needed by ")
 _SYSTEM_VERSION = re.compile(r"(?:GLIBC|GLIBCXX|CXXABI|GCC|GOMP)_[0-9.]+")
 DIED = "died"
-TIMED_OUT = "timed out"
+NOT_DECIDED = "not decided"
 
 
 class Verdict(StrEnum):
@@ -32,7 +32,7 @@ class Verdict(StrEnum):
     HOST = "decided by the host's glibc or libstdc++"
     OTHER = "decided by another package's library"
     ABORTS = "loads, then aborts in an initialiser; layouts have changed"
-    UNDECIDED = "not decided: the loader took too long"
+    UNDECIDED = "not decided: the loader took too long, or did not run"
     NO_DATA = "no data for this release"
     WRONG = "wrong"
 
@@ -137,7 +137,7 @@ def compare(
     """
     if cell.status is ReleaseStatus.UNKNOWN:
         return Verdict.NO_DATA
-    if outcome.error.startswith(TIMED_OUT):
+    if outcome.error.startswith(NOT_DECIDED):
         return Verdict.UNDECIDED
     if outcome.about_the_host:
         return Verdict.HOST
