@@ -90,6 +90,13 @@ def test_what_dies_on_a_stub_is_not_torch_s() -> None:
     assert compare(CHANGED, outcome) is Verdict.ABORTS
 
 
+def test_what_another_library_of_the_wheel_opens() -> None:
+    outcome = Outcome("x/libb.so: undefined symbol: _ZN1x7enabledEv")
+    assert compare(LOADS, outcome) is Verdict.WRONG
+    assert compare(LOADS, outcome, scope={"_ZN1x7enabledEv"}) is Verdict.SCOPE
+    assert compare(LOADS, Outcome(UNDEFINED), scope={"_ZN1x7enabledEv"}) is Verdict.WRONG
+
+
 def test_only_wrong_cells_fail() -> None:
     assert {verdict for verdict in Verdict if verdict.fails} == {Verdict.WRONG, Verdict.UNNAMED}
 

@@ -55,6 +55,15 @@ def nearest(path: str, others: Iterable[str]) -> str | None:
     return min(others, key=distance, default=None)
 
 
+def opening_scope(report: TargetReport, path: str) -> frozenset[str]:
+    """Return what a wheel exports, for a library that others of the wheel need; else nothing."""
+    libraries = {item.path: item.library for item in report.libraries}
+    names = libraries[path].names(path)
+    if not any(names & set(library.needed) for library in libraries.values()):
+        return frozenset()
+    return frozenset(symbol.name for library in libraries.values() for symbol in library.exports)
+
+
 def imports(libraries: Iterable[Library]) -> Iterator[tuple[Library, str, str | None, str | None]]:
     """Yield what libraries import and can't do without: name, version and library."""
     for library in libraries:
