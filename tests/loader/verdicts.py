@@ -144,17 +144,26 @@ def compare(
     """
     if cell.status is ReleaseStatus.UNKNOWN:
         return Verdict.NO_DATA
+    elsewhere = _decided_elsewhere(outcome, cuda, scope)
+    if elsewhere:
+        return elsewhere
+    if cell.status in LOADING:
+        return _loads(cell, outcome)
+    return _breaks(cell, outcome, siblings)
+
+
+def _decided_elsewhere(
+    outcome: Outcome, cuda: Collection[str], scope: Collection[str]
+) -> Verdict | None:
+    """Return what else than torch decides whether a library loads."""
     if outcome.error.startswith(NOT_DECIDED):
         return Verdict.UNDECIDED
     if outcome.about_the_host:
         return Verdict.HOST
     if any(is_of_others(name, cuda) for name in outcome.missing_libraries):
         return Verdict.OTHER
-    if outcome.missing_symbols and all(name in scope for name in outcome.missing_symbols):
-        return Verdict.SCOPE
-    if cell.status in LOADING:
-        return _loads(cell, outcome)
-    return _breaks(cell, outcome, siblings)
+    symbols = outcome.missing_symbols
+    return Verdict.SCOPE if symbols and all(name in scope for name in symbols) else None
 
 
 def _loads(cell: Cell, outcome: Outcome) -> Verdict:
