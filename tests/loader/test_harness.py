@@ -165,6 +165,22 @@ def test_stubs_for_cuda_have_what_is_imported() -> None:
     assert stub.symbols == {("cudaMalloc", "libcudart.so.12"), ("ncclSend", None)}
 
 
+@pytest.mark.parametrize(
+    ("name", "of_torch"),
+    [
+        ("_ZN3c105ErrorC1ESsSsPKv", True),
+        ("_ZN3c10lsERSoRKNS_4HalfE", True),
+        ("_ZNK5torch3jit6Module4evalEv", True),
+        ("_ZTVN5torch8autograd4NodeE", True),
+        ("?f@c10@@YAXXZ", True),
+        ("_ZN10metatensor3useERKN2at6TensorE", False),
+        ("avcodec_open2", False),
+    ],
+)
+def test_names_in_torch_s_namespaces_are_never_stubbed(name: str, *, of_torch: bool) -> None:
+    assert bool(wheels.OF_TORCH.match(name)) is of_torch
+
+
 def test_the_nearest_of_several_siblings_counts() -> None:
     assert wheels.nearest("x/a.so", ["x/y/b.so", "x/b.so"]) == "x/b.so"
     assert wheels.nearest("x/y/a.so", ["x/z/b.so", "w/b.so"]) == "x/z/b.so"
