@@ -281,7 +281,11 @@ class Campaign:
         cell = cells[row.library][release]
         needed = wheels.needed_before(wheel.report, row.library)
         siblings = [cells[path][release] for path in needed if path in cells]
-        verdict = compare(cell, Outcome(row.error, row.supplied), siblings, self._cuda)
+        outcome = Outcome(row.error, row.supplied)
+        scope: frozenset[str] = frozenset()
+        if outcome.missing_symbols:
+            scope = wheels.opening_scope(wheel.report, row.library)
+        verdict = compare(cell, outcome, siblings, self._cuda, scope)
         return replace(row, predicted=str(cell.status), verdict=str(verdict))
 
     def _compare(self, wheel: Wheel, row: Row) -> None:

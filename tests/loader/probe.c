@@ -2,7 +2,7 @@
 
    probe.exe LIBRARY FOLDER ...
 
-   Prints "loaded" or why not. */
+   Prints "started", and then "loaded" or why not. */
 
 #include <stdio.h>
 #include <windows.h>
@@ -16,6 +16,8 @@ static LONG WINAPI died(EXCEPTION_POINTERS *info)
 
 int wmain(int count, wchar_t **arguments)
 {
+    printf("started\n");
+    fflush(stdout);
     SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX);
     SetUnhandledExceptionFilter(died);
     SetDefaultDllDirectories(LOAD_LIBRARY_SEARCH_DEFAULT_DIRS);

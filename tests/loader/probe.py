@@ -88,7 +88,7 @@ def load_apart(library: dict[str, Any], patience: float) -> dict[str, Any]:
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     if said is None:
-        return {"error": "timed out", "supplied": []}
+        return {"error": "not decided: it takes too long", "supplied": []}
     result: dict[str, Any] = json.loads(said.splitlines()[-1])
     code = os.waitstatus_to_exitcode(status)
     return result if code == 0 else {**result, "error": f"died with status {code}"}

@@ -58,7 +58,7 @@ def breaks(*names: str) -> Cell:
         (CHANGED, "died with status -6", Verdict.ABORTS),
         (LOADS, "died with status -6", Verdict.WRONG),
         (GUARANTEED, "died with status -6", Verdict.WRONG),
-        (LOADS, "timed out", Verdict.UNDECIDED),
+        (LOADS, "not decided: it takes too long", Verdict.UNDECIDED),
         (breaks(SYMBOL), UNDEFINED, Verdict.BREAKS),
         (breaks("libcudart.so.13"), NO_CUDA, Verdict.BREAKS),
         (breaks("c10_cuda.dll"), f"{NO_C10_CUDA}; {NO_CUDA}", Verdict.BREAKS),
@@ -88,6 +88,13 @@ def test_what_dies_on_a_stub_is_not_torch_s() -> None:
     outcome = Outcome("died with status -6", ("libmetatensor.so",))
     assert compare(LOADS, outcome) is Verdict.OTHER
     assert compare(CHANGED, outcome) is Verdict.ABORTS
+
+
+def test_what_another_library_of_the_wheel_opens() -> None:
+    outcome = Outcome("x/libb.so: undefined symbol: _ZN1x7enabledEv")
+    assert compare(LOADS, outcome) is Verdict.WRONG
+    assert compare(LOADS, outcome, scope={"_ZN1x7enabledEv"}) is Verdict.SCOPE
+    assert compare(LOADS, Outcome(UNDEFINED), scope={"_ZN1x7enabledEv"}) is Verdict.WRONG
 
 
 def test_only_wrong_cells_fail() -> None:
@@ -156,6 +163,22 @@ def test_stubs_for_cuda_have_what_is_imported() -> None:
     )
     (stub,) = wheels.cuda_stubs(["libcudart.so.12"], [user], lambda name: name == "cuInlined")
     assert stub.symbols == {("cudaMalloc", "libcudart.so.12"), ("ncclSend", None)}
+
+
+@pytest.mark.parametrize(
+    ("name", "of_torch"),
+    [
+        ("_ZN3c105ErrorC1ESsSsPKv", True),
+        ("_ZN3c10lsERSoRKNS_4HalfE", True),
+        ("_ZNK5torch3jit6Module4evalEv", True),
+        ("_ZTVN5torch8autograd4NodeE", True),
+        ("?f@c10@@YAXXZ", True),
+        ("_ZN10metatensor3useERKN2at6TensorE", False),
+        ("avcodec_open2", False),
+    ],
+)
+def test_names_in_torch_s_namespaces_are_never_stubbed(name: str, *, of_torch: bool) -> None:
+    assert bool(wheels.OF_TORCH.match(name)) is of_torch
 
 
 def test_the_nearest_of_several_siblings_counts() -> None:

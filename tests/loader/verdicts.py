@@ -20,7 +20,7 @@ _NO_FUNCTION = re.compile(
 _NO_DLL = re.compile(r"Library (\S+) \(which is needed by ")
 _SYSTEM_VERSION = re.compile(r"(?:GLIBC|GLIBCXX|CXXABI|GCC|GOMP)_[0-9.]+")
 DIED = "died"
-TIMED_OUT = "timed out"
+NOT_DECIDED = "not decided"
 
 
 class Verdict(StrEnum):
@@ -31,8 +31,9 @@ class Verdict(StrEnum):
     UNNAMED = "does not load, as predicted, but for a reason that is not named"
     HOST = "decided by the host's glibc or libstdc++"
     OTHER = "decided by another package's library"
+    SCOPE = "decided by the library of its wheel that opens it"
     ABORTS = "loads, then aborts in an initialiser; layouts have changed"
-    UNDECIDED = "not decided: the loader took too long"
+    UNDECIDED = "not decided: the loader took too long, or did not run"
     NO_DATA = "no data for this release"
     WRONG = "wrong"
 
@@ -44,7 +45,7 @@ class Verdict(StrEnum):
     @property
     def compared(self) -> bool:
         """Whether a prediction and an answer stand against each other."""
-        return self not in (Verdict.NO_DATA, Verdict.UNDECIDED)
+        return self not in (Verdict.NO_DATA, Verdict.UNDECIDED, Verdict.SCOPE)
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,11 @@ def wine_error(log: str, decisive: frozenset[str]) -> str:
 
 
 def compare(
-    cell: Cell, outcome: Outcome, siblings: Iterable[Cell] = (), cuda: Collection[str] = ()
+    cell: Cell,
+    outcome: Outcome,
+    siblings: Iterable[Cell] = (),
+    cuda: Collection[str] = (),
+    scope: Collection[str] = (),
 ) -> Verdict:
     """Compare a cell of the matrix with what the loader did.
 
@@ -134,18 +139,31 @@ def compare(
         outcome: What the loader did with both.
         siblings: The predictions for the libraries of its wheel that the library needs.
         cuda: The stems of CUDA's libraries.
+        scope: For a library that others of its wheel need, what the wheel's libraries export:
+            it finds them in the scope of the one that opens it, but not by itself.
     """
     if cell.status is ReleaseStatus.UNKNOWN:
         return Verdict.NO_DATA
-    if outcome.error.startswith(TIMED_OUT):
+    elsewhere = _decided_elsewhere(outcome, cuda, scope)
+    if elsewhere:
+        return elsewhere
+    if cell.status in LOADING:
+        return _loads(cell, outcome)
+    return _breaks(cell, outcome, siblings)
+
+
+def _decided_elsewhere(
+    outcome: Outcome, cuda: Collection[str], scope: Collection[str]
+) -> Verdict | None:
+    """Return what else than torch decides whether a library loads."""
+    if outcome.error.startswith(NOT_DECIDED):
         return Verdict.UNDECIDED
     if outcome.about_the_host:
         return Verdict.HOST
     if any(is_of_others(name, cuda) for name in outcome.missing_libraries):
         return Verdict.OTHER
-    if cell.status in LOADING:
-        return _loads(cell, outcome)
-    return _breaks(cell, outcome, siblings)
+    symbols = outcome.missing_symbols
+    return Verdict.SCOPE if symbols and all(name in scope for name in symbols) else None
 
 
 def _loads(cell: Cell, outcome: Outcome) -> Verdict:

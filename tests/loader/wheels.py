@@ -13,7 +13,9 @@ from torch_abi_audit.model import Format, Library, TargetReport
 _CUDA_NAME = re.compile(r"_{0,2}(?:cu[A-Z_a-z]|p?nccl|nv[A-Za-z])\w+")
 _PYTHON_NAME = re.compile(r"_?Py[A-Z_]\w*")
 # Names in torch's namespaces are never another package's.
-_OF_TORCH = re.compile(r"(?:2at|3c10|5torch|6caffe2)(?![0-9a-z])|@(?:at|c10|torch|caffe2)@@")
+OF_TORCH = re.compile(
+    r"_Z(?:T[A-Za-z]n?[0-9]*_?|GV)?N[KVrRO]*(?:2at|3c10|5torch|6caffe2)|.*@(?:at|c10|torch|caffe2)@@"
+)
 DRIVER = ("libcuda.so.1", "libnvidia-ml.so.1")
 
 
@@ -53,6 +55,15 @@ def nearest(path: str, others: Iterable[str]) -> str | None:
         return -len(set(parents) & set(theirs)), len(theirs), other
 
     return min(others, key=distance, default=None)
+
+
+def opening_scope(report: TargetReport, path: str) -> frozenset[str]:
+    """Return what a wheel exports, for a library that others of the wheel need; else nothing."""
+    libraries = {item.path: item.library for item in report.libraries}
+    names = libraries[path].names(path)
+    if not any(names & set(library.needed) for library in libraries.values()):
+        return frozenset()
+    return frozenset(symbol.name for library in libraries.values() for symbol in library.exports)
 
 
 def imports(libraries: Iterable[Library]) -> Iterator[tuple[Library, str, str | None, str | None]]:
@@ -137,7 +148,7 @@ def other_stubs(
                 importer.format is Format.ELF
                 and version is None
                 and name not in defined
-                and not _OF_TORCH.search(name)
+                and not OF_TORCH.match(name)
                 and not exported(name)
             )
         }

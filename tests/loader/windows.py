@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 from tests.loader.draw import pip, pip_options
 from tests.loader.machines import Request
 from tests.loader.stubs import Stub, build_pe
-from tests.loader.verdicts import DIED, TIMED_OUT, Outcome, wine_error
+from tests.loader.verdicts import DIED, NOT_DECIDED, Outcome, wine_error
 
 SOURCE = Path(__file__).with_name("probe.c")
 COMPILER = "x86_64-w64-mingw32-gcc"
@@ -40,12 +41,16 @@ class Windows:
     def __init__(self, cache: Path) -> None:
         self._folder = cache / "wine"
         # The program's own folder is searched too: Microsoft's runtime lies beside it.
-        self._probe = self._folder / "bin" / "probe.exe"
+        beside = self._folder / "bin"
+        digest = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]
+        self._probe = beside / f"probe-{digest}.exe"
         self._pythons = self._folder / "python"
-        self._runtime: list[str] = []
+        if not beside.exists():
+            self._make_runtime(beside)
         if not self._probe.exists():
-            self._make_bin()
-        self._runtime = sorted(path.stem for path in self._probe.parent.glob("*.dll"))
+            command = [COMPILER, "-municode", "-O1", "-o", str(self._probe), str(SOURCE)]
+            subprocess.run(command, check=True)
+        self._runtime = sorted(path.stem for path in beside.glob("*.dll"))
         if not self._pythons.exists():
             self._make_pythons()
         prefix = self._folder / "prefix"
@@ -59,14 +64,12 @@ class Windows:
         if not prefix.exists():
             self._wine("wineboot", "-i")
 
-    def _make_bin(self) -> None:
-        part = self._folder / "bin.part"
+    def _make_runtime(self, folder: Path) -> None:
+        part = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         self._extract(RUNTIME, part, "311", lambda name: name.endswith(".dll"))
-        command = [COMPILER, "-municode", "-O1", "-o", str(part / "probe.exe"), str(SOURCE)]
-        subprocess.run(command, check=True)
-        part.rename(self._probe.parent)
+        part.rename(folder)
 
     def _make_pythons(self) -> None:
         part = self._folder / "python.part"
@@ -161,7 +164,11 @@ class Windows:
         try:
             output, log = self._wine(*arguments)
         except subprocess.TimeoutExpired:
-            return TIMED_OUT
-        said = output.strip()
+            return f"{NOT_DECIDED}: it takes too long"
+        started, *said = output.splitlines() or [""]
         missing = wine_error(log, decisive)
-        return missing if missing or said == "loaded" else f"{DIED}: {said or 'without a word'}"
+        if started != "started":
+            return f"{NOT_DECIDED}: Wine does not run the program"
+        if missing or said == ["loaded"]:
+            return missing
+        return f"{DIED}: {' '.join(said) or 'without a word'}"
