@@ -38,6 +38,7 @@ def test_packages_beside_torch_for_macos(
         "status": "links",
         "layout": "unchanged",
         "reasons": [],
+        "libstdcxx": None,
         "remedy": None,
     }
     assert here["torchaudio"]["status"] == "breaks"

@@ -124,7 +124,12 @@ def test_the_pinned_release_of_an_unstable_wheel_links(
     _, target = audit(download("torchvision==0.24.1", platform), capsys)
     assert target["claims"]["requires_torch"] == "==2.9.1"
     cells = target["torch"]["releases"]
-    assert cells["2.9.1"] == {"status": "links", "layout": "unchanged", "reasons": []}
+    assert cells["2.9.1"] == {
+        "status": "links",
+        "layout": "unchanged",
+        "reasons": [],
+        "libstdcxx": None,
+    }
     assert cells["2.10.0"]["status"] == "breaks"
 
 

@@ -138,6 +138,8 @@ TRUTHS = {
             ("torch-undeclared", None),
             ("leaked-libstdcxx-symbol", None),
             ("cuda-build-required", None),
+            # libheif, which neither the wheel nor anything that it declares has.
+            ("needed-library-missing", "torchcodec/libtorchcodec_heic.so"),
         ],
         loads=SINCE["2.11.0"],
         torch={
@@ -376,7 +378,12 @@ def test_alternatives_are_said(capsys: pytest.CaptureFixture[str]) -> None:
 def test_cuda_is_named_cell_by_cell(capsys: pytest.CaptureFixture[str]) -> None:
     _, target = audit(download("xformers==0.0.35"), capsys)
     cells = target["torch"]["releases"]
-    assert cells["2.10.0"] == {"status": "guaranteed", "layout": None, "reasons": []}
+    assert cells["2.10.0"] == {
+        "status": "guaranteed",
+        "layout": None,
+        "reasons": [],
+        "libstdcxx": None,
+    }
     for release in SINCE["2.11.0"]:
         assert cells[release]["status"] == "breaks"
         (reason,) = cells[release]["reasons"]
