@@ -14,6 +14,7 @@ from torch_abi_audit.model import (
     BuiltWith,
     Cause,
     Cell,
+    Conclusion,
     Environment,
     Floor,
     LayoutChange,
@@ -28,6 +29,7 @@ from torch_abi_audit.verdict.environment import (
     conclude_environment,
     good_releases,
     remedy,
+    with_failure,
 )
 
 TORCH = ("libtorch_cpu.so",)
@@ -352,3 +354,13 @@ def test_what_loads_passes_where_it_is_strict() -> None:
 def test_changed_layouts_fail_where_it_is_strict() -> None:
     found = conclude_environment([package(CHANGED)], 0, HERE, CATALOG, strict=True)
     assert (found.word, found.exit_code) == ("failed", 1)
+
+
+def test_another_failure_of_a_run() -> None:
+    """What could not be read goes before what fails."""
+    unread = Conclusion("error", "one could not be audited", 2)
+    assert with_failure(unread, "ignores are stale") == unread._replace(
+        why="one could not be audited; ignores are stale"
+    )
+    found = with_failure(Conclusion("passed", "all load", 0), "ignores are stale")
+    assert found == Conclusion("failed", "all load; ignores are stale", 1)
