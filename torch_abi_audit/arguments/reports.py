@@ -9,6 +9,7 @@ from torch_abi_audit.report.outputs import ReportFormat
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
 TABLE_FORMATS = (
     ReportFormat.TEXT,
@@ -21,29 +22,7 @@ TABLE_FORMATS = (
 def add_reports(parser: argparse.ArgumentParser) -> None:
     """Add the options of reports."""
     output = parser.add_argument_group("reports")
-    output.add_argument(
-        "--format",
-        type=choice(ReportFormat),
-        choices=list(ReportFormat),
-        default=ReportFormat.TEXT,
-        help="the format of the printed report (default: text)",
-    )
-    output.add_argument(
-        "--json",
-        action="store_const",
-        const=ReportFormat.JSON,
-        dest="format",
-        help="the same as --format json",
-    )
-    output.add_argument(
-        "-o",
-        "--output",
-        type=destination,
-        action="append",
-        default=[],
-        metavar="FORMAT=FILE",
-        help="also write a report to a file; may be given several times",
-    )
+    _add_formats(output, tuple(ReportFormat), printed="the printed report", written="a report")
     output.add_argument(
         "--github-summary",
         action="store_true",
@@ -61,23 +40,35 @@ def add_reports(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print every symbol, note and library, also of clean wheels",
     )
-    output.add_argument(
-        "--color",
-        choices=COLORS,
-        default="auto",
-        help="when to use colors (default: auto, on a terminal unless NO_COLOR is set)",
-    )
+    _add_color(output)
 
 
 def add_tables(parser: argparse.ArgumentParser) -> None:
     """Add the options of what is a table, and no report of targets."""
     output = parser.add_argument_group("output")
+    _add_formats(output, TABLE_FORMATS, printed="what is printed", written="it")
+    output.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    _add_color(output)
+    parser.set_defaults(github_summary=False, verbose=False, all=False)
+
+
+def _add_formats(
+    output: argparse._ArgumentGroup, formats: Sequence[ReportFormat], *, printed: str, written: str
+) -> None:
+    """Add the options that choose formats.
+
+    Args:
+        output: The group of options.
+        formats: Those that can be printed.
+        printed: What their help calls what is printed.
+        written: What it calls what is written to a file.
+    """
     output.add_argument(
         "--format",
         type=choice(ReportFormat),
-        choices=TABLE_FORMATS,
+        choices=formats,
         default=ReportFormat.TEXT,
-        help="the format of what is printed (default: text)",
+        help=f"the format of {printed} (default: text)",
     )
     output.add_argument(
         "--json",
@@ -93,13 +84,14 @@ def add_tables(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FORMAT=FILE",
-        help="also write it to a file; may be given several times",
+        help=f"also write {written} to a file; may be given several times",
     )
-    output.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+
+
+def _add_color(output: argparse._ArgumentGroup) -> None:
     output.add_argument(
         "--color",
         choices=COLORS,
         default="auto",
         help="when to use colors (default: auto, on a terminal unless NO_COLOR is set)",
     )
-    parser.set_defaults(github_summary=False, verbose=False, all=False)
