@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 from tests.servers import Server
 from torch_abi_audit.archive import remote
-from torch_abi_audit.commands import index, records, survey
+from torch_abi_audit.commands import index, records
 from torch_abi_audit.index.connections import Limits
 from torch_abi_audit.index.session import Session
 from torch_abi_audit.published import task
@@ -43,7 +43,7 @@ def without_settings(patch: pytest.MonkeyPatch, folder: Path) -> None:
 def be_quick(patch: pytest.MonkeyPatch) -> None:
     """Give servers little time; only of what is read in this process, with `-j 1`."""
     quick = partial(Session, limits=QUICK)
-    modules: list[ModuleType] = [index, records, survey]
+    modules: list[ModuleType] = [index, records]
     for module in modules:
         patch.setattr(module, "Session", quick)
     patch.setattr(task, "_session", lru_cache(partial(_quick_session, quick)))

@@ -64,13 +64,9 @@ def add_checking(parser: argparse.ArgumentParser) -> None:
         help="fail for ignores and migrating entries that have expired, or match something that no"
         " longer needs them; with =all also for those that match no library at all",
     )
-    parser.add_argument(
-        "--limit",
-        type=parsed(parse_limit),
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help=f"raise or lower what an audit may take: {', '.join(LIMITS)}; K, M and G are powers"
+    add_limit(
+        parser,
+        f"raise or lower what an audit may take: {', '.join(LIMITS)}; K, M and G are powers"
         " of 1024",
     )
     configuration = parser.add_mutually_exclusive_group()
@@ -82,6 +78,18 @@ def add_checking(parser: argparse.ArgumentParser) -> None:
     )
     configuration.add_argument(
         "--no-config", action="store_true", help="do not read any configuration"
+    )
+
+
+def add_limit(parser: argparse.ArgumentParser, said: str) -> None:
+    """Add the option that sets limits; `said` is its help."""
+    parser.add_argument(
+        "--limit",
+        type=parsed(parse_limit),
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help=said,
     )
 
 

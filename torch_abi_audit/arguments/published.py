@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.arguments.checking import add_checking, add_deciding, add_judging
+from torch_abi_audit.arguments.checking import (
+    add_checking,
+    add_deciding,
+    add_judging,
+    add_limit,
+)
 from torch_abi_audit.arguments.parser import Parser, parsed
 from torch_abi_audit.arguments.reports import add_reports, add_tables
-from torch_abi_audit.budget import parse_limit
 from torch_abi_audit.config import parse_release
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.published.engine import DEFAULT_JOBS, MOST_JOBS
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     import argparse
 
 _MOST_DIGITS = 7
+_LIMIT_HELP = "raise or lower what reading a wheel may take; as of an audit"
 
 
 def make_index_parser() -> Parser:
@@ -168,7 +173,7 @@ def make_compat_parser() -> Parser:
     _add_selection(parser, HOST)
     add_sources(parser)
     add_tables(parser)
-    _add_limits(parser)
+    add_limit(parser, _LIMIT_HELP)
     return parser
 
 
@@ -201,20 +206,8 @@ def make_survey_parser() -> Parser:
         " their credentials: use tls:// for it (default: a cluster on this machine)",
     )
     add_tables(parser)
-    _add_limits(parser)
+    add_limit(parser, _LIMIT_HELP)
     return parser
-
-
-def _add_limits(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--limit",
-        type=parsed(parse_limit),
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="raise or lower what reading a wheel may take; as of an audit",
-    )
-    parser.set_defaults(verify=False)
 
 
 def make_cache_parser() -> Parser:

@@ -102,16 +102,17 @@ class Reader(NamedTuple):
 
 
 @contextmanager
-def reading(way: Way, folder: Path | None) -> Iterator[Reader]:
-    """Read in processes of this machine, through a cache.
+def reading(way: Way, folder: Path | None, engine: Engine | None = None) -> Iterator[Reader]:
+    """Read through a cache.
 
     Args:
         way: How wheels are read.
         folder: Where the cache is; None for none.
+        engine: What reads; by default processes of this machine.
     """
     with (
         Session(way.sources) as session,
         Cache(folder, complain) as cache,
-        make_engine(way.jobs, MANY) as engine,
+        engine or make_engine(way.jobs, MANY) as running,
     ):
-        yield Reader(way.sources, session, Records(way, engine, cache))
+        yield Reader(way.sources, session, Records(way, running, cache))

@@ -12,12 +12,11 @@ from torch_abi_audit.abi import demangler
 from torch_abi_audit.budget import Limits
 from torch_abi_audit.catalog import load_catalog
 from torch_abi_audit.commands.messages import complain, refuse
-from torch_abi_audit.commands.published import MANY, Way, ask, cache_of, sources_of
-from torch_abi_audit.commands.records import Records
+from torch_abi_audit.commands.published import Way, cache_folder, sources_of
+from torch_abi_audit.commands.records import reading
 from torch_abi_audit.commands.tables import table_destinations, today, write_tables
 from torch_abi_audit.errors import AuditError, reason_of
-from torch_abi_audit.index.session import Session
-from torch_abi_audit.published.engine import DaskEngine, make_engine
+from torch_abi_audit.published.engine import DaskEngine
 from torch_abi_audit.published.select import (
     HOST,
     Wanted,
@@ -40,8 +39,8 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.arguments.parser import Parser
     from torch_abi_audit.commands.published import Asked
+    from torch_abi_audit.commands.records import Records
     from torch_abi_audit.index.pages import IndexFile
-    from torch_abi_audit.published.engine import Engine
     from torch_abi_audit.survey.wheel import WheelRecord
 
 _MOST_BYTES = 1 << 20
@@ -55,7 +54,7 @@ def run(options: argparse.Namespace, parser: Parser) -> int:
         platforms = parse_platforms(HOST) if options.platforms is None else options.platforms
         requirements = read_names(options.file)
         sources, to = sources_of(options), table_destinations(options)
-        engine = _engine(options)
+        engine = DaskEngine(options.scheduler, options.jobs) if options.engine == "dask" else None
     except AuditError as error:
         return refuse(str(error))
     if not demangler.AVAILABLE:
@@ -63,15 +62,14 @@ def run(options: argparse.Namespace, parser: Parser) -> int:
     catalog = load_catalog()
     limits = Limits().with_values(dict(options.limit))
     wanted = Wanted(platforms, options.python, options.latest)
-    with engine, cache_of(options) as cache:
-        with Session(sources) as session:
-            asked: dict[str, Asked] = {
-                canonicalize_name(item.requirement.name): item
-                for item in ask(requirements, sources, session, wanted)
-            }
-        records = Records(Way(sources, limits, options.jobs), engine, cache)
-        read = _read(asked, records, quiet=options.quiet)
-    failed = records.failed
+    way = Way(sources, limits, options.jobs)
+    with reading(way, cache_folder(options), engine) as reader:
+        asked: dict[str, Asked] = {
+            canonicalize_name(item.requirement.name): item
+            for item in reader.ask(requirements, wanted)
+        }
+        read = _read(asked, reader.records, quiet=options.quiet)
+    failed = reader.records.failed
     for item in asked.values():
         for line in item.errors:
             complain(f"{item.requirement}: {line}")
@@ -113,12 +111,6 @@ def read_names(path: Path) -> list[Requirement]:
     if not found:
         raise AuditError(f"{path}: names no package")
     return [*found.values()]
-
-
-def _engine(options: argparse.Namespace) -> Engine:
-    if options.engine == "dask":
-        return DaskEngine(options.scheduler, options.jobs)
-    return make_engine(options.jobs, MANY)
 
 
 def _read(
