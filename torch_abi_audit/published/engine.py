@@ -98,6 +98,11 @@ class ProcessEngine:
             self._pool.shutdown(wait=False, cancel_futures=True)
         for process in self._started.values():
             process.terminate()  # what it reads is of no use to anyone any more
+        last = time.monotonic() + 2 * _GRACE
+        for process in self._started.values():
+            process.join(max(0.0, last - time.monotonic()))
+            if process.is_alive():
+                process.kill()
 
     def run(self, tasks: Iterable[Task]) -> Iterator[tuple[int, Outcome]]:
         """See `Engine`."""
@@ -169,19 +174,18 @@ def _begin() -> None:
         def follow() -> None:
             parent.join()
             os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(2 * _GRACE)
+            os._exit(1)
 
         threading.Thread(target=follow, daemon=True).start()
 
 
 def _end(*_: object) -> None:
     """End a process soon: a wheel that it was downloading is deleted first."""
-    threading.Thread(target=_leave, daemon=True).start()
+    # The pool asks again, and could interrupt what ends it. Of the clock's signal it dies.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, _GRACE)
     sys.exit(1)  # out of the task; the pool would go on with the next
-
-
-def _leave() -> None:
-    time.sleep(_GRACE)
-    os._exit(1)
 
 
 class DaskEngine:
