@@ -223,6 +223,7 @@ def test_the_driver_is_a_fact(name: str) -> None:
         *("kernel32.dll", "api-ms-win-crt-heap-l1-1-0.dll", "ext-ms-win-x-l1-1-0.dll"),
         *("msvcp140.dll", "vcruntime140_1.dll", "vcruntime140_threads.dll", "vcomp140.dll"),
         *("msvcrt.dll", "ucrtbase.dll", "dbghelp.dll", "d3d11.dll", "opengl32.dll"),
+        *("d3d12.dll", "dxcore.dll", "combase.dll", "windows.ui.xaml.dll"),
     ],
 )
 def test_dlls_of_windows(name: str) -> None:
