@@ -17,6 +17,8 @@ _RUNS = r"(\d[\d.]*(?:-\d[\d.]*)?(?:, \d[\d.]*(?:-\d[\d.]*)?)*)"
 _LOADS = re.compile(
     rf"loads on (?:CUDA builds of )?torch {_RUNS}( and newer)?( without ABI guarantee)?(?=[,;]|$)"
 )
+_ONLY_ON = re.compile(rf"\bloads (only )?on torch {_RUNS}, but ")
+_NOWHERE = "does not load on any known torch release"
 _NOT_ON = re.compile(rf"not on {_RUNS}, allowed by")
 _PASSING = ("safe", "pinned", "not-applicable")
 
@@ -26,6 +28,7 @@ def contradictions(target: Mapping[str, Any]) -> list[str]:
     return [
         *_of_verdict(target),
         *_of_sentence(target),
+        *_of_unpinned(target),
         *_of_fix(target),
         *_of_host(target),
         *_of_missing(target),
@@ -83,6 +86,21 @@ def _of_sentence(target: Mapping[str, Any]) -> Iterator[str]:
         yield f"allowed and not loading: {sorted(map(str, missed))}; said: {sentence}"
     if not_on and _releases(not_on[1], known) != missed:
         yield f"not on {not_on[1]}, and the matrix says {sorted(map(str, missed))}"
+
+
+def _of_unpinned(target: Mapping[str, Any]) -> Iterator[str]:
+    row = target["torch"]["releases"]
+    known = list(map(Version, row))
+    loads = {Version(r) for r, cell in row.items() if cell["status"] in ("guaranteed", "links")}
+    for finding in (*target["findings"], *target["ignored"]):
+        if finding["rule"] != "torch-unpinned":
+            continue
+        said = _ONLY_ON.search(finding["message"])
+        if (_releases(said[2], known) if said else set()) != loads:
+            yield f"loads on {sorted(map(str, loads))}; said: {finding['message']}"
+        decided = any(cell["status"] != "unknown" for cell in row.values())
+        if (_NOWHERE in finding["message"]) != (decided and not loads):
+            yield f"loads nowhere; said: {finding['message']}"
 
 
 def _of_fix(target: Mapping[str, Any]) -> Iterator[str]:

@@ -66,6 +66,12 @@ def short(release: Version) -> str:
     return ".".join(map(str, release.release if release.micro else release.release[:2]))
 
 
+def either(releases: Sequence[Version]) -> str:
+    """Return releases of which it is one: ``2.10 or 2.11``; one alone as it is, with its patch."""
+    series = dict.fromkeys(f"{release.major}.{release.minor}" for release in releases)
+    return " or ".join(series if len(releases) > 1 else map(str, releases))
+
+
 def first_of(names: Sequence[str]) -> str:
     """Return ``a.so and 2 more``: the first of some names, and how many there are besides."""
     return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")

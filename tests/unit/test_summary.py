@@ -199,20 +199,26 @@ def test_headlines_name_no_files() -> None:
 
 
 @pytest.mark.parametrize(
-    ("torch", "said"),
+    ("torch", "built", "said"),
     [
         (
             "==2.14.*",
+            ["2.14.0", "2.14.1"],
             "(the release that it was built with; with it the wheel is pinned, and passes)",
         ),
-        (None, "(with it the wheel is pinned, and passes)"),  # new tags are of no release
+        # It was built with one of them, and the pin may be the other.
+        ("==2.14.*", ["2.14.1", "2.15.0"], "(with it the wheel is pinned, and passes)"),
+        # New tags are of no release.
+        (None, ["2.14.1"], "(with it the wheel is pinned, and passes)"),
     ],
 )
-def test_only_a_pin_is_the_release_that_it_was_built_with(torch: str | None, said: str) -> None:
+def test_only_a_pin_is_the_release_that_it_was_built_with(
+    torch: str | None, built: list[str], said: str
+) -> None:
     (target,) = _run()["targets"]
     changed: Any = {
         **target,
-        "torch": {**target["torch"], "built_with": {"sign": "assertions"}},
+        "torch": {**target["torch"], "built_with": {"sign": "assertions", "releases": built}},
         "fix": {
             "metadata": {"requires_torch": torch, "requires_python": None, "tags": None},
             "lines": ["line"],

@@ -139,11 +139,11 @@ def test_the_oldest_of_all_environments_counts() -> None:
                 ' "torch==2.10.*" or "torch==2.11.*"'
             ),
         ),
-        # What CUDA is in the way of is not what it can't be linked with, and not advised.
+        # What CUDA is in the way of it does not load on, as the matrix has it.
         (
             library("_ZN2at3newEv", needed=(*TORCH, "libcudart.so.12")),
             "torch>=2.9,<2.12",
-            " and loads only on torch 2.10-2.11, but the metadata allows torch 2.9-2.11",
+            " and loads only on torch 2.10, but the metadata allows torch 2.9-2.11",
             'dependencies = ["torch==2.10.*"]',
         ),
         (NEW, "torch>=2.9.0,<2.10", None, None),
@@ -170,8 +170,16 @@ def test_unpinned(item: Library, torch: str, said: str | None, fix: str | None) 
 @pytest.mark.parametrize(
     ("built", "said"),
     [
-        (BuiltWith((Version("2.10.0"),), Sign.ASSERTIONS), " (built with torch 2.10)"),
+        (BuiltWith((Version("2.10.0"),), Sign.ASSERTIONS), " (built with torch 2.10.0)"),
         (BuiltWith((Version("2.9.1"),), Sign.NAME), " (built with torch 2.9.1)"),
+        (
+            BuiltWith((Version("2.9.1"), Version("2.10.0")), Sign.ASSERTIONS),
+            " (built with torch 2.9 or 2.10)",
+        ),
+        (
+            BuiltWith((Version("2.9.0"), Version("2.9.1")), Sign.ASSERTIONS),
+            " (built with torch 2.9)",
+        ),
         (BuiltWith((), Sign.DATE, newest=Version("2.10.0")), ""),  # only narrows it
         (None, ""),
     ],

@@ -35,6 +35,7 @@ from torch_abi_audit.rules import TORCH_UNUSED, UNSTABLE_ABI
 from torch_abi_audit.wording import (
     count,
     does,
+    either,
     first_of,
     join,
     last_part,
@@ -360,11 +361,8 @@ def _built_with(built: BuiltWithDocument) -> str:
     dated = f"dated {built['date']}" if built["date"] else ""
     if built["sign"] == Sign.DATE:
         return f"torch {built['newest']} or older ({dated})"
-    series = {release.rpartition(".")[0]: release for release in built["releases"]}
-    several = len(built["releases"]) > len(series)
-    names = series if several or len(series) > 1 else built["releases"]
     signs = filter(None, (_SIGNS_OF_BUILD[Sign(built["sign"])], dated))
-    return f"torch {' or '.join(names)} ({', '.join(signs)})"
+    return f"torch {either(list(map(Version, built['releases'])))} ({', '.join(signs)})"
 
 
 _SIGNS_OF_BUILD = {
@@ -707,7 +705,8 @@ def fix_lines(target: TargetDocument) -> list[tuple[str, str]]:
         built, what = target["torch"]["built_with"], ""
         pins = plan["metadata"] is not None and plan["metadata"]["requires_torch"] is not None
         if pins and plan["verdict"] == Verdict.PINNED and built and built["sign"] != Sign.DATE:
-            what = "the release that it was built with; "
+            one = " or " not in either(list(map(Version, built["releases"])))
+            what = "the release that it was built with; " if one else ""
         lines.append(("", f"({what}with it the wheel is {plan['verdict']}, and passes)"))
         lines.append(("", "or let `torch-abi-audit repair WHEEL` write that wheel"))
     elif plan["why_not"]:

@@ -38,7 +38,7 @@ from torch_abi_audit.rules.checked import (
 )
 from torch_abi_audit.rules.evidence import lacking, requirements, symbols, tags
 from torch_abi_audit.rules.registry import TORCH_UNUSED, Hit, require, rule
-from torch_abi_audit.wording import join, ranges, short, unique
+from torch_abi_audit.wording import either, join, ranges, short, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -165,7 +165,7 @@ def torch_unpinned(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     if not is_unconfined(subject, catalog):
         return
     row = subject.matrix.row
-    loading = [release for release, cell in row.items() if cell.loads_but_for_cuda]
+    loading = [release for release, cell in row.items() if cell.status in LOADING]
     known = [cell for cell in row.values() if cell.status is not ReleaseStatus.UNKNOWN]
     if loading:
         only = "only " if len(loading) < len(known) else ""
@@ -176,7 +176,7 @@ def torch_unpinned(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     else:
         loads = ""
     yield Hit(
-        f"the wheel uses the unstable ABI{_of_build(subject, catalog)}{loads}, but"
+        f"the wheel uses the unstable ABI{_of_build(subject)}{loads}, but"
         f" {_allowed(subject, catalog)}",
         libraries=unique(i.path for i in subject.libraries if i.torch.abi is TorchAbi.UNSTABLE),
         evidence=(*requirements(subject.demands), *_beyond(subject, catalog)),
@@ -184,12 +184,12 @@ def torch_unpinned(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     )
 
 
-def _of_build(subject: Subject, catalog: Catalog) -> str:
+def _of_build(subject: Subject) -> str:
     """Say which release a target was built with, if known."""
     built = subject.built_with
     if built is None or built.sign is Sign.DATE or not built.releases:
         return ""
-    return f" (built with torch {ranges(built.releases, catalog.published)})"
+    return f" (built with torch {either(built.releases)})"
 
 
 def _pin(subject: Subject, catalog: Catalog) -> Fix | None:
