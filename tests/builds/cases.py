@@ -215,7 +215,7 @@ def _of_the_linker(target: str | None) -> Iterable[Case]:
     yield Case(
         "repaired-bundling",
         stable(target, auditwheel=()),
-        frozenset({_UNDERSTATED, "bundled-libtorch", "torch-symbol-missing"}),
+        frozenset({_UNDERSTATED, "bundled-libtorch"}),
         changes=(
             Change(
                 "bundled-libtorch",

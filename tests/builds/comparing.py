@@ -51,10 +51,7 @@ def disagreements(
     for item in report["libraries"]:
         if item["path"] in outcome.errors:
             error = outcome.errors[item["path"]]
-            # A second copy of libtorch ends the process before the loader names a symbol.
-            died = "bundled-libtorch" in rules(report) and error.startswith("died")
-            if not died:
-                yield from _of_the_loader(item["path"], item["torch"]["releases"][public], error)
+            yield from _of_the_loader(item["path"], item["torch"]["releases"][public], error)
     whole = cell(report, release)
     right = outcome.returned == expected
     if whole["status"] == "breaks" and outcome.returned is not None:
@@ -73,6 +70,9 @@ def _of_the_loader(path: str, said: Mapping[str, Any], error: str) -> Iterator[s
     if said["status"] == "breaks":
         if not error:
             yield f"{path}: breaks, but it loads"
+        elif any(reason["cause"] == "copy" for reason in said["reasons"]):
+            if not error.startswith("died"):
+                yield f"{path}: breaks for a second libtorch, but the loader says: {error}"
         elif not any(reason["name"] in error for reason in said["reasons"]):
             names = ", ".join(reason["name"] for reason in said["reasons"])
             yield f"{path}: breaks for {names}, but the loader says: {error}"

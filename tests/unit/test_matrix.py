@@ -165,6 +165,54 @@ def test_a_sibling_that_breaks_breaks_those_that_need_it() -> None:
     )
 
 
+HASHED = "libtorch_cpu-872a1bfe.so"
+
+
+@pytest.mark.parametrize("path", [f"x.libs/{HASHED}", "x.libs/libtorch_python-0a1b2c3d.so"])
+def test_a_second_libtorch_ends_the_process(path: str) -> None:
+    """Its operators are registered twice: built, repaired and loaded with torch 2.13.0."""
+    name = path.rpartition("/")[2]
+    found = matrix(
+        {
+            "x/_C.so": library("torch_ten", "f", needed=("libmid.so",)),
+            "x/libmid.so": library(exports=("f",), needed=(name,)),
+            path: library(exports=("torch_ten",), soname=name),
+            "x/alone.so": library("torch_ten", needed=(CPU,)),
+        }
+    )
+    assert letters(found.libraries["x/_C.so"]) == "-----"
+    why = "a second libtorch, which ends the process beside torch's own"
+    assert {cell.reasons for cell in found.libraries["x/_C.so"].values()} == {
+        (Reason(Cause.COPY, path, why),)
+    }
+    assert letters(found.libraries["x/alone.so"]) == "---GG"
+
+
+@pytest.mark.parametrize(
+    ("names", "row"),
+    [(("_ZN3c104warnEv", "_ZN3c105oneEv"), "lllll"), (("_ZN3c105otherEv",), "-----")],
+)
+def test_a_second_libc10_provides_what_it_exports(names: tuple[str, ...], row: str) -> None:
+    copy = "libc10-52d951ec.so"
+    found = matrix(
+        {
+            "x/_C.so": library("_ZN2at6TensorD1Ev", *names, needed=(CPU, copy)),
+            f"x.libs/{copy}": library(exports=("_ZN3c104warnEv", "_ZN3c105oneEv"), soname=copy),
+        }
+    )
+    assert letters(found.libraries["x/_C.so"]) == row
+
+
+def test_a_copy_with_torchs_own_name_is_not_loaded() -> None:
+    found = matrix(
+        {
+            "x/_C.so": library("torch_ten", needed=(CPU,)),
+            f"x/lib/{CPU}": library(exports=("torch_ten",), soname=CPU),
+        }
+    )
+    assert letters(found.libraries["x/_C.so"]) == "---GG"
+
+
 def test_torch_is_reached_through_a_sibling() -> None:
     found = matrix(
         {

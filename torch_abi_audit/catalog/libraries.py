@@ -15,6 +15,7 @@ _HASH = r"(?:[-.][0-9a-f]{6,64})?"
 _TORCH_LIBRARY = re.compile(
     rf"lib{_STEM}{_HASH}(?:\.so(?:\.[0-9.]+)?|(?:\.[0-9.]+)?\.dylib)|{_STEM}{_HASH}\.dll"
 )
+_RENAMED = re.compile(r"[-.][0-9a-f]{6,64}(?=\.)")
 # CUDA's libraries as named on Linux and Windows, with their interface number.
 _CUDA_LIBRARY = re.compile(
     r"lib(?P<linux>cu[a-zA-Z]+|nv[a-zA-Z]+|npp[a-z]+|nccl)\.so\.(?P<number>[0-9]+)[0-9.]*"
@@ -41,6 +42,17 @@ _DRIVER = frozenset(
 def is_torch_library(name: str) -> bool:
     """Whether a needed name, soname or filename is one of torch's own libraries."""
     return _TORCH_LIBRARY.fullmatch(name) is not None
+
+
+@lru_cache(maxsize=4096)
+def renamed_torch_library(name: str) -> str | None:
+    """Return what a needed name with the hash of a bundling tool is a copy of; None for others.
+
+    >>> renamed_torch_library("libtorch_cpu-872a1bfe.so")
+    'libtorch_cpu.so'
+    """
+    plain = _RENAMED.sub("", name)
+    return plain if plain != name and is_torch_library(plain) else None
 
 
 def is_driver(name: str) -> bool:

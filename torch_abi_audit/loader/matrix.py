@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch_abi_audit.catalog.libraries import cuda_library, is_torch_library
 from torch_abi_audit.claims.manylinux import LIBSTDCXX, newest_above
 from torch_abi_audit.loader.alternatives import find_alternatives
+from torch_abi_audit.loader.copies import Copies, find_copies
 from torch_abi_audit.loader.graph import is_absolute
 from torch_abi_audit.model import (
     MAIN_EXECUTABLE,
@@ -94,6 +95,7 @@ def make_matrix(
     limit = min(_MAX_REASONS, max(_MIN_REASONS, shown))
     chosen: dict[tuple[str, tuple[int, int]], LoadGraph] = {}
     libstdcxx = {(item.library.arch, item.path): _libstdcxx_versions(item) for item in items}
+    copies = {arch: find_copies(graph) for arch, graph in graphs.items()}
     for release in catalog.releases if users else ():
         # Only alternatives make the load graph depend on the release.
         series = (release.major, release.minor)
@@ -105,7 +107,7 @@ def make_matrix(
                 chosen[arch, series] = graphs[arch].without(hidden)
             graph = chosen.get((arch, series), graphs[arch])
             versions = {path: libstdcxx[arch, path] for path in of_machine}
-            machine = _Machine(of_machine, graph, versions)
+            machine = _Machine(of_machine, graph, versions, copies[arch])
             columns[arch] = _ReleaseChecker(machine, catalog, surroundings, release, limit)
         for item in users:
             cell = columns[item.library.arch].cell(item)
@@ -177,11 +179,13 @@ class _Machine(NamedTuple):
         items: The libraries, by path.
         graph: Their load graph.
         libstdcxx: The newest symbol versions that each needs of libstdc++.
+        copies: The copies of torch's libraries that are loaded with each.
     """
 
     items: Mapping[str, LibraryAudit]
     graph: LoadGraph
     libstdcxx: Mapping[str, Sequence[str]]
+    copies: Mapping[str, Copies]
 
 
 class _Found(NamedTuple):
@@ -203,7 +207,7 @@ class _ReleaseChecker:
         limit: int,
     ) -> None:
         self._limit = limit
-        self._items, self._graph, self._libstdcxx = machine
+        self._items, self._graph, self._libstdcxx, self._copies = machine
         self._catalog = catalog
         self._surroundings = surroundings
         self._release = release
@@ -278,6 +282,10 @@ class _ReleaseChecker:
         A sibling that needs torch has its own row, which says why; the reasons of one that
         does not are reported for the library that needs it.
         """
+        copies = self._copies.get(near[0], Copies())
+        if copies.libtorch is not None:
+            why = "a second libtorch, which ends the process beside torch's own"
+            return [Reason(Cause.COPY, copies.libtorch, why)]
         self._graph.budget.spend(steps=len(near))
         own, of_sibling = self._found.setdefault(reachable, _Found({}, {}))
         for path in near:
@@ -299,7 +307,8 @@ class _ReleaseChecker:
     def _own_reasons(
         self, item: LibraryAudit, platform: Platform, build: Build, reachable: frozenset[str]
     ) -> list[Reason]:
-        missing = self._missing_symbols(item, platform, build, reachable)
+        found = item.torch.perhaps | self._copies.get(item.path, Copies()).symbols
+        missing = self._missing_symbols(item, platform, build, reachable, found)
         own = self._missing_libraries(item, platform, build)
         more = Reason(
             Cause.SYMBOL, "more symbols", f"torch {build.label} lacks too many of them to list"
@@ -349,10 +358,15 @@ class _ReleaseChecker:
         return reasons
 
     def _missing_symbols(
-        self, item: LibraryAudit, platform: Platform, build: Build, reachable: Collection[str]
+        self,
+        item: LibraryAudit,
+        platform: Platform,
+        build: Build,
+        reachable: Collection[str],
+        perhaps: Collection[str],
     ) -> Iterator[Reason]:
         reached = _SymbolLookup(item, platform, build, reachable)
-        perhaps, weak = item.torch.perhaps, frozenset(item.torch.weak)
+        weak = frozenset(item.torch.weak)
         for name in item.torch.shims:
             if name in perhaps:
                 continue

@@ -144,6 +144,7 @@ class Cause(StrEnum):
     LIBRARY = "library"
     CUDA = "cuda"
     SIBLING = "sibling"
+    COPY = "copy"
     ALTERNATIVE = "alternative"
     LAYOUT = "layout"
     BUILD = "build"

@@ -68,6 +68,7 @@ _KINDS = {
     Cause.LIBRARY: EvidenceKind.LIBRARY,
     Cause.CUDA: EvidenceKind.LIBRARY,
     Cause.SIBLING: EvidenceKind.FILE,
+    Cause.COPY: EvidenceKind.FILE,
     Cause.ALTERNATIVE: EvidenceKind.PATH,
     Cause.LAYOUT: EvidenceKind.LAYOUT,
     Cause.BUILD: EvidenceKind.SYMBOL,

@@ -284,7 +284,7 @@ def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     for release in reversed(checked):  # the newest first: the message names one of its reasons
         for path, row in subject.matrix.libraries.items():
             for reason in row[release].reasons if is_missed(subject, path, release) else ():
-                if not (reason.is_about_cuda or reason.is_doubt or reason.cause is Cause.SIBLING):
+                if not (reason.is_about_cuda or reason.is_doubt or reason.cause in _OF_OTHERS):
                     paths[path] = None
                     lacked.setdefault((release, reason), path)
     if lacked:
@@ -302,6 +302,9 @@ def torch_symbol_missing(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
             fix=_where_it_loads(subject, catalog, [item.name for item in evidence]),
         )
     yield from _unserved(subject, catalog, checked)
+
+
+_OF_OTHERS = {Cause.SIBLING, Cause.COPY}  # which have findings of their own
 
 
 def _told(reason: Reason) -> str:
