@@ -251,7 +251,7 @@ def test_which_wheels(index: Index) -> None:
         ("nowhere", "no project nowhere on HOST"),
         ("empty", "no published release matches"),
         ("unstable>=2", "no published release matches"),
-        ("yanked", "no wheel matches; the newest release that does is 1.0"),
+        ("yanked", "no release that matches has wheels, the newest is 1.0"),
     ],
 )
 def test_nothing_to_audit(index: Index, requirement: str, message: str) -> None:

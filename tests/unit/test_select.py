@@ -25,6 +25,7 @@ from torch_abi_audit.published.select import (
     parse_python,
     parse_requirement,
     select,
+    why_none,
 )
 
 
@@ -311,6 +312,43 @@ def test_releases_that_are_all_left_out() -> None:
     assert (selection.wheels, list(map(str, selection.releases))) == ((), ["1.0"])
     assert selection.left_out == ("1 yanked file not audited: x-1.0-py3-none-any.whl",)
     assert chosen([]) == Selection(())
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted", "said"),
+    [
+        ([], Wanted(), "no published release matches"),
+        (
+            [wheel("1.0", yanked=True)],
+            Wanted(),
+            "no release that matches has wheels, the newest is 1.0",
+        ),
+        (
+            [sdist("x-1.0.tar.gz", "1.0"), sdist("x-2.0.tar.gz", "2.0")],
+            Wanted(("linux_x86_64",)),
+            "no release that matches has wheels, the newest is 2.0",
+        ),
+        (
+            [wheel("1.0", "cp311-cp311-win_amd64")],
+            Wanted(("linux_x86_64", "linux_aarch64")),
+            "the only wheel is not for linux x86_64, linux aarch64",
+        ),
+        (
+            [wheel(f"{number}.0", "cp311-cp311-win_amd64") for number in range(3)],
+            Wanted((), Interpreter(PythonVersion(3, 12))),
+            "none of 3 wheels is for Python 3.12",
+        ),
+        (
+            [wheel("1.0", "cp311-cp311-win_amd64"), wheel("2.0", "cp311-cp311-win_amd64")],
+            Wanted(("windows_x86_64",), Interpreter(PythonVersion(3, 13), free_threaded=True)),
+            "none of 2 wheels is for Python 3.13t on windows x86_64",
+        ),
+    ],
+)
+def test_why_there_are_none(files: list[IndexFile], wanted: Wanted, said: str) -> None:
+    selection = select(files, Requirement("x"), wanted)
+    assert selection.wheels == ()
+    assert why_none(selection, wanted) == said
 
 
 def test_many_files_are_not_all_named() -> None:

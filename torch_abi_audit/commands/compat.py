@@ -22,6 +22,7 @@ from torch_abi_audit.published.select import (
     parse_platforms,
     parse_requirement,
     spelled,
+    why_none,
 )
 from torch_abi_audit.report.progress import ProgressBar
 from torch_abi_audit.survey.compatibility import AnswerKind, compatibility
@@ -112,7 +113,7 @@ def _tables(
         tables.append(compatibility(item.requirement.name, read, releases))
         if item.selection.more:
             complain(f"{item.requirement}: only the newest releases are shown (--latest N)")
-    return _Found(tuple(tables), (), _complain_of(asked))
+    return _Found(tuple(tables), (), _complain_of(asked, wanted))
 
 
 def _answers(
@@ -129,7 +130,7 @@ def _answers(
     for item in asked:
         progress = ProgressBar(len(item.selection.wheels), shown=not quiet)
         answers.append(answer(item, question, reader.records, catalog, progress))
-    return _Found((), tuple(answers), _complain_of(asked))
+    return _Found((), tuple(answers), _complain_of(asked, wanted))
 
 
 def _for_environment(reader: Reader, site: Site) -> _Found:
@@ -167,11 +168,11 @@ def _site(path: Path | None) -> Site:
     return find_site(path) if path is not None else current_site()[0]
 
 
-def _complain_of(asked: Sequence[Asked]) -> bool:
+def _complain_of(asked: Sequence[Asked], wanted: Wanted) -> bool:
     """Say what could not be read, or is not there; return whether there is something."""
     lines = [f"{item.requirement}: {error}" for item in asked for error in item.errors]
     lines += [
-        f"{item.requirement}: no wheel matches"
+        f"{item.requirement}: {why_none(item.selection, wanted)}"
         for item in asked
         if not item.errors and not item.selection.wheels
     ]

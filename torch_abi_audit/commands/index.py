@@ -13,7 +13,7 @@ from torch_abi_audit.errors import AuditError
 from torch_abi_audit.index.session import Session
 from torch_abi_audit.published.collect import collect, in_order
 from torch_abi_audit.published.engine import make_engine
-from torch_abi_audit.published.select import Wanted, parse_requirement
+from torch_abi_audit.published.select import Wanted, parse_requirement, why_none
 from torch_abi_audit.report.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace, parser: Parser) -> int:
     with cache_of(options) as cache, make_engine(options.jobs, len(tasks)) as engine:
 
         def reports() -> Iterator[TargetReport]:
-            yield from _unread(asked, auditor)
+            yield from _unread(asked, wanted, auditor)
             for found in in_order(watched(collect(tasks, engine, cache), progress)):
                 yield auditor.audit_contents(found.file.filename, _opening(found.outcome))
 
@@ -65,18 +65,10 @@ def _opening(outcome: Outcome) -> Callable[[Budget], TargetContents]:
     return lambda _: outcome.contents()
 
 
-def _unread(asked: list[Asked], auditor: Auditor) -> Iterator[TargetReport]:
+def _unread(asked: list[Asked], wanted: Wanted, auditor: Auditor) -> Iterator[TargetReport]:
     """Yield a report for each thing of an index that could not be read, or is not there."""
     for item in asked:
         for error in item.errors:
             yield auditor.refuse(str(item.requirement), error)
         if not item.errors and not item.selection.wheels:
-            yield auditor.refuse(str(item.requirement), _why_none(item))
-
-
-def _why_none(item: Asked) -> str:
-    """Say why there is nothing to audit."""
-    if not item.selection.releases:
-        return "no published release matches"
-    newest = item.selection.releases[0]
-    return f"no wheel matches; the newest release that does is {newest}"
+            yield auditor.refuse(str(item.requirement), why_none(item.selection, wanted))

@@ -58,12 +58,14 @@ class Selection:
         wheels: The wheels, the newest release first.
         releases: Every release that matches and has a file, the newest first.
         more: Whether older releases that match were not looked at.
+        unwanted: How many of their wheels are for other platforms or Pythons.
         left_out: One line for each reason to leave files out, with their names.
     """
 
     wheels: tuple[IndexFile, ...]
     releases: tuple[Version, ...] = ()
     more: bool = False
+    unwanted: int = 0
     left_out: tuple[str, ...] = ()
 
 
@@ -167,7 +169,7 @@ def select(files: Iterable[IndexFile], requirement: Requirement, wanted: Wanted)
     yanked: list[IndexFile] = []
     others: list[IndexFile] = []
     chosen: list[Version] = []
-    more = False
+    more, unwanted = False, 0
     for release in matching:
         if wanted.latest is not None and len(chosen) == wanted.latest:
             more = True
@@ -175,6 +177,7 @@ def select(files: Iterable[IndexFile], requirement: Requirement, wanted: Wanted)
         of_release = by_release[release]
         found = [f for f in of_release if f.kind is FileKind.WHEEL and not f.yanked]
         fitting = sorted((f for f in found if _fits(f, wanted)), key=lambda f: f.filename)
+        unwanted += len(found) - len(fitting)
         yanked += [f for f in of_release if f.yanked]
         others += [f for f in of_release if f.kind is not FileKind.WHEEL and not f.yanked]
         if fitting:
@@ -187,7 +190,20 @@ def select(files: Iterable[IndexFile], requirement: Requirement, wanted: Wanted)
         *_left_out("source distribution", sdists),
         *_left_out("other file", [*rest, *nameless]),
     )
-    return Selection(tuple(wheels), tuple(matching), more, lines)
+    return Selection(tuple(wheels), tuple(matching), more, unwanted, lines)
+
+
+def why_none(selection: Selection, wanted: Wanted) -> str:
+    """Say why a requirement comes to no wheels."""
+    if not selection.releases:
+        return "no published release matches"
+    if not selection.unwanted:
+        return f"no release that matches has wheels, the newest is {selection.releases[0]}"
+    python = f"Python {wanted.python}" if wanted.python else ""
+    asked = " on ".join(filter(None, (python, ", ".join(map(spelled, wanted.platforms)))))
+    if selection.unwanted == 1:
+        return f"the only wheel is not for {asked}"
+    return f"none of {selection.unwanted} wheels is for {asked}"
 
 
 def claims_of(file: IndexFile) -> Claims | None:
