@@ -144,6 +144,7 @@ def test_nvidias_other_packages_are_named() -> None:
         ("libsox.so", ("numpy", "torchvision", "torch-sox"), ("torch-sox",)),
         ("libfoo_torch.so", ("torch-geometric",), ()),
         ("lib7.so", ("seven",), ()),
+        ("libfoo_bar_baz_one.so", ("foo-bar-baz", "foo-bar-baz-one"), ("foo-bar-baz-one",)),
     ],
 )
 def test_what_a_dependency_may_bring(

@@ -172,6 +172,11 @@ def test_a_requirement_that_excludes_the_property() -> None:
     )
 
 
+def test_a_requirement_that_excludes_a_property_for_later() -> None:
+    hits = found(variant(STABLE, *of_torch("2.7", "2.40"), torch="torch>=2.41"))
+    assert "but the metadata requires torch>=2.41: no release is both" in hits[0].message
+
+
 def test_releases_that_nobody_knows() -> None:
     item = variant(STABLE, *of_torch("2.40"), torch="torch>=2.10")
     assert [hit.rule for hit in found(item)] == ["unknown-release", "variant-mismatch"]
