@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from packaging.version import Version
 
-from tests.builders import CATALOG, RELEASES, claims, library, subject
+from tests.builders import CATALOG, RELEASES, claims, dylib, library, subject
 from torch_abi_audit.audit import Options, classify_contents
 from torch_abi_audit.catalog import Catalog, Platform
 from torch_abi_audit.catalog.exports import Build, make_table
@@ -201,6 +201,34 @@ def test_a_second_libc10_provides_what_it_exports(names: tuple[str, ...], row: s
         }
     )
     assert letters(found.libraries["x/_C.so"]) == row
+
+
+def test_the_first_second_libtorch_is_named() -> None:
+    python = "libtorch_python-0a1b2c3d.so"
+    found = matrix(
+        {
+            "x/_C.so": library("torch_ten", needed=(python, HASHED, "libc10-52d951ec.so")),
+            "x.libs/libc10-52d951ec.so": library(),
+            f"x.libs/{HASHED}": library(exports=("torch_ten",)),
+            f"x.libs/{python}": library(),
+        }
+    )
+    (reason,) = found.row[CATALOG.newest].reasons
+    assert (reason.cause, reason.name) == (Cause.COPY, f"x.libs/{python}")
+
+
+def test_only_elf_binds_one_copy_to_what_is_in_another() -> None:
+    copy = "libtorch_cpu-872a1bfe.dylib"
+    found = matrix(
+        {
+            "x/_C.so": dylib(f"{copy}:torch_ten", needed=(f"@rpath/{copy}",)),
+            f"x/.dylibs/{copy}": dylib(),
+        },
+        claims("cp310-abi3-macosx_11_0_arm64"),
+    )
+    assert {reason.cause for cell in found.row.values() for reason in cell.reasons} <= {
+        Cause.SYMBOL
+    }
 
 
 def test_a_copy_with_torchs_own_name_is_not_loaded() -> None:
