@@ -207,10 +207,10 @@ def _pin(subject: Subject, catalog: Catalog) -> Fix | None:
         case [line]:
             return require(line, _as_property(subject, line))
         case [*_]:
-            lines = " or ".join(f'"{line}"' for line in found[-_MOST_CHOICES:])
-            choices = tuple(MetadataChange(torch=line) for line in found[-_MOST_CHOICES:])
+            lines = " or ".join(f'"{line}"' for line in found)
             return Fix(
-                f"pin the torch release that the wheel was built with: {lines}", None, choices
+                f"pin the torch release that the wheel was built with: {lines}",
+                choices=tuple(MetadataChange(torch=line) for line in found),
             )
 
 
@@ -218,9 +218,6 @@ def _as_property(subject: Subject, line: str) -> str:
     """Return what a variant wheel may have instead of a pin (PEP 825, a draft)."""
     item = torch_property(line)
     return f", or {item} in {VARIANT_FILE}" if item and subject.claims.variant else ""
-
-
-_MOST_CHOICES = 4  # pins to choose from, the newest
 
 
 def _allowed(subject: Subject, catalog: Catalog) -> str:
