@@ -70,9 +70,9 @@ def _of_the_loader(path: str, said: Mapping[str, Any], error: str) -> Iterator[s
     if said["status"] == "breaks":
         if not error:
             yield f"{path}: breaks, but it loads"
-        elif any(reason["cause"] == "copy" for reason in said["reasons"]):
-            if not error.startswith("died"):
-                yield f"{path}: breaks for a second libtorch, but the loader says: {error}"
+        elif error.startswith("died"):
+            if not any(reason["cause"] == "copy" for reason in said["reasons"]):
+                yield f"{path}: breaks, but not for a second libtorch, and it {error}"
         elif not any(reason["name"] in error for reason in said["reasons"]):
             names = ", ".join(reason["name"] for reason in said["reasons"])
             yield f"{path}: breaks for {names}, but the loader says: {error}"

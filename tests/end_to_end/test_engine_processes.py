@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Iterator
 
@@ -14,7 +15,7 @@ from torch_abi_audit.index.sources import Sources
 from torch_abi_audit.published.engine import ProcessEngine, make_engine
 from torch_abi_audit.published.task import Outcome, Task
 
-DONE, DIES, ENDLESS = "done", "dies", "endless"
+DONE, DIES, ENDLESS, STUBBORN = "done", "dies", "endless", "stubborn"
 LONGEST = 60.0  # seconds; a process takes about one to start
 
 
@@ -24,6 +25,9 @@ def told(task: Task) -> Outcome:
         case "dies":
             os._exit(1)
         case "endless":
+            time.sleep(10 * LONGEST)
+        case "stubborn":  # as if the signal had come while nothing heard it
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             time.sleep(10 * LONGEST)
     return Outcome(None, task.file.filename)
 
@@ -38,10 +42,11 @@ def ended(children: list[multiprocessing.Process]) -> bool:
     return not any(child.is_alive() for child in children)
 
 
-def test_what_is_running_ends_with_the_engine() -> None:
+@pytest.mark.parametrize("running", [ENDLESS, STUBBORN])
+def test_what_is_running_ends_with_the_engine(running: str) -> None:
     begin = time.monotonic()
     with ProcessEngine(2, told) as engine:
-        found = engine.run(tasks(DONE, ENDLESS, ENDLESS, ENDLESS))
+        found = engine.run(tasks(DONE, running, running, running))
         assert next(found) == (0, Outcome(None, DONE))
         children = multiprocessing.active_children()
         assert len(children) == 2

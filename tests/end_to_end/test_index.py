@@ -251,7 +251,7 @@ def test_which_wheels(index: Index) -> None:
         ("nowhere", "no project nowhere on HOST"),
         ("empty", "no published release matches"),
         ("unstable>=2", "no published release matches"),
-        ("yanked", "no release that matches has wheels, the newest is 1.0"),
+        ("yanked", "the releases that match have no wheels to audit; the newest is 1.0"),
     ],
 )
 def test_nothing_to_audit(index: Index, requirement: str, message: str) -> None:

@@ -160,6 +160,18 @@ def _same_symbols(count: int) -> Files:
     return {f"x/l{number}.so": library for number in range(count)}
 
 
+def _second_copies(count: int) -> Files:
+    """Libraries that are loaded with a second copy of torch's, with many exports."""
+    tables, strings = symbols([b"_ZN2at4f%dEv" % number for number in range(count)], defined=True)
+    copy = "libc10-0a1b2c3d.so"
+    users, names = symbols([b"_ZN2at4goneEv"])
+    tags: list[tuple[int, int | str]] = [(NEEDED, copy), (NEEDED, "libtorch_cpu.so")]
+    return {
+        f"x/{copy}": elf(tables, [], strings),
+        **{f"x/l{number}.so": elf(users, tags, names) for number in range(400)},
+    }
+
+
 def _chain(count: int) -> Files:
     tables, strings = symbols([b"_ZN2at4goneEv"])
     return {
@@ -404,6 +416,7 @@ AXES: dict[str, tuple[Callable[[int], Files], tuple[int, ...]]] = {
     "broken Mach-O": (_broken_long, (1_000, 3_000, 6_000)),
     "libraries in a circle": (_circle, (50, 100, 200, 400)),
     "same symbols": (_same_symbols, (100, 400, 1_600)),
+    "exports of a second copy": (_second_copies, (1_000, 10_000, 80_000)),
     "libraries in a chain": (_chain, (100, 300, 900)),
     "modules of a chain": (_modules, (100, 400, 1_600)),
     "dylibs in a circle": (_dylib_circle, (50, 100, 200)),

@@ -166,49 +166,125 @@ def test_a_sibling_that_breaks_breaks_those_that_need_it() -> None:
 
 
 HASHED = "libtorch_cpu-872a1bfe.so"
+C10 = "libc10-52d951ec.so"
+FROM_C10 = "_ZN3c105otherEv"  # in no torch release
 
 
-@pytest.mark.parametrize("path", [f"x.libs/{HASHED}", "x.libs/libtorch_python-0a1b2c3d.so"])
-def test_a_second_libtorch_ends_the_process(path: str) -> None:
-    """Its operators are registered twice: built, repaired and loaded with torch 2.13.0."""
-    name = path.rpartition("/")[2]
+def second(name: str) -> str:
+    return f"a second copy of {name}, which ends the process when loaded next to torch's own"
+
+
+@pytest.mark.parametrize("name", ["libtorch_cpu", "libtorch_python", "libtorch_cuda"])
+def test_a_second_copy_with_operators_ends_the_process(name: str) -> None:
+    """They are registered twice: loaded with torch 2.9.1, 2.13.0 and 2.14.1."""
+    path = f"x.libs/{name}-0a1b2c3d.so"
     found = matrix(
         {
             "x/_C.so": library("torch_ten", "f", needed=("libmid.so",)),
-            "x/libmid.so": library(exports=("f",), needed=(name,)),
-            path: library(exports=("torch_ten",), soname=name),
+            "x/libmid.so": library(exports=("f",), needed=(path.rpartition("/")[2],)),
+            path: library(exports=("torch_ten",)),
             "x/alone.so": library("torch_ten", needed=(CPU,)),
         }
     )
     assert letters(found.libraries["x/_C.so"]) == "-----"
-    why = "a second libtorch, which ends the process beside torch's own"
     assert {cell.reasons for cell in found.libraries["x/_C.so"].values()} == {
-        (Reason(Cause.COPY, path, why),)
+        (Reason(Cause.COPY, path, second(name)),)
     }
     assert letters(found.libraries["x/alone.so"]) == "---GG"
 
 
-@pytest.mark.parametrize(
-    ("names", "row"),
-    [(("_ZN3c104warnEv", "_ZN3c105oneEv"), "lllll"), (("_ZN3c105otherEv",), "-----")],
-)
-def test_a_second_libc10_provides_what_it_exports(names: tuple[str, ...], row: str) -> None:
-    copy = "libc10-52d951ec.so"
+def test_what_else_a_library_with_a_second_libtorch_lacks_is_said() -> None:
+    """The loader looks for symbols before any initialiser runs."""
+    imports = ("torch_ten", "_ZN2at5neverEv")
     found = matrix(
         {
-            "x/_C.so": library("_ZN2at6TensorD1Ev", *names, needed=(CPU, copy)),
-            f"x.libs/{copy}": library(exports=("_ZN3c104warnEv", "_ZN3c105oneEv"), soname=copy),
+            "x/_C.so": library(*imports, needed=(CPU, HASHED, "libcudart.so.12")),
+            f"x.libs/{HASHED}": library(exports=("torch_ten",)),
+        }
+    )
+    reasons = found.row[CATALOG.newest].reasons
+    assert [(reason.cause, reason.name) for reason in reasons] == [
+        (Cause.COPY, f"x.libs/{HASHED}"),
+        (Cause.CUDA, "libcudart.so.12"),
+        (Cause.SYMBOL, "_ZN2at5neverEv"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["libtorch", "libtorch_global_deps", "libtorch_cuda_linalg"])
+def test_other_copies_do_not_end_it(name: str) -> None:
+    """They register nothing: loaded with torch 2.13.0 and 2.14.1."""
+    copy = f"{name}-28b3d392.so"
+    found = matrix(
+        {
+            "x/_C.so": library("torch_ten", needed=(CPU, copy)),
+            f"x.libs/{copy}": library(needed=(CPU,)),
+        }
+    )
+    assert letters(found.libraries["x/_C.so"]) == "---GG"
+
+
+def test_of_a_second_libc10_cuda_it_is_not_known() -> None:
+    """It loads with torch 2.9.1, not with 2.10.0 and 2.12.1, and with 2.14.1 it depends."""
+    copy = "libc10_cuda-28b3d392.so"
+    found = matrix(
+        {
+            "x/_C.so": library("aoti_torch_old", needed=(CPU, copy, C10)),
+            f"x.libs/{copy}": library(),
+            f"x.libs/{C10}": library(),
+        }
+    )
+    assert letters(found.libraries["x/_C.so"]) == "?????"
+    (reason,) = found.row[CATALOG.newest].reasons
+    why = "not known if a second copy of libc10_cuda loads next to torch's own"
+    assert reason == Reason(Cause.COPY_IN_DOUBT, f"x.libs/{copy}", why)
+
+
+@pytest.mark.parametrize(
+    ("names", "row"),
+    [(("_ZN3c104warnEv", "_ZN3c105oneEv"), "lllll"), ((FROM_C10,), "-----")],
+)
+def test_a_second_libc10_provides_what_it_exports(names: tuple[str, ...], row: str) -> None:
+    found = matrix(
+        {
+            "x/_C.so": library("_ZN2at6TensorD1Ev", *names, needed=(CPU, C10)),
+            f"x.libs/{C10}": library(exports=("_ZN3c104warnEv", "_ZN3c105oneEv"), soname=C10),
         }
     )
     assert letters(found.libraries["x/_C.so"]) == row
+
+
+def test_a_copy_provides_to_all_that_is_loaded_with_it() -> None:
+    """Also a shim, to a library that does not need the copy itself."""
+    found = matrix(
+        {
+            "x/_C.so": library("_ZN2at6TensorD1Ev", needed=("libmid.so", CPU, C10)),
+            "x/libmid.so": library(FROM_C10, "torch_eleven", needed=(CPU,)),
+            f"x.libs/{C10}": library(exports=(FROM_C10, "torch_eleven")),
+        }
+    )
+    assert letters(found.row) == "lllll"
+
+
+def test_a_copy_counts_only_where_it_is_loaded() -> None:
+    """Of several alternatives, only the one for a release is."""
+    needed = ("libop.so", CPU)
+    found = matrix(
+        {
+            "x/_C.so": library("aoti_torch_old", needed=needed),
+            "x/torch29/libop.so": library("aoti_torch_old", needed=(HASHED, CPU)),
+            "x/torch210/libop.so": library("aoti_torch_old", needed=(CPU,)),
+            f"x.libs/{HASHED}": library(exports=("aoti_torch_old",)),
+        }
+    )
+    assert letters(found.libraries["x/_C.so"]) == "l--GG"
 
 
 def test_the_first_second_libtorch_is_named() -> None:
     python = "libtorch_python-0a1b2c3d.so"
     found = matrix(
         {
-            "x/_C.so": library("torch_ten", needed=(python, HASHED, "libc10-52d951ec.so")),
-            "x.libs/libc10-52d951ec.so": library(),
+            "x/_C.so": library("torch_ten", needed=(python, HASHED, C10)),
+            f"x.libs/{C10}": library(),
             f"x.libs/{HASHED}": library(exports=("torch_ten",)),
             f"x.libs/{python}": library(),
         }

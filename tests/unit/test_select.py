@@ -321,12 +321,12 @@ def test_releases_that_are_all_left_out() -> None:
         (
             [wheel("1.0", yanked=True)],
             Wanted(),
-            "no release that matches has wheels, the newest is 1.0",
+            "the releases that match have no wheels to audit; the newest is 1.0",
         ),
         (
             [sdist("x-1.0.tar.gz", "1.0"), sdist("x-2.0.tar.gz", "2.0")],
             Wanted(("linux_x86_64",)),
-            "no release that matches has wheels, the newest is 2.0",
+            "the releases that match have no wheels to audit; the newest is 2.0",
         ),
         (
             [wheel("1.0", "cp311-cp311-win_amd64")],

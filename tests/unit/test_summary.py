@@ -208,6 +208,8 @@ def test_headlines_name_no_files() -> None:
         ),
         # It was built with one of them, and the pin may be the other.
         ("==2.14.*", ["2.14.1", "2.15.0"], "(with it the wheel is pinned, and passes)"),
+        # It does not load on the release that it was built with.
+        ("==2.14.*", ["2.13.0"], "(with it the wheel is pinned, and passes)"),
         # New tags are of no release.
         (None, ["2.14.1"], "(with it the wheel is pinned, and passes)"),
     ],

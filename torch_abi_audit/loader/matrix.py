@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch_abi_audit.catalog.libraries import cuda_library, is_torch_library
 from torch_abi_audit.claims.manylinux import LIBSTDCXX, newest_above
 from torch_abi_audit.loader.alternatives import find_alternatives
-from torch_abi_audit.loader.copies import Copies, find_copies
+from torch_abi_audit.loader.copies import Copies
 from torch_abi_audit.loader.graph import is_absolute
 from torch_abi_audit.model import (
     MAIN_EXECUTABLE,
@@ -93,9 +93,9 @@ def make_matrix(
     # equivalent: without libraries nothing is listed
     shown = _MAX_REASONS_OF_ALL // max(1, len(users) * len(catalog.releases))
     limit = min(_MAX_REASONS, max(_MIN_REASONS, shown))
-    chosen: dict[tuple[str, tuple[int, int]], LoadGraph] = {}
+    chosen: dict[tuple[str, tuple[int, int]], tuple[LoadGraph, Copies]] = {}
     libstdcxx = {(item.library.arch, item.path): _libstdcxx_versions(item) for item in items}
-    copies = {arch: find_copies(graph) for arch, graph in graphs.items()}
+    whole = {arch: (graph, Copies(graph)) for arch, graph in graphs.items()}
     for release in catalog.releases if users else ():
         # Only alternatives make the load graph depend on the release.
         series = (release.major, release.minor)
@@ -104,10 +104,11 @@ def make_matrix(
             # equivalent: a graph that hides nothing is the same, and so is a rebuilt one
             if alternatives and (arch, series) not in chosen:
                 hidden = {path for path, item in alternatives.items() if item.release != series}
-                chosen[arch, series] = graphs[arch].without(hidden)
-            graph = chosen.get((arch, series), graphs[arch])
+                graph = graphs[arch].without(hidden)
+                chosen[arch, series] = graph, Copies(graph)
+            graph, copies = chosen.get((arch, series), whole[arch])
             versions = {path: libstdcxx[arch, path] for path in of_machine}
-            machine = _Machine(of_machine, graph, versions, copies[arch])
+            machine = _Machine(of_machine, graph, versions, copies)
             columns[arch] = _ReleaseChecker(machine, catalog, surroundings, release, limit)
         for item in users:
             cell = columns[item.library.arch].cell(item)
@@ -179,13 +180,25 @@ class _Machine(NamedTuple):
         items: The libraries, by path.
         graph: Their load graph.
         libstdcxx: The newest symbol versions that each needs of libstdc++.
-        copies: The copies of torch's libraries that are loaded with each.
+        copies: The copies of torch's libraries among them.
     """
 
     items: Mapping[str, LibraryAudit]
     graph: LoadGraph
     libstdcxx: Mapping[str, Sequence[str]]
-    copies: Mapping[str, Copies]
+    copies: Copies
+
+
+class _Scope(NamedTuple):
+    """Where symbols are looked up when a library is opened, besides the target's own libraries.
+
+    Attributes:
+        reachable: The torch libraries.
+        copies: The paths of copies of such.
+    """
+
+    reachable: frozenset[str]
+    copies: tuple[str, ...]
 
 
 class _Found(NamedTuple):
@@ -211,7 +224,7 @@ class _ReleaseChecker:
         self._catalog = catalog
         self._surroundings = surroundings
         self._release = release
-        self._found: dict[frozenset[str], _Found] = {}
+        self._found: dict[_Scope, _Found] = {}
         self._reachable: dict[str, frozenset[str]] = {}
         self._promised: dict[str, bool] = {}
         self._newer: dict[str, str | None] = {}
@@ -225,8 +238,11 @@ class _ReleaseChecker:
         if build is None:
             return _UNKNOWN
         near = self._graph.loaded(item.path).order
-        reached = (self._reached(opener, build) for opener in self._graph.openers(item.path))
-        tried = [self._reasons(near, one, platform, build) for one in dict.fromkeys(reached)]
+        scopes = (
+            _Scope(self._reached(opener, build), self._copies.loaded_with(opener))
+            for opener in self._graph.openers(item.path)
+        )
+        tried = [self._reasons(near, scope, platform, build) for scope in dict.fromkeys(scopes)]
         reasons = min(tried, key=_weight)
         failures = tuple(reason for reason in reasons if not reason.is_doubt)
         newer = [version for path in near if (version := self._newer_libstdcxx(path, build))]
@@ -275,23 +291,19 @@ class _ReleaseChecker:
         return self._reachable[opener]
 
     def _reasons(
-        self, near: Sequence[str], reachable: frozenset[str], platform: Platform, build: Build
+        self, near: Sequence[str], scope: _Scope, platform: Platform, build: Build
     ) -> list[Reason]:
         """Return why a library does not load: its own reasons, then those of its siblings.
 
         A sibling that needs torch has its own row, which says why; the reasons of one that
         does not are reported for the library that needs it.
         """
-        copies = self._copies.get(near[0], Copies())
-        if copies.libtorch is not None:
-            why = "a second libtorch, which ends the process beside torch's own"
-            return [Reason(Cause.COPY, copies.libtorch, why)]
         self._graph.budget.spend(steps=len(near))
-        own, of_sibling = self._found.setdefault(reachable, _Found({}, {}))
+        own, of_sibling = self._found.setdefault(scope, _Found({}, {}))
         for path in near:
             if path not in own:
                 item = self._items[path]
-                own[path] = self._own_reasons(item, platform, build, reachable)
+                own[path] = self._own_reasons(item, platform, build, scope)
                 of_sibling[path] = own[path]
                 failures = [reason for reason in own[path] if not reason.is_doubt]
                 if failures and item.torch.needs_torch:
@@ -302,13 +314,13 @@ class _ReleaseChecker:
         siblings = (reason for path in near[1:] for reason in of_sibling[path])
         why = "too many of them do not load to list them"
         more = Reason(Cause.SIBLING, "more libraries", why)
-        return [*own[near[0]], *self._listed(siblings, more)]
+        of_copies = self._copies.reasons(scope.copies)
+        return [*of_copies, *own[near[0]], *self._listed(siblings, more)]
 
     def _own_reasons(
-        self, item: LibraryAudit, platform: Platform, build: Build, reachable: frozenset[str]
+        self, item: LibraryAudit, platform: Platform, build: Build, scope: _Scope
     ) -> list[Reason]:
-        found = item.torch.perhaps | self._copies.get(item.path, Copies()).symbols
-        missing = self._missing_symbols(item, platform, build, reachable, found)
+        missing = self._missing_symbols(item, platform, build, scope)
         own = self._missing_libraries(item, platform, build)
         more = Reason(
             Cause.SYMBOL, "more symbols", f"torch {build.label} lacks too many of them to list"
@@ -358,17 +370,13 @@ class _ReleaseChecker:
         return reasons
 
     def _missing_symbols(
-        self,
-        item: LibraryAudit,
-        platform: Platform,
-        build: Build,
-        reachable: Collection[str],
-        perhaps: Collection[str],
+        self, item: LibraryAudit, platform: Platform, build: Build, scope: _Scope
     ) -> Iterator[Reason]:
-        reached = _SymbolLookup(item, platform, build, reachable)
-        weak = frozenset(item.torch.weak)
+        reached = _SymbolLookup(item, platform, build, scope.reachable)
+        perhaps, weak = item.torch.perhaps, frozenset(item.torch.weak)
+        copied = self._copies.symbols(scope.copies)
         for name in item.torch.shims:
-            if name in perhaps:
+            if name in perhaps or name in copied:
                 continue
             export = self._catalog.shims[name].exported.get(platform.key)
             if export is None or build.opaque:
@@ -379,7 +387,7 @@ class _ReleaseChecker:
             elif build.local is not None or not reached.any_of(name, {export.library}):
                 yield from reached.missing(name)
         for name in (*item.torch.unstable, *item.torch.unknown_shims, *item.torch.foreign):
-            if name not in perhaps and name not in weak:
+            if not (name in perhaps or name in copied or name in weak):
                 yield from reached.missing(name)
         for name in item.torch.leaked:
             if not platform.finds_leak(name, build, self._surroundings.platform_tags):

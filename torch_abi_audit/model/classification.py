@@ -138,13 +138,17 @@ class LayoutChange(NamedTuple):
 
 
 class Cause(StrEnum):
-    """Why a library does not load with a torch release; `BUILD`: why it is not known if it does."""
+    """Why a library does not load with a torch release.
+
+    `BUILD` and `COPY_IN_DOUBT`: why it is not known if it does.
+    """
 
     SYMBOL = "symbol"
     LIBRARY = "library"
     CUDA = "cuda"
     SIBLING = "sibling"
     COPY = "copy"
+    COPY_IN_DOUBT = "copy-in-doubt"
     ALTERNATIVE = "alternative"
     LAYOUT = "layout"
     BUILD = "build"
@@ -182,8 +186,8 @@ class Reason:
 
     @property
     def is_doubt(self) -> bool:
-        """Whether it is not known if the release, in the build at hand, provides the thing."""
-        return self.cause is Cause.BUILD
+        """Whether it is not known if the thing is a reason, with the build at hand."""
+        return self.cause in (Cause.BUILD, Cause.COPY_IN_DOUBT)
 
     @property
     def is_about_cuda(self) -> bool:

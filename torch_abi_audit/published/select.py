@@ -198,7 +198,8 @@ def why_none(selection: Selection, wanted: Wanted) -> str:
     if not selection.releases:
         return "no published release matches"
     if not selection.unwanted:
-        return f"no release that matches has wheels, the newest is {selection.releases[0]}"
+        newest = selection.releases[0]
+        return f"the releases that match have no wheels to audit; the newest is {newest}"
     python = f"Python {wanted.python}" if wanted.python else ""
     asked = " on ".join(filter(None, (python, ", ".join(map(spelled, wanted.platforms)))))
     if selection.unwanted == 1:

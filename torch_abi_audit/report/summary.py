@@ -12,6 +12,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from torch_abi_audit.abi.mangling import demangle
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         EvidenceDocument,
         FindingDocument,
         HostLibraryDocument,
+        PlanDocument,
         ProjectReleaseDocument,
         ReadableDocument,
         ReasonDocument,
@@ -702,11 +704,7 @@ def fix_lines(target: TargetDocument) -> list[tuple[str, str]]:
         lines += [("", ", ".join(choice["lines"])) for choice in plan["choices"]]
     elif plan["passes"]:
         lines = [("fix", plan["lines"][0]), *(("", line) for line in plan["lines"][1:])]
-        built, what = target["torch"]["built_with"], ""
-        pins = plan["metadata"] is not None and plan["metadata"]["requires_torch"] is not None
-        if pins and plan["verdict"] == Verdict.PINNED and built and built["sign"] != Sign.DATE:
-            one = " or " not in either(list(map(Version, built["releases"])))
-            what = "the release that it was built with; " if one else ""
+        what = "the release that it was built with; " if _pins_build(plan, target) else ""
         lines.append(("", f"({what}with it the wheel is {plan['verdict']}, and passes)"))
         lines.append(("", "or let `torch-abi-audit repair WHEEL` write that wheel"))
     elif plan["why_not"]:
@@ -715,6 +713,17 @@ def fix_lines(target: TargetDocument) -> list[tuple[str, str]]:
         lines = [("fix", f"no change of metadata makes it pass{why}")]
     told = {finding["fix"] for finding in target["findings"]}
     return [*lines, *(("build", text) for text in plan["build"] if text not in told)]
+
+
+def _pins_build(plan: PlanDocument, target: TargetDocument) -> bool:
+    """Whether a fix pins the release that a target was built with, if that is known."""
+    built, change = target["torch"]["built_with"], plan["metadata"]
+    if plan["verdict"] != Verdict.PINNED or built is None or built["sign"] == Sign.DATE:
+        return False
+    releases = list(map(Version, built["releases"]))
+    pin = change["requires_torch"] if change is not None else None
+    one = len({release.release[:2] for release in releases}) == 1
+    return pin is not None and one and any(SpecifierSet(pin).filter(releases))
 
 
 def here(target: TargetDocument) -> str | None:

@@ -69,6 +69,7 @@ _KINDS = {
     Cause.CUDA: EvidenceKind.LIBRARY,
     Cause.SIBLING: EvidenceKind.FILE,
     Cause.COPY: EvidenceKind.FILE,
+    Cause.COPY_IN_DOUBT: EvidenceKind.FILE,
     Cause.ALTERNATIVE: EvidenceKind.PATH,
     Cause.LAYOUT: EvidenceKind.LAYOUT,
     Cause.BUILD: EvidenceKind.SYMBOL,

@@ -413,7 +413,7 @@ def _doubtful(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         for release in reversed(checked_releases(subject, catalog))
         for path, row in subject.matrix.libraries.items()
         for reason in (row[release].reasons if is_missed(subject, path, release) else ())
-        if reason.is_doubt
+        if reason.cause is Cause.BUILD
     ]
     if doubts and subject.build is not None:
         releases = {release for release, _, _ in doubts}
