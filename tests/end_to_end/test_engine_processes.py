@@ -37,9 +37,16 @@ def tasks(*names: str) -> list[Task]:
 
 
 def ended(children: list[multiprocessing.Process]) -> bool:
-    for child in children:
-        child.join(LONGEST)
-    return not any(child.is_alive() for child in children)
+    """Wait for processes, which the pool's thread waits for too.
+
+    One of the two hears how a process ended; for a moment the other takes it for alive.
+    """
+    until = time.monotonic() + LONGEST
+    while any(child.is_alive() for child in children):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 @pytest.mark.parametrize("running", [ENDLESS, STUBBORN])
