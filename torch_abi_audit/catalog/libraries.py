@@ -11,11 +11,12 @@ _STEM = (
     r"(?:torch(?:_cpu|_cuda|_cuda_cu|_cuda_cpp|_cuda_linalg|_python|_global_deps|_hip|_xpu"
     r"|_nvshmem)?|c10(?:_cuda|_hip|_xpu)?|caffe2_nvrtc)"
 )
-_HASH = r"(?:[-.][0-9a-f]{6,64})?"
+_OF_BUNDLING = r"[-.][0-9a-f]{6,64}"
+_HASH = rf"(?:{_OF_BUNDLING})?"
 _TORCH_LIBRARY = re.compile(
     rf"lib{_STEM}{_HASH}(?:\.so(?:\.[0-9.]+)?|(?:\.[0-9.]+)?\.dylib)|{_STEM}{_HASH}\.dll"
 )
-_RENAMED = re.compile(r"[-.][0-9a-f]{6,64}(?=\.)")
+_TORCH_COPY = re.compile(rf"(lib{_STEM}){_OF_BUNDLING}\.so(?:\.[0-9.]+)?")
 # CUDA's libraries as named on Linux and Windows, with their interface number.
 _CUDA_LIBRARY = re.compile(
     r"lib(?P<linux>cu[a-zA-Z]+|nv[a-zA-Z]+|npp[a-z]+|nccl)\.so\.(?P<number>[0-9]+)[0-9.]*"
@@ -44,15 +45,14 @@ def is_torch_library(name: str) -> bool:
     return _TORCH_LIBRARY.fullmatch(name) is not None
 
 
-@lru_cache(maxsize=4096)
-def renamed_torch_library(name: str) -> str | None:
-    """Return what a needed name with the hash of a bundling tool is a copy of; None for others.
+def copied_torch_library(name: str) -> str | None:
+    """Return which of torch's libraries a bundled one is a copy of; None for others. ELF.
 
-    >>> renamed_torch_library("libtorch_cpu-872a1bfe.so")
-    'libtorch_cpu.so'
+    >>> copied_torch_library("libtorch_cpu-872a1bfe.so")
+    'libtorch_cpu'
     """
-    plain = _RENAMED.sub("", name)
-    return plain if plain != name and is_torch_library(plain) else None
+    match = _TORCH_COPY.fullmatch(name)
+    return match[1] if match else None
 
 
 def is_driver(name: str) -> bool:

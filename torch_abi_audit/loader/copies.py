@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.catalog.libraries import renamed_torch_library
+from torch_abi_audit.catalog.libraries import copied_torch_library
 from torch_abi_audit.model import Cause, Format, Reason, library_name
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ class Copies:
 
     def __init__(self, graph: LoadGraph) -> None:
         self._graph = graph
-        self._of: dict[str, str] = {}  # by path: what it is a copy of, without the suffix
+        self._of: dict[str, str] = {}  # by path: what it is a copy of
         for path in graph.providers:
-            plain = renamed_torch_library(library_name(path))
-            if plain is not None and graph.libraries[path].format is Format.ELF:
-                self._of[path] = plain.partition(".")[0]
+            torchs = copied_torch_library(library_name(path))
+            if torchs is not None and graph.libraries[path].format is Format.ELF:
+                self._of[path] = torchs
         self._loaded: dict[str, tuple[str, ...]] = {}
         self._symbols: dict[tuple[str, ...], frozenset[str]] = {(): frozenset()}
 
