@@ -22,7 +22,6 @@ from torch_abi_audit.published.select import (
     parse_platforms,
     parse_requirement,
     spelled,
-    why_none,
 )
 from torch_abi_audit.report.progress import ProgressBar
 from torch_abi_audit.survey.compatibility import AnswerKind, compatibility
@@ -170,11 +169,8 @@ def _site(path: Path | None) -> Site:
 
 def _complain_of(asked: Sequence[Asked], wanted: Wanted) -> bool:
     """Say what could not be read, or is not there; return whether there is something."""
-    lines = [f"{item.requirement}: {error}" for item in asked for error in item.errors]
-    lines += [
-        f"{item.requirement}: {why_none(item.selection, wanted)}"
-        for item in asked
-        if not item.errors and not item.selection.wheels
+    lines = [
+        f"{item.requirement}: {problem}" for item in asked for problem in item.problems(wanted)
     ]
     for line in lines:
         complain(line)

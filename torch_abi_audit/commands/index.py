@@ -13,7 +13,7 @@ from torch_abi_audit.errors import AuditError
 from torch_abi_audit.index.session import Session
 from torch_abi_audit.published.collect import collect, in_order
 from torch_abi_audit.published.engine import make_engine
-from torch_abi_audit.published.select import Wanted, parse_requirement, why_none
+from torch_abi_audit.published.select import Wanted, parse_requirement
 from torch_abi_audit.report.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -68,7 +68,5 @@ def _opening(outcome: Outcome) -> Callable[[Budget], TargetContents]:
 def _unread(asked: list[Asked], wanted: Wanted, auditor: Auditor) -> Iterator[TargetReport]:
     """Yield a report for each thing of an index that could not be read, or is not there."""
     for item in asked:
-        for error in item.errors:
-            yield auditor.refuse(str(item.requirement), error)
-        if not item.errors and not item.selection.wheels:
-            yield auditor.refuse(str(item.requirement), why_none(item.selection, wanted))
+        for problem in item.problems(wanted):
+            yield auditor.refuse(str(item.requirement), problem)

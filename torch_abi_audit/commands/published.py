@@ -10,7 +10,7 @@ from torch_abi_audit.errors import AuditError
 from torch_abi_audit.index.pages import IndexFile, project_files
 from torch_abi_audit.index.sources import Sources, find_sources
 from torch_abi_audit.published.engine import MOST_JOBS
-from torch_abi_audit.published.select import Selection, Wanted, select
+from torch_abi_audit.published.select import Selection, Wanted, select, why_none
 from torch_abi_audit.published.task import Task
 
 if TYPE_CHECKING:
@@ -41,6 +41,12 @@ class Asked(NamedTuple):
     requirement: Requirement
     selection: Selection
     errors: tuple[str, ...] = ()
+
+    def problems(self, wanted: Wanted) -> tuple[str, ...]:
+        """Return what could not be read, a line each, or why there are no wheels."""
+        if self.errors or self.selection.wheels:
+            return self.errors
+        return (why_none(self.selection, wanted),)
 
 
 class Way(NamedTuple):
