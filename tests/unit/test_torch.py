@@ -8,7 +8,7 @@ from torch_abi_audit.abi.classify import classify
 from torch_abi_audit.abi.torch import (
     classify_torch,
 )
-from torch_abi_audit.catalog.libraries import is_torch_library
+from torch_abi_audit.catalog.libraries import copied_torch_library, is_torch_library
 from torch_abi_audit.loader.scope import Scope, scopes
 from torch_abi_audit.model import (
     Floor,
@@ -273,6 +273,22 @@ def test_copies_of_torch_libraries(name: str) -> None:
 )
 def test_not_torch_libraries(name: str) -> None:
     assert not is_torch_library(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "torchs"),
+    [
+        ("libtorch_cpu-872a1bfe.so", "libtorch_cpu"),
+        ("libc10.52d951ec.so", "libc10"),
+        ("libtorch-28b3d392.so.2.1", "libtorch"),
+        ("libtorch_cpu.so", None),
+        ("libtorch.so.202401.1", None),  # a version
+        ("libtorch_cpu-872a1bfe.dylib", None),
+        ("libtorch_cpu_extra-872a1bfe.so", None),
+    ],
+)
+def test_names_of_bundled_copies(name: str, torchs: str | None) -> None:
+    assert copied_torch_library(name) == torchs
 
 
 def test_roll_up() -> None:
