@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import sqlite3
+import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import fields, replace
@@ -189,12 +190,36 @@ def test_processes_share_it(tmp_path: Path, said: list[str]) -> None:
     assert said == []
 
 
-def test_another_layout_is_replaced(tmp_path: Path, said: list[str]) -> None:
-    database = sqlite3.connect(tmp_path / FILE)
+def _other_layout(folder: Path) -> None:
+    database = sqlite3.connect(folder / FILE)
     with database:
         database.execute("create table entries (other)")
         database.execute("pragma user_version = 77")
     database.close()
+
+
+def test_another_process_that_replaces_it(tmp_path: Path, said: list[str]) -> None:
+    """What that one has kept by then is not deleted."""
+    _other_layout(tmp_path)
+    other = sqlite3.connect(tmp_path / FILE, check_same_thread=False)
+    other.execute("begin immediate")
+    other.execute("drop table entries")
+    other.execute(store._TABLE)  # noqa: SLF001
+    other.execute(f"pragma user_version = {store._LAYOUT}")  # noqa: SLF001
+    other.execute("insert into entries values ('facts', 'a', ?, ?, 0)", (b"1", zlib.crc32(b"1")))
+    done = threading.Timer(0.5, other.commit)
+    done.start()
+    with Cache(tmp_path, said.append) as cache:
+        done.join()
+        other.close()
+        assert cache.get("facts", "a") == b"1"
+        cache.put("facts", "b", b"2")
+        assert cache.get("facts", "b") == b"2"
+    assert said == []
+
+
+def test_another_layout_is_replaced(tmp_path: Path, said: list[str]) -> None:
+    _other_layout(tmp_path)
     with Cache(tmp_path, said.append) as cache:
         cache.put("facts", "a", b"one")
         assert cache.get("facts", "a") == b"one"

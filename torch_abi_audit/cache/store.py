@@ -27,7 +27,7 @@ _WAIT = 10.0  # seconds for another process
 _MOST_BYTES = 2 << 30
 _DROPPED = 0.25  # of the entries of a kind, where there are more bytes than that
 _TABLE = """
-create table if not exists entries (
+create table entries (
     kind text not null, key text not null, data blob not null,
     checksum integer not null, written real not null, primary key (kind, key)
 ) without rowid
@@ -195,16 +195,23 @@ def _open(path: Path) -> sqlite3.Connection:
 def _connect(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, _WAIT)
     try:
-        (layout,) = database.execute("pragma user_version").fetchone()
-        if layout != _LAYOUT:
+        if _layout(database) != _LAYOUT:
             with database as transaction:
-                transaction.execute("drop table if exists entries")
-                transaction.execute(_TABLE)
-                transaction.execute(f"pragma user_version = {_LAYOUT}")
+                # Of several processes that find none, one makes it: the others look again.
+                transaction.execute("begin immediate")
+                if _layout(database) != _LAYOUT:
+                    transaction.execute("drop table if exists entries")
+                    transaction.execute(_TABLE)
+                    transaction.execute(f"pragma user_version = {_LAYOUT}")
     except BaseException:
         database.close()
         raise
     return database
+
+
+def _layout(database: sqlite3.Connection) -> int:
+    (number,) = database.execute("pragma user_version").fetchone()
+    return int(number)
 
 
 def _is_busy(error: Exception) -> bool:
