@@ -12,6 +12,7 @@ import importlib
 import os
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
@@ -86,11 +87,12 @@ def _next(running: dict[int, tuple[int, IO[str]]]) -> tuple[int, str | None]:
 
 
 def _run(task: Callable[[], str], answer: IO[str]) -> None:
-    """Do a task in this process, within bounds and without output, and end it."""
+    """Do a task in this process, within bounds and without output but for errors, and end it."""
     # There are none on Windows, where this module is imported as well.
     import resource  # noqa: PLC0415
     import signal  # noqa: PLC0415
 
+    errors = os.dup(2)
     try:
         resource.setrlimit(resource.RLIMIT_CPU, (_MAX_SECONDS, _MAX_SECONDS))
         resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, _MAX_MEMORY))
@@ -101,6 +103,8 @@ def _run(task: Callable[[], str], answer: IO[str]) -> None:
         answer.write(task())
         answer.flush()
         os._exit(0)
+    except BaseException:  # noqa: BLE001 -- it ends here
+        os.write(errors, traceback.format_exc().encode(errors="backslashreplace"))
     finally:  # whatever happened, no more of this program runs here
         os._exit(1)
 
@@ -133,8 +137,9 @@ def called(test: str, sources: Mapping[str, str]) -> str:
                 note = f"{_CALLED}.add({f'{module}:{node.lineno}'!r})"
                 node.body.insert(bool(ast.get_docstring(node)), ast.parse(note).body[0])
         sys.meta_path.insert(0, _Finder(ROOT / module, ast.unparse(tree)))
-    if pytest.main([*_OPTIONS, test]) != pytest.ExitCode.OK:
-        raise AssertionError(f"{test} fails before anything is changed")
+    first = _First()
+    if pytest.main([*_OPTIONS, test], plugins=[first]) != pytest.ExitCode.OK:
+        raise AssertionError(first.text)
     return "\n".join(sorted(found))
 
 
@@ -163,9 +168,10 @@ class _Finder:
 
 
 class _First:
-    """A plugin of pytest that keeps the file of the first failure."""
+    """A plugin of pytest that keeps the file of the first failure, and what is said of it."""
 
     file: str | None = None
+    text = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._look(report)
@@ -176,3 +182,4 @@ class _First:
     def _look(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         if report.failed and self.file is None:
             self.file = report.nodeid.partition("::")[0]
+            self.text = f"{report.nodeid}\n{report.longreprtext}"
