@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import signal
 
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no failure. Profiles that were chosen, as hypothesis does on CI, stay.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+if settings.get_current_profile_name() == "default":
+    settings.load_profile("patient")
+
 
 def pytest_configure() -> None:
     """Undo what `nohup` and shells have programs in the background ignore: tests send it."""

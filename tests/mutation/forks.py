@@ -49,7 +49,12 @@ def import_others() -> None:
     os.chdir(ROOT)
     # The same examples for every mutant, and the first that fails is enough.
     hypothesis.settings.register_profile(
-        "mutation", derandomize=True, database=None, phases=[hypothesis.Phase.generate]
+        "mutation",
+        derandomize=True,
+        database=None,
+        phases=[hypothesis.Phase.generate],
+        deadline=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
     )
     hypothesis.settings.load_profile("mutation")
     for path in [*sorted((ROOT / PACKAGE).rglob("*.py")), ROOT / "tests/builders.py"]:

@@ -67,7 +67,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     return bytes(data[: draw(st.one_of(st.just(len(data)), st.integers(0, len(data))))])
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(mutated())
 def test_a_damaged_library_reads_or_is_refused(data: bytes) -> None:
     try:
@@ -79,7 +79,7 @@ def test_a_damaged_library_reads_or_is_refused(data: bytes) -> None:
             assert all(symbol.name for symbol in (*library.imports, *library.exports))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from(
         [
@@ -100,7 +100,7 @@ def test_bytes_that_begin_like_a_library(magic: bytes, rest: bytes) -> None:
         assert str(error)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(mutated(), st.data())
 def test_a_damaged_wheel_has_a_verdict(library: bytes, data: st.DataObject) -> None:
     buffer = io.BytesIO()

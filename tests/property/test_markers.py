@@ -119,7 +119,7 @@ def applies(requirement: Requirement, environment: dict[str, str]) -> bool:
     return requirement.marker is None or requirement.marker.evaluate(environment)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_real_environments_demand_is_among_the_demands(data: st.DataObject) -> None:
     interpreter = data.draw(st.sampled_from(list(INTERPRETERS)))

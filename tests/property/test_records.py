@@ -7,7 +7,7 @@ import dataclasses
 import json
 import operator
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from torch_abi_audit.model import (
@@ -70,7 +70,6 @@ JSON = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(RECORD)
 def test_a_record_survives_the_round_trip(record: WheelRecord) -> None:
     found = WheelRecord.from_json(record.to_json())
@@ -80,7 +79,6 @@ def test_a_record_survives_the_round_trip(record: WheelRecord) -> None:
         assert type(getattr(found, name)) is type(getattr(record, name))
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(RECORD, st.sampled_from([item.name for item in dataclasses.fields(WheelRecord)]), JSON)
 def test_what_is_read_is_a_record_or_an_error(
     record: WheelRecord, name: str, value: object

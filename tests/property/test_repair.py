@@ -133,7 +133,7 @@ def wheel_text(*tags: str) -> bytes:
     return f"Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: false\n{lines}Build: 1\n".encode()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(texts(), CHANGES)
 def test_metadata_says_what_is_wanted_and_keeps_every_other_line(
     text: Text, change: MetadataChange
@@ -177,7 +177,7 @@ def test_metadata_says_what_is_wanted_and_keeps_every_other_line(
     assert amended_files(new, wanted, change) == {}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200), CHANGES)
 def test_metadata_of_any_bytes_is_changed_as_wanted_or_refused(
     more: bytes, change: MetadataChange
@@ -290,7 +290,7 @@ def kept(info: zipfile.ZipInfo) -> tuple[object, ...]:
     )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.data(), texts(), CHANGES)
 def test_an_archive_keeps_all_that_the_change_is_not_about(
     data: st.DataObject, text: Text, change: MetadataChange

@@ -66,7 +66,7 @@ def verdict_of(item: Subject) -> Verdict:
     return report_of(item).verdict
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(libraries(), DEMANDS, TAGS)
 def test_nothing_that_breaks_is_safe(items: dict[str, Library], torch: str, tag: str) -> None:
     item = subject(items, claims(f"py39-none-{tag}", torch=(torch,)))
@@ -78,7 +78,7 @@ def test_nothing_that_breaks_is_safe(items: dict[str, Library], torch: str, tag:
             assert cell is None or cell.status is not ReleaseStatus.BREAKS, cell
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(libraries(), DEMANDS, st.randoms(use_true_random=False))
 def test_the_order_of_members_does_not_matter(
     items: dict[str, Library], torch: str, random: object
@@ -122,7 +122,7 @@ SIDE_BY_SIDE = {
 }
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(libraries(), CLAIMS, OPTIONS)
 @example(SIDE_BY_SIDE, claims("py39-none-manylinux_2_28_x86_64"), Options())
 def test_nothing_in_a_report_contradicts_the_rest(
@@ -132,7 +132,7 @@ def test_nothing_in_a_report_contradicts_the_rest(
     assert contradictions(target_document(report)) == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(libraries(), CLAIMS)
 def test_a_fix_makes_the_wheel_pass(items: dict[str, Library], promised: Claims) -> None:
     plan = report_of(subject(items, promised)).plan
