@@ -232,3 +232,5 @@ def test_only_a_pin_is_the_release_that_it_was_built_with(
         },
     }
     assert summary.fix_lines(changed)[1] == ("", said)
+    changed["fix"]["verdict"] = "not-applicable"
+    assert summary.fix_lines(changed)[1] == ("", "(with it the wheel passes)")

@@ -705,7 +705,10 @@ def fix_lines(target: TargetDocument) -> list[tuple[str, str]]:
     elif plan["passes"]:
         lines = [("fix", plan["lines"][0]), *(("", line) for line in plan["lines"][1:])]
         what = "the release that it was built with; " if _pins_build(plan, target) else ""
-        lines.append(("", f"({what}with it the wheel is {plan['verdict']}, and passes)"))
+        # `not-applicable` says nothing of what was wrong.
+        verdicts = (Verdict.SAFE, Verdict.PINNED)
+        becomes = f"is {plan['verdict']}, and passes" if plan["verdict"] in verdicts else "passes"
+        lines.append(("", f"({what}with it the wheel {becomes})"))
         lines.append(("", "or let `torch-abi-audit repair WHEEL` write that wheel"))
     elif plan["why_not"]:
         # The closing sentence has it too, unless another finding is what it is about.
