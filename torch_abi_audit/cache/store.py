@@ -185,14 +185,6 @@ class Cache:
 
 def _open(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        return _connect(path)
-    except sqlite3.OperationalError:
-        # A folder that is read-only can still have a cache to read from.
-        return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", _WAIT, uri=True)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, _WAIT)
     try:
         if _layout(database) != _LAYOUT:
