@@ -87,7 +87,7 @@ class Campaign:
     def _cuda(self) -> frozenset[str]:
         """The stems of CUDA's libraries; torch's builds for Windows on the index have none."""
         platforms = load_catalog().platforms.values()
-        return frozenset(stem.lower() for item in platforms for stem in item.cuda_stems)
+        return frozenset(stem for item in platforms for stem in item.cuda_stems)
 
     def _exported(self, name: str) -> bool:
         """Whether any release of torch exports a name."""

@@ -96,7 +96,7 @@ def is_of_others(name: str, cuda: Collection[str]) -> bool:
         cuda: The stems, in lower case, of the libraries in CUDA packages that torch requires.
     """
     parts = cuda_library(name)
-    of_cuda = parts is not None and parts[0].lower() in cuda
+    of_cuda = parts is not None and parts[0] in cuda
     return not (is_torch_library(name) or of_cuda or is_driver(name))
 
 

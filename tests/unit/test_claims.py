@@ -123,7 +123,7 @@ def test_cuda_that_requirements_bring() -> None:
     brought = brought_cuda(
         claims(cuda=("nvidia-cuda-runtime-cu12", "nvidia-cublas", "nvidia-curand-cu12"))
     )
-    assert brought == {("cudart", 12), ("cublas", 13), ("cublasLt", 13), ("curand", 10)}
+    assert brought == {("cudart", 12), ("cublas", 13), ("cublaslt", 13), ("curand", 10)}
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_cuda_is_brought_where_it_is_required_everywhere(requirement: str, bring
         ("nvidia-cudnn-cu13", {("cudnn", 9)}),
         ("nvidia-cufft-cu12", {("cufft", 11)}),
         ("nvidia-cufft", {("cufft", 12)}),
-        ("cuda-toolkit[nvrtc,cublas]==12.9.1", {("nvrtc", 12), ("cublas", 12), ("cublasLt", 12)}),
+        ("cuda-toolkit[nvrtc,cublas]==12.9.1", {("nvrtc", 12), ("cublas", 12), ("cublaslt", 12)}),
         ("cuda-toolkit", set()),
         ("nvidia-something-cu12", set()),
     ],

@@ -12,17 +12,17 @@ PACKAGES = {
     "cuda-runtime": ("cudart:12", "cudart:13"),
     "cuda-nvrtc": ("nvrtc:12", "nvrtc:13"),
     "cuda-cupti": ("cupti:12", "cupti:13"),
-    "cublas": ("cublas:12 cublasLt:12", "cublas:13 cublasLt:13"),
+    "cublas": ("cublas:12 cublaslt:12", "cublas:13 cublaslt:13"),
     "cufft": ("cufft:11", "cufft:12"),
     "curand": ("curand:10", "curand:10"),
     "cusolver": ("cusolver:11", "cusolver:12"),
     "cusparse": ("cusparse:12", "cusparse:12"),
-    "cusparselt": ("cusparseLt:0", "cusparseLt:0"),
+    "cusparselt": ("cusparselt:0", "cusparselt:0"),
     "cufile": ("cufile:0", "cufile:0"),
     "cudnn": ("cudnn:9", "cudnn:9"),
     "nccl": ("nccl:2", "nccl:2"),
-    "nvjitlink": ("nvJitLink:12", "nvJitLink:13"),
-    "nvtx": ("nvToolsExt:1", "nvToolsExt:1"),
+    "nvjitlink": ("nvjitlink:12", "nvjitlink:13"),
+    "nvtx": ("nvtoolsext:1", "nvtoolsext:1"),
     "nvshmem": ("nvshmem_host:3", "nvshmem_host:3"),
 }
 
@@ -50,7 +50,7 @@ def test_packages(name: str) -> None:
 def test_the_toolkit() -> None:
     assert brought("cuda-toolkit[cudart,nvrtc,cupti]==12.8.1") == "cudart:12 cupti:12 nvrtc:12"
     assert brought("cuda-toolkit[cublas]==12.8.1", "nvidia-nccl-cu13") == (
-        "cublas:12 cublasLt:12 nccl:2"
+        "cublas:12 cublaslt:12 nccl:2"
     )
     assert brought("cuda-toolkit==12.8.1") == ""
     assert brought("cuda-toolkit[unheard]==12.8.1") == ""

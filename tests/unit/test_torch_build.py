@@ -27,6 +27,7 @@ from torch_abi_audit.catalog.builds import (
 from torch_abi_audit.catalog.exports import Build, make_table
 from torch_abi_audit.catalog.storage import write_archive
 from torch_abi_audit.claims.torch_build import (
+    PYPI,
     BuildChoice,
     TorchBuild,
     build_of_requirement,
@@ -128,6 +129,8 @@ def catalog() -> Catalog:
 
 
 def of_build(name: str, measured: Mapping[str, Any] = MEASURED) -> Catalog:
+    if name == PYPI:
+        return catalog()
     choice = BuildChoice(torch_build(name), BuildSource.OPTION)
     return catalog_of_build(choice, catalog(), parse_measured(measured))
 
@@ -173,6 +176,8 @@ def test_names_of_builds() -> None:
         ("2.1.2+pt28cpu", "cpu"),
         ("2.8.3+cu12torch2.8cxx11abiTRUE", "cu12"),
         ("1.0+torch28.cu128.x86", "cu128"),
+        ("1.0+torch2.10cu128", "cu128"),
+        ("1.0+2.10.0cu128", "cu128"),
         ("1.0+rocm6.4", "rocm6.4"),
         ("1.0+xpu", "xpu"),
         ("1.0", None),
@@ -209,7 +214,7 @@ def test_what_decides_which_build_a_wheel_is_for() -> None:
     assert chosen_build(local, [None]) == (torch_build("cu126"), BuildSource.VERSION)
     assert chosen_build(local, pinned) == (torch_build("cu128"), BuildSource.REQUIREMENT)
     assert chosen_build(local, pinned, given) == given
-    assert chosen_build(local, pinned, BuildChoice(torch_build("pypi"), given.source)) is None
+    assert chosen_build(local, pinned, BuildChoice(torch_build(PYPI), given.source)) is None
     assert chosen_build(replace(local, name=type(local.name)("torch")), [None]) is None
 
 
@@ -308,6 +313,41 @@ def test_cuda_builds_for_windows() -> None:
     assert row("cpu", other, tag) == "---"
 
 
+@pytest.mark.parametrize(
+    ("build", "needed", "cells"),
+    [
+        (PYPI, "cudart64_12.dll", "---"),  # which has no build with CUDA
+        ("cpu", "cublasLt64_12.dll", "---"),
+        ("cu126", "cudart64_12.dll", "lll"),
+        ("cu126", "nvrtc64_120_0.dll", "lll"),
+        ("cu126", "cudart64_110.dll", "---"),
+        ("cu126", "cudart64_13.dll", "---"),
+        ("cu126", "cudnn64_9.dll", "lll"),  # of CUDA 12 and 13 alike
+        ("cu130", "cufft64_11.dll", "---"),
+        (PYPI, "nppc64_12.dll", "lll"),  # no build of torch has it: it is the host's
+    ],
+)
+def test_cuda_libraries_on_windows(build: str, needed: str, cells: str) -> None:
+    item = dll("torch_cpu.dll:warn", needed=("torch_cpu.dll", needed))
+    promised = claims("py39-none-win_amd64")
+    assert row(build, item, promised) == cells
+    found = report(build, item, promised)
+    host = [library.name for library in found.subject.host.libraries]  # type: ignore[union-attr]
+    assert host == (["nppc64_12.dll"] if needed == "nppc64_12.dll" else [])
+
+
+def test_what_windows_lacks_is_told() -> None:
+    promised = claims("py39-none-win_amd64")
+    item = dll("torch_cpu.dll:warn", needed=("torch_cpu.dll", "cudart64_13.dll"))
+    assert "cuda-build-required" in {f.rule for f in report(PYPI, item, promised).findings}
+    (hit,) = [f for f in report("cu126", item, promised).findings if "cuda" in f.rule]
+    assert (hit.rule, hit.message) == (
+        "cuda-major-mismatch",
+        "the wheel needs cudart64_13.dll, but torch 2.9.0+cu126 ships those of CUDA 12.6, so it"
+        " does not load on torch 2.9-2.11",
+    )
+
+
 def test_a_release_whose_builds_differ_in_more_than_cuda() -> None:
     found = catalog_of_build(BuildChoice(torch_build("cu126"), BuildSource.OPTION), load_catalog())
     builds = {str(build.version): build for build in found.platforms[LINUX].builds}
@@ -359,7 +399,7 @@ def test_options_that_name_a_build() -> None:
 
 
 def test_which_builds_are_known() -> None:
-    known = ("pypi", "cpu", "cu126", "cu130", "cu12")
+    known = (PYPI, "cpu", "cu126", "cu130", "cu12")
     assert [is_known(torch_build(name), catalog()) for name in known] == [True] * len(known)
     for name in ("cu118", "rocm6.4", "xpu", "git1"):
         assert not is_known(torch_build(name), catalog())

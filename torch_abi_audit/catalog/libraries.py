@@ -23,6 +23,7 @@ _CUDA_LIBRARY = re.compile(
     r"|(?P<windows>cu[a-z]+?|nv[a-z]+?|npp[a-z]+?)(?:64)?_(?P<n>[0-9]+)[0-9_]*\.dll",
     re.IGNORECASE,
 )
+_WITH_MINOR = 100  # and above: a DLL's number that has the minor release too
 # CPython's libraries: `python312.dll`, `libpython3.12.so.1.0`,
 # `Python.framework/Versions/3.12/Python`;
 # `python3.dll` and `libpython3.so` have the stable ABI only.
@@ -64,15 +65,21 @@ def is_driver(name: str) -> bool:
 def cuda_library(name: str) -> tuple[str, int] | None:
     """Split the name of one of CUDA's libraries into its stem and number; None for others.
 
+    The stem is in lower case, as names of DLLs are: `libcublasLt.so.12`, `cublaslt64_12.dll`. The
+    number is without the minor release, which some DLLs have: `nvrtc64_120_0.dll`.
+
     >>> cuda_library("libcudart.so.12")
     ('cudart', 12)
+    >>> cuda_library("nvrtc64_120_0.dll")
+    ('nvrtc', 12)
     """
     match = _CUDA_LIBRARY.fullmatch(name)
     if match is None or name in _DRIVER:
         return None
     if match["linux"]:
-        return match["linux"], int(match["number"])
-    return match["windows"], int(match["n"])
+        return match["linux"].lower(), int(match["number"])
+    number = int(match["n"])
+    return match["windows"].lower(), number // 10 if number >= _WITH_MINOR else number
 
 
 @lru_cache(maxsize=4096)

@@ -21,17 +21,17 @@ _OF_TORCH = {
     "cuda-runtime": ("cudart",),
     "cuda-nvrtc": ("nvrtc",),
     "cuda-cupti": ("cupti",),
-    "cublas": ("cublas", "cublasLt"),
+    "cublas": ("cublas", "cublaslt"),
     "cufft": ("cufft",),
     "curand": ("curand",),
     "cusolver": ("cusolver",),
     "cusparse": ("cusparse",),
-    "cusparselt": ("cusparseLt",),
+    "cusparselt": ("cusparselt",),
     "cufile": ("cufile",),
     "cudnn": ("cudnn",),
     "nccl": ("nccl",),
-    "nvjitlink": ("nvJitLink",),
-    "nvtx": ("nvToolsExt",),
+    "nvjitlink": ("nvjitlink",),
+    "nvtx": ("nvtoolsext",),
     "nvshmem": ("nvshmem_host",),
 }
 # and others.
@@ -43,7 +43,7 @@ _CUDA_PACKAGES = {
     ),
     "nvjpeg": ("nvjpeg",),
 }
-_STEMS_OF_TORCH = frozenset(stem.lower() for stems in _OF_TORCH.values() for stem in stems)
+_STEMS_OF_TORCH = frozenset(stem for stems in _OF_TORCH.values() for stem in stems)
 # The extras of cuda-toolkit that are not named after the package.
 _TOOLKIT = {"cudart": "cuda-runtime", "nvrtc": "cuda-nvrtc", "cupti": "cuda-cupti"}
 # Libraries whose interface number is not that of CUDA 12 or 13.
@@ -52,17 +52,14 @@ _INTERFACES = {
     "curand": {12: 10, 13: 10},
     "cusolver": {12: 11, 13: 12},
     "cusparse": {13: 12},
-    "cusparseLt": {12: 0, 13: 0},
+    "cusparselt": {12: 0, 13: 0},
     "cufile": {12: 0, 13: 0},
     "cudnn": {12: 9, 13: 9},
     "nccl": {12: 2, 13: 2},
-    "nvToolsExt": {12: 1, 13: 1},
+    "nvtoolsext": {12: 1, 13: 1},
     "nvshmem_host": {12: 3, 13: 3},
 }
 
-
-# A DLL's number has the minor release too where the interface changes with it: `cudart64_110.dll`.
-_WITH_MINOR = 100
 
 _ZERO = r"0(?:\.0)*(?:(?:a|b|rc|\.?dev|\.\*)[0-9]*)?"
 
@@ -121,12 +118,12 @@ def cuda_major(library: tuple[str, int]) -> int | None:
         return majors[0] if len(interfaces) > 1 and len(majors) == 1 else None
     if not any(stem in stems for stems in _CUDA_PACKAGES.values()):
         return None
-    return number // 10 if number >= _WITH_MINOR else number
+    return number
 
 
 def comes_with_torch(stem: str) -> bool:
     """Whether some CUDA build of torch depends on a CUDA library, in whichever release of CUDA."""
-    return stem.lower() in _STEMS_OF_TORCH
+    return stem in _STEMS_OF_TORCH
 
 
 def package_of(stem: str, number: int) -> str | None:

@@ -26,9 +26,9 @@ _OTHER = re.compile(r"(?:rocm|xpu)[0-9.]*|cu[0-9]+")
 _LOCAL = re.compile(r"\+(?P<name>[a-zA-Z0-9][a-zA-Z0-9._-]{,40})$")
 _MOST_NAMED = 3
 # In the version of a wheel the build may stand between two releases: `pt28cu128` is torch 2.8
-# and CUDA 12.8, as is `cu128torch2.8cxx11abitrue`.
+# and CUDA 12.8, as are `cu128torch2.8cxx11abitrue` and `torch2.8cu128`.
 _IN_VERSION = re.compile(
-    r"(?:^|\.)(?:(?:pt|torch)[0-9]+)?(?P<name>cpu|cu[0-9]+|rocm[0-9]*(?:\.[0-9]+)*|xpu)"
+    r"(?:^|\.)(?:(?:pt|torch)?[0-9]+)?(?P<name>cpu|cu[0-9]+|rocm[0-9]*(?:\.[0-9]+)*|xpu)"
     r"(?=$|\.|(?:pt|torch)[0-9])"
 )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.catalog.libraries import cuda_library, is_torch_library
+from torch_abi_audit.claims.cuda_packages import comes_with_torch, cuda_major
 from torch_abi_audit.claims.manylinux import LIBSTDCXX, newest_above
 from torch_abi_audit.loader.alternatives import find_alternatives
 from torch_abi_audit.loader.copies import Copies
@@ -366,7 +367,7 @@ class _ReleaseChecker:
             elif name in self._surroundings.present:
                 continue
             elif (cuda := cuda_library(name)) and cuda not in self._surroundings.brought:
-                reasons += _missing_cuda(name, cuda[0], platform, build)
+                reasons += _missing_cuda(name, cuda, platform, build)
         return reasons
 
     def _missing_symbols(
@@ -396,17 +397,27 @@ class _ReleaseChecker:
                 yield Reason(Cause.SYMBOL, name, detail, since)
 
 
-def _missing_cuda(name: str, stem: str, platform: Platform, build: Build) -> list[Reason]:
+def _missing_cuda(
+    name: str, library: tuple[str, int], platform: Platform, build: Build
+) -> list[Reason]:
     """Compare a CUDA library with those that torch loads.
 
     The user has to install a library that no torch release brings, like any other library.
     """
+    stem, _ = library
     if name in build.cuda_libraries:
         return []
-    if stem not in platform.cuda_stems:
+    # Torch's builds for Windows have them in their own folder, and the index has none with CUDA.
+    is_dll = name.endswith(".dll")
+    if stem not in platform.cuda_stems and not (is_dll and comes_with_torch(stem)):
         return []
     if build.cuda is None:
         return [Reason(Cause.CUDA, name, f"torch {build.label} is built without CUDA")]
+    if is_dll:
+        major = cuda_major(library)
+        if major is None or major == int(build.cuda.partition(".")[0]):
+            return []
+        return [Reason(Cause.CUDA, name, f"torch {build.label} ships those of CUDA {build.cuda}")]
     others = sorted(build.cuda_libraries)
     instead = [other for other in others if (cuda_library(other) or ("",))[0] == stem]
     brings = f"{instead[0]} (CUDA {build.cuda})" if instead else f"none (CUDA {build.cuda})"
