@@ -341,10 +341,10 @@ def test_what_windows_lacks_is_told() -> None:
     item = dll("torch_cpu.dll:warn", needed=("torch_cpu.dll", "cudart64_13.dll"))
     assert "cuda-build-required" in {f.rule for f in report(PYPI, item, promised).findings}
     (hit,) = [f for f in report("cu126", item, promised).findings if "cuda" in f.rule]
-    assert (hit.rule, hit.message) == (
-        "cuda-major-mismatch",
+    assert hit.rule == "cuda-major-mismatch"
+    assert hit.message == (
         "the wheel needs cudart64_13.dll, but torch 2.9.0+cu126 ships those of CUDA 12.6, so it"
-        " does not load on torch 2.9-2.11",
+        " does not load on torch 2.9-2.11"
     )
 
 
