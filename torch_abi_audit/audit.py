@@ -345,6 +345,17 @@ def conclude(  # noqa: PLR0913 -- everything that a report is made of
         return recheck(report, change, catalog, options, budget=budget)
 
     tried = [(change, again(change)) for change in candidates(bad, subject.claims.tags)]
+    if not any(item.safe for _, item in tried):
+        # A requirement can choose the builds of torch: with the change it is another wheel.
+        further = [
+            change
+            for before, item in tried
+            if item.subject is not None and item.subject.build != subject.build
+            for change in candidates(
+                failing(item.findings, severities), subject.claims.tags, before
+            )
+        ]
+        tried += [(change, again(change)) for change in dict.fromkeys(further)]
     proven = set(_helping(bad, tried))
     for item in report.findings:
         for change in offered(item.fix) if item.fix and item not in bad else ():
@@ -404,21 +415,39 @@ def recheck(
     """
     if report.subject is None:
         return report
-    changed = _amended(report.subject, change, catalog, options, budget)
-    return _checked(report.target, report.kind, changed, catalog, options, budget=budget)
+    claims = amended(report.subject.claims, change)
+    of_builds = _catalog_with(claims, catalog)
+    is_other = of_builds is not catalog or change.tags is not None
+    changed = (
+        _classified_again(report.subject, claims, of_builds, options, budget)
+        if is_other
+        else _with_demands(replace(report.subject, claims=claims), catalog, options)
+    )
+    return _checked(report.target, report.kind, changed, of_builds, options, budget=budget)
 
 
-def _amended(
-    subject: Subject,
-    change: MetadataChange,
-    catalog: Catalog,
-    options: Options,
-    budget: Budget | None,
+def _catalog_with(claims: Claims, catalog: Catalog) -> Catalog:
+    """Return the catalog of the builds that a target is for with changed requirements.
+
+    Args:
+        claims: What its metadata says then.
+        catalog: That of the builds that it is for without the change.
+    """
+    if catalog.build is None or catalog.build.source is not BuildSource.REQUIREMENT:
+        return catalog
+    choice = chosen_build(claims, torch_specifiers(claims))
+    if choice == catalog.build:
+        return catalog
+    from torch_abi_audit.catalog.builds import catalog_of_build, without_choice  # noqa: PLC0415
+
+    base = without_choice(catalog)
+    return base if choice is None else catalog_of_build(choice, base)
+
+
+def _classified_again(
+    subject: Subject, claims: Claims, catalog: Catalog, options: Options, budget: Budget | None
 ) -> Subject:
-    """Return a target as it would be with a change of its metadata."""
-    claims = amended(subject.claims, change)
-    if change.tags is None:
-        return _with_demands(replace(subject, claims=claims), catalog, options)
+    """Return a target as it is with other claims, from all that was read of it."""
     members: dict[str, list[Library]] = {}
     for item in subject.libraries:
         members.setdefault(item.path, []).append(item.library)

@@ -119,7 +119,7 @@ def _of_wheel(wheel: Path, auditor: Auditor, options: Options, chosen: str | Non
     if plan.choices:
         lines = ", ".join(choice.torch or "" for choice in plan.choices)
         return item.refuse(f"several requirements fit; choose one with --require-torch ({lines})")
-    return item.refuse(f"no change of metadata makes it pass: {plan.why_not}")
+    return item.refuse(f"no change of metadata found that makes it pass: {plan.why_not}")
 
 
 def _with_choice(item: Repair, chosen: str, auditor: Auditor, options: Options) -> Repair:

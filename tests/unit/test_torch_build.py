@@ -44,6 +44,7 @@ from torch_abi_audit.model import (
     Claims,
     Library,
     Member,
+    MetadataChange,
     ReleaseStatus,
     Severity,
     TargetContents,
@@ -334,6 +335,23 @@ def test_cuda_libraries_on_windows(build: str, needed: str, cells: str) -> None:
     found = report(build, item, promised)
     host = [library.name for library in found.subject.host.libraries]  # type: ignore[union-attr]
     assert host == (["nppc64_12.dll"] if needed == "nppc64_12.dll" else [])
+
+
+def test_a_fix_without_the_pinned_build_is_proven_without_it() -> None:
+    """PyPI's 2.11.0 has CUDA 13: what passes with the build for CUDA 12.6 does not with it."""
+    demands = ("torch==2.9.0+cu126",)
+    item = linux("torch_ten", needed=(CPU, "libcudart.so.12"))
+    members = (Member("x/_C.so", (item,), verified=True),)
+    contents = TargetContents(TargetKind.WHEEL, claims(torch=demands), members)
+    choice = BuildChoice(torch_build("cu126"), BuildSource.REQUIREMENT)
+    found = catalog_of_build(choice, catalog(), parse_measured(MEASURED))
+    subject = classify_contents(contents, found, Options())
+    made = conclude("x.whl", TargetKind.WHEEL, subject, found, Options())
+    assert made.plan is not None
+    assert made.plan.change == MetadataChange(torch="torch==2.10.*")
+    fixed = replace(contents, claims=claims(torch=("torch==2.10.*",)))
+    subject = classify_contents(fixed, catalog(), Options())
+    assert conclude("x.whl", TargetKind.WHEEL, subject, catalog(), Options()).safe
 
 
 def test_what_windows_lacks_is_told() -> None:

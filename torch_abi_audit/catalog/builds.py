@@ -29,7 +29,13 @@ from torch_abi_audit.model import BuildSource
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-__all__ = ["OTHER_BUILDS_FILE", "OtherPlatform", "catalog_of_build", "is_known"]
+__all__ = [
+    "OTHER_BUILDS_FILE",
+    "OtherPlatform",
+    "catalog_of_build",
+    "is_known",
+    "without_choice",
+]
 
 OTHER_BUILDS_FILE = "other_builds.json"
 
@@ -67,6 +73,15 @@ def catalog_of_build(choice: BuildChoice, base: Catalog, measured: _All | None =
         for key, platform in base.platforms.items()
     }
     return replace(base, platforms=platforms, build=choice)
+
+
+def without_choice(catalog: Catalog) -> Catalog:
+    """Return the catalog of the builds on PyPI that the one of other builds is derived from."""
+    platforms = {
+        key: platform.base if isinstance(platform, OtherPlatform) else platform
+        for key, platform in catalog.platforms.items()
+    }
+    return replace(catalog, platforms=platforms, build=None)
 
 
 @cache

@@ -158,5 +158,33 @@ def requirement(
     )
 
 
+def with_bounds(line: str, demands: Iterable[SpecifierSet | None], known: Sequence[Version]) -> str:
+    """Return a requirement with the upper bounds and exclusions that all of some demands have.
+
+    Those are left out that exclude nothing more, and all of them if nothing known is left then.
+
+    Args:
+        line: The requirement, such as ``torch>=2.10``.
+        demands: The requirements that it replaces.
+        known: Every known release, oldest first.
+
+    >>> with_bounds("torch>=2.10", [SpecifierSet(">=2.8,<3")], [Version("2.11.0")])
+    'torch>=2.10,<3'
+    """
+    wanted = SpecifierSet(line.removeprefix("torch"))
+    named = [frozenset(demand or ()) for demand in demands]
+    common = frozenset.intersection(*named) if named else frozenset()
+    releases = (*known, *_after(known[-1]))
+    kept = [
+        specifier
+        for specifier in sorted(common, key=str)
+        if specifier.operator in ("<", "<=", "!=")
+        and set(wanted.filter(releases))
+        != set((wanted & SpecifierSet(str(specifier))).filter(releases))
+    ]
+    bounded = ",".join([line, *map(str, kept)])
+    return bounded if admitted_torch(SpecifierSet(bounded.removeprefix("torch")), known) else line
+
+
 def _between(first: Version, last: Version) -> str:
     return f"torch=={first}" if first == last else f"torch>={short(first)},<={last}"

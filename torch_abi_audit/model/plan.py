@@ -42,7 +42,7 @@ class Plan(NamedTuple):
             another audit. None if no metadata change does, or several do.
         choices: If several do, all of them: only the author can tell which is right.
         verdict: The verdict with the change.
-        why_not: Why no metadata change makes it pass, in one sentence.
+        why_not: Why no metadata change was found that makes it pass, in one sentence.
         build: What to change about the build to support more, one sentence each.
     """
 

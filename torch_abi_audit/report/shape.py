@@ -111,7 +111,7 @@ class PlanDocument(TypedDict):
     choices: Annotated[list[ChoiceDocument], "where several pass, and the author knows which"]
     passes: Annotated[bool, "whether a change of metadata makes it pass"]
     verdict: Annotated[Verdict | None, "the verdict that it has with the change"]
-    why_not: Annotated[str | None, "why no change of metadata makes it pass"]
+    why_not: Annotated[str | None, "why no change of metadata was found that makes it pass"]
     build: Annotated[list[str], "what to change about the build"]
 
 

@@ -20,6 +20,7 @@ from torch_abi_audit.claims.python_tags import ANY_LATER
 from torch_abi_audit.claims.variants import TORCH_PROPERTY
 from torch_abi_audit.model import (
     PASSING,
+    BuildSource,
     Check,
     Evidence,
     EvidenceKind,
@@ -468,6 +469,8 @@ def _versions(item: HostLibraryDocument) -> str:
     return f"{before}{{{numbers}}}{after}"
 
 
+# What `repair` goes by as well; it takes no option for it.
+_OF_METADATA = (BuildSource.REQUIREMENT, BuildSource.VERSION)
 _DIGITS = 9  # of a version: more are no version
 _LISTED = 12  # libraries in one line
 
@@ -709,11 +712,13 @@ def fix_lines(target: TargetDocument) -> list[tuple[str, str]]:
         verdicts = (Verdict.SAFE, Verdict.PINNED)
         becomes = f"is {plan['verdict']}, and passes" if plan["verdict"] in verdicts else "passes"
         lines.append(("", f"({what}with it the wheel {becomes})"))
-        lines.append(("", "or let `torch-abi-audit repair WHEEL` write that wheel"))
+        build = target["torch"]["build"]
+        if build is None or build["source"] in _OF_METADATA:  # `repair` takes no other
+            lines.append(("", "or let `torch-abi-audit repair WHEEL` write that wheel"))
     elif plan["why_not"]:
         # The closing sentence has it too, unless another finding is what it is about.
         why = "" if plan["why_not"] in target["summary"] else f": {plan['why_not']}"
-        lines = [("fix", f"no change of metadata makes it pass{why}")]
+        lines = [("fix", f"no change of metadata found that makes it pass{why}")]
     told = {finding["fix"] for finding in target["findings"]}
     return [*lines, *(("build", text) for text in plan["build"] if text not in told)]
 
@@ -725,8 +730,10 @@ def _pins_build(plan: PlanDocument, target: TargetDocument) -> bool:
         return False
     releases = list(map(Version, built["releases"]))
     pin = change["requires_torch"] if change is not None else None
-    one = len({release.release[:2] for release in releases}) == 1
-    return pin is not None and one and any(SpecifierSet(pin).filter(releases))
+    if pin is None or not any(SpecifierSet(pin).filter(releases)):
+        return False
+    pinned = SpecifierSet(pin).filter(map(Version, target["torch"]["releases"]))
+    return len({release.release[:2] for release in [*pinned, *releases]}) == 1
 
 
 def here(target: TargetDocument) -> str | None:

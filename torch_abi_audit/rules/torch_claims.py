@@ -12,6 +12,7 @@ from torch_abi_audit.claims.torch_requirement import (
     extras_with_torch,
     future_torch,
     requirement,
+    with_bounds,
 )
 from torch_abi_audit.claims.variants import VARIANT_FILE, torch_property
 from torch_abi_audit.model import (
@@ -94,13 +95,18 @@ def torch_floor_understated(subject: Subject, catalog: Catalog) -> Iterator[Hit]
             if library.torch.floor is not None and library.torch.floor.release == floor.release
         ),
         evidence=symbols(floor.symbols),
-        fix=_required(subject, f"torch>={short(floor.release)}", more),
+        fix=_required(subject, catalog, f"torch>={short(floor.release)}", more),
     )
 
 
-def _required(subject: Subject, line: str, more: str = "") -> Fix | None:
-    """Return the fix that requires torch; None if the user chose the releases."""
-    return require(line, more) if subject.source is DemandSource.METADATA else None
+def _required(subject: Subject, catalog: Catalog, line: str, more: str = "") -> Fix | None:
+    """Return the fix that requires torch; None if the user chose the releases.
+
+    What the author has excluded stays excluded.
+    """
+    if subject.source is not DemandSource.METADATA:
+        return None
+    return require(with_bounds(line, subject.required, catalog.published), more)
 
 
 def _target(release: Version) -> str:
@@ -479,7 +485,7 @@ def torch_promise_broken(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
             # equivalent: at most one is kept
             f"{subject.source} does not allow torch {short(kept[0])}",
             evidence=requirements(without),
-            fix=_required(subject, f"torch>={short(promised)}"),
+            fix=_required(subject, catalog, f"torch>={short(promised)}"),
         )
     if hit is not None:
         unstable = subject.torch_abi is TorchAbi.UNSTABLE
@@ -540,7 +546,8 @@ def _where_it_loads(subject: Subject, catalog: Catalog, names: Sequence[str]) ->
     loading = [r for r, cell in subject.matrix.row.items() if cell.status in LOADING]
     if not loading:
         return None
-    fix = _required(subject, requirement(loading, catalog.published, open_ended=stable))
+    line = requirement(loading, catalog.published, open_ended=stable)
+    fix = _required(subject, catalog, line)
     leaked = {name for item in subject.libraries for name in item.torch.leaked}
     if leaked.issuperset(names):  # from libstdc++: torch only happens to have them
         link = "put -lstdc++ before the torch libraries on the link line"

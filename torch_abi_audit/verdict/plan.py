@@ -17,13 +17,18 @@ if TYPE_CHECKING:
 
     from torch_abi_audit.model import Finding, Fix, Severity, Subject, TargetReport
 
+_NONE = MetadataChange()
 _TO_THE_STABLE_ABI = (
     "to support more torch releases, move to the stable ABI"
     f" (torch-abi-audit explain {UNSTABLE_ABI})"
 )
 
 
-def candidates(findings: Iterable[Finding], tags: Iterable[Tag] = ()) -> list[MetadataChange]:
+def candidates(
+    findings: Iterable[Finding],
+    tags: Iterable[Tag] = (),
+    before: MetadataChange = _NONE,
+) -> list[MetadataChange]:
     """Return the metadata changes to try for findings, each of them fixing all at once.
 
     If findings need different requirements on torch, each is tried: one may be narrower.
@@ -31,6 +36,7 @@ def candidates(findings: Iterable[Finding], tags: Iterable[Tag] = ()) -> list[Me
     Args:
         findings: The findings that make a target unsafe.
         tags: The tags of the target; different findings may change different parts of them.
+        before: A change that the findings are left with, and what stays of it.
     """
     fixes = [item.fix for item in findings if item.fix]
     changes = [change for fix in fixes for change in offered(fix)]
@@ -40,7 +46,10 @@ def candidates(findings: Iterable[Finding], tags: Iterable[Tag] = ()) -> list[Me
     torch = unique(change.torch for change in changes if change.torch)
     if not (torch or python or new):
         return []
-    return [MetadataChange(line, python, new) for line in torch or (None,)]
+    return [
+        MetadataChange(line or before.torch, python or before.python, new or before.tags)
+        for line in torch or (None,)
+    ]
 
 
 def _joint(wanted: Iterable[str], tags: Iterable[Tag]) -> str:
