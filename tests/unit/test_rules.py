@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import pytest
@@ -17,11 +17,13 @@ from torch_abi_audit.catalog.storage import write_archive
 from torch_abi_audit.claims.torch_requirement import requirement
 from torch_abi_audit.errors import LimitError
 from torch_abi_audit.model import (
+    Cell,
     Claims,
     Defect,
     DefectKind,
     Ignore,
     IgnoreUse,
+    LayoutStatus,
     Library,
     Member,
     ReleaseStatus,
@@ -33,6 +35,7 @@ from torch_abi_audit.model import (
 )
 from torch_abi_audit.rules import RULES, registry, run_rules
 from torch_abi_audit.rules.archive import archive_integrity
+from torch_abi_audit.rules.checked import is_confined, pins
 from torch_abi_audit.rules.cross_wheel import stale_ignore
 from torch_abi_audit.rules.registry import Hit, also_of_run, rule
 from torch_abi_audit.verdict.policy import Policy
@@ -458,6 +461,33 @@ def test_one_alternative_of_two_for_a_release_is_enough() -> None:
     rules = found_for(libraries, claims(torch=("torch>=2.10,<2.11",)))
     assert "torch-symbol-missing" not in rules
     assert "cuda-major-mismatch" not in rules
+
+
+@pytest.mark.parametrize(
+    ("others", "pinned"),
+    [
+        ({}, ["torch>=2.9,<2.11"]),
+        # What the wheel has for all releases is not known to be the same for all of them.
+        ({"b.so": UNSTABLE}, ["torch==2.9.*", "torch==2.10.*"]),
+    ],
+)
+def test_alternatives_whose_layouts_are_not_known(
+    others: dict[str, Library], pinned: list[str]
+) -> None:
+    """Each is loaded with its own minor release alone, like a wheel that pins it."""
+    libraries = {"torch-2.9/_C.so": UNSTABLE, "torch-2.10/_C.so": UNSTABLE, **others}
+    item = subject(libraries, claims(torch=("torch>=2.9,<2.11",)))
+
+    def unknown(row: Mapping[Version, Cell]) -> dict[Version, Cell]:
+        return {r: replace(cell, layout=LayoutStatus.UNKNOWN) for r, cell in row.items()}
+
+    rows = {path: unknown(row) for path, row in item.matrix.libraries.items()}
+    item = replace(
+        item, matrix=replace(item.matrix, libraries=rows, row=unknown(item.matrix.row)), built={}
+    )
+    assert pins(item, CATALOG) == pinned
+    assert ("torch-unpinned" in found(item)) is (len(pinned) > 1)
+    assert is_confined(item, CATALOG) is (len(pinned) == 1)
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def _is_too_wide(subject: Subject, demand: SpecifierSet | None, catalog: Catalog
     cells = [row.get(r) for r in allowed if r in row or not _has_own_library(subject, r)]
     if future or not all(cell is not None and cell.loads_but_for_cuda for cell in cells):
         return True
-    layouts = {cell.layout for cell in cells if cell is not None}  # equivalent: none is
+    layouts = {_layout(subject, release) for release in allowed if release in row}
     return LayoutStatus.CHANGED not in layouts and layouts != {LayoutStatus.UNCHANGED}
 
 
@@ -175,7 +175,8 @@ def is_confined(subject: Subject, catalog: Catalog) -> bool:
     if not cells or not all(_is_right(cell) for cell in cells):
         return False
     known = all(r in row or _has_own_library(subject, r) for r in allowed)
-    same = known and all(cell.layout is LayoutStatus.UNCHANGED for cell in cells)
+    layouts = {_layout(subject, release) for release in allowed if release in row}
+    same = known and layouts == {LayoutStatus.UNCHANGED}
     return same or len(_minors(allowed)) == 1
 
 
@@ -183,6 +184,24 @@ def _has_own_library(subject: Subject, release: Version) -> bool:
     """Whether one of several alternatives is for a release, which may be older than the catalog."""
     meant = {item.release for item in subject.matrix.alternatives.values()}
     return release.release[:2] in meant
+
+
+def _layout(subject: Subject, release: Version) -> LayoutStatus | None:
+    """Return what is known of class layouts in a release.
+
+    An alternative is loaded with the minor release alone that it is for. That it is one of this
+    minor release that an alternative was built with is as good as a pin.
+    """
+    matrix = subject.matrix
+    layout = matrix.row[release].layout
+    if layout is not LayoutStatus.UNKNOWN or not _has_own_library(subject, release):
+        return layout
+    others = {
+        row[release].layout
+        for path, row in matrix.libraries.items()
+        if path not in matrix.alternatives
+    }
+    return layout if LayoutStatus.UNKNOWN in others else LayoutStatus.UNCHANGED
 
 
 def _is_right(cell: Cell) -> bool:
@@ -214,7 +233,7 @@ def pins(subject: Subject, catalog: Catalog) -> list[str]:
     """
     row = subject.matrix.row
     found = [release for release in built_for(subject) if row[release].status in LOADING]
-    same = [release for release in found if row[release].layout is LayoutStatus.UNCHANGED]
+    same = [r for r in found if _layout(subject, r) is LayoutStatus.UNCHANGED]
     if subject.matrix.alternatives and same:
         return [requirement(same, catalog.published)]
     return [
