@@ -139,6 +139,9 @@ def test_nvidias_other_packages_are_named() -> None:
         ("libmetatensor.so", ("metatensor-core", "numpy"), ("metatensor-core",)),
         ("libmeta_torch.so", ("meta-core", "meta-torch"), ("meta-torch",)),
         ("libcue_ops.so", ("cuequivariance-ops-cu13", "scipy"), ("cuequivariance-ops-cu13",)),
+        ("libz3.so.4.15", ("z3-solver", "z-two"), ("z3-solver",)),
+        ("libcudf.so", ("libcudf-cu12", "libkvikio-cu12"), ("libcudf-cu12",)),
+        ("libiomp5.so", ("intel-openmp",), ("intel-openmp",)),
         ("libnvinfer_plugin.so.11", ("tensorrt-cu13-libs",), ("tensorrt-cu13-libs",)),
         ("libavcodec.so.61", ("av", "avro"), ()),
         ("libsox.so", ("numpy", "torchvision", "torch-sox"), ("torch-sox",)),
@@ -204,6 +207,19 @@ def test_plugins_and_what_is_optional() -> None:
     weak = dylib("torch_ten", needed=("@rpath/libx.dylib",), optional=("@rpath/libx.dylib",))
     assert needs({"x/_C.so": weak}, MACOS) == {"libx.dylib": "optional"}
     assert findings({"x/_C.so": weak}, MACOS) == []
+    # What only a library needs that is optional itself is no more than that, however far away.
+    weak = dylib(
+        "torch_ten", needed=("@loader_path/liba.dylib",), optional=("@loader_path/liba.dylib",)
+    )
+    chain = {
+        "x/_C.so": weak,
+        "x/liba.dylib": dylib(needed=("@loader_path/libb.dylib",)),
+        "x/libb.dylib": dylib(needed=("@rpath/libsox.dylib",)),
+    }
+    assert needs(chain, MACOS) == {"libsox.dylib": "plugin"}
+    assert findings(chain, MACOS) == []
+    other = dylib("torch_ten", needed=("@loader_path/libb.dylib",))
+    assert needs({**chain, "x/_D.so": other}, MACOS) == {"libsox.dylib": "required"}
     program = library(needed=(CPU, "libx.so"), executable=True)
     assert needs({"x/tool": program}) == {"libx.so": "plugin"}
 
@@ -232,7 +248,10 @@ def test_dlls_of_windows(name: str) -> None:
     assert host({"x/_C.dll": dll(needed=("torch_cpu.dll", name))}, WINDOWS) == {}
 
 
-@pytest.mark.parametrize("name", ["avcodec-61.dll", "metatensor.dll", "heif.dll", "msvcp_x.dll"])
+@pytest.mark.parametrize(
+    "name",
+    ["avcodec-61.dll", "metatensor.dll", "heif.dll", "msvcp_x.dll", "vcruntime140d.dll"],
+)
 def test_other_dlls(name: str) -> None:
     assert not is_windows_library(name)
     libraries = {"x/_C.dll": dll(needed=("torch_cpu.dll", name))}
@@ -257,6 +276,8 @@ def test_cudas_dlls_come_with_torchs_cuda_builds() -> None:
         ("/opt/homebrew/lib/libc++.1.dylib", (), "same"),
         ("@rpath/libsox.dylib", ("@loader_path/../lib",), "libsox.dylib"),
         ("@rpath/libsox.dylib", ("/usr/local/lib",), "libsox.dylib"),
+        ("@rpath/libsox.dylib", ("/usr/lib/swift",), "libsox.dylib"),
+        ("@rpath/libswiftCore.dylib", ("@loader_path/../lib",), "libswiftcore.dylib"),
     ],
 )
 def test_macos(name: str, rpath: tuple[str, ...], missing: str | None) -> None:

@@ -40,14 +40,14 @@ _MARKERS = {"GLIBC_ABI_DT_RELR": 36, "GLIBC_ABI_GNU2_TLS": 42}
 BEYOND = 1000  # equivalent: one more or less is just as far
 
 
-# The libraries that every Linux has (PEP 599 and 600). If a library needs any other that is
+# The libraries that every Linux has (auditwheel's policies). If a library needs any other that is
 # not in its wheel, it loads only where somebody has installed that.
 _LINUX_LIBRARIES = frozenset(
     {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1"}
-    | {"libnsl.so.1", "libresolv.so.2", "libcrypt.so.1", "libgcc_s.so.1", "libstdc++.so.6"}
+    | {"libnsl.so.1", "libresolv.so.2", "libgcc_s.so.1", "libstdc++.so.6"}
     | {"libanl.so.1", "libmvec.so.1"}  # of glibc itself
     | {"libatomic.so.1", "libz.so.1", "libexpat.so.1", "libX11.so.6", "libXext.so.6"}
-    | {"libXrender.so.1", "libICE.so.6", "libSM.so.6", "libGL.so.1", "libEGL.so.1"}
+    | {"libXrender.so.1", "libICE.so.6", "libSM.so.6", "libGL.so.1"}
     | {"libgobject-2.0.so.0", "libgthread-2.0.so.0", "libglib-2.0.so.0"}
 )
 

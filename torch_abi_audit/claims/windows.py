@@ -8,9 +8,10 @@ from pathlib import Path
 
 # Names of API sets, which stand for whatever DLL implements them.
 _API_SET = re.compile(r"(?:api|ext)-ms-.*")
-# The redistributable C++ runtime. torch's own libraries need it as well.
+# The redistributable C++ runtime. torch's own libraries need it as well. Those of debug builds,
+# such as `vcruntime140d.dll`, must not be redistributed.
 _RUNTIME = re.compile(
-    r"(?:vcruntime|vccorlib|msvcp|msvcr|concrt|mfcm?|vcamp|vcomp)[0-9][0-9a-z_]*\.dll"
+    r"(?:vcruntime|vccorlib|msvcp|msvcr|concrt|mfcm?|vcamp|vcomp)[0-9][0-9a-z_]*(?<![0-9]d)\.dll"
     r"|msvcrt\.dll|ucrtbase\.dll"
 )
 

@@ -45,12 +45,13 @@ if TYPE_CHECKING:
     from torch_abi_audit.model import Claims, LibraryAudit
 
 _MACOS_FOLDERS = ("/usr/lib/", "/System/")
+_MACOS_SWIFT = "/usr/lib/swift"  # in the rpath of what Swift compiles
 # Where dyld finds these does not depend on the path: `/usr/lib` is its last resort.
 _MACOS_LIBRARIES = frozenset({"libc++.1.dylib", "libc++abi.dylib", "libobjc.a.dylib"})
 _MUSL = ("libc.musl-", "ld-musl-")
 _NUMBER = re.compile(r"[0-9]+")
 # The first words of libraries' names that differ from the name of the project with them.
-_PROJECTS = {"nvinfer": "tensorrt", "nvonnxparser": "tensorrt"}
+_PROJECTS = {"nvinfer": "tensorrt", "nvonnxparser": "tensorrt", "iomp": "openmp"}
 _WORD = re.compile(r"[a-z]+")
 _SHORTEST, _WORDS = 3, 4  # letters of a word that says anything, and words of a name
 # Bounds against hostile files. The most in a published wheel: 42 libraries, 6 versions of one.
@@ -102,7 +103,7 @@ def find_host(
         if not systems or item.library.system in systems
         for need in _needs(item, graphs[item.library.arch], around, torch)
     ]
-    names_needed = {library_name(name) for item in items for name in item.library.needed}
+    names_needed = _names_needed(items, graphs)
     found: dict[str, list[tuple[HostNeed, tuple[str, ...], LibraryAudit]]] = defaultdict(list)
     for need, one_of in _with_alternatives(needs, items):
         is_used = need.item.is_loaded or not names_needed.isdisjoint(
@@ -110,7 +111,7 @@ def find_host(
         )
         kind = _kind(need, one_of, used=is_used and not need.item.library.executable)
         found[need.name].append((kind, one_of, need.item))
-    projects = {project: _WORD.findall(project)[:_WORDS] for project in claims.dependencies}
+    projects = {project: _words(project) for project in claims.dependencies}
     libraries = []
     for name in sorted(found, key=_natural)[:_MOST]:
         graphs[found[name][0][2].library.arch].budget.spend(steps=len(projects))
@@ -132,6 +133,32 @@ def find_host(
             )
         )
     return Host(tuple(libraries), _symbol_versions(items, around.platform_tags))
+
+
+def _names_needed(items: Iterable[LibraryAudit], graphs: Mapping[str, LoadGraph]) -> frozenset[str]:
+    """Return the names of the libraries that others need and do not load without.
+
+    What only a library needs that is optional itself is as optional.
+    """
+    left, names = list(items), frozenset[str]()
+    while True:
+        for item in left:
+            graphs[item.library.arch].budget.spend(steps=1 + len(item.library.needed))
+        found = {
+            library_name(name)
+            for item in left
+            for name in item.library.needed
+            if name not in item.library.optional
+        }
+        if found == names:
+            return names
+        names = frozenset(found)
+        optional = {library_name(name) for item in left for name in item.library.optional} - names
+        left = [
+            item
+            for item in left
+            if item.is_loaded or optional.isdisjoint(item.library.names(item.path))
+        ]
 
 
 def _needs(
@@ -168,13 +195,12 @@ def _is_system(item: LibraryAudit, needed: str, name: str) -> bool:
         case Format.PE:
             return is_windows_library(name)
         case Format.MACHO:
-            # What is looked up in the system's folders is the system's, if they have it.
-            folders = [needed] if needed.startswith("/") else []
-            if needed.startswith("@rpath/"):
-                folders = [entry.rstrip("/") + "/" for entry in item.library.rpath]
-            return any(folder.startswith(_MACOS_FOLDERS) for folder in folders) or (
-                not needed.startswith("/") and name in _MACOS_LIBRARIES
-            )
+            if needed.startswith("/"):
+                return needed.startswith(_MACOS_FOLDERS)
+            if needed.startswith("@rpath/libswift"):
+                # Of the system's folders that libraries look in, only this has others.
+                return any(entry.rstrip("/") == _MACOS_SWIFT for entry in item.library.rpath)
+            return name in _MACOS_LIBRARIES
 
 
 def _kind(need: _Need, one_of: Sequence[str], *, used: bool) -> HostNeed:
@@ -272,7 +298,7 @@ def _likely(name: str, projects: Mapping[str, Sequence[str]]) -> tuple[str, ...]
         projects: The words of the projects' names, by these.
     """
     bare = re.sub(r"\.(?:so|dylib|dll)\b.*", "", name.lower().rpartition("/")[2])
-    words = _WORD.findall(bare.removeprefix("lib"))[:_WORDS]
+    words = _words(bare)
     if not words:
         return ()
     words[0] = _PROJECTS.get(words[0], words[0])
@@ -287,9 +313,22 @@ def _likely(name: str, projects: Mapping[str, Sequence[str]]) -> tuple[str, ...]
     return tuple(sorted(project for project, number in alike.items() if number == best))
 
 
+def _words(name: str) -> list[str]:
+    """Return the words in the name of a library or a project, without `lib` and numbers.
+
+    >>> _words("libcudf-cu12"), _words("libz3")
+    (['cudf', 'cu'], ['z3'])
+    """
+    words: list[str] = []
+    for part in re.split(r"[^a-z0-9]+", name.removeprefix("lib")):
+        # A single letter says nothing without its number.
+        words += [part] if re.fullmatch(r"[a-z][0-9]", part) else _WORD.findall(part)
+    return words[:_WORDS]
+
+
 def _begins(one: str, other: str) -> bool:
     """Whether one of two words begins with the other, which is long enough to say something."""
-    return (
+    return one == other or (
         one[:_SHORTEST] == other[:_SHORTEST]
         and min(len(one), len(other)) >= _SHORTEST
         and (one.startswith(other) or other.startswith(one))
