@@ -242,6 +242,23 @@ def test_the_matrix_on_paper(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("scenario", "marked"),
+    [("variant-pinned", ["^     allowed by the metadata"]), ("variant", [])],
+)
+def test_a_variant_alone_marks_releases(
+    scenario: str, marked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (wheel,) = (TEST_WHEELS / scenario).glob("*.whl")
+    undeclared = tmp_path / wheel.name
+    with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(undeclared, "w") as changed:
+        for name in source.namelist():
+            changed.writestr(name, source.read(name).replace(b"Requires-Dist: torch>=2.10\n", b""))
+    main([str(undeclared)])
+    found = [line for line in capsys.readouterr().out.splitlines() if "allowed by" in line]
+    assert [line.strip() for line in found] == marked  # below 2.14, the last but one
+
+
 def test_the_matrix_in_ascii() -> None:
     (wheel,) = (TEST_WHEELS / "cuda-12").glob("*.whl")
     printed = subprocess.run(

@@ -312,6 +312,12 @@ def test_cuda_builds_for_windows() -> None:
     other = dll("torch_cuda.dll:?call@cuda@at@@YAXXZ", needed=("torch_cpu.dll", "torch_cuda.dll"))
     assert row("cu126", other, tag) == "???"
     assert row("cpu", other, tag) == "---"
+    stable = dll("torch_cuda.dll:torch_ten", needed=("torch_cuda.dll",))
+    assert row("cu126", stable, tag) == "???"
+    assert report("cu126", stable, tag).summary.startswith(
+        "stable ABI: not known whether it loads on torch's cu126 builds; its symbols need torch"
+        " 2.10 or newer, "
+    )
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,20 @@ def test_a_property_restricts_as_a_pin_does() -> None:
     assert found(variant(UNSTABLE, *of_torch("2.10"), torch="torch==2.10.*")) == []
 
 
+def test_what_a_variant_confines_is_declared_as_a_pin() -> None:
+    def declared(item: Subject) -> list[str]:
+        return [fix_of(f) for f in run_rules(item, CATALOG) if f.rule == "torch-undeclared"]
+
+    item = variant(UNSTABLE, *of_torch("2.10"), torch="")
+    assert declared(item) == ['dependencies = ["torch==2.10.*"]']
+    item = variant(STABLE, *of_torch("2.10"), torch="")
+    assert declared(item) == ['dependencies = ["torch>=2.10"]']
+    # Of the same layouts, and so with no pin to one of them.
+    unchanged = dict.fromkeys(("2.9.0", "2.9.1", "2.10.0"), LayoutStatus.UNCHANGED)
+    item = built_with(variant(UNSTABLE, *of_torch("2.9", "2.10"), torch=""), "2.10.0", unchanged)
+    assert declared(item) == ['dependencies = ["torch>=2.9,<2.11"]']
+
+
 def test_without_a_property_it_is_named_beside_the_pin() -> None:
     (hit,) = found(variant(NEW, torch="torch>=2.11,<3"))
     assert hit.rule == "torch-unpinned"

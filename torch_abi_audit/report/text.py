@@ -357,10 +357,12 @@ class TerminalWriter:
     def _allowed(
         self, target: TargetDocument, table: summary.MatrixTable, widths: Sequence[int]
     ) -> None:
-        """Print a mark under the releases that the metadata allows, where it declares some."""
+        """Print a mark under the releases that the metadata allows, where it confines them."""
         claims = target["claims"]
         cells = table.rows[0][1]
-        if claims is None or claims["requires_torch"] is None or not any(c.asked for c in cells):
+        asked = [cell.asked for cell in cells]
+        # A variant can confine it too.
+        if claims is None or (claims["requires_torch"] is None and all(asked)) or not any(asked):
             return
         marks = [
             ("^" if cell.asked else " ").rjust(width)

@@ -135,6 +135,10 @@ def torch_undeclared(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
     if floor is not None and loading:
         # The range may end for another reason than it begins: CUDA, for example.
         line = requirement(loading, catalog.published, open_ended=True)
+    allowed = admitted_by_any(subject.demands, catalog.published)
+    if subject.torch_abi is TorchAbi.UNSTABLE and allowed:
+        # Only a variant confines it so far: once it is installed, nothing goes by its property.
+        line = requirement(allowed, catalog.published)
     yield Hit(
         f"{{libraries:link}} to torch, but the metadata {_undeclared(subject)}",
         libraries=unique(library.path for library in users),

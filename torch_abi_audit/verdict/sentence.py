@@ -138,7 +138,10 @@ def _where(subject: Subject, found: Support, catalog: Catalog) -> str:
             return f"does not load on any known torch release ({known})"
         need = f"; its symbols need torch {short(floor.release)} or newer" if floor else ""
         if subject.build is not None:
-            return f"nothing is known of {subject.build}{need}"
+            unknown = (
+                "not known whether it loads on" if subject.build.is_known else "nothing is known of"
+            )
+            return f"{unknown} {subject.build}{need}"
         return f"no torch build for its platform is known{need}"
     # The guarantee covers releases to come.
     to_come = subject.source is not DemandSource.AGAINST and catalog.newest in found.guaranteed
