@@ -20,6 +20,10 @@ def reason_of(error: OSError, target: object = None) -> str:
     return f"{error.filename}: {said}" if named else said
 
 
+class SourceError(AuditError):
+    """What a target consists of can't be had: it says nothing about the target."""
+
+
 class LibraryError(AuditError):
     """A member begins like a library, or is named like one, and could not be read."""
 

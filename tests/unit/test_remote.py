@@ -13,7 +13,7 @@ from tests.builders import METADATA, NAME, a_library, write_wheel
 from torch_abi_audit.archive.files import LocalFile
 from torch_abi_audit.archive.remote import Fetched, RemoteFile
 from torch_abi_audit.budget import Budget, Limits
-from torch_abi_audit.errors import AuditError, LimitError
+from torch_abi_audit.errors import AuditError, LimitError, SourceError
 from torch_abi_audit.targets.wheel import read_archive
 
 KB = 1 << 10
@@ -124,6 +124,41 @@ def test_waiting_has_a_limit_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None
         file.seek(KB * KB)
         with pytest.raises(LimitError, match=r"takes more than 100 s .*--limit waiting=N"):
             file.read(30)
+
+
+class _Breaking(Server):
+    """Fails where a part holds what a place of the file does."""
+
+    def __init__(self, data: bytes, place: int, error: AuditError) -> None:
+        super().__init__(data)
+        self._place, self._error = place, error
+
+    def range(self, first: int, last: int, total: int) -> bytes:
+        if first <= self._place <= last:
+            raise self._error
+        return super().range(first, last, total)
+
+
+@pytest.mark.parametrize("error", [SourceError("it broke off"), LimitError("no time is left")])
+@pytest.mark.parametrize(
+    "name", ["x-1.0.dist-info/RECORD", "x-1.0.dist-info/entry_points.txt", "x/_C.abi3.so"]
+)
+def test_what_cannot_be_fetched_is_no_defect(
+    tmp_path: Path, name: str, error: AuditError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is known of the wheel then, least of all that something is wrong with it."""
+    monkeypatch.setattr("torch_abi_audit.archive.remote._TAIL", 2 * KB)
+    monkeypatch.setattr("torch_abi_audit.archive.remote._LEAST", 64)
+    files = {
+        "x-1.0.dist-info/entry_points.txt": b"[console_scripts]\n",
+        "x/_C.abi3.so": a_library(),
+    }
+    data = stored(tmp_path, {**files, "x/data.bin": NOISE})
+    with zipfile.ZipFile(tmp_path / NAME) as archive:
+        place = archive.getinfo(name).header_offset + 30 + len(name)
+    server = _Breaking(data, place, error)
+    with pytest.raises(type(error), match=str(error)):
+        read_archive(RemoteFile(NAME, server, Budget()))
 
 
 @pytest.mark.parametrize("place", ["first", "last"])

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from torch_abi_audit.errors import AuditError
+from torch_abi_audit.errors import SourceError
 from torch_abi_audit.index import require
 
 require()
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LONGEST_NAME = 80
 
 
-class StatusError(AuditError):
+class StatusError(SourceError):
     """The server answered with a status that is not a success."""
 
     def __init__(self, message: str, status: int) -> None:
@@ -64,10 +64,10 @@ def place_of(url: str) -> tuple[str, str]:
     return host, shown(parts.path.rstrip("/").rpartition("/")[2] or "/")
 
 
-def failure(url: str, why: str) -> AuditError:
+def failure(url: str, why: str) -> SourceError:
     """Return the error for a request to a URL that failed."""
     host, name = place_of(url)
-    return AuditError(f"cannot read {name} from {host}: {why}")
+    return SourceError(f"cannot read {name} from {host}: {why}")
 
 
 def shown(text: str, longest: int = _LONGEST_NAME) -> str:

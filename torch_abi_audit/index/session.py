@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from torch_abi_audit.errors import AuditError
+from torch_abi_audit.errors import AuditError, SourceError
 from torch_abi_audit.index import require
 from torch_abi_audit.index.connections import Limits, Watch, http_session
 from torch_abi_audit.index.credentials import Keys, without_credentials
@@ -79,14 +79,14 @@ class Part(NamedTuple):
     total: int
 
 
-class NoRanges(AuditError):  # noqa: N818 -- what the server has, not what went wrong
+class NoRanges(SourceError):  # noqa: N818 -- what the server has, not what went wrong
     """The server does not serve parts of this file, but may serve all of it."""
 
 
 class _Again(Exception):  # noqa: N818 -- never leaves this module
     """A request failed in a way that sending it again may help."""
 
-    def __init__(self, failure: AuditError, answer: Any = None) -> None:
+    def __init__(self, failure: SourceError, answer: Any = None) -> None:
         super().__init__(str(failure))
         self.failure = failure
         self.answer = answer  # urllib3's, if one with a status has come
@@ -120,13 +120,13 @@ class _Tries:
                 asked = self.retry.get_retry_after(again.answer)
         return asked or self.retry.get_backoff_time()
 
-    def _given_up(self, again: _Again) -> AuditError:
+    def _given_up(self, again: _Again) -> SourceError:
         if self.made == 1:
             return again.failure
         message = f"{again.failure} ({self.made} attempts)"
         if isinstance(again.failure, StatusError):
             return StatusError(message, again.failure.status)
-        return AuditError(message)
+        return SourceError(message)
 
 
 class Session:

@@ -17,7 +17,7 @@ from torch_abi_audit.archive.files import LocalFile
 from torch_abi_audit.archive.members import open_member, processors
 from torch_abi_audit.budget import Budget
 from torch_abi_audit.claims.variants import VARIANT_FILE, parse_variant
-from torch_abi_audit.errors import AuditError, LibraryError
+from torch_abi_audit.errors import AuditError, LibraryError, LimitError, SourceError
 from torch_abi_audit.formats import read_libraries
 from torch_abi_audit.formats.assertions import AssertionScanner, scan, with_assertions
 from torch_abi_audit.model import Defect, DefectKind, Member, TargetContents, TargetKind
@@ -242,6 +242,8 @@ def _record(wheel: _Wheel, folder: str) -> tuple[Mapping[str, RecordRow], Iterab
         return {}, [Defect(DefectKind.RECORD, name, "not in the archive")]
     try:
         rows, strange = parse_record(wheel.read(name, _MAX_RECORD_BYTES), wheel.members)
+    except (SourceError, LimitError):
+        raise
     except AuditError as error:
         return {}, [Defect(DefectKind.RECORD, name, str(error))]
     return rows, [*record_defects(rows, wheel.archive.infolist(), folder), *strange]
@@ -255,6 +257,8 @@ def _variant(
     try:
         if label is not None and name in wheel.members:
             return parse_variant(wheel.read(name, _MAX_VARIANT_BYTES), label), ()
+    except (SourceError, LimitError):
+        raise
     except AuditError as error:
         return (), (Defect(DefectKind.VARIANT, name, str(error)),)
     if label is None and name not in wheel.members:
@@ -268,6 +272,8 @@ def _entry_points(wheel: _Wheel, folder: str) -> Iterator[Defect]:
     if name in wheel.members:
         try:
             yield from entry_point_defects(wheel.read(name), name)
+        except (SourceError, LimitError):
+            raise
         except AuditError as error:
             yield Defect(DefectKind.ENTRY_POINTS, name, str(error))
 
