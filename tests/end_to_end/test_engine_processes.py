@@ -49,6 +49,17 @@ def ended(children: list[multiprocessing.Process]) -> bool:
     return True
 
 
+def test_processes_end_by_themselves_when_all_is_done(capfd: pytest.CaptureFixture[str]) -> None:
+    """One that is ended while it hears that it may end says so on the terminal."""
+    for _ in range(5):
+        with ProcessEngine(3, told) as engine:
+            assert len([*engine.run(tasks(DONE, DONE, DONE))]) == 3
+            children = multiprocessing.active_children()
+        # Of one that the pool's thread has heard of first, nothing is known here.
+        assert {child.exitcode for child in children} <= {0, None}
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("running", [ENDLESS, STUBBORN])
 def test_what_is_running_ends_with_the_engine(running: str) -> None:
     begin = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import re
 import socket
 import sys
@@ -87,6 +88,14 @@ def test_compressed_pages_are_decoded_and_bounded_as_they_are_decoded(server: Se
         assert said(lambda: http.get(server.url("/p"), most=99_999), server) == (
             "cannot read p from HOST: the server sent more than 99999 bytes"
         )
+
+
+def test_compressed_pages_of_several_members(server: Server) -> None:
+    """What follows them does not count, as urllib3 and browsers have it."""
+    server.serve("/p", DATA)
+    server.misbehave("/p", _of_gzip(gzip.compress(b"a") + gzip.compress(b"b") + b"no gzip"))
+    with session() as http:
+        assert http.get(server.url("/p"), most=100).body == b"ab"
 
 
 def test_a_page_in_chunks(server: Server) -> None:
@@ -215,6 +224,13 @@ ALWAYS = [
     (Fault(delay=0.4), 3, "the server sent nothing for 0.3 s (3 attempts)"),
     (Fault(endless=True), 1, "the server sent more than 4096 bytes"),
 ]
+_MALFORMED = "the address that the server redirects to is malformed"
+
+
+def _of_gzip(body: bytes) -> Fault:
+    return Fault(headers={"Content-Encoding": "gzip", "Content-Length": str(len(body))}, body=body)
+
+
 ONLY_PAGES = [
     (
         Fault(headers={"Content-Encoding": "br"}),
@@ -222,6 +238,11 @@ ONLY_PAGES = [
         "the body is encoded as br",
     ),
     (Fault(headers={"Content-Encoding": "gzip"}), 1, "the body cannot be decoded"),
+    (_of_gzip(gzip.compress(DATA)[:-9]), 1, "the body breaks off"),
+    (_of_gzip(gzip.compress(b"a") + gzip.compress(b"b")[:-9]), 1, "the body breaks off"),
+    (_of_gzip(b""), 1, "the body breaks off"),
+    (_of_gzip(gzip.compress(DATA) * 2), 1, "the server sent more than 4096 bytes"),
+    (Fault(status=302, headers={"Location": "/\xff"}), 1, _MALFORMED),
 ]
 
 
@@ -563,6 +584,20 @@ def test_netrc(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     server.misbehave("/f.whl", Fault(user="me:secret"))
     with session() as http:
         assert http.tail(server.url("/f.whl"), 1).total == 4096
+
+
+def test_a_netrc_that_is_no_text(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_bytes(b"machine \xff\xfe")
+    monkeypatch.setenv("NETRC", str(netrc))
+    server.misbehave("/f.whl", Fault(user="me:secret"))
+    with session() as http:
+        assert said(lambda: http.tail(server.url("/f.whl"), 1), server) == (
+            "cannot read f.whl from HOST: the server answered 401 Unauthorized;"
+            " no credentials were found"
+        )
 
 
 class _Keyring(types.ModuleType):

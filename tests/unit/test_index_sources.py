@@ -144,6 +144,13 @@ def test_no_index(environ: dict[str, str], *, none: bool) -> None:
     assert find_sources("https://x", no_index=True, environ=NO_FILES).indexes == ()
 
 
+@pytest.mark.parametrize("name", ["x:abc", "[::1", "x:99999"])
+def test_trusted_hosts_that_are_none(name: str) -> None:
+    with pytest.raises(AuditError) as caught:
+        find_sources(environ={**NO_FILES, "PIP_TRUSTED_HOST": f"a.b {name}"})
+    assert str(caught.value) == f"trusted-host: {name!r} is not a host, with or without a port"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [

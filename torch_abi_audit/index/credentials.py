@@ -43,7 +43,7 @@ class Keys:
             return given
         with self._lock:
             found = self._found.get(origin)
-        return found or get_netrc_auth(without_credentials(url)) or given
+        return found or _from_netrc(url) or given
 
     def asked(self, url: str) -> tuple[str, str] | None:
         """Return the credentials that keyring has; it is asked once for each host."""
@@ -69,6 +69,14 @@ def _shared(place: str, url: str) -> int:
     """Return how many folders two addresses share, from the root on."""
     pairs = zip(urlsplit(place).path.split("/"), urlsplit(url).path.split("/"), strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _from_netrc(url: str) -> tuple[str, str] | None:
+    """Return what netrc has; nothing if it can't be read, as `requests` has it."""
+    try:
+        return get_netrc_auth(without_credentials(url))
+    except ValueError:  # not UTF-8
+        return None
 
 
 def _from_keyring(url: str, user: str | None) -> tuple[str, str] | None:

@@ -9,6 +9,7 @@ import contextlib
 import re
 import threading
 import time
+import zlib
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -48,6 +49,7 @@ _AGAIN = frozenset({429, 500, 502, 503, 504})
 _NO_RANGES = frozenset({200, 405, 416, 501})
 _PIECE = 1 << 16
 _SMALL = 1 << 14  # a body that is read to its end to keep the connection
+_GZIP = b"\x1f\x8b"
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.ASCII)
 
 
@@ -202,9 +204,12 @@ class Session:
 
         def read(response: requests.Response, tries: _Tries) -> Answer:
             self._expect(response, 200)
-            if _encoding(response) not in {"", "gzip"}:
-                raise failure(url, f"the body is encoded as {shown(_encoding(response))}")
-            body = self._body(response, tries, most, url, decode=True)
+            encoding = _encoding(response)
+            if encoding not in {"", "gzip"}:
+                raise failure(url, f"the body is encoded as {shown(encoding)}")
+            body = self._body(response, tries, most, url)
+            if encoding:
+                body = _inflated(body, most, url)
             return Answer(str(response.url), body, response.headers.get("Content-Type", ""))
 
         return self._exchange(url, headers, read)
@@ -342,7 +347,11 @@ class Session:
         for _ in range(_MOST_REDIRECTS + 1):
             _check_address(target, url)
             with self._slot(target, tries), self._answer(target, headers) as response:
-                to = self._http.get_redirect_target(response)
+                try:
+                    to = self._http.get_redirect_target(response)
+                except UnicodeError as error:
+                    what = "the address that the server redirects to is malformed"
+                    raise failure(url, what) from error
                 if to is None:
                     if response.status_code in _AGAIN:
                         self._drain(response)
@@ -423,17 +432,9 @@ class Session:
             encoding = shown(_encoding(response))
             raise failure(url, f"the server sent the file encoded as {encoding}")
 
-    def _body(
-        self,
-        response: requests.Response,
-        tries: _Tries,
-        most: int,
-        url: str,
-        *,
-        decode: bool = False,
-    ) -> bytes:
+    def _body(self, response: requests.Response, tries: _Tries, most: int, url: str) -> bytes:
         body = bytearray()
-        for piece in self._pieces(response, tries.until, most, url, decode=decode):
+        for piece in self._pieces(response, tries.until, most, url):
             body += piece
         return bytes(body)
 
@@ -451,8 +452,6 @@ class Session:
         until: float | None,
         most: int,
         url: str,
-        *,
-        decode: bool = False,
     ) -> Iterator[bytes]:
         """Yield a body as it comes, `most` bytes at most."""
         raw = response.raw
@@ -461,9 +460,7 @@ class Session:
             try:
                 while True:
                     try:
-                        piece = raw.read1(min(_PIECE, most - received + 1), decode)
-                    except of_urllib3.DecodeError as error:
-                        raise failure(url, "the body cannot be decoded") from error
+                        piece = raw.read1(min(_PIECE, most - received + 1))
                     except (OSError, ValueError, of_urllib3.HTTPError) as error:
                         watch.check(url)
                         said = why(error, self._sources.timeout)
@@ -496,6 +493,24 @@ def _check_address(target: str, url: str) -> None:
         raise failure(url, f"{what} is not HTTP")
     if scheme == "http" and url.startswith("https:"):
         raise failure(url, f"{what} is not encrypted")  # anybody could answer from there
+
+
+def _inflated(data: bytes, most: int, url: str) -> bytes:
+    """Return a body without its gzip encoding; urllib3 takes one that breaks off for whole."""
+    found = bytearray()
+    while True:
+        stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        try:
+            found += stream.decompress(data, most + 1 - len(found))
+        except zlib.error as error:
+            raise failure(url, "the body cannot be decoded") from error
+        if len(found) > most:
+            raise failure(url, f"the server sent more than {most} bytes")
+        if not stream.eof:
+            raise failure(url, "the body breaks off")
+        data = stream.unused_data
+        if not data.startswith(_GZIP):  # another member; whatever else it is, it does not count
+            return bytes(found)
 
 
 def _encoding(response: requests.Response) -> str:

@@ -99,10 +99,20 @@ def find_sources(
         certificate=_expanded(certificate) if certificate else None,
         client_certificate=_expanded(client) if client else None,
         proxy=settings.one("proxy"),
-        trusted_hosts=tuple(settings.several("trusted-host", ("UV_INSECURE_HOST", None))),
+        trusted_hosts=tuple(
+            map(_host, settings.several("trusted-host", ("UV_INSECURE_HOST", None)))
+        ),
         timeout=settings.seconds(_TIMEOUT),
         retries=settings.retries(_RETRIES),
     )
+
+
+def _host(name: str) -> str:
+    try:
+        urlsplit(f"//{name}").port  # noqa: B018 -- raises if it is not a number
+    except ValueError as error:
+        raise AuditError(f"trusted-host: {name!r} is not a host, with or without a port") from error
+    return name
 
 
 class _Settings:

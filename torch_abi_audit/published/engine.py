@@ -93,16 +93,22 @@ class ProcessEngine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+        if error is None:  # they are told to end, and one that is ended while it hears it complains
+            self._join(_GRACE)
         for process in self._started.values():
             process.terminate()  # what it reads is of no use to anyone any more
-        last = time.monotonic() + 2 * _GRACE
+        self._join(2 * _GRACE)
         for process in self._started.values():
-            process.join(max(0.0, last - time.monotonic()))
             if process.is_alive():
                 process.kill()
+
+    def _join(self, seconds: float) -> None:
+        last = time.monotonic() + seconds
+        for process in self._started.values():
+            process.join(max(0.0, last - time.monotonic()))
 
     def run(self, tasks: Iterable[Task]) -> Iterator[tuple[int, Outcome]]:
         """See `Engine`."""
