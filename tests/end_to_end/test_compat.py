@@ -145,6 +145,22 @@ def test_answers(
     assert all(f"\n  {command}\n" in text.out for command in commands if command)
 
 
+def test_what_was_not_looked_at_is_not_answered(compat: Compat) -> None:
+    (wheel,) = TEST_WHEELS.glob("stable-2.10/*.whl")
+    name = wheel.name.replace("1.0", "0.9")
+    compat.server.add("stable-2-10", name, wheel.read_bytes())
+    of_python = " with a wheel for Python 3.12 on linux x86_64 is known to work with torch 2.9"
+    for asked, said in (
+        (["stable-2-10"], f"no release of stable-2-10{of_python}"),
+        (["stable-2-10>=1"], f"no release of stable-2-10>=1{of_python}"),
+    ):
+        answer = compat(*LINUX, "--python", "3.12", "--torch", "2.9", *asked).out
+        assert said in answer
+        assert "not looked at" not in answer
+    of_one = compat(*LINUX, "--python", "3.12", "--torch", "2.9", "--latest", "1", "stable-2-10")
+    assert "; 0.9 and older were not looked at" in of_one.out
+
+
 def test_an_answer_reads_no_more_than_it_needs(compat: Compat) -> None:
     """Where the newest release is guaranteed, old ones are not read."""
     (wheel,) = TEST_WHEELS.glob("stable-2.10/*.whl")

@@ -71,6 +71,19 @@ def test_what_to_install_in_an_environment(
     assert not any("links-only" in request.path for request in server.requests)
 
 
+def test_the_same_release_of_another_build(
+    server: Server, site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is installed is 1.0: 1.0+cpu is for torch's CPU builds, and another wheel."""
+    (wheel,) = wheels_of("links-only")
+    name = wheel.name.replace("links_only-1.0", "stable_2_10-1.0+cpu")
+    server.add("stable-2-10", name, (site.parents[2] / OLDER).read_bytes())
+    assert main(["compat", "--site-packages", str(site), "--json", "-j", "1"]) == 1
+    capsys.readouterr()
+    asked = [request.path for request in server.requests if "cpu" in request.path]
+    assert asked
+
+
 def test_the_report_of_an_environment(
     server: Server, site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -111,6 +111,9 @@ def test_since_when_a_package_is_complete(survey: Survey) -> None:
     assert (state["version"], state["since"]) == ("1.0", "0.8")
     asked = {version: len(survey.server.asked(path)) for version, path in paths.items()}
     assert asked == {"0.9": 1, "0.8": 1, "0.7": 1, "0.6": 0, "1.1rc1": 0}
+    for more in (["stable-2-10>=1"], ["stable-2-10", "--latest", "1"]):
+        (state,) = states(survey(*more, "--json")).values()
+        assert state["abi"] == "stable: complete since 1.0 or earlier"
 
 
 def _renamed(wheel: Path, version: str) -> bytes:

@@ -186,6 +186,28 @@ def test_the_newest_releases(latest: int, found: list[str] | int) -> None:
     assert (len(got) if isinstance(found, int) else got) == found
 
 
+@pytest.mark.parametrize(
+    ("requirement", "latest", "older"),
+    [
+        ("x", None, None),
+        ("x", 1, "1.8"),  # neither 1.9, which has no such wheel, nor a pre-release
+        ("x>=2", None, "1.8"),
+        ("x", 2, "1.7"),
+        ("x<1.8", None, None),
+        ("x>3", None, None),
+    ],
+)
+def test_the_release_before_those_that_are_looked_at(
+    requirement: str, latest: int | None, older: str | None
+) -> None:
+    files = [
+        *(wheel("2.0"), wheel("1.10rc1"), wheel("1.9", "cp312-cp312-win_amd64")),
+        *(wheel("1.9", yanked=True), sdist("x-1.8.1.tar.gz", "1.8.1"), wheel("1.8"), wheel("1.7")),
+    ]
+    found = chosen(files, requirement, latest=latest, platforms=("linux_x86_64",)).older
+    assert (None if found is None else str(found)) == older
+
+
 def test_the_newest_releases_are_those_with_wheels() -> None:
     """A release without one for the platform, or that was yanked, does not count."""
     files = [

@@ -63,9 +63,9 @@ def answer(
     Raises:
         AuditError: Nothing is known of the build of that torch.
     """
-    name, build = asked.requirement.name, _build(question.torch, catalog)
+    requirement, build = asked.requirement, _build(question.torch, catalog)
     read: list[WheelRecord] = []
-    found = _best(name, read, question, catalog)
+    found = _best(requirement, read, question, catalog)
     since = [
         day
         for release, day in catalog.released.items()
@@ -73,11 +73,15 @@ def answer(
     ]
     for files in _releases(asked.selection.wheels):
         read += records.of(files, progress, build)
-        found = _best(name, read, question, catalog)
+        found = _best(requirement, read, question, catalog)
         uploaded = [file.uploaded.date() for file in files if file.uploaded is not None]
         older = bool(since and uploaded) and max(uploaded) < min(since)
         if found.kind is AnswerKind.GUARANTEED or (found.kind in WORKING and older):
             break
+    if found.kind is AnswerKind.NONE and asked.selection.more and asked.selection.older:
+        found = replace(
+            found, why=f"{found.why}; {asked.selection.older} and older were not looked at"
+        )
     return found
 
 
@@ -95,14 +99,17 @@ def _build(torch: Version, catalog: Catalog) -> str:
     return build.name
 
 
-def _best(name: str, read: Sequence[WheelRecord], question: Question, catalog: Catalog) -> Answer:
+def _best(
+    requirement: Requirement, read: Sequence[WheelRecord], question: Question, catalog: Catalog
+) -> Answer:
     return best_release(
-        name,
+        requirement.name,
         read,
         question.torch,
         catalog.releases,
         python=question.python,
         platform=question.platform,
+        named=str(requirement),
     )
 
 
@@ -150,8 +157,10 @@ class Adviser:
             installed: The release that is installed, which does not fit.
         """
         wanted = Wanted((self._platform,), self._python)
-        others = Requirement(f"{name}!={installed.public}")
-        (asked,) = self._reader.ask([others], wanted)
+        (asked,) = self._reader.ask([Requirement(name)], wanted)
+        # Of another build it may be the same release: what is for torch's CPU builds, say.
+        others = tuple(f for f in asked.selection.wheels if f.version != installed)
+        asked = asked._replace(selection=replace(asked.selection, wheels=others))
         for line in asked.errors:
             complain(f"{name}: {line}")
         if asked.errors:

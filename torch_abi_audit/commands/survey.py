@@ -140,9 +140,15 @@ def _read(
 
 
 def _published(asked: Mapping[str, Asked]) -> dict[str, list[str]]:
-    """Return the releases of each package that have wheels."""
+    """Return the releases of each package that have wheels, and one more that is not looked at."""
     return {
-        name: list(dict.fromkeys(str(file.version) for file in item.selection.wheels))
+        name: list(
+            dict.fromkeys(
+                str(version)
+                for version in (*(f.version for f in item.selection.wheels), item.selection.older)
+                if version is not None
+            )
+        )
         for name, item in asked.items()
     }
 

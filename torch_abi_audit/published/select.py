@@ -58,6 +58,8 @@ class Selection:
         wheels: The wheels, the newest release first.
         releases: Every release that matches and has a file, the newest first.
         more: Whether older releases that match were not looked at.
+        older: The newest release with such wheels that is older than those that were looked at:
+            they do not match, or are too many.
         unwanted: How many of their wheels are for other platforms or Pythons.
         left_out: One line for each reason to leave files out, with their names.
     """
@@ -65,6 +67,7 @@ class Selection:
     wheels: tuple[IndexFile, ...]
     releases: tuple[Version, ...] = ()
     more: bool = False
+    older: Version | None = None
     unwanted: int = 0
     left_out: tuple[str, ...] = ()
 
@@ -176,13 +179,22 @@ def select(files: Iterable[IndexFile], requirement: Requirement, wanted: Wanted)
             break
         of_release = by_release[release]
         found = [f for f in of_release if f.kind is FileKind.WHEEL and not f.yanked]
-        fitting = sorted((f for f in found if _fits(f, wanted)), key=lambda f: f.filename)
+        fitting = sorted((f for f in found if _is_wheel(f, wanted)), key=lambda f: f.filename)
         unwanted += len(found) - len(fitting)
         yanked += [f for f in of_release if f.yanked]
         others += [f for f in of_release if f.kind is not FileKind.WHEEL and not f.yanked]
         if fitting:
             chosen.append(release)
             wheels += fitting
+    before = sorted((v for v in by_release if chosen and v < chosen[-1]), reverse=True)
+    older = next(
+        (
+            v
+            for v in before
+            if not v.is_prerelease and any(_is_wheel(f, wanted) for f in by_release[v])
+        ),
+        None,
+    )
     sdists = [file for file in others if file.kind is FileKind.SDIST]
     rest = [file for file in others if file.kind is not FileKind.SDIST]
     lines = (
@@ -190,7 +202,7 @@ def select(files: Iterable[IndexFile], requirement: Requirement, wanted: Wanted)
         *_left_out("source distribution", sdists),
         *_left_out("other file", [*rest, *nameless]),
     )
-    return Selection(tuple(wheels), tuple(matching), more, unwanted, lines)
+    return Selection(tuple(wheels), tuple(matching), more, older, unwanted, lines)
 
 
 def why_none(selection: Selection, wanted: Wanted) -> str:
@@ -227,8 +239,13 @@ def claims_of(file: IndexFile) -> Claims | None:
     )
 
 
-def _fits(file: IndexFile, wanted: Wanted) -> bool:
-    """Whether a wheel is wanted; one whose name says nothing is, so that the audit says so."""
+def _is_wheel(file: IndexFile, wanted: Wanted) -> bool:
+    """Whether a file is a wheel that is wanted.
+
+    One whose name says nothing is, so that the audit says so.
+    """
+    if file.kind is not FileKind.WHEEL or file.yanked:
+        return False
     claims = claims_of(file)
     if claims is None:
         return True

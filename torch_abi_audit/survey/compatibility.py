@@ -247,6 +247,7 @@ def best_release(  # noqa: PLR0913 -- all that an installer goes by
     *,
     python: str | None = None,
     platform: str | None = None,
+    named: str | None = None,
 ) -> Answer:
     """Return the newest release of a package that works with a torch, and how to install it.
 
@@ -261,6 +262,7 @@ def best_release(  # noqa: PLR0913 -- all that an installer goes by
         releases: The known torch releases, oldest first.
         python: The build of CPython, such as ``3.12`` or ``3.13t``; None for any.
         platform: The system and the machine, such as ``linux x86_64``; None for any.
+        named: The releases of it that were asked for, such as ``torchcodec<0.10``; None for all.
     """
     question = _Question(project, torch, releases)
     where = f" for Python {python}" if python else ""
@@ -280,7 +282,7 @@ def best_release(  # noqa: PLR0913 -- all that an installer goes by
     if suiting:
         return _answer(question, max(suiting, key=_preference))
     having = f" with a wheel{where}" if where else ""
-    why = f"no release of {project}{having} is known to work with torch {torch}"
+    why = f"no release of {named or project}{having} is known to work with torch {torch}"
     if any(item.error is not None for of in wheels.values() for item in of):
         why += ", but not all wheels could be read"
     return question.answer(AnswerKind.NONE, f"{why}{_nearest(question, found, wheels)}")
