@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -462,6 +463,44 @@ def test_a_redirect(index: Index) -> None:
     index.server.serve("/elsewhere", SAFE.read_bytes())
     index.server.misbehave(path, Fault(status=302, headers={"Location": "/elsewhere"}))
     assert index("stable-2.10").code == 0
+
+
+@pytest.mark.parametrize("right", [True, False], ids=["right", "wrong"])
+@pytest.mark.parametrize("kind", ["sha256", "sha512", "md5"])
+@pytest.mark.parametrize("verify", [(), ("--verify",)], ids=["in-place", "verify"])
+@pytest.mark.parametrize("local", [True, False], ids=["folder", "server"])
+def test_hashes_are_checked(
+    index: Index, tmp_path: Path, kind: str, verify: tuple[str, ...], *, right: bool, local: bool
+) -> None:
+    """A small file is read whole, and so checked in any case."""
+    data = SAFE.read_bytes()
+    digest = hashlib.new(kind, data).hexdigest() if right else "0" * len(hashlib.new(kind).digest())
+    page = f'<a href="{SAFE.name}#{kind}={digest}">x</a>'
+    if local:
+        (tmp_path / SAFE.name).write_bytes(data)
+        (tmp_path / "links.html").write_text(page)
+        links = str(tmp_path / "links.html")
+    else:
+        index.server.serve("/links/", page.encode(), "text/html")
+        index.server.serve(f"/links/{SAFE.name}", data)
+        links = index.server.url("/links/")
+    found = index("--no-index", "-f", links, *verify, "stable-2-10")
+    said = f"{SAFE.name}: the file has another hash ({kind}="
+    assert (found.code, [line.startswith(said) for line in found.errors]) == (
+        (0, []) if right else (2, [True])
+    )
+
+
+def test_files_with_one_address_are_all_read(index: Index) -> None:
+    data = SAFE.read_bytes()
+    for number in ("1.0", "2.0"):
+        name = SAFE.name.replace("1.0", number)
+        index.server.add("stable-2-10", name, data, url="../../files/one")
+    index.server.serve("/files/one", data)
+    found = index("stable-2-10", "--json")
+    assert found.code == 1
+    second = SAFE.name.replace("1.0", "2.0")  # which is another version than the wheel's own
+    assert found.verdicts == {SAFE.name: "safe", second: "unsafe"}
 
 
 def test_another_file_than_the_index_says(index: Index) -> None:

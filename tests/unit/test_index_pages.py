@@ -72,9 +72,10 @@ def test_all_that_a_page_says(server: Server, form: str) -> None:
     assert accept.startswith(f"{JSON}, ")
 
 
-def test_the_first_source_wins(server: Server, tmp_path: Path) -> None:
+def test_of_the_same_file_the_first_source_wins(server: Server, tmp_path: Path) -> None:
+    server.projects["demo-pkg"][0].yanked = False
     with Server() as other:
-        other.add("demo-pkg", WHEEL, b"another")
+        other.add("demo-pkg", WHEEL, server.files[f"/files/{WHEEL}"][0])
         other.add("demo-pkg", "demo_pkg-2.0-py3-none-any.whl", b"new")
         (tmp_path / "demo_pkg-3.0-py3-none-any.whl").write_bytes(b"newest")
         (tmp_path / WHEEL).write_bytes(b"last")
@@ -87,6 +88,43 @@ def test_the_first_source_wins(server: Server, tmp_path: Path) -> None:
             "demo_pkg-3.0-py3-none-any.whl",
         ]
         assert result.files[0].url == server.url(f"/files/{WHEEL}")
+
+
+def test_files_with_the_same_name(server: Server, tmp_path: Path) -> None:
+    """pip may install any of them, unless they are the same: then the one that is not yanked."""
+    data = server.files[f"/files/{WHEEL}"][0]
+    server.projects["demo-pkg"][0].yanked = False
+    with Server() as other, Server() as third:
+        other.add("demo-pkg", WHEEL, b"another", yanked=True)
+        third.add("demo-pkg", WHEEL, b"another")
+        third.add("demo-pkg", WHEEL, data, yanked=True)
+        (tmp_path / WHEEL).write_bytes(b"without a hash")
+        result = found(server.index, other.index, third.index, links=(str(tmp_path),))
+        files = [file for file in result.files if file.filename == WHEEL]
+        assert [(file.url, file.yanked) for file in files] == [
+            (server.url(f"/files/{WHEEL}"), False),
+            (third.url(f"/files/{WHEEL}"), False),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("fragment", "sha256", "other"),
+    [
+        ("sha256=" + "A" * 64, "a" * 64, None),
+        ("sha256=ab", None, ("sha256", "ab")),
+        ("sha512=" + "B" * 128, None, ("sha512", "b" * 128)),
+        ("md5=c", None, ("md5", "c")),
+        ("blake2b=c", None, None),
+        ("egg=x", None, None),
+    ],
+)
+def test_hashes(
+    tmp_path: Path, fragment: str, sha256: str | None, other: tuple[str, str] | None
+) -> None:
+    page = tmp_path / "links.html"
+    page.write_text(f'<a href="{WHEEL}#{fragment}">x</a>')
+    (file,) = found(links=(str(page),)).files
+    assert (file.sha256, file.other_hash) == (sha256, other)
 
 
 def test_an_index_without_the_project_is_none_of_the_errors(server: Server) -> None:

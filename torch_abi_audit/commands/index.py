@@ -48,8 +48,8 @@ def run(options: argparse.Namespace, parser: Parser) -> int:
     number = sum(len(item.selection.wheels) for item in asked)
     progress = ProgressBar(number, shown=not options.quiet)
     way = Way(sources, auditor.options.limits, options.jobs)
-    files = {file.url: file for item in asked for file in item.selection.wheels}
-    tasks = [task_of(file, way, verify=auditor.options.verify) for file in files.values()]
+    files = dict.fromkeys(file for item in asked for file in item.selection.wheels)
+    tasks = [task_of(file, way, verify=auditor.options.verify) for file in files]
     with cache_of(options) as cache, make_engine(options.jobs, len(tasks)) as engine:
 
         def reports() -> Iterator[TargetReport]:

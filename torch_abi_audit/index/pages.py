@@ -50,6 +50,7 @@ _JSON = "application/vnd.pypi.simple.v1+json"
 # A dash more costs pypi-simple's patterns a multiple of the time; no name of a package has 24.
 _FILENAME = re.compile(r"(?=[^-]*(?:-[^-]*){1,24}\Z)[A-Za-z0-9][A-Za-z0-9._+!~-]{0,254}")
 _PACKAGES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".egg")
+_HASHES = ("sha512", "sha384", "sha256", "sha224", "sha1", "md5")  # that pip checks
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SPECIFIER = re.compile(r"[A-Za-z0-9 .,<>=!~*+()-]{1,200}")
 _CREDENTIALS = re.compile(r"^[^/\\@]*:[^/\\@]*@")  # of an address whose scheme was forgotten
@@ -87,6 +88,7 @@ class IndexFile:
         version: The version that the filename tells, if it does.
         kind: What it is.
         sha256: Its hash in lower-case hexadecimal, if the source has one.
+        other_hash: If it has none: the name of another kind of hash, and what the source says.
         size: Its size in bytes, if the source has it (PEP 700).
         yanked: Whether installers should ignore it.
         uploaded: When it was uploaded, if the source says so.
@@ -108,6 +110,7 @@ class IndexFile:
     requires_python: str | None = None
     metadata: MetadataFile | None = None
     variants: MetadataFile | None = None
+    other_hash: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,8 @@ class ProjectFiles:
     """What the sources have of a project.
 
     Attributes:
-        files: The files in the order of the sources; of those with the same name, the first.
+        files: The files in the order of the sources; of those with the same name and hash, the
+            first that is not yanked.
         errors: One line for each source that could not be read, and for each file of a source
             that was left out.
     """
@@ -159,15 +163,16 @@ class _Search:
     session: Session
     project: str
     found: bool = False
-    files: dict[str, IndexFile] = field(default_factory=dict)
+    files: dict[tuple[str, str | None], IndexFile] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    _names: dict[str, str | None] = field(default_factory=dict)  # with the first one's hash
 
     def read(self, source: str, look: _Look) -> None:
         """Add the files of a source; what goes wrong becomes a line in `errors`."""
         dropped: list[str] = []
         try:
             for file in look(source, dropped):
-                self.files.setdefault(file.filename, file)
+                self._add(file)
         except AuditError as error:
             self.errors.append(str(error))
         except OSError as error:
@@ -176,6 +181,17 @@ class _Search:
         if len(dropped) > _MOST_DROPPED:
             more = len(dropped) - _MOST_DROPPED
             self.errors.append(f"{_label(source)}: {more} more files left out")
+
+    def _add(self, file: IndexFile) -> None:
+        """Add a file, unless there is one with its name that may be the same file.
+
+        pip prefers none of its indexes: of files with different hashes it may install any.
+        """
+        first = self._names.setdefault(file.filename, file.sha256)
+        key = file.filename, file.sha256 if None not in (first, file.sha256) else first
+        known = self.files.setdefault(key, file)
+        if known.yanked and not file.yanked:
+            self.files[key] = file
 
     def index(self, root: str, dropped: list[str]) -> list[IndexFile]:
         """Return the files of the project on an index."""
@@ -378,6 +394,7 @@ def _index_file(package: DistributionPackage, project: str) -> IndexFile:
         uploaded=uploaded,
         requires_python=requires if _SPECIFIER.fullmatch(requires) else None,
         metadata=metadata,
+        other_hash=_other_hash(package.digests),
     )
 
 
@@ -390,6 +407,14 @@ def _with_variants(file: IndexFile, variants: Mapping[Version, MetadataFile]) ->
 def _sha256(digests: dict[str, str]) -> str | None:
     digest = digests.get("sha256", "").lower()
     return digest if _SHA256.fullmatch(digest) else None
+
+
+def _other_hash(digests: dict[str, str]) -> tuple[str, str] | None:
+    """Return the hash to check where there is none that is a sha256, which may be no hash."""
+    if _sha256(digests) is not None:
+        return None
+    found = ((name, digests[name].lower()) for name in _HASHES if name in digests)
+    return next(found, None)
 
 
 def _is_readable(url: str, *, local: bool) -> bool:

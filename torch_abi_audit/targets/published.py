@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from dataclasses import replace
 from hashlib import sha256
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _MOST_METADATA = 4 << 20  # bytes
 _PIECE = 1 << 20
+_SMALL = 256 << 10  # bytes of a file that is read whole anyway, if it is on a server
 
 
 class Published(NamedTuple):
@@ -94,9 +96,10 @@ def _read_remote(file: IndexFile, session: Session, budget: Budget, *, verify: b
                 metadata=lambda: _metadata(file, session),
             )
             hashed = False
-            if remote.whole is not None and file.sha256 is not None:
-                _require_hash(file, sha256(remote.whole).hexdigest())
-                hashed = True
+            if remote.whole is not None:
+                check = _Check(file)
+                check.update(remote.whole)
+                hashed = check.end()
             return Published(read_archive(remote, budget), hashed)
         except NoRanges:
             pass
@@ -178,17 +181,18 @@ def _read_local(file: IndexFile, budget: Budget, *, verify: bool) -> Published:
     """Read a wheel of an index that is a folder."""
     path = Path(url2pathname(urlsplit(file.url).path))
     try:
-        if verify and file.sha256 is not None:
+        hashed = False
+        if verify or path.stat().st_size <= _SMALL:
+            check = _Check(file)
             with path.open("rb") as stream:
-                digest = sha256()
                 while piece := stream.read(_PIECE):
-                    digest.update(piece)
+                    check.update(piece)
                     budget.check_time()
-            _require_hash(file, digest.hexdigest())
+            hashed = check.end()
     except OSError as error:
         raise AuditError(error.strerror or str(error)) from error
     contents = read_archive(LocalFile(path, file.filename), budget, verify=verify)
-    return Published(contents, verify and file.sha256 is not None)
+    return Published(contents, hashed)
 
 
 def _download(file: IndexFile, session: Session, budget: Budget, *, verify: bool) -> Published:
@@ -197,19 +201,19 @@ def _download(file: IndexFile, session: Session, budget: Budget, *, verify: bool
     try:
         with tempfile.TemporaryDirectory(prefix="torch-abi-audit-") as folder:
             path = Path(folder) / "wheel"
-            digest, size = sha256(), 0
+            check, size = _Check(file), 0
             with path.open("xb") as output:
                 for piece in _waiting(
                     session.stream(file.url, most=budget.limits.download), budget
                 ):
                     output.write(piece)
-                    digest.update(piece)
+                    check.update(piece)
                     size += len(piece)
             if file.size not in (None, size):
                 raise AuditError(f"the server has {size} bytes, but the index says {file.size}")
-            _require_hash(file, digest.hexdigest())
+            hashed = check.end()
             contents = read_archive(LocalFile(path, file.filename), budget, verify=verify)
-            return Published(contents, file.sha256 is not None)
+            return Published(contents, hashed)
     except OSError as error:
         raise AuditError(error.strerror or str(error)) from error
 
@@ -223,6 +227,28 @@ def _waiting(pieces: Iterator[bytes], budget: Budget) -> Iterator[bytes]:
         started = monotonic()
 
 
-def _require_hash(file: IndexFile, digest: str) -> None:
-    if file.sha256 not in (None, digest):
-        raise AuditError(f"the file has another hash (sha256={digest}) than the index says")
+class _Check:
+    """Compares a file with the hash that the index gives, if any."""
+
+    def __init__(self, file: IndexFile) -> None:
+        self._name, self._said = "sha256", file.sha256
+        if file.other_hash is not None:
+            self._name, self._said = file.other_hash
+        self._hash = hashlib.new(self._name, usedforsecurity=False)
+        self._identifies = file.sha256 is not None
+
+    def update(self, data: bytes) -> None:
+        """Read the next bytes of the file."""
+        self._hash.update(data)
+
+    def end(self) -> bool:
+        """Whether the file is known by its sha256 now.
+
+        Raises:
+            AuditError: It has another hash.
+        """
+        found = self._hash.hexdigest()
+        if self._said not in (None, found):
+            what = f"{self._name}={found}"
+            raise AuditError(f"the file has another hash ({what}) than the index says")
+        return self._identifies
