@@ -249,5 +249,6 @@ def test_a_dask_cluster_of_this_machine() -> None:
 @pytest.mark.usefixtures("_quiet_dask")
 def test_a_scheduler_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "_PATIENCE", 0.5)
-    with pytest.raises(AuditError, match=r"^the Dask scheduler tcp://127.0.0.1:9: "):
-        DaskEngine("tcp://127.0.0.1:9", 1)
+    with pytest.raises(AuditError, match=r"^the Dask scheduler tcp://127.0.0.1:9: ") as caught:
+        DaskEngine("tcp://user:secret@127.0.0.1:9", 1)
+    assert "secret" not in str(caught.value)

@@ -212,6 +212,18 @@ def test_the_configuration_can_ask_to_verify(index: Index, tmp_path: Path) -> No
     assert ["Range" in request.headers for request in index.server.asked(path)] == [False]
 
 
+def test_showing_a_cache_makes_none(index: Index, tmp_path: Path) -> None:
+    cache = ("--cache-dir", str(tmp_path / "typo" / "x"))
+    assert index.run("cache", "show", *cache)[0] == 0
+    assert not (tmp_path / "typo").exists()
+    index.cache.mkdir()
+    (index.cache / "results.sqlite").write_bytes(b"not a database" * 100)
+    shown = index.run("cache", "show", "--cache-dir", str(index.cache))
+    assert (shown.code, shown.out) == (2, "")
+    (line,) = shown.errors
+    assert line.startswith(f"the cache is not used: {index.cache / 'results.sqlite'}: ")
+
+
 def test_a_cache_that_cannot_be_used(index: Index, tmp_path: Path) -> None:
     offer(index.server, [SAFE])
     right = index("--json", "stable-2.10")

@@ -130,6 +130,19 @@ def _renamed(wheel: Path, version: str) -> bytes:
     return made.getvalue()
 
 
+def test_packages_of_which_nothing_can_be_had(survey: Survey) -> None:
+    """What is no index looks like a project without files: that is no state of a package."""
+    (wheel,) = TEST_WHEELS.glob("no-torch/*.whl")
+    survey.server.serve("/simple/portal/", b"<html>log in</html>", "text/html")
+    survey.server.add("gone", wheel.name.replace("no_torch", "gone"), b"", yanked=True)
+    found = survey("portal\ngone", "--json")
+    assert (found.code, found.errors) == (2, ["portal: no published release matches"])
+    assert {name: state["abi"] for name, state in states(found).items()} == {
+        "portal": "no published release matches",
+        "gone": "no wheels",
+    }
+
+
 def test_wheels_that_cannot_be_read(survey: Survey) -> None:
     """Each is a line, and the others are in the table."""
     (path,) = [path for path in survey.server.files if path.startswith("/files/unstable-1.0")]

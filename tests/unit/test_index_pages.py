@@ -386,6 +386,41 @@ def test_a_page_that_is_too_large(server: Server, monkeypatch: pytest.MonkeyPatc
     )
 
 
+def test_links_may_have_files_of_anything(tmp_path: Path) -> None:
+    for name in (WHEEL, "README.zip", "other_thing.whl", "demo_pkg.whl", "Demo-Pkg 2.zip"):
+        (tmp_path / name).write_bytes(b"")
+    result = found(links=(str(tmp_path),))
+    assert names(result) == [WHEEL]
+    assert result.errors == (
+        f"{tmp_path}: left out 'Demo-Pkg 2.zip': not a valid filename",
+        f"{tmp_path}: left out 'demo_pkg.whl': not a valid filename",
+    )
+
+
+def test_json_with_the_type_of_any_json(server: Server) -> None:
+    page = {"meta": {"api-version": "1.0"}, "name": "demo-pkg", "files": []}
+    server.serve("/simple/demo-pkg/", json.dumps(page).encode(), "application/json; charset=utf-8")
+    assert found(server.index) == ProjectFiles((), ())
+    server.serve("/simple/demo-pkg/", b'{"message": "log in"}', "application/json")
+    assert found(server.index).errors == (
+        f"cannot read demo-pkg from {server.host}: not a page of a package index",
+    )
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("https:/user:secret@x.invalid:9/", "https:///user:secret@x.invalid:9/"),
+        *("user:se/cret@x.invalid/simple", "http://user:se/cret@x.invalid:1/simple"),
+        *("http://user:se#cret@x.invalid:1/simple", "user:secret://cret@x.invalid/simple"),
+    ],
+)
+def test_credentials_of_an_address_that_is_none_are_not_shown(place: str) -> None:
+    for result in (found(place), found(links=(place,))):
+        (line,) = result.errors
+        assert not any(word in line for word in ("user", "secret", "cret"))
+
+
 def test_credentials_of_an_address_without_a_scheme_are_not_shown(tmp_path: Path) -> None:
     errors = found("user:secret@x/simple", links=("me:secret@x/links",)).errors
     assert errors == ("x/simple: no such folder", "x/links: no such file or folder")

@@ -69,6 +69,22 @@ def clear(folder: Path) -> int:
     return freed
 
 
+def show(folder: Path) -> Usage:
+    """Return what the cache holds, without making one.
+
+    Raises:
+        AuditError: It can't be read.
+    """
+    if not (folder / _NAME).exists():
+        return Usage({}, 0)
+    problems: list[str] = []
+    with Cache(folder, problems.append) as cache:
+        found = cache.usage
+    if problems:
+        raise AuditError(problems[0])
+    return found
+
+
 class Cache:
     """Facts and judgements, by kinds and keys that name all that they depend on.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch_abi_audit.cache.store import Cache, clear, default_folder
-from torch_abi_audit.commands.messages import complain, refuse, say_it
+from torch_abi_audit.cache.store import clear, default_folder, show
+from torch_abi_audit.commands.messages import refuse, say_it
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.wording import count
 
@@ -21,9 +21,8 @@ def run(options: argparse.Namespace, _parser: Parser) -> int:
         folder = options.cache_dir or default_folder()
         if options.action == "clear":
             return say_it(f"{folder}: {clear(folder) / 1e6:.1f} MB deleted")
+        entries, size = show(folder)
     except AuditError as error:
         return refuse(str(error))
-    with Cache(folder, complain) as cache:
-        entries, size = cache.usage
     number = count(entries.get("facts", 0), "wheel")
     return say_it(f"{folder}: results for {number}, {size / 1e6:.1f} MB")

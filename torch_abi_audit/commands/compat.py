@@ -169,9 +169,11 @@ def _site(path: Path | None) -> Site:
 
 def _complain_of(asked: Sequence[Asked], wanted: Wanted) -> bool:
     """Say what could not be read, or is not there; return whether there is something."""
-    lines = [
-        f"{item.requirement}: {problem}" for item in asked for problem in item.problems(wanted)
-    ]
-    for line in lines:
-        complain(line)
-    return bool(lines)
+    failed = False
+    for item in asked:
+        problems = item.problems(wanted)
+        failed |= bool(problems)
+        more = () if item.selection.wheels else item.selection.left_out
+        for line in (*problems, *more):
+            complain(f"{item.requirement}: {line}")
+    return failed

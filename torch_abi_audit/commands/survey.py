@@ -71,7 +71,9 @@ def run(options: argparse.Namespace, parser: Parser) -> int:
         read = _read(asked, reader.records, quiet=options.quiet)
     failed = reader.records.failed
     for item in asked.values():
-        for line in item.errors:
+        # That a package has no wheels is part of its state; that it has no file is none.
+        lines = item.errors if item.selection.releases else item.problems(wanted)
+        for line in lines:
             complain(f"{item.requirement}: {line}")
             failed = True
     document = survey_document(
@@ -159,7 +161,12 @@ def _notes(asked: Mapping[str, Asked], platforms: Sequence[str]) -> dict[str, st
     for name, item in asked.items():
         if item.errors:
             notes[name] = "could not be looked up"
+        elif not item.selection.releases:
+            notes[name] = "no published release matches"
         elif not item.selection.wheels:
-            where = f" for {', '.join(map(spelled, platforms))}" if platforms else ""
-            notes[name] = f"no wheels{where}"
+            # They may all be yanked, or source distributions.
+            only = platforms and item.selection.unwanted
+            notes[name] = (
+                f"no wheels for {', '.join(map(spelled, platforms))}" if only else "no wheels"
+            )
     return notes

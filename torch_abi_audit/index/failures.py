@@ -58,10 +58,13 @@ def place_of(url: str) -> tuple[str, str]:
     """
     try:
         parts = urlsplit(url)
+        parts.port  # noqa: B018 -- raises if it is not a number
     except ValueError:
-        return "?", "?"
-    host = shown(parts.netloc.rpartition("@")[2])
-    return host, shown(parts.path.rstrip("/").rpartition("/")[2] or "/")
+        # A slash in a password ends the host: the password is what follows the colon then.
+        return shown(url.rpartition("@")[2].partition("/")[0]) if "@" in url else "?", "?"
+    path = parts.path if parts.netloc else parts.path.rpartition("@")[2]
+    host = shown(parts.netloc.rpartition("@")[2]) or "?"
+    return host, shown(path.rstrip("/").rpartition("/")[2] or "/")
 
 
 def failure(url: str, why: str) -> SourceError:

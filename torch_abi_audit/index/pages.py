@@ -46,14 +46,14 @@ _LONGEST_PARSE = 30.0  # seconds
 _MOST_DROPPED = 5  # files of a source that get a line each
 _LONGEST_TAG = 1 << 15  # characters
 _CHUNK = 1 << 14
-_JSON = "application/vnd.pypi.simple.v1+json"
+_JSON = ("application/vnd.pypi.simple.v1+json", "application/json")
 # A dash more costs pypi-simple's patterns a multiple of the time; no name of a package has 24.
 _FILENAME = re.compile(r"(?=[^-]*(?:-[^-]*){1,24}\Z)[A-Za-z0-9][A-Za-z0-9._+!~-]{0,254}")
 _PACKAGES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".egg")
 _HASHES = ("sha512", "sha384", "sha256", "sha224", "sha1", "md5")  # that pip checks
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SPECIFIER = re.compile(r"[A-Za-z0-9 .,<>=!~*+()-]{1,200}")
-_CREDENTIALS = re.compile(r"^[^/\\@]*:[^/\\@]*@")  # of an address whose scheme was forgotten
+_CREDENTIALS = re.compile(r"^[^@]*:.*@")  # of an address whose scheme is wrong, or was forgotten
 _PARSING = Lock()
 
 
@@ -148,6 +148,7 @@ def project_files(session: Session, sources: Sources, project: str) -> ProjectFi
     search = _Search(session, name)
     for index in sources.indexes:
         search.read(index, search.index)
+    search.mixed = True
     for link in sources.find_links:
         search.read(link, search.link)
     if not search.found and not search.errors:
@@ -163,6 +164,7 @@ class _Search:
     session: Session
     project: str
     found: bool = False
+    mixed: bool = False  # whether a source has the files of other projects too
     files: dict[tuple[str, str | None], IndexFile] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     _names: dict[str, str | None] = field(default_factory=dict)  # with the first one's hash
@@ -246,7 +248,7 @@ class _Search:
         try:
             with _PARSING, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # newer minor versions are compatible
-                parse = _from_json if kind.get_content_type() == _JSON else _from_html
+                parse = _from_json if kind.get_content_type() in _JSON else _from_html
                 packages = parse(answer.body, answer.url, self.project, dropped)
                 return self._kept(packages, dropped, local=False)
         except AuditError as error:
@@ -297,7 +299,7 @@ class _Search:
                 if release is not None and _is_readable(package.url, local=local):
                     described = MetadataFile(package.url, _sha256(package.digests))
                     variants.setdefault(release, described)
-                elif package.filename.lower().endswith(_PACKAGES):
+                elif package.filename.lower().endswith(_PACKAGES) and self._is_ours(package):
                     dropped.append(f"left out {shown(package.filename)!r}: not a valid filename")
             elif canonicalize_name(package.project) != self.project:
                 continue
@@ -306,6 +308,10 @@ class _Search:
             else:
                 files.append(_index_file(package, self.project))
         return [_with_variants(file, variants) for file in files] if variants else files
+
+    def _is_ours(self, package: DistributionPackage) -> bool:
+        """Whether a file without the name of a package may be meant to be of this project."""
+        return not self.mixed or canonicalize_name(package.filename).startswith(self.project)
 
 
 if TYPE_CHECKING:

@@ -225,7 +225,11 @@ class DaskEngine:
         except (OSError, ValueError) as error:
             if self._cluster is not None:
                 self._cluster.close()
-            raise AuditError(f"the Dask scheduler {scheduler}: {error}") from error
+            address = scheduler or "of this machine"
+            scheme, separator, place = address.rpartition("://")
+            bare = place.rpartition("@")[2]
+            said = str(error).replace(place, bare)
+            raise AuditError(f"the Dask scheduler {scheme}{separator}{bare}: {said}") from error
 
     def __enter__(self) -> Self:
         return self
