@@ -11,7 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -619,6 +621,38 @@ def test_metadata_beside_the_wheel(index: Index, tmp_path: Path) -> None:
         claims = index("--json", "x").report["targets"][0]["claims"]
     assert index.server.asked(f"/files/{NAME}.metadata")
     assert claims["requires_torch"] is None
+
+
+@pytest.mark.parametrize("more", [(), ("--verify",)], ids=["in-place", "verify"])
+@pytest.mark.parametrize("kind", ["other", "other-without-hash", "wrong-hash"])
+def test_other_metadata_beside_the_wheel(index: Index, more: tuple[str, ...], kind: str) -> None:
+    """Installers resolve by it, and pip refuses the wheel afterwards."""
+    with zipfile.ZipFile(SAFE) as archive:
+        right = archive.read("stable_2_10-1.0.dist-info/METADATA")
+    other = right.replace(b"torch>=2.10", b"torch>=2.4")
+    page = index.server.add("stable-2-10", SAFE.name, SAFE.read_bytes(), metadata=other)
+    (entry,) = index.server.projects["stable-2-10"]
+    if kind == "wrong-hash":
+        index.server.serve(f"{page}.metadata", right, "text/plain")
+    elif kind == "other-without-hash":
+        html = html_page([entry]).replace(f'"sha256={entry.metadata}"'.encode(), b'"true"')
+        index.server.serve("/simple/stable-2-10/", html, "text/html")
+    found = index("--json", *more, "stable-2-10")
+    (target,) = found.report["targets"]
+    assert (found.code, target["verdict"]) == (1, "unsafe")
+    (defect,) = [f for f in target["findings"] if f["rule"] == "archive-integrity"]
+    assert defect["message"] == (
+        "the wheel has other metadata beside it on the index than inside, which is what installers"
+        " resolve by"
+    )
+    assert defect["libraries"] == [f"{SAFE.name}.metadata"]
+    # The same file with the right copy is another thing to know.
+    index.server.serve(f"{page}.metadata", right, "text/plain")
+    index.server.projects["stable-2-10"] = [
+        replace(entry, metadata=hashlib.sha256(right).hexdigest())
+    ]
+    index.server.files.pop("/simple/stable-2-10/", None)
+    assert index("--json", *more, "stable-2-10").code == 0
 
 
 # What ends it

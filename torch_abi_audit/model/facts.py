@@ -53,6 +53,7 @@ class DefectKind(StrEnum):
     LICENSE = "license"
     VARIANT = "variant"
     VARIANT_ON_INDEX = "variant-on-index"
+    METADATA_ON_INDEX = "metadata-on-index"
     ENTRY_POINTS = "entry-points"
 
 

@@ -122,7 +122,8 @@ def _keep(task: Task, outcome: Outcome, cache: Cache, *, with_facts: bool) -> No
 def _key(task: Task, *, hashed: bool) -> str | None:
     """Return the key of a wheel's facts; None without a hash, or for a local file.
 
-    What an index says of the variants of a release is among the facts of a variant wheel.
+    What an index says of the variants of a release is among the facts of a variant wheel, and
+    that a copy of a wheel's metadata is another one is among those of the wheel.
 
     A wheel that was read in place has the hash that its index says, but nobody has checked that:
     what is known of it is only for that address.
@@ -130,9 +131,10 @@ def _key(task: Task, *, hashed: bool) -> str | None:
     file = task.file
     if file.sha256 is None or file.url.startswith("file:"):
         return None
-    if file.variants is not None and file.variants.sha256 is None:
+    beside = [item.sha256 for item in (file.variants, file.metadata) if item is not None]
+    if None in beside:
         return None
-    described = "" if file.variants is None else f" {file.variants.sha256}"
+    described = "".join(f" {digest}" for digest in beside)
     where = "" if hashed else sha256(file.url.encode()).hexdigest()
     mode = "verified" if task.verify else "read"
     return f"{file.sha256} {file.filename} {mode} {FACTS_VERSION} {__version__} {where}{described}"

@@ -98,6 +98,10 @@ _DEFECTS = {
         "build the variant again with a build backend that writes variant.json",
         Severity.WARNING,
     ),
+    DefectKind.METADATA_ON_INDEX: _Words(
+        "other metadata beside it on the index than inside, which is what installers resolve by",
+        "have the index write its copy again, from the wheel",
+    ),
     DefectKind.VARIANT_ON_INDEX: _Words(
         "properties that the index does not give its variant, so installers may choose wrongly",
         "write the index's file for all variants again, from the wheels",

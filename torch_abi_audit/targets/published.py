@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic
@@ -100,7 +101,8 @@ def _read_remote(file: IndexFile, session: Session, budget: Budget, *, verify: b
                 check = _Check(file)
                 check.update(remote.whole)
                 hashed = check.end()
-            return Published(read_archive(remote, budget), hashed)
+            beside = partial(_beside, file, session)
+            return Published(read_archive(remote, budget, beside=beside), hashed)
         except NoRanges:
             pass
     return _download(file, session, budget, verify=verify)
@@ -177,6 +179,21 @@ def _metadata(file: IndexFile, session: Session) -> bytes | None:
     return data if known is None or sha256(data).hexdigest() == known else None
 
 
+def _beside(file: IndexFile, session: Session, metadata: bytes) -> Iterator[Defect]:
+    """Compare the copy of ``METADATA`` beside a wheel with the wheel's own (PEP 658).
+
+    The hash that the index gives of it is enough: the copy has to be the same file.
+    """
+    if file.metadata is None:
+        return
+    said, own = file.metadata.sha256, sha256(metadata).hexdigest()
+    if said is None and (copy := _metadata(file, session)) is not None:
+        said = sha256(copy).hexdigest()
+    if said not in (None, own):
+        detail = f"sha256={said}, but the wheel's METADATA has {own}"
+        yield Defect(DefectKind.METADATA_ON_INDEX, f"{file.filename}.metadata", detail)
+
+
 def _read_local(file: IndexFile, budget: Budget, *, verify: bool) -> Published:
     """Read a wheel of an index that is a folder."""
     path = Path(url2pathname(urlsplit(file.url).path))
@@ -212,7 +229,12 @@ def _download(file: IndexFile, session: Session, budget: Budget, *, verify: bool
             if file.size not in (None, size):
                 raise AuditError(f"the server has {size} bytes, but the index says {file.size}")
             hashed = check.end()
-            contents = read_archive(LocalFile(path, file.filename), budget, verify=verify)
+            contents = read_archive(
+                LocalFile(path, file.filename),
+                budget,
+                verify=verify,
+                beside=partial(_beside, file, session),
+            )
             return Published(contents, hashed)
     except OSError as error:
         raise AuditError(error.strerror or str(error)) from error

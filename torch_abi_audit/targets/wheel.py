@@ -78,7 +78,11 @@ def read_wheel(path: Path, budget: Budget | None = None, *, verify: bool = False
 
 
 def read_archive(
-    file: ArchiveFile, budget: Budget | None = None, *, verify: bool = False
+    file: ArchiveFile,
+    budget: Budget | None = None,
+    *,
+    verify: bool = False,
+    beside: Callable[[bytes], Iterable[Defect]] | None = None,
 ) -> TargetContents:
     """Read a wheel's claims, the facts of its compiled members, and what is wrong with the archive.
 
@@ -92,6 +96,7 @@ def read_archive(
         verify: Whether to inflate every member to its end, and check it and its hash in
             ``RECORD``. Otherwise a member is inflated to its end only if little is left
             after its tables.
+        beside: Compares ``METADATA`` with what there is beside the wheel.
 
     Raises:
         AuditError: The file is not a wheel that can be opened.
@@ -121,6 +126,7 @@ def read_archive(
         defects += [*dist_info_defects(members, stem), *found, *in_variant]
         defects += [*in_record, *_licenses(metadata, members, folder)]
         defects += _entry_points(wheel, folder)
+        defects += () if beside is None else beside(metadata)
         libraries = []
         for read in chain(first, reads):
             libraries += [read.member] if read.member else []
