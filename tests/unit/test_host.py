@@ -188,6 +188,22 @@ def test_alternatives_need_one_version_each() -> None:
     ]
 
 
+def test_what_is_loaded_together_is_no_alternative() -> None:
+    libraries = {
+        "x/_C.so": user("liblayer1.so", "liblayer2.so"),
+        **{f"x/liblayer{n}.so": library(needed=(f"libfoo.so.{n}",)) for n in (1, 2)},
+    }
+    assert needs(libraries) == {"libfoo.so.1": "required", "libfoo.so.2": "required"}
+    (finding,) = findings(libraries)
+    assert [item.name for item in finding.evidence] == ["libfoo.so.1", "libfoo.so.2"]
+    # Each is loaded by another module, one of which is enough.
+    apart = {
+        **{f"x/_core{n}.so": user(f"liblayer{n}.so") for n in (1, 2)},
+        **{path: item for path, item in libraries.items() if "layer" in path},
+    }
+    assert set(needs(apart).values()) == {"one-of"}
+
+
 def test_what_only_one_of_several_needs_is_no_alternative() -> None:
     libraries = {"x/_fa2.so": user("libx.so.1"), "x/_fa3.so": user()}
     assert needs(libraries) == {"libx.so.1": "required"}

@@ -13,7 +13,7 @@ Nothing in a wheel's metadata can require such a library, and no installer looks
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch_abi_audit.catalog.libraries import (
@@ -105,7 +105,7 @@ def find_host(
     ]
     names_needed = _names_needed(items, graphs)
     found: dict[str, list[tuple[HostNeed, tuple[str, ...], LibraryAudit]]] = defaultdict(list)
-    for need, one_of in _with_alternatives(needs, items):
+    for need, one_of in _with_alternatives(needs, items, graphs):
         is_used = need.item.is_loaded or not names_needed.isdisjoint(
             need.item.library.names(need.item.path)
         )
@@ -214,12 +214,13 @@ def _kind(need: _Need, one_of: Sequence[str], *, used: bool) -> HostNeed:
 
 
 def _with_alternatives(
-    needs: Iterable[_Need], items: Iterable[LibraryAudit]
+    needs: Iterable[_Need], items: Iterable[LibraryAudit], graphs: Mapping[str, LoadGraph]
 ) -> Iterable[tuple[_Need, tuple[str, ...]]]:
     """Yield each need with the versions of the library of which one is enough, if it has any.
 
     Libraries whose paths differ only in numbers are alternatives as far as they need different
-    versions of the same library: each needs one, and not all the same.
+    versions of the same library: each needs one, and not all the same. Those that another library
+    loads together are none.
     """
     groups: dict[tuple[str, str], set[str]] = defaultdict(set)
     for item in items:
@@ -236,11 +237,14 @@ def _with_alternatives(
         versions: dict[str, set[str]] = defaultdict(set)
         for name in users:
             versions[_NUMBER.sub("#", name)].add(name)
-        everywhere = len(groups[group])
+        graph, everywhere = graphs[group[0]], len(groups[group])
+        opened = Counter(opener for path in groups[group] for opener in graph.openers(path))
+        graph.budget.spend(steps=opened.total())
+        together = max(opened.values(), default=0) > 1
         known = {shared: _first_versions(names) for shared, names in versions.items()}
         for need in of_group:
             shared = _NUMBER.sub("#", need.name)
-            differ = len(members[shared]) == everywhere > len(users[need.name])
+            differ = not together and len(members[shared]) == everywhere > len(users[need.name])
             yield need, known[shared] if differ else ()
 
 
