@@ -282,3 +282,15 @@ def test_tags_that_are_the_same_in_another_order_are_counted(tmp_path: Path) -> 
     other = f"{same}Tag: {tag[::-1]}\n"
     with pytest.raises(AuditError, match="more than 1000 tags"):
         read_wheel(write_wheel(tmp_path, wheel=other))
+
+
+def test_dependencies_are_those_of_the_environments_that_it_is_for(tmp_path: Path) -> None:
+    lines = [
+        *("torch>=2.9", "Plain_One", 'windows; sys_platform == "win32"', 'doc; extra == "doc"'),
+        *('linux; platform_system == "Linux"', 'old; python_version < "3.9"', "plain-one<9"),
+        # What can't be evaluated may apply.
+        *('odd; python_version ~= "x"', 'broken; sys_platform = "win32"'),
+    ]
+    metadata = METADATA + "".join(f"Requires-Dist: {line}\n" for line in lines)
+    found = read_wheel(write_wheel(tmp_path, metadata=metadata)).claims.dependencies
+    assert found == ("plain-one", "linux", "odd", "broken")

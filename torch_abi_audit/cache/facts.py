@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 # Rises with every change of the facts, or of what is read of a wheel.
-FACTS_VERSION = 3
+FACTS_VERSION = 4
 _MOST_BYTES = 1 << 30  # inflated
 
 

@@ -14,6 +14,7 @@ from packaging.tags import Tag, parse_tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
+from torch_abi_audit.claims.markers import Work, applying_together
 from torch_abi_audit.claims.variants import installed_variant, resolved, split_label
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.model import Claims, Defect, DefectKind
@@ -194,7 +195,7 @@ def _claims(
         python = SpecifierSet(requires_python)
     except InvalidSpecifier as error:
         raise AuditError(f"METADATA has Requires-Python {requires_python!r}: {error}") from error
-    return Claims(
+    claims = Claims(
         name=name,
         version=version,
         tags=tags,
@@ -203,9 +204,9 @@ def _claims(
         requires_python=python,
         torch_requirements=_requirements(metadata, _TORCH),
         cuda_requirements=_requirements(metadata, _CUDA),
-        dependencies=tuple(dict.fromkeys(_dependencies(metadata))),
         extras=extras,
     )
+    return replace(claims, dependencies=tuple(dict.fromkeys(_dependencies(metadata, claims))))
 
 
 def _headers(data: bytes) -> Message:
@@ -240,15 +241,27 @@ def _wheel_tags(headers: Message) -> frozenset[Tag]:
     return frozenset(tags)
 
 
-def _dependencies(headers: Message) -> Iterator[str]:
-    """Yield the names of required projects, except torch and those that only extras require."""
+def _dependencies(headers: Message, claims: Claims) -> Iterator[str]:
+    """Yield the names of required projects, except torch and those that only extras require.
+
+    Those whose markers hold in none of the environments that the wheel is for are left out.
+    """
+    work = Work()
     for line in map(str, headers.get_all("Requires-Dist", [])[:_MAX_DEPENDENCIES]):
         name, (_, _, marker) = _PROJECT_NAME.match(line), line.partition(";")
         if name is None or len(line) > _MAX_LINE or _EXTRA.search(marker):
             continue
         project = canonicalize_name(name[1])
-        if _TORCH.fullmatch(project) is None:
+        if _TORCH.fullmatch(project) is None and (not marker or _applies(line, claims, work)):
             yield project
+
+
+def _applies(line: str, claims: Claims, work: Work) -> bool:
+    """Whether a requirement applies in some environment; one that can't be evaluated may."""
+    try:
+        return any(applying_together(claims, (Requirement(line),), work))
+    except (ValueError, AuditError):
+        return True
 
 
 def _requirements(headers: Message, pattern: re.Pattern[str]) -> tuple[Requirement, ...]:
