@@ -241,6 +241,7 @@ ONLY_PAGES = [
     (_of_gzip(gzip.compress(DATA)[:-9]), 1, "the body breaks off"),
     (_of_gzip(gzip.compress(b"a") + gzip.compress(b"b")[:-9]), 1, "the body breaks off"),
     (_of_gzip(b""), 1, "the body breaks off"),
+    (_of_gzip(gzip.compress(b"") * 11), 1, "the body cannot be decoded"),
     (_of_gzip(gzip.compress(DATA) * 2), 1, "the server sent more than 4096 bytes"),
     (Fault(status=302, headers={"Location": "/\xff"}), 1, _MALFORMED),
 ]

@@ -50,6 +50,7 @@ _NO_RANGES = frozenset({200, 405, 416, 501})
 _PIECE = 1 << 16
 _SMALL = 1 << 14  # a body that is read to its end to keep the connection
 _GZIP = b"\x1f\x8b"
+_MOST_MEMBERS = 10  # of a body; servers send one
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.ASCII)
 
 
@@ -498,7 +499,7 @@ def _check_address(target: str, url: str) -> None:
 def _inflated(data: bytes, most: int, url: str) -> bytes:
     """Return a body without its gzip encoding; urllib3 takes one that breaks off for whole."""
     found = bytearray()
-    while True:
+    for _ in range(_MOST_MEMBERS):
         stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
         try:
             found += stream.decompress(data, most + 1 - len(found))
@@ -511,6 +512,7 @@ def _inflated(data: bytes, most: int, url: str) -> bytes:
         data = stream.unused_data
         if not data.startswith(_GZIP):  # another member; whatever else it is, it does not count
             return bytes(found)
+    raise failure(url, "the body cannot be decoded")
 
 
 def _encoding(response: requests.Response) -> str:
