@@ -397,6 +397,12 @@ def test_links_may_have_files_of_anything(tmp_path: Path) -> None:
     )
 
 
+def test_a_local_page_that_is_none(tmp_path: Path) -> None:
+    page = tmp_path / "links.html"
+    page.write_text("<" + "a" * (1 << 16))
+    assert found(links=(str(page),)).errors == (f"{page}: not a page of a package index",)
+
+
 def test_json_with_the_type_of_any_json(server: Server) -> None:
     page = {"meta": {"api-version": "1.0"}, "name": "demo-pkg", "files": []}
     server.serve("/simple/demo-pkg/", json.dumps(page).encode(), "application/json; charset=utf-8")

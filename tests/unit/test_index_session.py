@@ -473,6 +473,24 @@ def test_a_certificate_that_cannot_be_read() -> None:
     assert str(caught.value) == "/no/such.pem: the configured certificate cannot be read"
 
 
+def test_a_certificate_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "no.pem"
+    path.write_text("root:x:0:0", encoding="utf-8")
+    with pytest.raises(AuditError) as caught:
+        Session(Sources((), (), certificate=str(path)))
+    assert str(caught.value) == f"{path}: not a certificate"
+    Session(Sources((), (), certificate=str(tmp_path))).close()  # a folder of certificates
+
+
+def test_a_proxy_that_is_none() -> None:
+    sources = Sources((), (), proxy="http:///", retries=0)
+    with Session(sources, limits=QUICK) as http, pytest.raises(AuditError) as caught:
+        http.get("http://index.invalid/x", most=99)
+    assert str(caught.value) == (
+        "cannot read x from index.invalid: the address of the proxy is malformed"
+    )
+
+
 def test_a_proxy_that_drips_headers() -> None:
     def drip(listener: socket.socket) -> None:
         connection, _ = listener.accept()

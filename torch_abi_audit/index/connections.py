@@ -14,6 +14,7 @@ import threading
 import time
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -247,6 +248,15 @@ def http_session(sources: Sources, seconds: float, at_once: int) -> requests.Ses
     for path in (sources.certificate, sources.client_certificate):
         if path and not os.access(path, os.R_OK):
             raise AuditError(f"{path}: the configured certificate cannot be read")
+    if sources.certificate:
+        folder = Path(sources.certificate).is_dir()
+        try:
+            ssl.create_default_context(
+                cafile=None if folder else sources.certificate,
+                capath=sources.certificate if folder else None,
+            )
+        except ssl.SSLError as error:
+            raise AuditError(f"{sources.certificate}: not a certificate") from error
     http = _OneByOne()
     http.trust_env = False  # proxies, certificates and netrc are looked up here
     http.headers["User-Agent"] = _USER_AGENT

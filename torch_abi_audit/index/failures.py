@@ -148,7 +148,8 @@ def _said(cause: BaseException, timeout: float) -> str | None:
         case OSError(strerror=str() as said):
             text = shown(said)
         case _ if isinstance(cause, _MALFORMED):
-            text = "the address is malformed"
+            whose = " of the proxy" if isinstance(cause, of_requests.InvalidProxyURL) else ""
+            text = f"the address{whose} is malformed"
         case _:
             return None
     return text

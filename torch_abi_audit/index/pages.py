@@ -267,6 +267,8 @@ class _Search:
                 path.read_bytes(), path.absolute().as_uri(), self.project, dropped
             )
             return self._kept(packages, dropped, local=True)
+        except AuditError as error:
+            raise AuditError(f"{path}: {error}") from error
         except (ValueError, LookupError, TypeError, AssertionError) as error:
             raise AuditError(f"{path}: not a page of a package index") from error
 
