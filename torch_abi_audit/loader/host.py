@@ -53,7 +53,7 @@ _NUMBER = re.compile(r"[0-9]+")
 # The first words of libraries' names that differ from the name of the project with them.
 _PROJECTS = {"nvinfer": "tensorrt", "nvonnxparser": "tensorrt", "iomp": "openmp"}
 _WORD = re.compile(r"[a-z]+")
-_SHORTEST, _WORDS = 3, 4  # letters of a word that says anything, and words of a name
+_SHORTEST, _WORDS = 3, 4  # letters that say anything of the rest of a word; words of a name
 # Bounds against hostile files. The most in a published wheel: 42 libraries, 6 versions of one.
 _MOST, _MOST_VERSIONS = 500, 50
 _COMPILERS = (LIBSTDCXX, "libgcc_s.so.1")
@@ -331,12 +331,8 @@ def _words(name: str) -> list[str]:
 
 
 def _begins(one: str, other: str) -> bool:
-    """Whether one of two words begins with the other, which is long enough to say something."""
-    return one == other or (
-        one[:_SHORTEST] == other[:_SHORTEST]
-        and min(len(one), len(other)) >= _SHORTEST
-        and (one.startswith(other) or other.startswith(one))
-    )
+    """Whether one of two words begins with the other; a short one has to be the same."""
+    return one[:_SHORTEST] == other[:_SHORTEST] and (one.startswith(other) or other.startswith(one))
 
 
 def _symbol_versions(
