@@ -423,6 +423,8 @@ def recheck(
         if is_other
         else _with_demands(replace(report.subject, claims=claims), catalog, options)
     )
+    if is_other and changed.build is not None and not changed.build.is_known:
+        return report  # it could not be checked any more
     return _checked(report.target, report.kind, changed, of_builds, options, budget=budget)
 
 

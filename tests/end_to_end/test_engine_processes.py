@@ -56,7 +56,7 @@ def test_processes_end_by_themselves_when_all_is_done(capfd: pytest.CaptureFixtu
             assert len([*engine.run(tasks(DONE, DONE, DONE))]) == 3
             children = multiprocessing.active_children()
         # Of one that the pool's thread has heard of first, nothing is known here.
-        assert {child.exitcode for child in children} <= {0, None}
+        assert {child.exitcode for child in children} <= {0, None}  # within 10 s
     assert capfd.readouterr().err == ""
 
 

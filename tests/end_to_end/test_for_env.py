@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from tests.builders import TEST_WHEELS
 from tests.end_to_end.test_environment import install, install_torch
 from tests.indexes import be_quick, offer, without_settings
 from tests.servers import Fault, Server
 from torch_abi_audit.cli import main
+from torch_abi_audit.commands.answers import _is_other
 
 OLDER = "stable_2_10-0.9-py39-none-manylinux_2_28_x86_64.whl"
 
@@ -82,6 +84,22 @@ def test_the_same_release_of_another_build(
     capsys.readouterr()
     asked = [request.path for request in server.requests if "cpu" in request.path]
     assert asked
+
+
+@pytest.mark.parametrize(
+    ("version", "installed", "other"),
+    [
+        ("1.1", "1.0", True),
+        ("1.0+cpu", "1.0", True),
+        ("1.0+cpu", "1.0+cu128", True),
+        ("1.0", "1.0", False),
+        ("1.0+cpu", "1.0+cpu", False),
+        ("1.0", "1.0+cpu", False),  # which pip takes for the 1.0 that is asked for
+    ],
+)
+def test_what_pip_replaces(version: str, installed: str, *, other: bool) -> None:
+    assert _is_other(Version(version), Version(installed)) is other
+    assert not _is_other(None, Version(installed))
 
 
 def test_the_report_of_an_environment(

@@ -214,6 +214,11 @@ def test_the_configuration_can_ask_to_verify(index: Index, tmp_path: Path) -> No
     assert ["Range" in request.headers for request in index.server.asked(path)] == [False]
 
 
+def test_a_cache_that_cannot_be(index: Index) -> None:
+    shown = index.run("cache", "show", "--cache-dir", "a" * 300)
+    assert (shown.code, shown.errors[0].rpartition(": ")[2]) == (2, "File name too long")
+
+
 def test_showing_a_cache_makes_none(index: Index, tmp_path: Path) -> None:
     cache = ("--cache-dir", str(tmp_path / "typo" / "x"))
     assert index.run("cache", "show", *cache)[0] == 0
@@ -624,8 +629,10 @@ def test_metadata_beside_the_wheel(index: Index, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("more", [(), ("--verify",)], ids=["in-place", "verify"])
-@pytest.mark.parametrize("kind", ["other", "other-without-hash", "wrong-hash"])
-def test_other_metadata_beside_the_wheel(index: Index, more: tuple[str, ...], kind: str) -> None:
+@pytest.mark.parametrize("kind", ["other", "wrong-hash", "local"])
+def test_other_metadata_beside_the_wheel(
+    index: Index, tmp_path: Path, more: tuple[str, ...], kind: str
+) -> None:
     """Installers resolve by it, and pip refuses the wheel afterwards."""
     with zipfile.ZipFile(SAFE) as archive:
         right = archive.read("stable_2_10-1.0.dist-info/METADATA")
@@ -634,9 +641,12 @@ def test_other_metadata_beside_the_wheel(index: Index, more: tuple[str, ...], ki
     (entry,) = index.server.projects["stable-2-10"]
     if kind == "wrong-hash":
         index.server.serve(f"{page}.metadata", right, "text/plain")
-    elif kind == "other-without-hash":
-        html = html_page([entry]).replace(f'"sha256={entry.metadata}"'.encode(), b'"true"')
-        index.server.serve("/simple/stable-2-10/", html, "text/html")
+    elif kind == "local":
+        (tmp_path / SAFE.name).write_bytes(SAFE.read_bytes())
+        (tmp_path / "links.html").write_text(
+            f'<a href="{SAFE.name}" data-core-metadata="sha256={entry.metadata}">x</a>'
+        )
+        more = (*more, "--no-index", "-f", str(tmp_path / "links.html"))
     found = index("--json", *more, "stable-2-10")
     (target,) = found.report["targets"]
     assert (found.code, target["verdict"]) == (1, "unsafe")
@@ -646,12 +656,13 @@ def test_other_metadata_beside_the_wheel(index: Index, more: tuple[str, ...], ki
         " resolve by"
     )
     assert defect["libraries"] == [f"{SAFE.name}.metadata"]
+    if kind == "local":
+        return
     # The same file with the right copy is another thing to know.
     index.server.serve(f"{page}.metadata", right, "text/plain")
     index.server.projects["stable-2-10"] = [
         replace(entry, metadata=hashlib.sha256(right).hexdigest())
     ]
-    index.server.files.pop("/simple/stable-2-10/", None)
     assert index("--json", *more, "stable-2-10").code == 0
 
 

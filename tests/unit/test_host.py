@@ -230,7 +230,8 @@ def test_plugins_and_what_is_optional() -> None:
     chain = {
         "x/_C.so": weak,
         "x/liba.dylib": dylib(needed=("@loader_path/libb.dylib",)),
-        "x/libb.dylib": dylib(needed=("@rpath/libsox.dylib",)),
+        "x/libb.dylib": dylib(needed=("@loader_path/libc.dylib",)),
+        "x/libc.dylib": dylib(needed=("@rpath/libsox.dylib",)),
     }
     assert needs(chain, MACOS) == {"libsox.dylib": "plugin"}
     assert findings(chain, MACOS) == []
@@ -293,6 +294,8 @@ def test_cudas_dlls_come_with_torchs_cuda_builds() -> None:
         ("@rpath/libsox.dylib", ("@loader_path/../lib",), "libsox.dylib"),
         ("@rpath/libsox.dylib", ("/usr/local/lib",), "libsox.dylib"),
         ("@rpath/libsox.dylib", ("/usr/lib/swift",), "libsox.dylib"),
+        ("@rpath/libz.1.dylib", ("/usr/lib/",), None),
+        ("@rpath/Metal.framework/Metal", ("/System/Library/Frameworks",), None),
         ("@rpath/libswiftCore.dylib", ("@loader_path/../lib",), "libswiftcore.dylib"),
     ],
 )

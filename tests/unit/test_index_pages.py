@@ -16,7 +16,7 @@ from tests.servers import JSON, Fault, Server, html_page, json_page
 from torch_abi_audit.errors import AuditError
 from torch_abi_audit.index import pages
 from torch_abi_audit.index.connections import Limits
-from torch_abi_audit.index.pages import FileKind, ProjectFiles, project_files
+from torch_abi_audit.index.pages import FileKind, ProjectFiles, _label, project_files
 from torch_abi_audit.index.session import Session
 from torch_abi_audit.index.sources import Sources
 
@@ -105,6 +105,14 @@ def test_files_with_the_same_name(server: Server, tmp_path: Path) -> None:
             (server.url(f"/files/{WHEEL}"), False),
             (third.url(f"/files/{WHEEL}"), False),
         ]
+
+
+def test_files_with_the_same_name_and_other_hashes(tmp_path: Path) -> None:
+    page = tmp_path / "links.html"
+    links = [WHEEL, f"{WHEEL}#md5=a", f"{WHEEL}#md5=b", f"{WHEEL}#md5=a", WHEEL]
+    page.write_text("".join(f'<a href="{link}">x</a>' for link in links))
+    files = found(links=(str(page),)).files
+    assert [file.other_hash for file in files] == [None, ("md5", "a"), ("md5", "b")]
 
 
 @pytest.mark.parametrize(
@@ -430,8 +438,10 @@ def test_credentials_of_an_address_that_is_none_are_not_shown(place: str) -> Non
 def test_credentials_of_an_address_without_a_scheme_are_not_shown(tmp_path: Path) -> None:
     errors = found("user:secret@x/simple", links=("me:secret@x/links",)).errors
     assert errors == ("x/simple: no such folder", "x/links: no such file or folder")
-    folder = tmp_path / "a@b"
-    assert found(str(folder)).errors == (f"{folder}: no such folder",)
+    for name in ("a@b", "a:b/c@d"):
+        folder = tmp_path / name
+        assert found(str(folder)).errors == (f"{folder}: no such folder",)
+    assert _label("C:\\a@b\\c") == "C:\\a@b\\c"
 
 
 VARIANT = "demo_pkg-1.0-py3-none-any-cu128.whl"

@@ -9,10 +9,11 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from tests.builders import CATALOG, claims, dylib, fix_of, library, shown, subject
+from tests.builders import CATALOG, RELEASES, claims, dylib, fix_of, library, shown, subject
 from torch_abi_audit.catalog import Catalog, Platform
 from torch_abi_audit.catalog.exports import Build, make_table
 from torch_abi_audit.catalog.storage import write_archive
+from torch_abi_audit.claims.torch_requirement import with_bounds
 from torch_abi_audit.model import (
     BuiltWith,
     Cause,
@@ -654,3 +655,30 @@ def test_torch_is_required(
     found = of_rule("torch-unused", item)
     assert [(hit.message, hit.libraries) for hit in found] == ([(said, paths)] if said else [])
     assert of_rule("torch-unused", subject(libraries)) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "demands", "found"),
+    [
+        ("torch>=2.10", [">=2.4"], "torch>=2.10"),
+        ("torch>=2.10", [">=2.4,<2.11"], "torch>=2.10,<2.11"),
+        ("torch>=2.10", [">=2.4,<3,<2.11"], "torch>=2.10,<2.11"),  # the other adds nothing
+        ("torch>=2.10", [">=2.4,<=2.10.0"], "torch>=2.10,<=2.10.0"),
+        ("torch>=2.9", [">=2.4,!=2.9.1,!=2.8.0"], "torch>=2.9,!=2.9.1"),
+        ("torch>=2.10", ["~=2.9"], "torch>=2.10,<3"),
+        ("torch>=2.9", ["~=2.8.0"], "torch>=2.9"),  # nothing would be left
+        ("torch>=2.10", ["==2.*"], "torch>=2.10,<3"),
+        ("torch>=2.10", ["<2.10,<3"], "torch>=2.10,<3"),
+        ("torch>=2.9", ["<2.10", "<2.11"], "torch>=2.9,<2.11"),  # what any of them allows
+        ("torch>=2.9", ["<2.10", None], "torch>=2.9"),
+        ("torch>=2.9", ["!=2.9.1", "!=2.9.0"], "torch>=2.9"),
+        ("torch>=2.9", ["===2.8.0+cpu", "==2.8.0+cu128"], "torch>=2.9"),
+        ("torch==2.10.*", [">=2.4,<2.11"], "torch==2.10.*"),
+        ("torch>=2.10", [], "torch>=2.10"),
+    ],
+)
+def test_what_the_author_excludes_stays_excluded(
+    line: str, demands: list[str | None], found: str
+) -> None:
+    given = [None if demand is None else SpecifierSet(demand) for demand in demands]
+    assert with_bounds(line, given, [*map(Version, RELEASES)]) == found

@@ -96,6 +96,14 @@ def test_what_a_variant_confines_is_declared_as_a_pin() -> None:
     assert declared(item) == ['dependencies = ["torch>=2.9,<2.11"]']
 
 
+def test_releases_that_the_user_asks_about_are_no_pin() -> None:
+    item = variant(UNSTABLE, *of_torch("2.10"), torch="")
+    asked = replace(item, demands=(SpecifierSet("==2.9.*"),), source=DemandSource.TORCH)
+    assert [fix_of(f) for f in run_rules(asked, CATALOG) if f.rule == "torch-undeclared"] == [
+        'dependencies = ["torch"]'
+    ]
+
+
 def test_without_a_property_it_is_named_beside_the_pin() -> None:
     (hit,) = found(variant(NEW, torch="torch>=2.11,<3"))
     assert hit.rule == "torch-unpinned"

@@ -75,8 +75,13 @@ def show(folder: Path) -> Usage:
     Raises:
         AuditError: It can't be read.
     """
-    if not (folder / _NAME).exists():
+    path = folder / _NAME
+    try:
+        path.lstat()
+    except FileNotFoundError:
         return Usage({}, 0)
+    except OSError as error:
+        raise AuditError(f"{path}: {error.strerror or error}") from error
     problems: list[str] = []
     with Cache(folder, problems.append) as cache:
         found = cache.usage

@@ -14,7 +14,7 @@ from torch_abi_audit.claims.markers import applying_extras, applying_together
 from torch_abi_audit.wording import number_runs, short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from packaging.requirements import Requirement
 
@@ -159,31 +159,45 @@ def requirement(
 
 
 def with_bounds(line: str, demands: Iterable[SpecifierSet | None], known: Sequence[Version]) -> str:
-    """Return a requirement with the upper bounds and exclusions that all of some demands have.
+    """Return a requirement with what excludes the releases that none of some demands allows.
 
-    Those are left out that exclude nothing more, and all of them if nothing known is left then.
+    Only upper bounds and exclusions of these are added, and none that leaves no known release.
 
     Args:
         line: The requirement, such as ``torch>=2.10``.
         demands: The requirements that it replaces.
         known: Every known release, oldest first.
 
-    >>> with_bounds("torch>=2.10", [SpecifierSet(">=2.8,<3")], [Version("2.11.0")])
+    >>> with_bounds("torch>=2.10", [SpecifierSet("~=2.8")], [Version("2.11.0")])
     'torch>=2.10,<3'
     """
-    wanted = SpecifierSet(line.removeprefix("torch"))
-    named = [frozenset(demand or ()) for demand in demands]
-    common = frozenset.intersection(*named) if named else frozenset()
+    demands = tuple(demands)
     releases = (*known, *_after(known[-1]))
-    kept = [
-        specifier
-        for specifier in sorted(common, key=str)
-        if specifier.operator in ("<", "<=", "!=")
-        and set(wanted.filter(releases))
-        != set((wanted & SpecifierSet(str(specifier))).filter(releases))
-    ]
-    bounded = ",".join([line, *map(str, kept)])
-    return bounded if admitted_torch(SpecifierSet(bounded.removeprefix("torch")), known) else line
+    allowed = admitted_by_any(demands, releases)
+    wanted = admitted_torch(SpecifierSet(line.removeprefix("torch")), releases)
+    bounds = {bound for demand in demands for item in demand or () for bound in _bounds(item)}
+    # The tightest bound first, which others add nothing to.
+    for bound in sorted(bounds, key=lambda item: (item.operator == "!=", Version(item.version))):
+        kept = tuple(release for release in wanted if bound.contains(release))
+        if len(kept) == len(wanted) or not all(map(bound.contains, allowed)):
+            continue
+        if not set(known).isdisjoint(kept):
+            line, wanted = f"{line},{bound}", kept
+    return line
+
+
+def _bounds(item: Specifier) -> Iterator[Specifier]:
+    """Yield what a specifier excludes of newer releases, as a specifier with a plain version."""
+    try:
+        version = Version(item.version.removesuffix(".*"))
+    except InvalidVersion:
+        return
+    if item.operator in ("<", "<=") or (item.operator == "!=" and not item.version.endswith("*")):
+        yield item
+    elif item.operator == "~=" or (item.operator == "==" and item.version.endswith(".*")):
+        series = version.release[:-1] if item.operator == "~=" else version.release
+        *first, last = series
+        yield Specifier("<" + ".".join(map(str, (*first, last + 1))))
 
 
 def _between(first: Version, last: Version) -> str:

@@ -125,6 +125,17 @@ def _releases(files: Sequence[IndexFile]) -> Iterator[list[IndexFile]]:
         yield some
 
 
+def _is_other(version: Version | None, installed: Version) -> bool:
+    """Whether `pip install` replaces a release with another one.
+
+    That may be the same release of another build: 2.11.0+cpu for 2.11.0, but not the other way
+    round, since to pip 2.11.0+cpu is a 2.11.0 (PEP 440).
+    """
+    if version is None or version == installed:
+        return False
+    return version.public != installed.public or version.local is not None
+
+
 class Adviser:
     """Looks up what to install instead of packages that do not fit the installed torch.
 
@@ -158,8 +169,7 @@ class Adviser:
         """
         wanted = Wanted((self._platform,), self._python)
         (asked,) = self._reader.ask([Requirement(name)], wanted)
-        # Of another build it may be the same release: what is for torch's CPU builds, say.
-        others = tuple(f for f in asked.selection.wheels if f.version != installed)
+        others = tuple(f for f in asked.selection.wheels if _is_other(f.version, installed))
         asked = asked._replace(selection=replace(asked.selection, wheels=others))
         for line in asked.errors:
             complain(f"{name}: {line}")

@@ -53,7 +53,8 @@ _PACKAGES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".egg")
 _HASHES = ("sha512", "sha384", "sha256", "sha224", "sha1", "md5")  # that pip checks
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SPECIFIER = re.compile(r"[A-Za-z0-9 .,<>=!~*+()-]{1,200}")
-_CREDENTIALS = re.compile(r"^[^@]*:.*@")  # of an address whose scheme is wrong, or was forgotten
+# Of an address whose scheme is wrong, or was forgotten; no part of a path.
+_CREDENTIALS = re.compile(r"^(?![A-Za-z]:[/\\])[^/\\@:]*:.*@")
 _PARSING = Lock()
 
 
@@ -185,12 +186,13 @@ class _Search:
             self.errors.append(f"{_label(source)}: {more} more files left out")
 
     def _add(self, file: IndexFile) -> None:
-        """Add a file, unless there is one with its name that may be the same file.
+        """Add a file, unless it has no other hash than one with its name.
 
         pip prefers none of its indexes: of files with different hashes it may install any.
         """
-        first = self._names.setdefault(file.filename, file.sha256)
-        key = file.filename, file.sha256 if None not in (first, file.sha256) else first
+        digest = file.sha256 or (file.other_hash and "=".join(file.other_hash))
+        first = self._names.setdefault(file.filename, digest)
+        key = file.filename, digest or first
         known = self.files.setdefault(key, file)
         if known.yanked and not file.yanked:
             self.files[key] = file

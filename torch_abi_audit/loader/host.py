@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from torch_abi_audit.model import Claims, LibraryAudit
 
 _MACOS_FOLDERS = ("/usr/lib/", "/System/")
-_MACOS_SWIFT = "/usr/lib/swift"  # in the rpath of what Swift compiles
+_MACOS_SWIFT = "/usr/lib/swift/"  # in the rpath of what Swift compiles
 # Where dyld finds these does not depend on the path: `/usr/lib` is its last resort.
 _MACOS_LIBRARIES = frozenset({"libc++.1.dylib", "libc++abi.dylib", "libobjc.a.dylib"})
 _MUSL = ("libc.musl-", "ld-musl-")
@@ -135,30 +135,33 @@ def find_host(
     return Host(tuple(libraries), _symbol_versions(items, around.platform_tags))
 
 
-def _names_needed(items: Iterable[LibraryAudit], graphs: Mapping[str, LoadGraph]) -> frozenset[str]:
+def _names_needed(items: Sequence[LibraryAudit], graphs: Mapping[str, LoadGraph]) -> frozenset[str]:
     """Return the names of the libraries that others need and do not load without.
 
     What only a library needs that is optional itself is as optional.
     """
-    left, names = list(items), frozenset[str]()
-    while True:
-        for item in left:
-            graphs[item.library.arch].budget.spend(steps=1 + len(item.library.needed))
-        found = {
-            library_name(name)
-            for item in left
-            for name in item.library.needed
-            if name not in item.library.optional
-        }
-        if found == names:
-            return names
-        names = frozenset(found)
-        optional = {library_name(name) for item in left for name in item.library.optional} - names
-        left = [
-            item
-            for item in left
-            if item.is_loaded or optional.isdisjoint(item.library.names(item.path))
-        ]
+    by_name: dict[str, list[LibraryAudit]] = defaultdict(list)
+    anywhere = set()
+    for item in items:
+        graphs[item.library.arch].budget.spend(steps=1 + len(item.library.needed))
+        anywhere |= set(map(library_name, item.library.needed))
+        for name in item.library.names(item.path):
+            by_name[name].append(item)
+    # What nothing needs is loaded by code that can't be seen.
+    pending = [
+        item
+        for item in items
+        if item.is_loaded or anywhere.isdisjoint(item.library.names(item.path))
+    ]
+    names: set[str] = set()
+    while pending:
+        library = pending.pop().library
+        for needed in library.needed:
+            name = library_name(needed)
+            if needed not in library.optional and name not in names:
+                names.add(name)
+                pending += by_name[name]
+    return frozenset(names)
 
 
 def _needs(
@@ -197,10 +200,16 @@ def _is_system(item: LibraryAudit, needed: str, name: str) -> bool:
         case Format.MACHO:
             if needed.startswith("/"):
                 return needed.startswith(_MACOS_FOLDERS)
-            if needed.startswith("@rpath/libswift"):
-                # Of the system's folders that libraries look in, only this has others.
-                return any(entry.rstrip("/") == _MACOS_SWIFT for entry in item.library.rpath)
-            return name in _MACOS_LIBRARIES
+            folders = [entry.rstrip("/") + "/" for entry in item.library.rpath]
+            return name in _MACOS_LIBRARIES or (
+                needed.startswith("@rpath/")
+                and any(
+                    folder.startswith(_MACOS_FOLDERS)
+                    # This one has Swift's libraries and no others.
+                    and (folder != _MACOS_SWIFT or needed.startswith("@rpath/libswift"))
+                    for folder in folders
+                )
+            )
 
 
 def _kind(need: _Need, one_of: Sequence[str], *, used: bool) -> HostNeed:

@@ -131,9 +131,9 @@ def _key(task: Task, *, hashed: bool) -> str | None:
     file = task.file
     if file.sha256 is None or file.url.startswith("file:"):
         return None
-    beside = [item.sha256 for item in (file.variants, file.metadata) if item is not None]
-    if None in beside:
+    if file.variants is not None and file.variants.sha256 is None:
         return None
+    beside = (item.sha256 for item in (file.variants, file.metadata) if item is not None)
     described = "".join(f" {digest}" for digest in beside)
     where = "" if hashed else sha256(file.url.encode()).hexdigest()
     mode = "verified" if task.verify else "read"

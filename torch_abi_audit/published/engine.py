@@ -33,6 +33,7 @@ MOST_JOBS = 8  # and so many requests to one host at the same time
 DEFAULT_JOBS = min(MOST_JOBS, 2 * processors())  # they wait for the index half of the time
 _AHEAD = 3  # tasks given out for each worker, so that none waits
 _RETRIES = 2
+_LAST = 10.0  # seconds in which a process without work ends
 _GRACE = 0.5  # seconds in which a process that ends may clean up
 _PATIENCE = 30  # seconds for a scheduler to answer
 _KILLED = "the process that read it was killed, perhaps for lack of memory"
@@ -89,6 +90,7 @@ class ProcessEngine:
         self._work = work
         self._pool: ProcessPoolExecutor | None = None
         self._started: dict[int, BaseProcess] = {}
+        self._done = False
 
     def __enter__(self) -> Self:
         return self
@@ -96,8 +98,10 @@ class ProcessEngine:
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
-        if error is None:  # they are told to end, and one that is ended while it hears it complains
-            self._join(_GRACE)
+        if error is None and self._done:
+            self._join(
+                _LAST
+            )  # they are told to end, and one that is killed while it hears complains
         for process in self._started.values():
             process.terminate()  # what it reads is of no use to anyone any more
         self._join(2 * _GRACE)
@@ -125,6 +129,7 @@ class ProcessEngine:
             refused = self._give(given, running)
             given = []
             if not running and not refused:
+                self._done = True
                 return
             done = set(running) if refused else wait(running, return_when=FIRST_COMPLETED).done
             lost = []

@@ -360,10 +360,12 @@ class TerminalWriter:
         """Print a mark under the releases that the metadata allows, where it confines them."""
         claims = target["claims"]
         cells = table.rows[0][1]
-        asked = [cell.asked for cell in cells]
-        # A variant can confine it too.
-        if claims is None or (claims["requires_torch"] is None and all(asked)) or not any(asked):
+        if claims is None or not any(cell.asked for cell in cells):
             return
+        if claims["requires_torch"] is None and not claims["variant_properties"]:
+            return
+        if claims["requires_torch"] is None and all(cell.asked for cell in cells):
+            return  # they are about something else
         marks = [
             ("^" if cell.asked else " ").rjust(width)
             for cell, width in zip(cells, widths, strict=True)

@@ -136,7 +136,8 @@ def torch_undeclared(subject: Subject, catalog: Catalog) -> Iterator[Hit]:
         # The range may end for another reason than it begins: CUDA, for example.
         line = requirement(loading, catalog.published, open_ended=True)
     allowed = admitted_by_any(subject.demands, catalog.published)
-    if subject.torch_abi is TorchAbi.UNSTABLE and allowed:
+    of_variant = subject.source is DemandSource.METADATA and subject.claims.variant is not None
+    if subject.torch_abi is TorchAbi.UNSTABLE and of_variant and allowed:
         # Only a variant confines it so far: once it is installed, nothing goes by its property.
         line = requirement(allowed, catalog.published)
     yield Hit(

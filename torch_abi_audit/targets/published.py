@@ -101,8 +101,8 @@ def _read_remote(file: IndexFile, session: Session, budget: Budget, *, verify: b
                 check = _Check(file)
                 check.update(remote.whole)
                 hashed = check.end()
-            beside = partial(_beside, file, session)
-            return Published(read_archive(remote, budget, beside=beside), hashed)
+            contents = read_archive(remote, budget, beside=partial(_beside, file))
+            return Published(contents, hashed)
         except NoRanges:
             pass
     return _download(file, session, budget, verify=verify)
@@ -179,16 +179,13 @@ def _metadata(file: IndexFile, session: Session) -> bytes | None:
     return data if known is None or sha256(data).hexdigest() == known else None
 
 
-def _beside(file: IndexFile, session: Session, metadata: bytes) -> Iterator[Defect]:
+def _beside(file: IndexFile, metadata: bytes) -> Iterator[Defect]:
     """Compare the copy of ``METADATA`` beside a wheel with the wheel's own (PEP 658).
 
-    The hash that the index gives of it is enough: the copy has to be the same file.
+    The hash that the index gives of it tells: the copy has to be the same file.
     """
-    if file.metadata is None:
-        return
-    said, own = file.metadata.sha256, sha256(metadata).hexdigest()
-    if said is None and (copy := _metadata(file, session)) is not None:
-        said = sha256(copy).hexdigest()
+    said = None if file.metadata is None else file.metadata.sha256
+    own = sha256(metadata).hexdigest()
     if said not in (None, own):
         detail = f"sha256={said}, but the wheel's METADATA has {own}"
         yield Defect(DefectKind.METADATA_ON_INDEX, f"{file.filename}.metadata", detail)
@@ -208,7 +205,9 @@ def _read_local(file: IndexFile, budget: Budget, *, verify: bool) -> Published:
             hashed = check.end()
     except OSError as error:
         raise AuditError(error.strerror or str(error)) from error
-    contents = read_archive(LocalFile(path, file.filename), budget, verify=verify)
+    contents = read_archive(
+        LocalFile(path, file.filename), budget, verify=verify, beside=partial(_beside, file)
+    )
     return Published(contents, hashed)
 
 
@@ -233,7 +232,7 @@ def _download(file: IndexFile, session: Session, budget: Budget, *, verify: bool
                 LocalFile(path, file.filename),
                 budget,
                 verify=verify,
-                beside=partial(_beside, file, session),
+                beside=partial(_beside, file),
             )
             return Published(contents, hashed)
     except OSError as error:
