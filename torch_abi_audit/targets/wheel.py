@@ -241,6 +241,17 @@ def _dist_info(names: Iterable[str], stem: str) -> str:
     return folders.pop()
 
 
+def _defect(kind: DefectKind, name: str, error: AuditError) -> Defect:
+    """Return what is wrong with a member that could not be read, if that is the wheel's fault.
+
+    Raises:
+        SourceError, LimitError: Nothing is known of the member.
+    """
+    if isinstance(error, (SourceError, LimitError)):
+        raise error
+    return Defect(kind, name, str(error))
+
+
 def _record(wheel: _Wheel, folder: str) -> tuple[Mapping[str, RecordRow], Iterable[Defect]]:
     """Return the rows of ``RECORD``, and where they disagree with the archive."""
     name = f"{folder}/RECORD"
@@ -248,10 +259,8 @@ def _record(wheel: _Wheel, folder: str) -> tuple[Mapping[str, RecordRow], Iterab
         return {}, [Defect(DefectKind.RECORD, name, "not in the archive")]
     try:
         rows, strange = parse_record(wheel.read(name, _MAX_RECORD_BYTES), wheel.members)
-    except (SourceError, LimitError):
-        raise
     except AuditError as error:
-        return {}, [Defect(DefectKind.RECORD, name, str(error))]
+        return {}, [_defect(DefectKind.RECORD, name, error)]
     return rows, [*record_defects(rows, wheel.archive.infolist(), folder), *strange]
 
 
@@ -263,10 +272,8 @@ def _variant(
     try:
         if label is not None and name in wheel.members:
             return parse_variant(wheel.read(name, _MAX_VARIANT_BYTES), label), ()
-    except (SourceError, LimitError):
-        raise
     except AuditError as error:
-        return (), (Defect(DefectKind.VARIANT, name, str(error)),)
+        return (), (_defect(DefectKind.VARIANT, name, error),)
     if label is None and name not in wheel.members:
         return (), ()
     wrong = "not in the archive" if label is not None else "the filename has no variant label"
@@ -278,10 +285,8 @@ def _entry_points(wheel: _Wheel, folder: str) -> Iterator[Defect]:
     if name in wheel.members:
         try:
             yield from entry_point_defects(wheel.read(name), name)
-        except (SourceError, LimitError):
-            raise
         except AuditError as error:
-            yield Defect(DefectKind.ENTRY_POINTS, name, str(error))
+            yield _defect(DefectKind.ENTRY_POINTS, name, error)
 
 
 def _licenses(metadata: bytes, names: Iterable[str], folder: str) -> Iterator[Defect]:
