@@ -437,13 +437,31 @@ def _catalog_with(claims: Claims, catalog: Catalog) -> Catalog:
     """
     if catalog.build is None or catalog.build.source is not BuildSource.REQUIREMENT:
         return catalog
-    choice = chosen_build(claims, torch_specifiers(claims))
-    if choice == catalog.build:
-        return catalog
-    from torch_abi_audit.catalog.builds import catalog_of_build, without_choice  # noqa: PLC0415
+    from torch_abi_audit.catalog.builds import without_choice  # noqa: PLC0415
 
-    base = without_choice(catalog)
-    return base if choice is None else catalog_of_build(choice, base)
+    found = _catalog_for(claims, without_choice(catalog))
+    return catalog if found.build == catalog.build else found
+
+
+def _catalog_for(claims: Claims, base: Catalog, given: BuildChoice | None = None) -> Catalog:
+    """Return the catalog of the builds that a target is for.
+
+    Args:
+        claims: What its metadata says.
+        base: The catalog of those on PyPI.
+        given: The user's choice.
+
+    Raises:
+        AuditError: A marker in its metadata compares incomparable values.
+    """
+    demands = torch_specifiers(claims) if claims.stated else ()
+    choice = chosen_build(claims, demands, given)
+    if choice is None:
+        return base
+    # Few wheels are for another build than PyPI's.
+    from torch_abi_audit.catalog.builds import catalog_of_build  # noqa: PLC0415
+
+    return catalog_of_build(choice, base)
 
 
 def _classified_again(
@@ -549,14 +567,7 @@ class Auditor:
         """
         if self.options.against is not None:
             return self.catalog
-        demands = torch_specifiers(claims) if claims.stated else ()
-        choice = chosen_build(claims, demands, self.options.build)
-        if choice is None:
-            return self.catalog
-        # Few wheels are for another build than PyPI's.
-        from torch_abi_audit.catalog.builds import catalog_of_build  # noqa: PLC0415
-
-        return catalog_of_build(choice, self.catalog)
+        return _catalog_for(claims, self.catalog, self.options.build)
 
     @property
     def site(self) -> Site:
