@@ -178,8 +178,8 @@ def select(files: Iterable[IndexFile], requirement: Requirement, wanted: Wanted)
             more = True
             break
         of_release = by_release[release]
-        found = [f for f in of_release if f.kind is FileKind.WHEEL and not f.yanked]
-        fitting = sorted((f for f in found if _is_wheel(f, wanted)), key=lambda f: f.filename)
+        found = _wheels(of_release)
+        fitting = sorted((f for f in found if _fits(f, wanted)), key=lambda f: f.filename)
         unwanted += len(found) - len(fitting)
         yanked += [f for f in of_release if f.yanked]
         others += [f for f in of_release if f.kind is not FileKind.WHEEL and not f.yanked]
@@ -191,7 +191,7 @@ def select(files: Iterable[IndexFile], requirement: Requirement, wanted: Wanted)
         (
             v
             for v in before
-            if not v.is_prerelease and any(_is_wheel(f, wanted) for f in by_release[v])
+            if not v.is_prerelease and any(_fits(f, wanted) for f in _wheels(by_release[v]))
         ),
         None,
     )
@@ -239,13 +239,13 @@ def claims_of(file: IndexFile) -> Claims | None:
     )
 
 
-def _is_wheel(file: IndexFile, wanted: Wanted) -> bool:
-    """Whether a file is a wheel that is wanted.
+def _wheels(files: Iterable[IndexFile]) -> list[IndexFile]:
+    """Return the wheels among files that are not yanked."""
+    return [f for f in files if f.kind is FileKind.WHEEL and not f.yanked]
 
-    One whose name says nothing is, so that the audit says so.
-    """
-    if file.kind is not FileKind.WHEEL or file.yanked:
-        return False
+
+def _fits(file: IndexFile, wanted: Wanted) -> bool:
+    """Whether a wheel is wanted; one whose name says nothing is, so that the audit says so."""
     claims = claims_of(file)
     if claims is None:
         return True

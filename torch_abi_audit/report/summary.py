@@ -709,8 +709,8 @@ def fix_lines(target: TargetDocument) -> list[tuple[str, str]]:
         lines = [("fix", plan["lines"][0]), *(("", line) for line in plan["lines"][1:])]
         what = "the release that it was built with; " if _pins_build(plan, target) else ""
         # `not-applicable` says nothing of what was wrong.
-        verdicts = (Verdict.SAFE, Verdict.PINNED)
-        becomes = f"is {plan['verdict']}, and passes" if plan["verdict"] in verdicts else "passes"
+        is_told = plan["verdict"] != Verdict.NOT_APPLICABLE
+        becomes = f"is {plan['verdict']}, and passes" if is_told else "passes"
         lines.append(("", f"({what}with it the wheel {becomes})"))
         build = target["torch"]["build"]
         if build is None or build["source"] in _OF_METADATA:  # `repair` takes no other

@@ -360,12 +360,12 @@ class TerminalWriter:
         """Print a mark under the releases that the metadata allows, where it confines them."""
         claims = target["claims"]
         cells = table.rows[0][1]
-        if claims is None or not any(cell.asked for cell in cells):
+        asked = {cell.asked for cell in cells}
+        if claims is None or True not in asked:
             return
-        if claims["requires_torch"] is None and not claims["variant_properties"]:
+        by_variant = claims["variant_properties"] and False in asked  # else they are about others
+        if claims["requires_torch"] is None and not by_variant:
             return
-        if claims["requires_torch"] is None and all(cell.asked for cell in cells):
-            return  # they are about something else
         marks = [
             ("^" if cell.asked else " ").rjust(width)
             for cell, width in zip(cells, widths, strict=True)
